@@ -1,0 +1,179 @@
+//! `X-Forwarded-*` and `Forwarded`: who the client was, and what it asked for.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// How the forwarding fields are made; the defaults trust nobody.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ForwardedPolicy {
+    /// Networks whose forwarding fields are believed and added to.
+    pub(crate) trusted: Vec<IpNet>,
+    /// Also send RFC 7239's `Forwarded`.
+    pub(crate) rfc7239: bool,
+}
+
+/// What is known of the downstream side of one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Downstream<'a> {
+    pub(crate) peer: Option<SocketAddr>,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// The host the client asked for, port included.
+    pub(crate) host: Option<&'a HeaderValue>,
+    /// The path prefix that was taken off before the request goes on.
+    pub(crate) prefix: Option<&'a HeaderValue>,
+}
+
+/// Names of the `X-Forwarded-` family, in the underscore spelling too, which some servers read as the same name.
+pub(super) fn is_x_forwarded(name: &str) -> bool {
+    let name = name.as_bytes();
+    name.len() > 12
+        && name[..12].iter().zip(b"x-forwarded-").all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+}
+
+fn is_forwarding(name: &str) -> bool {
+    is_x_forwarded(name) || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for")
+}
+
+/// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to.
+pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstream: Downstream<'_>) {
+    let peer = downstream.peer.map(|peer| peer.ip().to_canonical());
+    let trusted = peer.is_some_and(|peer| policy.trusted.iter().any(|net| net.contains(&peer)));
+    if !trusted {
+        while let Some(name) = headers.keys().find(|name| is_forwarding(name.as_str())).cloned() {
+            headers.remove(name);
+        }
+    }
+    if policy.rfc7239 {
+        append(headers, header::FORWARDED, &element(peer, downstream));
+    } else if trusted {
+        // A list we do not add to would name the wrong last hop.
+        headers.remove(header::FORWARDED);
+    }
+    if let Some(peer) = peer {
+        append(headers, X_FORWARDED_FOR, &peer.to_string());
+    }
+    let scheme = HeaderValue::from_static(downstream.scheme);
+    headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+    if let Some(host) = downstream.host {
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    }
+    if let Some(prefix) = downstream.prefix {
+        headers.insert(X_FORWARDED_PREFIX, prefix.clone());
+    }
+}
+
+/// Adds a member to a list field, folding all its lines into one, so that no reader sees only the first.
+pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &str) {
+    let mut lines = headers.get_all(&name).into_iter().peekable();
+    let value = if lines.peek().is_none() {
+        HeaderValue::from_str(member)
+    } else {
+        let mut all = Vec::new();
+        for line in lines.map(HeaderValue::as_bytes).filter(|line| !line.trim_ascii().is_empty()) {
+            all.extend_from_slice(line);
+            all.extend_from_slice(b", ");
+        }
+        all.extend_from_slice(member.as_bytes());
+        HeaderValue::from_bytes(&all)
+    };
+    // Made of a member we wrote and values that were valid, so it is valid.
+    if let Ok(value) = value {
+        headers.insert(name, value);
+    }
+}
+
+/// One element of `Forwarded`, RFC 7239 4: `for=192.0.2.43;host=example.com;proto=http`. An IPv6 address and a host
+/// with a port are quoted, RFC 7239 6 and 4.
+fn element(peer: Option<IpAddr>, downstream: Downstream<'_>) -> String {
+    let mut element = String::with_capacity(64);
+    // Writing to a String cannot fail.
+    let _ = match peer {
+        Some(IpAddr::V4(v4)) => write!(element, "for={v4}"),
+        Some(IpAddr::V6(v6)) => write!(element, "for=\"[{v6}]\""),
+        None => write!(element, "for=unknown"),
+    };
+    if let Some(host) = downstream.host.and_then(|host| host.to_str().ok()) {
+        let _ = match host.contains([':', '[']) {
+            true => write!(element, ";host=\"{host}\""),
+            false => write!(element, ";host={host}"),
+        };
+    }
+    let _ = write!(element, ";proto={}", downstream.scheme);
+    element
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(policy: &ForwardedPolicy, sent: &[(&'static str, &'static str)], peer: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let host = HeaderValue::from_static("example.com:8080");
+        let peer = peer.parse().ok();
+        apply(policy, &mut headers, Downstream { peer, scheme: "http", host: Some(&host), prefix: None });
+        headers
+    }
+
+    /// Check 7: nothing an untrusted client says of itself is passed on.
+    #[test]
+    fn a_stranger_is_not_believed() {
+        let sent = [
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "7.7.7.7"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-forwarded-host", "evil"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/x"),
+            ("x-forwarded-port", "1"),
+            ("x-forwarded-server", "s"),
+            ("x-real-ip", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+        ];
+        let headers = run(&ForwardedPolicy::default(), &sent, "192.0.2.1:1234");
+        assert_eq!(headers.len(), 3);
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
+        assert_eq!(headers["x-forwarded-host"], "example.com:8080");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+    }
+
+    /// Check 8: a trusted proxy's list grows, the rest is kept, several lines become one.
+    #[test]
+    fn a_trusted_peer_is_added_to() {
+        let policy = ForwardedPolicy { trusted: vec!["10.0.0.0/8".parse().unwrap()], rfc7239: true };
+        let sent = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=1.1.1.1"),
+        ];
+        let headers = run(&policy, &sent, "[::ffff:10.1.2.3]:80");
+        assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.1.2.3");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["forwarded"], "for=1.1.1.1, for=10.1.2.3;host=\"example.com:8080\";proto=http");
+        assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
+    }
+
+    #[test]
+    fn rfc_7239_quotes_ipv6_and_says_unknown() {
+        let policy = ForwardedPolicy { trusted: Vec::new(), rfc7239: true };
+        let headers = run(&policy, &[], "[2001:db8::1]:80");
+        assert!(headers["forwarded"].to_str().unwrap().starts_with("for=\"[2001:db8::1]\";"));
+        let headers = run(&policy, &[], "nobody");
+        assert!(headers["forwarded"].to_str().unwrap().starts_with("for=unknown;"));
+        assert!(!headers.contains_key("x-forwarded-for"));
+    }
+}

@@ -1,0 +1,161 @@
+//! Fields that belong to one connection and must not cross the proxy.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Names that never cross, whether `Connection` lists them or not: RFC 9110 7.6.1, the fields RFC 2616 13.5.1 had, and
+/// what speaks of the connection's own security or encoding. `Trailer` is not here: it announces fields that do cross.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "alt-svc"
+            | "alpn"
+            | "close"
+    )
+}
+
+/// Fields a sender cannot remove by naming them: who the request is for, how it is framed, and what proxies before us
+/// said of it. Obeying a nomination of these has been an attack more than once (CVE-2021-32813, CVE-2024-45410).
+fn is_never_nominated(name: &str) -> bool {
+    matches!(name, "host" | "content-length" | "forwarded" | "via" | "max-forwards" | "x-real-ip")
+        || super::forwarded::is_x_forwarded(name)
+}
+
+/// Removes the fixed list and every field that any `Connection` line names, but for those in `keep`.
+///
+/// RFC 9110 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and,
+/// for each connection-option in this field, remove any header or trailer field(s) from the message with the same name
+/// as the connection-option, and then remove the Connection header field itself". All lines count, empty ones
+/// included (CVE-2021-33197). A malformed token names nothing.
+pub(crate) fn strip(headers: &mut HeaderMap, keep: &[HeaderName]) {
+    if headers.contains_key(header::CONNECTION) {
+        for name in nominated(headers) {
+            if !is_never_nominated(name.as_str()) && !keep.contains(&name) {
+                headers.remove(name);
+            }
+        }
+    }
+    // Most messages have none of them, so look first: one pass over the names costs less than a look-up each.
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
+        headers.remove(name);
+    }
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    tokens(headers, &header::CONNECTION)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .collect()
+}
+
+/// The members of a comma-separated list over all its lines, trimmed.
+pub(crate) fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// True when `TE` says `trailers`: the client can take them.
+pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TE)
+        && tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Puts `TE: trailers` back, the only member that says something about more than one connection (go#21096).
+pub(crate) fn set_te_trailers(headers: &mut HeaderMap) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+}
+
+/// Removes from a trailer section what may not be there.
+///
+/// RFC 9110 6.5.1: fields for framing, routing, authentication and request modifiers must not be sent as trailers;
+/// one that is would be taken for a header by a recipient that merges them.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    let forbidden = |name: &str| {
+        is_hop_by_hop(name)
+            || is_never_nominated(name)
+            || matches!(
+                name,
+                "authorization"
+                    | "cookie"
+                    | "set-cookie"
+                    | "cache-control"
+                    | "content-encoding"
+                    | "content-range"
+                    | "expect"
+                    | "range"
+                    | "trailer"
+                    | "www-authenticate"
+            )
+    };
+    while let Some(name) = trailers.keys().find(|name| forbidden(name.as_str())).cloned() {
+        trailers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+    }
+
+    /// Check 2: all `Connection` lines count.
+    #[test]
+    fn an_empty_first_line_hides_nothing() {
+        let mut headers = map(&[("connection", ""), ("connection", "X-Foo"), ("x-foo", "1"), ("x-bar", "2")]);
+        strip(&mut headers, &[]);
+        assert_eq!(headers, map(&[("x-bar", "2")]));
+    }
+
+    /// Checks 1 and 3: what cannot be nominated, and tokens that are none.
+    #[test]
+    fn some_names_are_not_obeyed() {
+        let kept = [("host", "a"), ("x-forwarded-for", "1"), ("x_forwarded_for", "1"), ("x-auth-user", "me")];
+        let mut headers = map(&kept);
+        headers.append("connection", HeaderValue::from_static("host, x-forwarded-for, X_Forwarded_For"));
+        headers.append("connection", HeaderValue::from_static("x-auth-user,,\"a b\", :authority"));
+        strip(&mut headers, &[HeaderName::from_static("x-auth-user")]);
+        assert_eq!(headers, map(&kept));
+    }
+
+    #[test]
+    fn the_fixed_list_goes() {
+        let mut headers = map(&[
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "x"),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("accept", "*/*"),
+        ]);
+        assert!(!accepts_trailers(&headers));
+        strip(&mut headers, &[]);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn trailers_cannot_frame_or_authenticate() {
+        let mut trailers = map(&[("content-length", "3"), ("authorization", "x"), ("grpc-status", "0")]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("grpc-status", "0")]));
+    }
+}

@@ -1,0 +1,110 @@
+//! Who the request is for: one host, valid, and the same for routing and for the endpoint.
+
+use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
+
+use crate::error::{Error, Kind};
+
+/// What the endpoint sees as `Host`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostPolicy {
+    /// The endpoint's own authority (the default).
+    #[default]
+    Endpoint,
+    /// What the client asked for.
+    Preserve,
+    /// A fixed value.
+    Fixed(HeaderValue),
+}
+
+/// Makes sure that there is exactly one valid host, and that it stands in the `Host` field.
+///
+/// RFC 9112 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks
+/// a Host header field and to any request message that contains more than one Host header field line or a Host header
+/// field with an invalid field value." 3.2.2: an absolute-form target wins over the field. RFC 9113 8.3.1: a `Host`
+/// that differs from `:authority` is malformed.
+pub(super) fn settle(parts: &mut Parts) -> Result<(), Error> {
+    let mut lines = parts.headers.get_all(header::HOST).into_iter();
+    let (first, more) = (lines.next(), lines.next());
+    if more.is_some() {
+        return Err(bad("more than one Host"));
+    }
+    let http2 = parts.version == Version::HTTP_2;
+    match (parts.uri.authority(), first) {
+        (Some(target), host) => {
+            if !is_valid(target.as_str().as_bytes()) {
+                return Err(bad("invalid authority"));
+            }
+            match host {
+                Some(host) if host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) => return Ok(()),
+                Some(_) if http2 => return Err(bad("Host differs from :authority")),
+                Some(host) if !is_valid(host.as_bytes()) => return Err(bad("invalid Host")),
+                _ => {}
+            }
+            let value = HeaderValue::from_str(target.as_str()).map_err(|_| bad("invalid authority"))?;
+            parts.headers.insert(header::HOST, value);
+        }
+        (None, Some(host)) if is_valid(host.as_bytes()) => {}
+        (None, Some(_)) => return Err(bad("invalid Host")),
+        (None, None) if parts.version >= Version::HTTP_11 && !http2 => return Err(bad("no Host")),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// `uri-host [ ":" port ]` with something in it and no user info, RFC 9110 7.2.
+fn is_valid(host: &[u8]) -> bool {
+    // An authority alone would let `user@` through.
+    !host.contains(&b'@')
+        && Authority::try_from(host).is_ok_and(|authority| {
+            let port = host.get(authority.host().len()..).unwrap_or_default();
+            let port = port.strip_prefix(b":").unwrap_or(port);
+            !authority.host().is_empty() && (port.is_empty() || authority.port_u16().is_some())
+        })
+}
+
+fn bad(what: &'static str) -> Error {
+    Error::new(Kind::BadRequest(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn host_of(uri: &str, version: Version, hosts: &[&'static str]) -> Option<String> {
+        let mut request = Request::builder().uri(uri).version(version);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        settle(&mut parts).ok()?;
+        Some(parts.headers.get("host").map(|host| host.to_str().unwrap().to_owned()).unwrap_or_default())
+    }
+
+    /// Check 29.
+    #[test]
+    fn exactly_one_valid_host() {
+        let one = |host| host_of("/", Version::HTTP_11, &[host]);
+        for good in ["a", "a:80", "a:", "1.2.3.4:5", "[::1]:80", "[::1]", "A.b-c_d"] {
+            assert_eq!(one(good).as_deref(), Some(good));
+        }
+        for bad in ["", "a@b", "a/b", "a b", "a:x", "a:99999", ":80", "a,b", "[::1", "a?b", "a#b"] {
+            assert_eq!(one(bad), None, "{bad:?}");
+        }
+        assert_eq!(host_of("/", Version::HTTP_11, &["a", "a"]), None);
+        assert_eq!(host_of("/", Version::HTTP_11, &[]), None);
+        assert_eq!(host_of("/", Version::HTTP_10, &[]).as_deref(), Some(""));
+    }
+
+    /// Check 28, and RFC 9113 8.3.1.
+    #[test]
+    fn the_target_wins_over_the_field() {
+        assert_eq!(host_of("http://x:81/p", Version::HTTP_11, &["y"]).as_deref(), Some("x:81"));
+        assert_eq!(host_of("http://x/p", Version::HTTP_2, &[]).as_deref(), Some("x"));
+        assert_eq!(host_of("http://x/p", Version::HTTP_2, &["X"]).as_deref(), Some("X"));
+        assert_eq!(host_of("http://x/p", Version::HTTP_2, &["y"]), None);
+        assert_eq!(host_of("http://u@x/p", Version::HTTP_11, &["x"]), None);
+    }
+}

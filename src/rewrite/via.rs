@@ -1,0 +1,93 @@
+//! `Via`, loops, and `Max-Forwards`.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
+
+use super::{forwarded::append, hop_by_hop::tokens};
+use crate::error::{Error, Kind};
+
+const MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
+
+/// Fails with 508 when the request carries our own entry: it has come round in a circle.
+pub(super) fn check_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), Error> {
+    let ours = |member: &[u8]| {
+        // received-protocol RWS received-by [ RWS comment ]
+        let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym.as_bytes()))
+    };
+    if headers.contains_key(header::VIA) && tokens(headers, &header::VIA).any(ours) {
+        return Err(Error::new(Kind::Loop));
+    }
+    Ok(())
+}
+
+/// RFC 9110 7.6.3: "A gateway MUST send an appropriate Via header field in each inbound request message".
+pub(super) fn add(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
+    let protocol = match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    append(headers, header::VIA, &format!("{protocol} {pseudonym}"));
+}
+
+/// Counts `Max-Forwards` down; true when it has reached zero and the proxy itself must answer.
+///
+/// RFC 9110 7.6.2: "Each intermediary that receives a TRACE or OPTIONS request containing a Max-Forwards header field
+/// MUST check and update its value prior to forwarding the request." Other methods keep the field as it is.
+pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
+    if parts.method != Method::TRACE && parts.method != Method::OPTIONS {
+        return Ok(false);
+    }
+    let mut lines = parts.headers.get_all(MAX_FORWARDS).into_iter();
+    let (Some(value), None) = (lines.next(), lines.next()) else {
+        return match parts.headers.contains_key(MAX_FORWARDS) {
+            true => Err(Error::new(Kind::BadRequest("more than one Max-Forwards"))),
+            false => Ok(false),
+        };
+    };
+    let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let digits = digits.ok_or_else(|| Error::new(Kind::BadRequest("invalid Max-Forwards")))?;
+    // More hops than fit a u64 are more than there are.
+    match digits.parse::<u64>().unwrap_or(u64::MAX).checked_sub(1) {
+        None => Ok(true),
+        Some(left) => {
+            parts.headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+            Ok(false)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_loop_is_seen_in_any_line_and_position() {
+        let headers = |values: &[&'static str]| {
+            let mut map = HeaderMap::new();
+            for value in values {
+                map.append("via", HeaderValue::from_static(value));
+            }
+            map
+        };
+        assert!(check_loop(&headers(&["1.0 fred", "1.1 x, HTTP/1.1 Me (comment)"]), "me").is_err());
+        assert!(check_loop(&headers(&["1.0 fred", "1.1 mexico (me)"]), "me").is_ok());
+    }
+
+    #[test]
+    fn max_forwards_counts_down_for_two_methods() {
+        let run = |method: &str, value: &str| {
+            let request = Request::builder().method(method).header("max-forwards", value).body(()).unwrap();
+            let mut parts = request.into_parts().0;
+            let answer = max_forwards(&mut parts).ok()?;
+            Some((answer, parts.headers["max-forwards"].to_str().unwrap().to_owned()))
+        };
+        assert_eq!(run("OPTIONS", "0"), Some((true, "0".into())));
+        assert_eq!(run("TRACE", "7"), Some((false, "6".into())));
+        assert_eq!(run("GET", "0"), Some((false, "0".into())));
+        assert_eq!(run("OPTIONS", "-1"), None);
+        assert_eq!(run("OPTIONS", "99999999999999999999999"), Some((false, (u64::MAX - 1).to_string())));
+    }
+}

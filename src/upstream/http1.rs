@@ -1,0 +1,189 @@
+//! One HTTP/1 connection, driven by the task of the request that uses it.
+//!
+//! hyper splits a connection into a `SendRequest` and a `Connection` that somebody has to poll. Whoever holds the pair
+//! polls both: the response future first, then the response body. There is no spawned task, so no channel wake-up and
+//! no second thread. Two exchanges cannot go that way and get a task for the rest of the connection's life: an upgrade,
+//! and a response that starts before the request body has been sent, where both bodies would wait for one another.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Acquire},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+
+use super::{connect::Io, pool::Pool};
+use crate::{
+    body::Body,
+    error::{Error, Kind},
+};
+
+/// A connection and its sender, both idle or both in use.
+pub(super) struct Http1 {
+    sender: http1::SendRequest<Body>,
+    driver: http1::Connection<Io, Body>,
+}
+
+impl Http1 {
+    pub(super) async fn handshake(io: Io) -> Result<Self, Error> {
+        let handshake = http1::Builder::new()
+            // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
+            .allow_spaces_after_header_name_in_responses(true)
+            .handshake(io)
+            .await;
+        let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
+        Ok(Self { sender, driver })
+    }
+
+    /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        let open = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.driver).poll(cx).is_pending())).await;
+        open && self.sender.is_ready()
+    }
+
+    /// Sends a request in origin form and waits for the response head.
+    ///
+    /// Dropping the future closes the connection. An error that still has the request in it was not sent.
+    pub(super) async fn send(
+        self,
+        mut request: Request<Body>,
+        pool: &Arc<Pool>,
+    ) -> Result<Response<Http1Body>, TrySendError<Request<Body>>> {
+        frame(&mut request);
+        let upgrade = request.headers().contains_key(header::UPGRADE);
+        let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
+        let Self { mut sender, driver } = self;
+        let mut response = pin!(sender.try_send_request(request));
+        if upgrade {
+            // Ends with the exchange, or hands its stream over to the tunnel.
+            tokio::spawn(driver.with_upgrades());
+            return Ok(response.await?.map(|incoming| Http1Body { incoming, held: None }));
+        }
+
+        // A driver that has completed must not be polled again; what it received is in the response future by then.
+        let mut driver = Some(driver);
+        let response = poll_fn(|cx| {
+            if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+                driver = None;
+            }
+            response.as_mut().poll(cx)
+        })
+        .await?;
+
+        let held = match driver {
+            Some(driver) if is_sent(sent.as_deref()) => {
+                Some(Held { http1: Self { sender, driver }, pool: pool.clone() })
+            }
+            // Both bodies flow: neither must wait for the other to be polled. Ends when either breaks off, or the
+            // response body is dropped.
+            Some(driver) => {
+                tokio::spawn(driver);
+                None
+            }
+            None => None,
+        };
+        let mut body = response.map(|incoming| Http1Body { incoming, held });
+        if body.body().is_end_stream() {
+            poll_fn(|cx| Poll::Ready(body.body_mut().finish(cx))).await;
+        }
+        Ok(body)
+    }
+}
+
+fn is_sent(flag: Option<&AtomicBool>) -> bool {
+    flag.is_none_or(|flag| flag.load(Acquire))
+}
+
+/// hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
+fn frame(request: &mut Request<Body>) {
+    let body = request.body();
+    if !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+        && !request.headers().contains_key(header::CONTENT_LENGTH)
+    {
+        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// A response body that drives the connection it comes from, and puts it back into the pool when it has ended.
+///
+/// Dropped early it closes the connection.
+pub(super) struct Http1Body {
+    incoming: Incoming,
+    held: Option<Held>,
+}
+
+struct Held {
+    http1: Http1,
+    pool: Arc<Pool>,
+}
+
+impl Http1Body {
+    /// The message is complete: the connection is reusable if hyper says so after one more look.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        if let Some(Held { mut http1, pool }) = self.held.take() {
+            let open = Pin::new(&mut http1.driver).poll(cx).is_pending();
+            if open && http1.sender.is_ready() {
+                pool.put(http1);
+            }
+        }
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) if !self.incoming.is_end_stream() => {}
+            Some(Ok(_)) | None => self.finish(cx),
+            Some(Err(_)) => self.held = None,
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl http_body::Body for Http1Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // First the body, which tells the driver that a frame is wanted; then the driver, which may read one.
+        if let Poll::Ready(frame) = self.poll_incoming(cx) {
+            return Poll::Ready(frame);
+        }
+        let Some(held) = &mut self.held else {
+            return Poll::Pending;
+        };
+        if Pin::new(&mut held.http1.driver).poll(cx).is_ready() {
+            self.held = None;
+        }
+        self.poll_incoming(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for Http1Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1Body").field("incoming", &self.incoming).finish_non_exhaustive()
+    }
+}

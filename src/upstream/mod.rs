@@ -1,0 +1,25 @@
+//! Connections to one server: [`Client`], a tower service with a pool of its own.
+//!
+//! An HTTP/1 connection is driven by the task of the request that uses it; an HTTP/2 connection has a task and is
+//! shared. Errors say whether the request was sent: see [`SendError::take_request`].
+//!
+//! ```no_run
+//! use axum_upstream::{Body, upstream::Client};
+//! use tower::ServiceExt;
+//!
+//! # async fn run() -> Result<(), axum_upstream::BoxError> {
+//! let client = Client::builder().connect_timeout(std::time::Duration::from_secs(1)).build("http://127.0.0.1:5000")?;
+//! let response = client.oneshot(http::Request::get("/health").body(Body::empty())?).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod connect;
+mod http1;
+#[cfg(feature = "http2")]
+mod http2;
+mod pool;
+mod target;
+
+pub use self::client::{Client, ClientBody, ClientBuilder, ResponseFuture, SendError};

@@ -1,0 +1,174 @@
+//! Where an endpoint is: scheme, authority and base path, parsed once.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use http::{HeaderValue, Uri, header, request::Parts, uri::Authority};
+
+use crate::{
+    error::{BoxError, Error},
+    rewrite,
+};
+
+/// How to speak to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    /// TLS; ALPN chooses between HTTP/2 and HTTP/1.1.
+    Https,
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113 3.3).
+    H2c,
+}
+
+/// The parsed address of an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) scheme: Scheme,
+    /// What a connector connects to: `http://host:port` or `https://host:port`.
+    pub(crate) origin: Uri,
+    /// As given, for logs, errors and as the endpoint's identity.
+    pub(crate) name: Arc<str>,
+    host: HeaderValue,
+    authority: Authority,
+    /// Empty, or starts with `/` and does not end with one.
+    base: String,
+}
+
+impl Target {
+    /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless somebody
+    /// chose one.
+    ///
+    /// # Errors
+    ///
+    /// 400 when the path would climb out of the base path.
+    pub(crate) fn apply(&self, parts: &mut Parts) -> Result<(), Error> {
+        if !self.base.is_empty() && parts.uri.path() != "*" {
+            if let Some(path) = parts.uri.path_and_query() {
+                parts.uri = Uri::from(rewrite::below(&self.base, path)?);
+            }
+        }
+        if !parts.headers.contains_key(header::HOST) {
+            parts.headers.insert(header::HOST, self.host.clone());
+        }
+        Ok(())
+    }
+
+    /// The absolute form of a target in origin form, which HTTP/2 takes `:scheme` and `:authority` from. RFC 9113
+    /// 8.3.1: a proxy that has a `Host` makes `:authority` of it.
+    #[cfg(feature = "http2")]
+    pub(crate) fn absolute(&self, parts: &mut Parts) -> Result<(), Error> {
+        let host = parts.headers.remove(header::HOST);
+        let authority = match host.as_ref().filter(|host| **host != self.host) {
+            Some(host) => Authority::try_from(host.as_bytes()).map_err(|error| {
+                Error::new(crate::error::Kind::BadRequest("Host is no authority")).with(error)
+            })?,
+            None => self.authority.clone(),
+        };
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = self.origin.scheme().cloned();
+        uri.authority = Some(authority);
+        parts.uri = Uri::from_parts(uri).map_err(|error| {
+            Error::new(crate::error::Kind::BadRequest("the target has no absolute form")).with(error)
+        })?;
+        Ok(())
+    }
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self, Error> {
+        parse(url).map_err(|error| Error::config("endpoint URL", error))
+    }
+}
+
+fn parse(url: &str) -> Result<Target, BoxError> {
+    let fail = |why: &str| Err(format!("{url:?} {why}").into());
+    let uri: Uri = match url.parse() {
+        Ok(uri) => uri,
+        Err(error) => return fail(&format!("is not a URL: {error}")),
+    };
+    let scheme = match uri.scheme_str() {
+        Some("http") => Scheme::Http,
+        Some("https") if cfg!(feature = "tls") => Scheme::Https,
+        Some("https") => return fail("needs the feature `tls`"),
+        Some("h2c") if cfg!(feature = "http2") => Scheme::H2c,
+        Some("h2c") => return fail("needs the feature `http2`"),
+        _ => return fail("must start with http://, https:// or h2c://"),
+    };
+    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+        return fail("has no host");
+    };
+    if authority.as_str().contains('@') {
+        return fail("must hold no user or password");
+    }
+    let has_port = authority.as_str().len() > authority.host().len();
+    if has_port && authority.port_u16().is_none_or(|port| port == 0) {
+        return fail("has an invalid port");
+    }
+    if uri.query().is_some() {
+        return fail("must have no query");
+    }
+    let connect = if scheme == Scheme::Https { "https" } else { "http" };
+    Ok(Target {
+        scheme,
+        origin: format!("{connect}://{authority}").parse()?,
+        name: url.into(),
+        host: HeaderValue::from_str(authority.as_str())?,
+        authority: authority.clone(),
+        base: uri.path().trim_end_matches('/').to_owned(),
+    })
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn bad_addresses_say_what_is_wrong() {
+        for (url, says) in [
+            ("127.0.0.1:80", "http://"),
+            ("ftp://a", "http://"),
+            ("http://", "not a URL"),
+            ("http://u:p@a", "password"),
+            ("http://a:99999", "port"),
+            ("http://a:0", "port"),
+            ("http://a/?x", "query"),
+            ("http://a b", "not a URL"),
+        ] {
+            let error = Target::from_str(url).unwrap_err();
+            assert!(error.is_config() && error.to_string().contains("endpoint URL"), "{url}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(says), "{url}: {cause}");
+        }
+    }
+
+    #[test]
+    fn base_and_host_are_put_on() {
+        let target: Target = "http://a:5000/base/".parse().unwrap();
+        let mut parts = Request::get("/x?y").body(()).unwrap().into_parts().0;
+        target.apply(&mut parts).unwrap();
+        assert_eq!(parts.uri, "/base/x?y");
+        assert_eq!(parts.headers["host"], "a:5000");
+
+        let mut parts = Request::get("/../x").header("host", "kept").body(()).unwrap().into_parts().0;
+        assert!(target.apply(&mut parts).is_err());
+    }
+
+    #[cfg(feature = "http2")]
+    #[test]
+    fn http2_takes_its_authority_from_host() {
+        let target: Target = "h2c://a:5000".parse().unwrap();
+        let mut parts = Request::get("/x").header("host", "b").body(()).unwrap().into_parts().0;
+        target.absolute(&mut parts).unwrap();
+        assert_eq!(parts.uri, "http://b/x");
+        assert!(!parts.headers.contains_key("host"));
+    }
+}
