@@ -21,8 +21,8 @@ pin_project! {
 impl<B: Body, G> Guarded<B, G> {
     /// A body that has ended already gives the guard up at once: nobody will poll it. `hold` keeps it until the drop,
     /// for the empty body of a 101, whose exchange goes on as a tunnel.
-    pub(crate) fn new(inner: B, guard: G, hold: bool) -> Self {
-        let guard = (hold || !inner.is_end_stream()).then_some(guard);
+    pub(crate) fn new(inner: B, guard: impl Into<Option<G>>, hold: bool) -> Self {
+        let guard = guard.into().filter(|_| hold || !inner.is_end_stream());
         Self { inner, guard }
     }
 }

@@ -145,8 +145,8 @@ mod tests {
 
     type Silent = StreamBody<stream::Pending<Result<Frame<Bytes>, BoxError>>>;
 
-    fn silent(deadlines: Deadlines) -> ResponseBody<Silent> {
-        ResponseBody::new(StreamBody::new(stream::pending()), deadlines, |_| ())
+    fn silent(deadlines: Deadlines) -> Pin<Box<ResponseBody<Silent>>> {
+        Box::pin(ResponseBody::new(StreamBody::new(stream::pending()), deadlines, |_| ()))
     }
 
     #[tokio::test(start_paused = true)]

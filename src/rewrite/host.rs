@@ -54,8 +54,10 @@ pub(super) fn settle(parts: &mut Parts) -> Result<(), Error> {
 
 /// `uri-host [ ":" port ]` with something in it and no user info, RFC 9110 7.2.
 fn is_valid(host: &[u8]) -> bool {
-    // An authority alone would let `user@` through.
+    // An authority alone would let `user@` through, and the grammar `a,b`, which is what two Host lines look like after
+    // somebody has folded them.
     !host.contains(&b'@')
+        && !host.contains(&b',')
         && Authority::try_from(host).is_ok_and(|authority| {
             let port = host.get(authority.host().len()..).unwrap_or_default();
             let port = port.strip_prefix(b":").unwrap_or(port);

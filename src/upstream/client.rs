@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tower::Service;
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     body::Body,
     error::{BoxError, Error, Kind},
+    info::Info,
 };
 
 /// Sends requests to one server, over a pool of connections of its own.
@@ -136,17 +137,18 @@ impl Client {
         &self.target.name
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
-        let (mut parts, body) = request.into_parts();
-        if let Err(error) = self.target.apply(&mut parts) {
-            return Err(error.into());
-        }
-        let mut request = Request::from_parts(parts, body);
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.target.name
+    }
+
+    async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
+        let upgrade = request.headers().contains_key(header::UPGRADE);
         loop {
-            let checkout = match self.pool.checkout().await {
+            let checkout = match self.pool.checkout(upgrade).await {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(SendError { error, request: Some(request) }),
             };
+            let before = self.target.apply(&mut request, checkout.is_http2())?;
             let (sent, again) = match checkout {
                 Checkout::Http1 { http1, reused } => {
                     let spare = Spare::of(&request, reused);
@@ -154,12 +156,14 @@ impl Client {
                 }
                 #[cfg(feature = "http2")]
                 Checkout::Http2(http2) => {
-                    let request = super::http2::prepare(request, &self.target)?;
                     (http2.send(request).await.map(|r| r.map(ClientBody::http2)), None)
                 }
             };
             let mut failed = match sent {
-                Ok(response) => return Ok(response),
+                Ok(mut response) => {
+                    response.extensions_mut().insert(Info::new(self.target.name.clone()));
+                    return Ok(response);
+                }
                 Err(failed) => failed,
             };
             request = match (failed.take_message(), again) {
@@ -168,6 +172,7 @@ impl Client {
                 (None, Some(spare)) if is_early_close(&failed) => spare.into_request(),
                 (None, _) => return Err(self.failed(failed).into()),
             };
+            before.restore(&mut request);
         }
     }
 

@@ -22,8 +22,17 @@ pub(super) type Io = TokioIo<TcpStream>;
 pub(super) struct Connector {
     tcp: HttpConnector,
     #[cfg(feature = "tls")]
-    tls: Option<hyper_rustls::HttpsConnector<HttpConnector>>,
+    tls: Option<Tls>,
     timeout: Duration,
+}
+
+/// Two connectors over one configuration.
+#[cfg(feature = "tls")]
+#[derive(Clone)]
+struct Tls {
+    /// Offers all this build speaks.
+    any: hyper_rustls::HttpsConnector<HttpConnector>,
+    http1: hyper_rustls::HttpsConnector<HttpConnector>,
 }
 
 /// A stream, and whether to speak HTTP/2 on it.
@@ -49,13 +58,16 @@ impl Connector {
     #[cfg(feature = "tls")]
     pub(super) fn with_tls(mut self, mut config: rustls::ClientConfig) -> Self {
         config.alpn_protocols.clear();
-        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_only();
-        let tcp = self.tcp.clone();
+        let builder = || {
+            let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config.clone());
+            builder.https_only().enable_http1()
+        };
+        let http1 = builder().wrap_connector(self.tcp.clone());
         #[cfg(feature = "http2")]
-        let tls = builder.enable_http1().enable_http2().wrap_connector(tcp);
+        let any = builder().enable_http2().wrap_connector(self.tcp.clone());
         #[cfg(not(feature = "http2"))]
-        let tls = builder.enable_http1().wrap_connector(tcp);
-        self.tls = Some(tls);
+        let any = http1.clone();
+        self.tls = Some(Tls { any, http1 });
         self
     }
 
@@ -63,15 +75,26 @@ impl Connector {
     ///
     /// Dropping the future closes what was opened.
     pub(super) async fn connect(&self, target: &Target) -> Result<Connected, Error> {
-        match timeout(self.timeout, self.stream(target)).await {
+        self.within_timeout(target, false).await
+    }
+
+    /// As [`connect`](Self::connect), with HTTP/1.1 alone in ALPN.
+    pub(super) async fn connect_http1(&self, target: &Target) -> Result<Connected, Error> {
+        self.within_timeout(target, true).await
+    }
+
+    async fn within_timeout(&self, target: &Target, http1: bool) -> Result<Connected, Error> {
+        match timeout(self.timeout, self.stream(target, http1)).await {
             Ok(connected) => connected.map_err(|error| error.at(&target.name)),
             Err(_) => Err(Error::new(Kind::ConnectTimeout).at(&target.name)),
         }
     }
 
-    async fn stream(&self, target: &Target) -> Result<Connected, Error> {
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
+    async fn stream(&self, target: &Target, http1: bool) -> Result<Connected, Error> {
         #[cfg(feature = "tls")]
         if let (Scheme::Https, Some(tls)) = (target.scheme, &self.tls) {
+            let tls = if http1 { &tls.http1 } else { &tls.any };
             let io = tls
                 .clone()
                 .oneshot(target.origin.clone())

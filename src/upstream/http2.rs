@@ -7,7 +7,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{connect::Io, target::Target};
+use super::connect::Io;
 use crate::{
     body::Body,
     error::{Error, Kind},
@@ -45,11 +45,4 @@ impl Http2 {
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
         self.sender.try_send_request(request).await
     }
-}
-
-/// Gives a head the form HTTP/2 needs.
-pub(super) fn prepare(request: Request<Body>, target: &Target) -> Result<Request<Body>, Error> {
-    let (mut parts, body) = request.into_parts();
-    target.absolute(&mut parts)?;
-    Ok(Request::from_parts(parts, body))
 }

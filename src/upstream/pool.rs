@@ -17,7 +17,7 @@ use tokio::{
 #[cfg(feature = "http2")]
 use super::http2::Http2;
 use super::{
-    connect::Connector,
+    connect::{Connected, Connector},
     http1::Http1,
     target::{Scheme, Target},
 };
@@ -59,6 +59,12 @@ pub(super) enum Checkout {
     Http2(Http2),
 }
 
+impl Checkout {
+    pub(super) fn is_http2(&self) -> bool {
+        !matches!(self, Self::Http1 { .. })
+    }
+}
+
 impl Pool {
     pub(super) fn new(target: Arc<Target>, connector: Connector, limits: Limits) -> Self {
         let speaks_http1 = AtomicBool::new(target.scheme == Scheme::Http);
@@ -79,11 +85,17 @@ impl Pool {
     /// # Errors
     ///
     /// `Unreachable` or `ConnectTimeout`. The wait for another request's connecting counts into the connect timeout.
-    pub(super) async fn checkout(&self) -> Result<Checkout, Error> {
+    pub(super) async fn checkout(&self, upgrade: bool) -> Result<Checkout, Error> {
         while let Some(mut http1) = self.pop() {
             if http1.is_usable().await {
                 return Ok(Checkout::Http1 { http1, reused: true });
             }
+        }
+        // RFC 9113 8.6: HTTP/2 has no Upgrade, so such a request takes a connection that speaks HTTP/1.1 where one can
+        // be had. Prior knowledge says that it cannot: there it goes as the plain request it also is.
+        if upgrade && self.target.scheme != Scheme::H2c {
+            let connected = self.connector.connect_http1(&self.target).await?;
+            return self.http1(connected).await;
         }
         if let Some(shared) = self.shared() {
             return Ok(shared);
@@ -122,6 +134,10 @@ impl Pool {
             return Ok(Checkout::Http2(http2));
         }
         self.speaks_http1.store(true, Relaxed);
+        self.http1(connected).await
+    }
+
+    async fn http1(&self, connected: Connected) -> Result<Checkout, Error> {
         let http1 = Http1::handshake(connected.io).await.map_err(|error| error.at(&self.target.name))?;
         Ok(Checkout::Http1 { http1, reused: false })
     }

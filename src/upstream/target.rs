@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use http::{HeaderValue, Uri, header, request::Parts, uri::Authority};
+use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     rewrite,
 };
 
@@ -33,42 +33,61 @@ pub(crate) struct Target {
     base: String,
 }
 
+/// What a head was before it was pointed at an endpoint, so that an unsent request can go to another.
+pub(crate) struct Before {
+    uri: Uri,
+    host: Option<HeaderValue>,
+}
+
+impl Before {
+    pub(crate) fn restore<B>(self, request: &mut Request<B>) {
+        *request.uri_mut() = self.uri;
+        let headers = request.headers_mut();
+        headers.remove(header::TRANSFER_ENCODING);
+        match self.host {
+            Some(host) => drop(headers.insert(header::HOST, host)),
+            None => drop(headers.remove(header::HOST)),
+        }
+    }
+}
+
 impl Target {
     /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless somebody
-    /// chose one.
+    /// chose one; for HTTP/2 in absolute form.
     ///
     /// # Errors
     ///
     /// 400 when the path would climb out of the base path.
-    pub(crate) fn apply(&self, parts: &mut Parts) -> Result<(), Error> {
-        if !self.base.is_empty() && parts.uri.path() != "*" {
-            if let Some(path) = parts.uri.path_and_query() {
-                parts.uri = Uri::from(rewrite::below(&self.base, path)?);
+    pub(crate) fn apply<B>(&self, request: &mut Request<B>, http2: bool) -> Result<Before, Error> {
+        let host = request.headers().get(header::HOST).cloned();
+        let before = Before { uri: request.uri().clone(), host };
+        if !self.base.is_empty() && before.uri.path() != "*" {
+            if let Some(path) = before.uri.path_and_query() {
+                *request.uri_mut() = Uri::from(rewrite::below(&self.base, path)?);
             }
         }
-        if !parts.headers.contains_key(header::HOST) {
-            parts.headers.insert(header::HOST, self.host.clone());
+        if http2 {
+            self.absolute(request, before.host.as_ref())?;
+        } else if before.host.is_none() {
+            request.headers_mut().insert(header::HOST, self.host.clone());
         }
-        Ok(())
+        Ok(before)
     }
 
     /// The absolute form of a target in origin form, which HTTP/2 takes `:scheme` and `:authority` from. RFC 9113
     /// 8.3.1: a proxy that has a `Host` makes `:authority` of it.
-    #[cfg(feature = "http2")]
-    pub(crate) fn absolute(&self, parts: &mut Parts) -> Result<(), Error> {
-        let host = parts.headers.remove(header::HOST);
-        let authority = match host.as_ref().filter(|host| **host != self.host) {
-            Some(host) => Authority::try_from(host.as_bytes()).map_err(|error| {
-                Error::new(crate::error::Kind::BadRequest("Host is no authority")).with(error)
-            })?,
+    fn absolute<B>(&self, request: &mut Request<B>, host: Option<&HeaderValue>) -> Result<(), Error> {
+        let authority = match host.filter(|host| **host != self.host) {
+            Some(host) => Authority::try_from(host.as_bytes())
+                .map_err(|error| Error::new(Kind::BadRequest("Host is no authority")).with(error))?,
             None => self.authority.clone(),
         };
-        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        request.headers_mut().remove(header::HOST);
+        let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = self.origin.scheme().cloned();
         uri.authority = Some(authority);
-        parts.uri = Uri::from_parts(uri).map_err(|error| {
-            Error::new(crate::error::Kind::BadRequest("the target has no absolute form")).with(error)
-        })?;
+        *request.uri_mut() = Uri::from_parts(uri)
+            .map_err(|error| Error::new(Kind::BadRequest("the target has no absolute form")).with(error))?;
         Ok(())
     }
 }
@@ -153,22 +172,28 @@ mod tests {
     #[test]
     fn base_and_host_are_put_on() {
         let target: Target = "http://a:5000/base/".parse().unwrap();
-        let mut parts = Request::get("/x?y").body(()).unwrap().into_parts().0;
-        target.apply(&mut parts).unwrap();
-        assert_eq!(parts.uri, "/base/x?y");
-        assert_eq!(parts.headers["host"], "a:5000");
+        let mut request = Request::get("/x?y").body(()).unwrap();
+        let before = target.apply(&mut request, false).unwrap();
+        assert_eq!(request.uri(), "/base/x?y");
+        assert_eq!(request.headers()["host"], "a:5000");
+        before.restore(&mut request);
+        assert_eq!(request.uri(), "/x?y");
+        assert!(request.headers().is_empty());
 
-        let mut parts = Request::get("/../x").header("host", "kept").body(()).unwrap().into_parts().0;
-        assert!(target.apply(&mut parts).is_err());
+        let mut request = Request::get("/../x").header("host", "kept").body(()).unwrap();
+        assert!(target.apply(&mut request, false).is_err());
     }
 
     #[cfg(feature = "http2")]
     #[test]
     fn http2_takes_its_authority_from_host() {
         let target: Target = "h2c://a:5000".parse().unwrap();
-        let mut parts = Request::get("/x").header("host", "b").body(()).unwrap().into_parts().0;
-        target.absolute(&mut parts).unwrap();
-        assert_eq!(parts.uri, "http://b/x");
-        assert!(!parts.headers.contains_key("host"));
+        let mut request = Request::get("/x").header("host", "b").body(()).unwrap();
+        let before = target.apply(&mut request, true).unwrap();
+        assert_eq!(request.uri(), "http://b/x");
+        assert!(!request.headers().contains_key("host"));
+        before.restore(&mut request);
+        assert_eq!(request.uri(), "/x");
+        assert_eq!(request.headers()["host"], "b");
     }
 }

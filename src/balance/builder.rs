@@ -1,0 +1,115 @@
+//! Settings of a [`LoadBalance`].
+
+use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
+
+use tower::discover::Discover;
+
+use super::{LoadBalance, cluster::Cluster, discover};
+use crate::{
+    endpoint::EndpointSpec,
+    error::{BoxError, Error},
+    upstream::{Client, ClientBuilder},
+};
+
+/// Settings of a [`LoadBalance`]; the last call says where its endpoints come from.
+#[derive(Clone, Debug)]
+pub struct LoadBalanceBuilder {
+    ready_timeout: Duration,
+    seed: Option<u64>,
+    client: ClientBuilder,
+}
+
+impl Default for LoadBalanceBuilder {
+    fn default() -> Self {
+        Self { ready_timeout: Duration::from_secs(1), seed: None, client: ClientBuilder::default() }
+    }
+}
+
+impl LoadBalanceBuilder {
+    /// How long a request waits for an endpoint when there are some and none is ready. Default 1 s.
+    ///
+    /// An empty cluster answers at once.
+    #[must_use]
+    pub fn ready_timeout(mut self, timeout: Duration) -> Self {
+        self.ready_timeout = timeout;
+        self
+    }
+
+    /// Makes the choices repeatable, for tests. Default: a seed from the operating system.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Settings of the clients that [`urls`](Self::urls) makes: connect timeout, TLS, pool.
+    #[must_use]
+    pub fn client(mut self, client: ClientBuilder) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Balances over URLs; see [`EndpointSpec::url`] for their form. No URL at all makes an empty cluster.
+    ///
+    /// # Errors
+    ///
+    /// A config error that names what is wrong with a URL, or that one comes twice.
+    pub fn urls<I>(self, urls: I) -> Result<LoadBalance<Client>, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let specs = urls.into_iter().map(|url| EndpointSpec::url_with(&self.client, url.as_ref()));
+        let specs: Vec<_> = specs.collect::<Result<_, _>>()?;
+        self.endpoints(specs)
+    }
+
+    /// Balances over endpoints of any one kind of service; [`EndpointSpec::boxed`] makes unlike ones alike.
+    ///
+    /// # Errors
+    ///
+    /// A config error when two have the same name.
+    pub fn endpoints<S>(self, specs: impl IntoIterator<Item = EndpointSpec<S>>) -> Result<LoadBalance<S>, Error>
+    where
+        S: Clone,
+    {
+        let specs: Vec<_> = specs.into_iter().collect();
+        let mut names = HashSet::new();
+        if let Some(twice) = specs.iter().find(|spec| !names.insert(spec.name())) {
+            let why = format!("{:?} is there twice; use a weight instead", twice.name());
+            return Err(Error::config("endpoints", why));
+        }
+        let cluster = self.cluster();
+        cluster.replace(specs);
+        Ok(LoadBalance::new_in(cluster, None))
+    }
+
+    /// Balances over what a stream of changes discovers.
+    ///
+    /// Any [`Discover`] will do whose services are [`EndpointSpec`]s or [`Client`]s: a tower `ServiceList`, or a stream
+    /// of `Result<Change<Key, EndpointSpec>, Error>`. A name that is inserted again replaces the one before. When the
+    /// stream ends or fails, the last set stays. Until the first change, requests wait up to the ready timeout.
+    ///
+    /// A task reads the stream; it ends with the last clone of the `LoadBalance`.
+    ///
+    /// # Errors
+    ///
+    /// A config error outside a tokio runtime.
+    pub fn discover<D, S>(self, discover: D) -> Result<LoadBalance<S>, Error>
+    where
+        D: Discover + Send + 'static,
+        D::Key: Hash + Send + 'static,
+        D::Service: Into<EndpointSpec<S>> + Send,
+        D::Error: Into<BoxError> + Send,
+        S: Send + Sync + 'static,
+    {
+        let cluster = self.cluster();
+        let driver = discover::spawn(discover, cluster.clone())?;
+        Ok(LoadBalance::new_in(cluster, Some(driver)))
+    }
+
+    fn cluster<S>(&self) -> Arc<Cluster<S>> {
+        let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Arc::new(Cluster::new(rng, self.ready_timeout))
+    }
+}

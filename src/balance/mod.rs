@@ -1,0 +1,34 @@
+//! [`LoadBalance`]: a request goes to the better of two endpoints drawn at random.
+//!
+//! The endpoints come from a list of URLs, from a list of [`EndpointSpec`](crate::EndpointSpec)s, or from any
+//! [`tower::discover::Discover`]; a [`Handle`] changes them while requests are served.
+//!
+//! ```
+//! use axum_upstream::LoadBalance;
+//!
+//! let backends = LoadBalance::new(["http://127.0.0.1:5000", "http://127.0.0.1:5001;weight=2"])?;
+//! let handle = backends.handle();
+//!
+//! handle.insert("http://127.0.0.1:5002".parse()?);
+//! if let Some(draining) = handle.remove("http://127.0.0.1:5000") {
+//!     // No new request goes there; `draining.finished().await` returns when the last one has ended.
+//!     assert_eq!(draining.in_flight(), 0);
+//! }
+//! assert_eq!(handle.endpoints().len(), 2);
+//! # Ok::<(), axum_upstream::Error>(())
+//! ```
+
+mod builder;
+mod cluster;
+mod discover;
+mod future;
+mod handle;
+mod policy;
+mod service;
+
+pub use self::{
+    builder::LoadBalanceBuilder,
+    future::{ResponseBody, ResponseFuture},
+    handle::{Draining, EndpointStatus, Handle},
+    service::LoadBalance,
+};

@@ -1,0 +1,166 @@
+//! What an endpoint is, as plain data.
+
+use std::{fmt, num::NonZeroU32, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, uri::Authority};
+use tower::{
+    Service, ServiceExt,
+    util::BoxCloneSyncService,
+};
+
+use crate::{
+    body::Body,
+    error::{BoxError, Error},
+    upstream::{Client, ClientBuilder},
+};
+
+/// Any endpoint's service behind one type, so that unlike ones share a cluster. See [`EndpointSpec::boxed`].
+pub type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+
+/// An endpoint to be: its name, its weight and the service that reaches it.
+///
+/// The name is its identity within a cluster, and what logs and metrics call it.
+#[derive(Clone)]
+pub struct EndpointSpec<S = Client> {
+    pub(super) name: Arc<str>,
+    pub(super) weight: NonZeroU32,
+    /// `Host` for a service that sets none itself.
+    pub(super) host: Option<HeaderValue>,
+    pub(super) service: S,
+}
+
+impl EndpointSpec {
+    /// An endpoint at a URL, reached by a [`Client`] with default settings.
+    ///
+    /// `http://`, `https://` or `h2c://`, a host, an optional port, an optional base path, and an optional
+    /// `;weight=N` at the end. The name is the URL without the weight.
+    ///
+    /// # Errors
+    ///
+    /// A config error that says what is wrong with the URL or the weight.
+    pub fn url(url: &str) -> Result<Self, Error> {
+        Self::url_with(&ClientBuilder::default(), url)
+    }
+
+    /// As [`url`](Self::url), with the settings of a [`ClientBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`url`](Self::url).
+    pub fn url_with(client: &ClientBuilder, url: &str) -> Result<Self, Error> {
+        let (url, weight) = match url.rsplit_once(";weight=") {
+            Some((url, weight)) => (url, parse_weight(weight)?),
+            None => (url, NonZeroU32::MIN),
+        };
+        let mut spec = Self::from(client.build(url)?);
+        spec.weight = weight;
+        Ok(spec)
+    }
+}
+
+impl<S> EndpointSpec<S> {
+    /// An endpoint that is a service of your own.
+    ///
+    /// A request that reaches it has the name as its `Host`, unless the proxy was told to send another. Responses may
+    /// have any body; errors become 502.
+    pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
+        let name = name.into();
+        let is_host = Authority::try_from(name.as_bytes()).is_ok();
+        let host = if is_host { HeaderValue::from_str(&name).ok() } else { None };
+        let host = host.or(Some(HeaderValue::from_static("localhost")));
+        Self { name, weight: NonZeroU32::MIN, host, service }
+    }
+
+    /// How much it should get compared with the others. Default 1.
+    ///
+    /// # Errors
+    ///
+    /// A config error for 0: to send an endpoint nothing, [remove](crate::balance::Handle::remove) it.
+    pub fn weight(mut self, weight: u32) -> Result<Self, Error> {
+        self.weight = parse_weight(&weight.to_string())?;
+        Ok(self)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Wraps the service: a timeout, a rate limit, a header, on this endpoint alone.
+    pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
+        let Self { name, weight, host, service } = self;
+        EndpointSpec { name, weight, host, service: wrap(service) }
+    }
+
+    /// The same endpoint behind one type, so that a cluster can mix URLs, routers and other services.
+    ///
+    /// Costs two allocations a request: the future and the response body.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use axum_upstream::{EndpointSpec, LoadBalance};
+    ///
+    /// let router: Router = Router::new().route("/", get(|| async { "in this process" }));
+    /// let mixed = LoadBalance::builder().endpoints([
+    ///     EndpointSpec::url("http://127.0.0.1:5000")?.boxed(),
+    ///     EndpointSpec::new("in-process", router).boxed(),
+    /// ])?;
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    pub fn boxed<B>(self) -> EndpointSpec<BoxService>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.map(|service| {
+            let service = service.map_response(|response| response.map(Body::new)).map_err(Into::into);
+            BoxCloneSyncService::new(service)
+        })
+    }
+}
+
+impl From<Client> for EndpointSpec {
+    /// Named by its URL.
+    fn from(client: Client) -> Self {
+        Self { name: client.name().clone(), weight: NonZeroU32::MIN, host: None, service: client }
+    }
+}
+
+fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {
+    weight.parse().map_err(|_| Error::config("endpoint weight", format!("{weight:?} is not 1 or more")))
+}
+
+impl<S> fmt::Debug for EndpointSpec<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointSpec")
+            .field("name", &self.name)
+            .field("weight", &self.weight)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_may_carry_a_weight() {
+        let spec = EndpointSpec::url("http://a:1/base;weight=3").unwrap();
+        assert_eq!((spec.name(), spec.weight.get()), ("http://a:1/base", 3));
+        for url in ["http://a;weight=0", "http://a;weight=x", "http://a;weight=-1", "http://a;weight="] {
+            assert!(EndpointSpec::url(url).unwrap_err().to_string().contains("endpoint weight"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_called_by_its_name() {
+        let host = |name: &str| EndpointSpec::new(name, ()).host.unwrap();
+        assert_eq!(host("in-process"), "in-process");
+        assert_eq!(host("no host at all"), "localhost");
+    }
+}
