@@ -28,6 +28,10 @@ impl Info {
         Self { attempts, ..self }
     }
 
+    pub(crate) fn shared_endpoint(&self) -> Arc<str> {
+        self.endpoint.clone()
+    }
+
     /// The name of the endpoint that answered: its URL, unless it was given another.
     #[must_use]
     pub fn endpoint(&self) -> &str {

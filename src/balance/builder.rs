@@ -69,7 +69,10 @@ impl LoadBalanceBuilder {
     /// # Errors
     ///
     /// A config error when two have the same name.
-    pub fn endpoints<S>(self, specs: impl IntoIterator<Item = EndpointSpec<S>>) -> Result<LoadBalance<S>, Error>
+    pub fn endpoints<S>(
+        self,
+        specs: impl IntoIterator<Item = EndpointSpec<S>>,
+    ) -> Result<LoadBalance<S>, Error>
     where
         S: Clone,
     {

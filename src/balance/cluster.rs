@@ -78,10 +78,11 @@ impl<S> Cluster<S> {
 
     pub(super) fn insert(&self, spec: EndpointSpec<S>) -> Option<Arc<Endpoint<S>>> {
         let endpoint = Arc::new(Endpoint::new(spec));
-        let replaced = self.change(|members| match members.iter_mut().find(|m| m.name() == endpoint.name()) {
-            Some(same) => *same = endpoint,
-            None => members.push(endpoint),
-        });
+        let replaced =
+            self.change(|members| match members.iter_mut().find(|m| m.name() == endpoint.name()) {
+                Some(same) => *same = endpoint,
+                None => members.push(endpoint),
+            });
         replaced.into_iter().next()
     }
 

@@ -81,7 +81,6 @@ impl Body {
         self.sent = Some(Sent(flag.clone()));
         flag
     }
-
 }
 
 /// Raises its flag when dropped.

@@ -50,7 +50,7 @@ impl Progress {
     }
 
     /// A frame has moved, or the body has ended.
-    pub(super) fn touch(&self, upload: Upload) {
+    pub(crate) fn touch(&self, upload: Upload) {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(millis, Relaxed);
         self.set(upload);

@@ -1,9 +1,10 @@
 //! The response body on its way down: idle and total deadlines, trailers checked, failures told apart.
 
 use std::{
+    error::Error as StdError,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -32,8 +33,10 @@ pin_project! {
     /// pending: a client that does not read holds the body back without making the endpoint look idle.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
+        // `None` when the exchange goes on as a tunnel.
         #[pin]
-        inner: B,
+        inner: Option<B>,
+        endpoint: Option<Arc<str>>,
         deadlines: Deadlines,
         trailers: fn(&mut HeaderMap),
         #[pin]
@@ -44,8 +47,13 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) fn new(inner: B, deadlines: Deadlines, trailers: fn(&mut HeaderMap)) -> Self {
-        Self { inner, deadlines, trailers, sleep: None, waiting: None }
+    pub(crate) fn new(
+        inner: Option<B>,
+        deadlines: Deadlines,
+        trailers: fn(&mut HeaderMap),
+        endpoint: Option<Arc<str>>,
+    ) -> Self {
+        Self { inner, endpoint, deadlines, trailers, sleep: None, waiting: None }
     }
 }
 
@@ -68,64 +76,80 @@ where
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let mut this = self.project();
-        if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let mut watch = Watch { deadlines: this.deadlines, sleep: this.sleep, waiting: this.waiting };
+        let frame = match inner.poll_frame(cx) {
             // A body that never pauses would outrun its timer.
-            if this.deadlines.total.is_some_and(|total| total <= Instant::now()) {
-                return Poll::Ready(Some(Err(Error::new(Kind::TotalTimeout))));
+            Poll::Ready(_) if watch.is_over() => Some(Err(Error::new(Kind::TotalTimeout))),
+            Poll::Ready(frame) => {
+                *watch.waiting = None;
+                frame.map(|frame| frame.map_err(|error| broken(error.into())))
             }
-            *this.waiting = None;
-            let frame = frame.map(|frame| match frame {
-                Ok(mut frame) => {
-                    if let Some(trailers) = frame.trailers_mut() {
-                        (this.trailers)(trailers);
-                    }
-                    Ok(frame)
+            Poll::Pending => Some(Err(Error::new(ready!(watch.poll_expired(cx))))),
+        };
+        Poll::Ready(frame.map(|frame| match frame {
+            Ok(mut frame) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    (this.trailers)(trailers);
                 }
-                Err(error) => Err(broken(error.into())),
-            });
-            return Poll::Ready(frame);
-        }
+                Ok(frame)
+            }
+            Err(error) => {
+                let error = match &this.endpoint {
+                    Some(endpoint) => error.at(endpoint),
+                    None => error,
+                };
+                // The head has gone, so no status can tell the client: all it sees is a broken body.
+                tracing::warn!(error = &error as &dyn StdError, "the response broke off");
+                Err(error)
+            }
+        }))
+    }
 
-        let since = match *this.waiting {
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// The clock of one body.
+struct Watch<'a> {
+    deadlines: &'a Deadlines,
+    sleep: Pin<&'a mut Option<Sleep>>,
+    waiting: &'a mut Option<Instant>,
+}
+
+impl Watch<'_> {
+    fn is_over(&self) -> bool {
+        self.deadlines.total.is_some_and(|total| total <= Instant::now())
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
+        let since = match *self.waiting {
             Some(since) => since,
             None => {
-                let now = Instant::now();
-                *this.waiting = Some(now);
-                if let Some(due) = this.deadlines.due(now) {
-                    this.sleep.set(Some(sleep_until(due)));
-                }
+                let now = *self.waiting.insert(Instant::now());
+                self.sleep.set(self.deadlines.due(now).map(sleep_until));
                 now
             }
         };
         // Fired is not due: the upload may have moved since the timer was set.
-        while let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
-            if sleep.poll(cx).is_pending() {
-                break;
-            }
-            let now = Instant::now();
-            match this.deadlines.due(since) {
-                Some(due) if due > now => this.sleep.set(Some(sleep_until(due))),
-                _ => {
-                    let total = this.deadlines.total.is_some_and(|total| total <= now);
-                    let kind = if total { Kind::TotalTimeout } else { Kind::IdleTimeout };
-                    return Poll::Ready(Some(Err(Error::new(kind))));
-                }
+        while let Some(sleep) = self.sleep.as_mut().as_pin_mut() {
+            ready!(sleep.poll(cx));
+            match self.deadlines.due(since) {
+                Some(due) if due > Instant::now() => self.sleep.set(Some(sleep_until(due))),
+                _ if self.is_over() => return Poll::Ready(Kind::TotalTimeout),
+                _ => return Poll::Ready(Kind::IdleTimeout),
             }
         }
         Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 
@@ -146,7 +170,7 @@ mod tests {
     type Silent = StreamBody<stream::Pending<Result<Frame<Bytes>, BoxError>>>;
 
     fn silent(deadlines: Deadlines) -> Pin<Box<ResponseBody<Silent>>> {
-        Box::pin(ResponseBody::new(StreamBody::new(stream::pending()), deadlines, |_| ()))
+        Box::pin(ResponseBody::new(Some(StreamBody::new(stream::pending())), deadlines, |_| (), None))
     }
 
     #[tokio::test(start_paused = true)]

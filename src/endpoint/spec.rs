@@ -4,10 +4,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, uri::Authority};
-use tower::{
-    Service, ServiceExt,
-    util::BoxCloneSyncService,
-};
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
     body::Body,

@@ -42,7 +42,8 @@ pub(super) fn is_x_forwarded(name: &str) -> bool {
 }
 
 fn is_forwarding(name: &str) -> bool {
-    is_x_forwarded(name) || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for")
+    is_x_forwarded(name)
+        || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for")
 }
 
 /// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to.
@@ -69,7 +70,11 @@ pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstrea
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
     if let Some(prefix) = downstream.prefix {
-        headers.insert(X_FORWARDED_PREFIX, prefix.clone());
+        // What a trusted proxy took off stood before what we take off.
+        let before = headers.get(X_FORWARDED_PREFIX).map_or(&b""[..], HeaderValue::as_bytes);
+        if let Ok(all) = HeaderValue::from_bytes(&[before, prefix.as_bytes()].concat()) {
+            headers.insert(X_FORWARDED_PREFIX, all);
+        }
     }
 }
 

@@ -36,7 +36,9 @@ pub(super) fn settle(parts: &mut Parts) -> Result<(), Error> {
                 return Err(bad("invalid authority"));
             }
             match host {
-                Some(host) if host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) => return Ok(()),
+                Some(host) if host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) => {
+                    return Ok(());
+                }
                 Some(_) if http2 => return Err(bad("Host differs from :authority")),
                 Some(host) if !is_valid(host.as_bytes()) => return Err(bad("invalid Host")),
                 _ => {}

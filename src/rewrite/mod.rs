@@ -240,7 +240,8 @@ mod tests {
         let rewrite = Rewrite { pseudonym: Some("me".into()), ..Rewrite::default() };
         let error = request(&rewrite, Request::connect("a:443").header("host", "a:443")).unwrap_err();
         assert_eq!(error.status(), StatusCode::METHOD_NOT_ALLOWED);
-        let error = request(&rewrite, Request::get("/").header("host", "a").header("via", "2 me")).unwrap_err();
+        let error =
+            request(&rewrite, Request::get("/").header("host", "a").header("via", "2 me")).unwrap_err();
         assert_eq!(error.status(), StatusCode::LOOP_DETECTED);
     }
 

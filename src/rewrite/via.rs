@@ -45,7 +45,8 @@ pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
             false => Ok(false),
         };
     };
-    let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let digits =
+        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     let digits = digits.ok_or_else(|| Error::new(Kind::BadRequest("invalid Max-Forwards")))?;
     // More hops than fit a u64 are more than there are.
     match digits.parse::<u64>().unwrap_or(u64::MAX).checked_sub(1) {

@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -146,7 +146,7 @@ impl Client {
         loop {
             let checkout = match self.pool.checkout(upgrade).await {
                 Ok(checkout) => checkout,
-                Err(error) => return Err(SendError { error, request: Some(request) }),
+                Err(error) => return Err(SendError { error, request: Mutex::new(Some(Box::new(request))) }),
             };
             let before = self.target.apply(&mut request, checkout.is_http2())?;
             let (sent, again) = match checkout {
@@ -155,9 +155,7 @@ impl Client {
                     (http1.send(request, &self.pool).await.map(|r| r.map(ClientBody::http1)), spare)
                 }
                 #[cfg(feature = "http2")]
-                Checkout::Http2(http2) => {
-                    (http2.send(request).await.map(|r| r.map(ClientBody::http2)), None)
-                }
+                Checkout::Http2(http2) => (http2.send(request).await.map(|r| r.map(ClientBody::http2)), None),
             };
             let mut failed = match sent {
                 Ok(mut response) => {
@@ -309,13 +307,15 @@ impl http_body::Body for ClientBody {
 #[derive(Debug)]
 pub struct SendError {
     error: Error,
-    request: Option<Request<Body>>,
+    /// Never locked: the mutex makes it `Sync`, as errors must be and bodies need not.
+    request: Mutex<Option<Box<Request<Body>>>>,
 }
 
 impl SendError {
     /// The request, when it was not sent and can go elsewhere.
     pub fn take_request(&mut self) -> Option<Request<Body>> {
-        self.request.take()
+        let request = self.request.get_mut().unwrap_or_else(PoisonError::into_inner);
+        request.take().map(|request| *request)
     }
 
     /// Why.
@@ -327,7 +327,7 @@ impl SendError {
 
 impl From<Error> for SendError {
     fn from(error: Error) -> Self {
-        Self { error, request: None }
+        Self { error, request: Mutex::default() }
     }
 }
 

@@ -54,7 +54,10 @@ struct Idle {
 
 /// A connection to send one request on.
 pub(super) enum Checkout {
-    Http1 { http1: Http1, reused: bool },
+    Http1 {
+        http1: Http1,
+        reused: bool,
+    },
     #[cfg(feature = "http2")]
     Http2(Http2),
 }

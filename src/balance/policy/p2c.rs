@@ -208,7 +208,8 @@ mod tests {
     fn two_idle_endpoints_take_turns() {
         let endpoints = endpoints(&[1, 1]);
         let policy = policy(&endpoints);
-        let names: Vec<_> = (0..6).filter_map(|_| policy.pick(&[])).map(|p| p.endpoint.name().clone()).collect();
+        let names: Vec<_> =
+            (0..6).filter_map(|_| policy.pick(&[])).map(|p| p.endpoint.name().clone()).collect();
         assert_ne!(names[0], names[1]);
         assert_eq!(names[..2], names[2..4]);
         assert_eq!(names[..2], names[4..]);

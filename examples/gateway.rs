@@ -1,0 +1,287 @@
+//! A load-balancing reverse proxy as a program. Run with
+//!
+//! ```text
+//! cargo run --release --example gateway
+//! cargo run --release --example gateway -- --upstream http://127.0.0.1:5000 --upstream http://127.0.0.1:5001
+//! ```
+//!
+//! Without `--upstream` it starts three small servers of its own, so that a browser on <http://127.0.0.1:8080> shows
+//! the balancing on each reload. `--help` lists the flags.
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    fmt,
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::Request as AxumRequest, extract::State};
+use axum_upstream::{Info, LoadBalance, ReverseProxy, upstream::Client};
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
+use tower::Service;
+use tracing::Level;
+
+const HELP: &str = "\
+A load-balancing reverse proxy.
+
+  --listen ADDR            where to listen [default: 127.0.0.1:8080]
+  --upstream URL           a server to send to, any number of times: http://, https:// or h2c://,
+                           with an optional ;weight=N [default: three demo servers]
+  --workers N              threads of the runtime [default: one per core]
+  --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
+  --response-timeout DUR   longest time to a response head [default: 60s]
+  --help                   this text
+
+RUST_LOG rules the log: RUST_LOG=warn turns off the line per request.";
+
+/// How long requests in flight may take after a signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+type Proxy = ReverseProxy<LoadBalance>;
+
+struct Options {
+    listen: SocketAddr,
+    upstreams: Vec<String>,
+    workers: Option<usize>,
+    connect_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return fail(2, &error),
+    };
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(Level::INFO.into()).from_env_lossy();
+    let ansi = io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi).init();
+
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = options.workers {
+        runtime.worker_threads(workers);
+    }
+    match runtime.enable_all().build() {
+        Ok(runtime) => match runtime.block_on(run(options)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::Usage(error)) => fail(2, &error),
+            Err(Failure::Run(error)) => fail(1, &error),
+        },
+        Err(error) => fail(1, &error.into()),
+    }
+}
+
+/// One line, causes included.
+fn fail(code: u8, error: &BoxError) -> ExitCode {
+    let mut line = format!("gateway: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_line = cause.to_string();
+        // Some errors repeat their cause.
+        if !line.ends_with(&cause_line) {
+            line = format!("{line}: {cause_line}");
+        }
+        source = cause.source();
+    }
+    eprintln!("{line}");
+    ExitCode::from(code)
+}
+
+enum Failure {
+    Usage(BoxError),
+    Run(BoxError),
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let mut upstreams = options.upstreams;
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener
+        .map_err(|error| Failure::Run(format!("cannot listen on {}: {error}", options.listen).into()))?;
+    let address = listener.local_addr().map_err(|error| Failure::Run(error.into()))?;
+    if upstreams.is_empty() {
+        upstreams = demo_servers().await.map_err(Failure::Run)?;
+    }
+
+    let mut client = Client::builder();
+    if let Some(timeout) = options.connect_timeout {
+        client = client.connect_timeout(timeout);
+    }
+    let balance = LoadBalance::builder().client(client).urls(&upstreams);
+    let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
+    let handle = balance.handle();
+    let mut proxy = ReverseProxy::new(balance);
+    if let Some(timeout) = options.response_timeout {
+        proxy = proxy.response_timeout(timeout);
+    }
+
+    println!("listening on http://{address}");
+    for endpoint in handle.endpoints() {
+        println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
+    }
+    println!("try: curl -i http://{address}/hello");
+    serve(listener, proxy, shutdown_signal()).await;
+    Ok(())
+}
+
+/// Accepts until the signal, then lets what is in flight finish.
+async fn serve(listener: TcpListener, proxy: Proxy, signal: impl Future<Output = ()>) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    // Without a timer hyper has no limit for slow heads.
+    server.http1().timer(TokioTimer::new());
+    server.http2().timer(TokioTimer::new());
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(signal);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut signal => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most likely out of file descriptors: give others time to close theirs.
+                tracing::warn!(%error, "cannot accept");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let proxy = proxy.clone();
+        let service = service_fn(move |request| answer(proxy.clone(), request, peer));
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, error, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    println!("stopping; requests in flight have {} s", GRACE.as_secs());
+    if timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+}
+
+/// Forwards one request, and logs it.
+async fn answer(
+    mut proxy: Proxy,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<Body>, Infallible> {
+    request.extensions_mut().insert(peer);
+    if !tracing::enabled!(Level::INFO) {
+        return proxy.call(request).await;
+    }
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let start = Instant::now();
+    let response = proxy.call(request).await?;
+    let endpoint = response.extensions().get::<Info>().map_or("-", Info::endpoint);
+    let status = response.status().as_u16();
+    tracing::info!(%method, path, endpoint, status, time = ?start.elapsed());
+    Ok(response)
+}
+
+async fn shutdown_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}
+
+/// Three servers on free ports that answer with their name and what they received.
+async fn demo_servers() -> Result<Vec<String>, BoxError> {
+    let mut urls = Vec::new();
+    for name in ["ada", "grace", "edsger"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        urls.push(format!("http://{}", listener.local_addr()?));
+        let app = Router::new().fallback(describe).with_state(name);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+    }
+    Ok(urls)
+}
+
+async fn describe(State(name): State<&'static str>, request: AxumRequest) -> String {
+    use fmt::Write;
+
+    let mut text = format!("I am {name}.\n\n{} {}\n", request.method(), request.uri());
+    for (field, value) in request.headers() {
+        let _ = writeln!(text, "{field}: {}", String::from_utf8_lossy(value.as_bytes()));
+    }
+    text
+}
+
+impl Options {
+    /// None when help was asked for.
+    fn parse() -> Result<Option<Self>, BoxError> {
+        use lexopt::prelude::*;
+
+        let mut options = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            upstreams: Vec::new(),
+            workers: None,
+            connect_timeout: None,
+            response_timeout: None,
+        };
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("listen") => options.listen = parser.value()?.parse()?,
+                Long("upstream") => options.upstreams.push(parser.value()?.string()?),
+                Long("workers") => options.workers = Some(parser.value()?.parse_with(parse_workers)?),
+                Long("connect-timeout") => {
+                    options.connect_timeout = Some(parser.value()?.parse_with(parse_duration)?);
+                }
+                Long("response-timeout") => {
+                    options.response_timeout = Some(parser.value()?.parse_with(parse_duration)?);
+                }
+                Long("help") | Short('h') => return Ok(None),
+                _ => return Err(argument.unexpected().into()),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|workers| *workers > 0).ok_or("must be 1 or more")
+}
+
+fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "must be a number and a unit, like 1s or 500ms";
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| wrong)?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs).ok_or(wrong),
+        _ => Err(wrong),
+    }
+}

@@ -1,0 +1,144 @@
+//! The way down: waiting for the response head, and making it fit to be sent on.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version, header};
+use pin_project_lite::pin_project;
+use tower::{Service, util::Oneshot};
+
+use super::{
+    service::Config,
+    timeout::HeadTimer,
+    upgrade::{self, Asked, Tunnels},
+};
+use crate::{
+    body::{Body, Deadlines, ResponseBody, Upload},
+    error::{BoxError, Error, Kind},
+    info::Info,
+    rewrite::strip_trailers,
+};
+
+pin_project! {
+    /// Waits for the answer to one request. Dropped half way it cancels the exchange.
+    pub(crate) struct ForwardFuture<S>
+    where
+        S: Service<Request<Body>>,
+    {
+        #[pin]
+        exchange: Exchange<S>,
+    }
+}
+
+pin_project! {
+    #[project = ExchangeProj]
+    pub(super) struct Exchange<S>
+    where
+        S: Service<Request<Body>>,
+    {
+        pub(super) config: Arc<Config>,
+        pub(super) tunnels: Arc<Tunnels>,
+        pub(super) asked: Option<Asked>,
+        // What the client speaks.
+        pub(super) version: Version,
+        #[pin]
+        pub(super) response: Oneshot<S, Request<Body>>,
+        #[pin]
+        pub(super) timer: HeadTimer,
+    }
+}
+
+impl<S: Service<Request<Body>>> ForwardFuture<S> {
+    pub(super) fn new(exchange: Exchange<S>) -> Self {
+        Self { exchange }
+    }
+}
+
+impl<S, B> Future for ForwardFuture<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    type Output = Result<Response<ResponseBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut exchange = self.project().exchange.project();
+        match exchange.response.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(exchange.finish(response)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failed(error.into()))),
+            Poll::Pending => exchange.timer.poll_expired(cx).map(|kind| Err(Error::new(kind))),
+        }
+    }
+}
+
+impl<S, B> ExchangeProj<'_, S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    fn finish(&mut self, response: Response<B>) -> Result<Response<ResponseBody<B>>, Error> {
+        let endpoint = response.extensions().get::<Info>().map(Info::shared_endpoint);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let switched = self.switch(response);
+            return switched.map_err(|error| match &endpoint {
+                Some(endpoint) => error.at(endpoint),
+                None => error,
+            });
+        }
+        let (mut parts, body) = response.into_parts();
+        // RFC 9110 15.5.22: a 426 says in Upgrade what it wants, to a client that can.
+        let required = match parts.status {
+            StatusCode::UPGRADE_REQUIRED if *self.version == Version::HTTP_11 => {
+                parts.headers.get(header::UPGRADE).cloned()
+            }
+            _ => None,
+        };
+        self.config.rewrite.response(&mut parts);
+        if let Some(required) = required {
+            upgrade::announce(&mut parts.headers, required);
+        }
+        if let Some(hook) = &self.config.response_hook {
+            hook(&mut parts);
+        }
+        let body = ResponseBody::new(Some(body), self.timer.rest(), strip_trailers, endpoint);
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// Joins both connections when the endpoint agreed to what the client asked for.
+    fn switch(&mut self, response: Response<B>) -> Result<Response<ResponseBody<B>>, Error> {
+        let asked = self.asked.take().ok_or_else(|| Error::new(Kind::Upgrade))?;
+        let (token, tunnel) = asked.agree(response, self.timer.idle())?;
+        let (mut parts, tunnel) = tunnel.into_parts();
+        self.config.rewrite.response(&mut parts);
+        upgrade::announce(&mut parts.headers, token);
+        if let Some(hook) = &self.config.response_hook {
+            hook(&mut parts);
+        }
+        self.tunnels.open(tunnel);
+        let body = ResponseBody::new(None, Deadlines::default(), strip_trailers, None);
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// The request body is looked at first: when it failed, the endpoint's error is only the echo.
+    fn failed(&self, error: BoxError) -> Error {
+        let error = Error::from_service(error);
+        match self.timer.upload() {
+            Some(Upload::TooLarge) => Error::new(Kind::BodyTooLarge).with(error),
+            Some(Upload::Broken) => Error::new(Kind::RequestBody).with(error),
+            _ => error,
+        }
+    }
+}
+
+impl<S: Service<Request<Body>>> fmt::Debug for ForwardFuture<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! The end of the way: a response, whatever happened.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::Body as AxumBody;
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::respond::{ErrorHook, respond};
+use crate::{
+    body::Body,
+    error::{BoxError, Error},
+    forward::ForwardFuture,
+};
+
+pin_project! {
+    /// The response future of [`ReverseProxy`](super::ReverseProxy). It never fails.
+    pub struct ProxyFuture<S>
+    where
+        S: Service<Request<Body>>,
+    {
+        #[pin]
+        state: State<S>,
+        error_hook: Option<ErrorHook>,
+    }
+
+    impl<S> PinnedDrop for ProxyFuture<S>
+    where
+        S: Service<Request<Body>>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            // nginx's name for it: nobody is left to see the status.
+            if matches!(this.state, State::Sent { .. }) {
+                tracing::info!(status = 499, "the client went away");
+            }
+        }
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S>
+    where
+        S: Service<Request<Body>>,
+    {
+        Sent { #[pin] future: ForwardFuture<S> },
+        Done { response: Option<Response<AxumBody>> },
+    }
+}
+
+impl<S: Service<Request<Body>>> ProxyFuture<S> {
+    pub(super) fn sent(future: ForwardFuture<S>, error_hook: Option<ErrorHook>) -> Self {
+        Self { state: State::Sent { future }, error_hook }
+    }
+
+    pub(super) fn done(response: Response<AxumBody>) -> Self {
+        Self { state: State::Done { response: Some(response) }, error_hook: None }
+    }
+}
+
+impl<S, B> Future for ProxyFuture<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<AxumBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let response = match this.state.as_mut().project() {
+            StateProj::Sent { future } => {
+                let result: Result<_, Error> = ready!(future.poll(cx));
+                // The exchange is over, so a drop from here on is no client that left.
+                this.state.set(State::Done { response: None });
+                match result {
+                    Ok(response) => response.map(AxumBody::new),
+                    Err(error) => respond(error, this.error_hook.as_ref()),
+                }
+            }
+            StateProj::Done { response } => match response.take() {
+                Some(response) => response,
+                // Polled after its end, which no future owes an answer; none is the least surprising.
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<S: Service<Request<Body>>> fmt::Debug for ProxyFuture<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyFuture").finish_non_exhaustive()
+    }
+}
