@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     BadRequest(&'static str),
     /// CONNECT, which a gateway does not do.
     Method,
+    /// A transfer coding other than `chunked`.
+    Coding,
     /// The request carries our own `Via` entry.
     Loop,
     BodyTooLarge,
@@ -73,6 +75,7 @@ impl Kind {
             Self::NoEndpoint => (Internal, 503, "no endpoint is ready"),
             Self::BadRequest(_) => (Downstream, 400, "bad request"),
             Self::Method => (Downstream, 405, "method not allowed"),
+            Self::Coding => (Downstream, 501, "unknown transfer coding"),
             Self::Loop => (Downstream, 508, "the request has passed this proxy before"),
             Self::BodyTooLarge => (Downstream, 413, "request body too large"),
             Self::ClientStalled => (Downstream, 408, "the client stopped sending"),
@@ -108,6 +111,13 @@ impl Error {
     pub(crate) fn at(mut self, endpoint: &Arc<str>) -> Self {
         self.0.endpoint.get_or_insert_with(|| endpoint.clone());
         self
+    }
+
+    pub(crate) fn at_any(self, endpoint: Option<&Arc<str>>) -> Self {
+        match endpoint {
+            Some(endpoint) => self.at(endpoint),
+            None => self,
+        }
     }
 
     /// What a service returned, as an `Error`: our own is taken out of its box, anything else is wrapped.

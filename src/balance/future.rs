@@ -113,7 +113,7 @@ where
                         Err(error) => error.into(),
                     };
                     *in_flight = None;
-                    let (error, unsent) = unsent(error);
+                    let (error, unsent) = SendError::split(error);
                     let error = error.at(endpoint.name());
                     let Some(request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS) else {
                         return Poll::Ready(Err(error));
@@ -128,17 +128,6 @@ where
             };
             this.state.set(next);
         }
-    }
-}
-
-/// The error, and the request if it has not been sent.
-fn unsent(error: BoxError) -> (Error, Option<Request<Body>>) {
-    match error.downcast::<SendError>() {
-        Ok(mut error) => {
-            let request = error.take_request();
-            (error.into_error(), request)
-        }
-        Err(error) => (Error::from_service(error), None),
     }
 }
 

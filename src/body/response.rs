@@ -99,10 +99,7 @@ where
                 Ok(frame)
             }
             Err(error) => {
-                let error = match &this.endpoint {
-                    Some(endpoint) => error.at(endpoint),
-                    None => error,
-                };
+                let error = error.at_any(this.endpoint.as_ref());
                 // The head has gone, so no status can tell the client: all it sees is a broken body.
                 tracing::warn!(error = &error as &dyn StdError, "the response broke off");
                 Err(error)

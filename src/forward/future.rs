@@ -23,6 +23,7 @@ use crate::{
     error::{BoxError, Error, Kind},
     info::Info,
     rewrite::strip_trailers,
+    upstream::SendError,
 };
 
 pin_project! {
@@ -71,7 +72,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut exchange = self.project().exchange.project();
         match exchange.response.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(exchange.finish(response)),
+            Poll::Ready(Ok(response)) => {
+                let endpoint = response.extensions().get::<Info>().map(Info::shared_endpoint);
+                let finished = exchange.finish(response, endpoint.clone());
+                Poll::Ready(finished.map_err(|error| error.at_any(endpoint.as_ref())))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failed(error.into()))),
             Poll::Pending => exchange.timer.poll_expired(cx).map(|kind| Err(Error::new(kind))),
         }
@@ -83,14 +88,13 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    fn finish(&mut self, response: Response<B>) -> Result<Response<ResponseBody<B>>, Error> {
-        let endpoint = response.extensions().get::<Info>().map(Info::shared_endpoint);
+    fn finish(
+        &mut self,
+        response: Response<B>,
+        endpoint: Option<Arc<str>>,
+    ) -> Result<Response<ResponseBody<B>>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let switched = self.switch(response);
-            return switched.map_err(|error| match &endpoint {
-                Some(endpoint) => error.at(endpoint),
-                None => error,
-            });
+            return self.switch(response);
         }
         let (mut parts, body) = response.into_parts();
         // RFC 9110 15.5.22: a 426 says in Upgrade what it wants, to a client that can.
@@ -100,7 +104,7 @@ where
             }
             _ => None,
         };
-        self.config.rewrite.response(&mut parts);
+        self.config.rewrite.response(&mut parts)?;
         if let Some(required) = required {
             upgrade::announce(&mut parts.headers, required);
         }
@@ -116,7 +120,7 @@ where
         let asked = self.asked.take().ok_or_else(|| Error::new(Kind::Upgrade))?;
         let (token, tunnel) = asked.agree(response, self.timer.idle())?;
         let (mut parts, tunnel) = tunnel.into_parts();
-        self.config.rewrite.response(&mut parts);
+        self.config.rewrite.response(&mut parts)?;
         upgrade::announce(&mut parts.headers, token);
         if let Some(hook) = &self.config.response_hook {
             hook(&mut parts);
@@ -128,7 +132,7 @@ where
 
     /// The request body is looked at first: when it failed, the endpoint's error is only the echo.
     fn failed(&self, error: BoxError) -> Error {
-        let error = Error::from_service(error);
+        let (error, _) = SendError::split(error);
         match self.timer.upload() {
             Some(Upload::TooLarge) => Error::new(Kind::BodyTooLarge).with(error),
             Some(Upload::Broken) => Error::new(Kind::RequestBody).with(error),

@@ -32,6 +32,10 @@ pub(super) fn settle(parts: &mut Parts) -> Result<(), Error> {
     let http2 = parts.version == Version::HTTP_2;
     match (parts.uri.authority(), first) {
         (Some(target), host) => {
+            // RFC 9112 3.2.3: authority-form is for CONNECT alone.
+            if parts.uri.scheme().is_none() {
+                return Err(bad("the target is no path"));
+            }
             if !is_valid(target.as_str().as_bytes()) {
                 return Err(bad("invalid authority"));
             }

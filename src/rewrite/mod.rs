@@ -76,7 +76,7 @@ impl Rewrite {
     ///
     /// 1. CONNECT is refused; there is exactly one valid host, or 400.
     /// 2. A loop is refused; `Max-Forwards` is counted down.
-    /// 3. Hop-by-hop fields go, before anything is added that a client could name in `Connection`.
+    /// 3. Framing is `chunked`, a length, or nothing; hop-by-hop fields go, before anything is added that a client could name in `Connection`.
     /// 4. The path is rewritten.
     /// 5. Forwarding fields say who the client was and which host it asked for; then `Host` follows its policy.
     /// 6. `TE: trailers`, one `Cookie` line, `Via`.
@@ -85,7 +85,7 @@ impl Rewrite {
     ///
     /// # Errors
     ///
-    /// 400, 405 or 508, as the step says.
+    /// 400, 405, 501 or 508, as the step says.
     pub(crate) fn request(
         &self,
         parts: &mut RequestParts,
@@ -103,7 +103,7 @@ impl Rewrite {
         }
 
         let te_trailers = accepts_trailers(&parts.headers);
-        strip_framing(&mut parts.headers);
+        strip_framing(&mut parts.headers)?;
         hop_by_hop::strip(&mut parts.headers, &self.protected);
 
         parts.uri = self.target(parts.uri.path_and_query())?;
@@ -135,8 +135,12 @@ impl Rewrite {
     }
 
     /// Makes a received response head fit to be sent down.
-    pub(crate) fn response(&self, parts: &mut ResponseParts) {
-        strip_framing(&mut parts.headers);
+    ///
+    /// # Errors
+    ///
+    /// 502 when its transfer coding is not `chunked`.
+    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<(), Error> {
+        strip_framing(&mut parts.headers).map_err(|error| Error::new(Kind::Exchange).with(error))?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -146,6 +150,7 @@ impl Rewrite {
             via::add(&mut parts.headers, parts.version, pseudonym);
         }
         parts.version = Version::HTTP_11;
+        Ok(())
     }
 
     /// The request target in origin form, rewritten.
@@ -161,10 +166,21 @@ impl Rewrite {
 
 /// RFC 9112 6.3: where both are received, `Transfer-Encoding` overrides `Content-Length`, which "MUST be removed before
 /// such a message is forwarded downstream".
-fn strip_framing(headers: &mut HeaderMap) {
+///
+/// hyper has undone `chunked` by now, and nobody else undoes any other coding: to send on what is left of
+/// `gzip, chunked` would be to lose the `gzip`. RFC 9112 6.1: "A server that receives a request message with a transfer
+/// coding it does not understand SHOULD respond with 501".
+fn strip_framing(headers: &mut HeaderMap) -> Result<(), Error> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
+        let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
+        let chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() {
+            return Err(Error::new(Kind::Coding));
+        }
+        drop(codings);
         headers.remove(header::CONTENT_LENGTH);
     }
+    Ok(())
 }
 
 /// RFC 9113 8.2.3: cookie crumbs "MUST be concatenated into a single octet string using the two-octet delimiter of
@@ -262,7 +278,7 @@ mod tests {
                 response = response.header(*name, *value);
             }
             let mut parts = response.version(Version::HTTP_10).body(()).unwrap().into_parts().0;
-            Rewrite::default().response(&mut parts);
+            Rewrite::default().response(&mut parts).unwrap();
             parts
         };
         let parts = response(200, &[("transfer-encoding", "chunked"), ("content-length", "3")]);

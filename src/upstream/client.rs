@@ -318,6 +318,17 @@ impl SendError {
         request.take().map(|request| *request)
     }
 
+    /// What a service failed with, and the request if this type says that it was not sent.
+    pub(crate) fn split(error: BoxError) -> (Error, Option<Request<Body>>) {
+        match error.downcast::<Self>() {
+            Ok(mut error) => {
+                let request = error.take_request();
+                (error.into_error(), request)
+            }
+            Err(error) => (Error::from_service(error), None),
+        }
+    }
+
     /// Why.
     #[must_use]
     pub fn into_error(self) -> Error {

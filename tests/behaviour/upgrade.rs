@@ -1,0 +1,276 @@
+//! Upgrades, tunnels and WebSockets.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::ws::{CloseFrame, Message as WsMessage, WebSocketUpgrade},
+    response::IntoResponse,
+    routing::any,
+};
+use axum_upstream::{LoadBalance, ReverseProxy};
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{Conn, eventually, proxy, server, server::Server, within};
+
+const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Set-Cookie: a=1\r\nKeep-Alive: 5\r\n\r\n";
+
+/// A server that agrees, sends `greeting` in the same packet, and echoes until its reader ends.
+async fn echo(greeting: &'static str) -> Server {
+    server::raw(move |mut conn| async move {
+        if conn.head().await.is_some() {
+            conn.send(format!("{AGREE}{greeting}")).await;
+            loop {
+                let byte = conn.take(1).await;
+                if byte.is_empty() {
+                    break;
+                }
+                conn.send(byte).await;
+            }
+            conn.send("bye").await;
+        }
+    })
+    .await
+}
+
+async fn tunnel(proxy: &Server) -> Conn {
+    let mut client = Conn::connect(proxy.address).await;
+    client.send(ASK).await;
+    let head = client.head().await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    client
+}
+
+/// Checks 5, 36, 37 and 38: bytes that come with the 101 and before it arrive, in order; the head is stripped but for
+/// what switches.
+#[tokio::test]
+async fn early_bytes_of_both_sides_arrive() {
+    within(async {
+        let server = echo("hello").await;
+        let proxy = proxy::to(&server.url()).await;
+        let mut client = Conn::connect(proxy.address).await;
+        client.send(format!("{ASK}early")).await;
+        let head = client.head().await.unwrap().to_lowercase();
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
+        assert!(head.contains("set-cookie: a=1") && !head.contains("keep-alive"), "{head}");
+        assert_eq!(client.take(10).await, b"helloearly");
+    })
+    .await;
+}
+
+/// Check 39: one half closes, the other goes on.
+#[tokio::test]
+async fn half_closing_closes_half() {
+    within(async {
+        let server = echo("").await;
+        let proxy = proxy::to(&server.url()).await;
+        let mut client = tunnel(&proxy).await;
+        client.send("abc").await;
+        client.finish().await;
+        assert_eq!(client.rest().await, b"abcbye");
+    })
+    .await;
+}
+
+/// Checks 40 and 67: a client that aborts ends the tunnel, which was load until then.
+#[tokio::test]
+async fn an_aborted_client_ends_the_tunnel() {
+    within(async {
+        let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+        let server = server::raw(move |mut conn| {
+            let ended = ended.clone();
+            async move {
+                conn.head().await;
+                conn.send(AGREE).await;
+                conn.rest().await;
+                let _ = ended.send(());
+            }
+        })
+        .await;
+        let balance = LoadBalance::new([server.url()]).unwrap();
+        let handle = balance.handle();
+        let proxy = proxy::serve(ReverseProxy::new(balance)).await;
+        let client = tunnel(&proxy).await;
+        assert_eq!(handle.endpoints()[0].in_flight, 1);
+        client.abort();
+        ends.recv().await.unwrap();
+        eventually(|| handle.endpoints()[0].in_flight == 0).await;
+    })
+    .await;
+}
+
+/// Check 41: no total deadline, but an idle one.
+#[tokio::test]
+async fn a_tunnel_ends_by_idling_only() {
+    let server = echo("").await;
+    let settings = ReverseProxy::to(&server.url()).unwrap().total_timeout(Duration::from_secs(2));
+    let proxy = proxy::serve(settings.idle_timeout(Duration::from_secs(5))).await;
+    let mut client = tunnel(&proxy).await;
+    // From here on the clock moves by hand, or to the next timer when nothing else can happen.
+    tokio::time::pause();
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(3)).await;
+        client.send("a").await;
+        assert_eq!(client.take(1).await, b"a");
+    }
+    client.closed().await;
+}
+
+/// Checks 31 and 35: what the endpoint refuses comes through as it is, and nothing is tunnelled.
+#[tokio::test]
+async fn refusals_are_relayed() {
+    for status in ["200 OK", "401 Unauthorized", "403 Forbidden", "500 Oops"] {
+        within(async {
+            let response = format!("HTTP/1.1 {status}\r\nX-Why: because\r\nContent-Length: 2\r\n\r\nno");
+            let (server, mut requests) = server::canned(response).await;
+            let proxy = proxy::to(&server.url()).await;
+            let mut client = Conn::connect(proxy.address).await;
+            client.send(format!("{ASK}GET /next HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            let response = client.response().await.unwrap();
+            assert!(response.start_line().contains(&status[..3]), "{}", response.head);
+            assert_eq!((response.field("x-why"), response.text()), (Some("because"), "no".into()));
+            // The bytes after it were the next request, if they were anything.
+            drop(client.response().await);
+            assert!(requests.recv().await.unwrap().has("upgrade"));
+            if let Ok(next) = requests.try_recv() {
+                assert_eq!(next.start_line(), "GET /next HTTP/1.1");
+            }
+        })
+        .await;
+    }
+}
+
+/// Check 35, RFC 9110 15.5.22: a 426 says what it wants.
+#[tokio::test]
+async fn upgrade_required_says_to_what() {
+    let response = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n";
+    let proxy = proxy::exchange(proxy::get(""), response).await;
+    assert_eq!((proxy.down.status(), proxy.down.field("upgrade")), (426, Some("websocket")));
+}
+
+/// Check 32: a request with a body is not tunnelled.
+#[tokio::test]
+async fn a_body_and_an_upgrade_are_a_plain_request() {
+    for framing in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{framing}");
+        let proxy = proxy::exchange(request, proxy::OK).await;
+        assert_eq!(proxy.up().text(), "abc");
+        assert!(!proxy.up().has("upgrade") && !proxy.up().has("connection"));
+    }
+}
+
+/// Check 33: tokens that are not allowed are not forwarded; others can be.
+#[tokio::test]
+async fn only_allowed_tokens_go_up() {
+    let ask = |token: &str| proxy::get(&format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {token}\r\n"));
+    for token in ["h2c", "TLS/1.0", "h2c, x"] {
+        assert!(!proxy::exchange(ask(token), proxy::OK).await.up().has("upgrade"), "{token}");
+    }
+    assert_eq!(proxy::exchange(ask("h2c, websocket"), proxy::OK).await.up().field("upgrade"), Some("websocket"));
+    let own = |p: ReverseProxy| p.upgrades(["My-Proto"]);
+    assert_eq!(proxy::exchange_with(own, ask("my-proto"), proxy::OK).await.up().field("upgrade"), Some("my-proto"));
+    assert!(!proxy::exchange_with(own, ask("websocket"), proxy::OK).await.up().has("upgrade"));
+    // Without Connection, Upgrade says nothing (RFC 9110 7.8).
+    assert!(!proxy::exchange(proxy::get("Upgrade: websocket\r\n"), proxy::OK).await.up().has("upgrade"));
+}
+
+/// Check 34.
+#[tokio::test]
+async fn a_101_nobody_asked_for_is_a_502() {
+    assert_eq!(proxy::exchange(proxy::get(""), AGREE).await.down.status(), 502);
+    let other = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    assert_eq!(proxy::exchange(ASK, other).await.down.status(), 502);
+    let none = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    assert_eq!(proxy::exchange(ASK, none).await.down.status(), 502);
+}
+
+/// Check 43: nothing is left of many tunnels.
+#[tokio::test]
+async fn tunnels_leave_nothing_behind() {
+    within(async {
+        let server = echo("").await;
+        let balance = LoadBalance::new([server.url()]).unwrap();
+        let handle = balance.handle();
+        let proxy = proxy::serve(ReverseProxy::new(balance)).await;
+        for n in 0..200 {
+            let mut client = tunnel(&proxy).await;
+            client.send("x").await;
+            assert_eq!(client.take(1).await, b"x");
+            if n % 2 == 0 {
+                client.finish().await;
+                assert_eq!(client.rest().await, b"bye");
+            }
+        }
+        eventually(|| handle.endpoints()[0].in_flight == 0).await;
+    })
+    .await;
+}
+
+/// An owner that is gone ends its tunnels.
+#[tokio::test]
+async fn tunnels_end_with_the_proxy() {
+    within(async {
+        let server = echo("").await;
+        let proxy = proxy::to(&server.url()).await;
+        let mut client = tunnel(&proxy).await;
+        drop(proxy);
+        assert!(client.closed().await);
+    })
+    .await;
+}
+
+async fn websocket_app() -> Server {
+    let app = Router::new().route(
+        "/ws",
+        any(|upgrade: WebSocketUpgrade| async move {
+            upgrade.protocols(["chat"]).on_upgrade(|mut socket| async move {
+                while let Some(Ok(message)) = socket.next().await {
+                    match message {
+                        WsMessage::Text(text) if text == "close" => {
+                            let frame = CloseFrame { code: 4001, reason: "as asked".into() };
+                            let _ = socket.send(WsMessage::Close(Some(frame))).await;
+                        }
+                        WsMessage::Text(_) | WsMessage::Binary(_) => drop(socket.send(message).await),
+                        _ => {}
+                    }
+                }
+            })
+            .into_response()
+        }),
+    );
+    server::app(app).await
+}
+
+/// Check 38: a WebSocket end to end: messages, close code and reason, sub-protocol, large frames.
+#[tokio::test]
+async fn websockets_work() {
+    within(async {
+        let server = websocket_app().await;
+        let proxy = proxy::balanced([server.url()]).await;
+        let request = http::Request::get(format!("ws://{}/ws", proxy.address))
+            .header("host", proxy.address.to_string())
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key())
+            .header("sec-websocket-protocol", "chat")
+            .body(())
+            .unwrap();
+        let (mut socket, response) = tokio_tungstenite::connect_async(request).await.unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+        let large = Message::binary(vec![7; 1 << 20]);
+        for message in [Message::text("hello"), large] {
+            socket.send(message.clone()).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), message);
+        }
+        socket.send(Message::text("close")).await.unwrap();
+        let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else { panic!("no close") };
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4001, "as asked"));
+    })
+    .await;
+}
