@@ -24,7 +24,7 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 
-use super::{connect::Io, pool::Pool};
+use super::{connect::Io, pool::Pool, stream::Stream};
 use crate::{
     body::Body,
     error::{Error, Kind},
@@ -33,7 +33,7 @@ use crate::{
 /// A connection and its sender, both idle or both in use.
 pub(super) struct Http1 {
     sender: http1::SendRequest<Body>,
-    driver: http1::Connection<Io, Body>,
+    driver: http1::Connection<Stream<Io>, Body>,
 }
 
 impl Http1 {
@@ -41,7 +41,7 @@ impl Http1 {
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
-            .handshake(io)
+            .handshake(Stream::new(io))
             .await;
         let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
         Ok(Self { sender, driver })

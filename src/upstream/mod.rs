@@ -20,6 +20,7 @@ mod http1;
 #[cfg(feature = "http2")]
 mod http2;
 mod pool;
+mod stream;
 mod target;
 
 pub use self::client::{Client, ClientBody, ClientBuilder, ResponseFuture, SendError};

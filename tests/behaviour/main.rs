@@ -2,8 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod deadlines;
 mod framing;
 mod headers;
 mod paths;
+mod streaming;
 mod support;
 mod upgrade;

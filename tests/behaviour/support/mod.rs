@@ -3,6 +3,7 @@
 pub mod client;
 pub mod proxy;
 pub mod server;
+pub mod tls;
 pub mod wire;
 
 use std::{future::Future, time::Duration};

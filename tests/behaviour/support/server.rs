@@ -19,6 +19,10 @@ pub struct Server {
 }
 
 impl Server {
+    pub fn new(address: SocketAddr, tasks: JoinSet<()>) -> Self {
+        Self { address, _tasks: tasks }
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -1,0 +1,76 @@
+//! The stream under an HTTP/1 connection, which goes on being read when it can no longer be written.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+/// A server may answer before it has read the whole request, and close: a 413, a 401. Our next write then fails, with
+/// the answer waiting to be read. hyper would report the write, and the answer would be lost; so from the first failure
+/// on, writes go nowhere, and what the server said, or the end of the connection, decides.
+#[derive(Debug)]
+pub(super) struct Stream<T> {
+    io: T,
+    deaf: bool,
+}
+
+impl<T> Stream<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self { io, deaf: false }
+    }
+}
+
+impl<T: Read + Unpin> Read for Stream<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: Write + Unpin> Stream<T> {
+    fn write(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(Pin<&mut T>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(len));
+        }
+        let written = write(Pin::new(&mut self.io));
+        if let Poll::Ready(Err(error)) = &written {
+            tracing::debug!(%error, "the endpoint no longer reads");
+            self.deaf = true;
+            return Poll::Ready(Ok(len));
+        }
+        written
+    }
+}
+
+impl<T: Write + Unpin> Write for Stream<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(buf.len(), |io| io.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let len = bufs.iter().map(|buf| buf.len()).sum();
+        self.write(len, |io| io.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(0, |io| io.poll_flush(cx).map_ok(|()| 0)).map_ok(|_| ())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
