@@ -2,10 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod balance;
 mod deadlines;
 mod framing;
 mod headers;
+mod mounting;
 mod paths;
 mod streaming;
 mod support;
+mod tls;
 mod upgrade;
