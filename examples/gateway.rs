@@ -15,11 +15,12 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request as AxumRequest, extract::State};
-use axum_upstream::{Info, LoadBalance, ReverseProxy, upstream::Client};
+use axum_upstream::{Error, Info, LoadBalance, ReverseProxy, upstream::Client};
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -196,7 +197,9 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let start = Instant::now();
     let response = proxy.call(request).await?;
-    let endpoint = response.extensions().get::<Info>().map_or("-", Info::endpoint);
+    let answered = response.extensions().get::<Info>().map(Info::endpoint);
+    let failed = response.extensions().get::<Arc<Error>>().and_then(|error| error.endpoint());
+    let endpoint = answered.or(failed).unwrap_or("-");
     let status = response.status().as_u16();
     tracing::info!(%method, path, endpoint, status, time = ?start.elapsed());
     Ok(response)

@@ -13,7 +13,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// An error of this crate.
 ///
 /// `Display` says one level only; [`source`](StdError::source) leads to the cause. Neither is meant for the downstream
-/// client: addresses and causes belong in logs.
+/// client: addresses and causes belong in logs. A refused setting says all in its `Display`.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -128,6 +128,7 @@ impl Error {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -192,7 +193,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.kind.describe().2)?;
         match self.0.kind {
-            Kind::Config(what) | Kind::BadRequest(what) => write!(f, ": {what}")?,
+            Kind::BadRequest(what) => write!(f, ": {what}")?,
+            // For the eyes of whoever set it, so the whole story on one line.
+            Kind::Config(what) => {
+                write!(f, ": {what}")?;
+                return self.0.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"));
+            }
             _ => {}
         }
         match &self.0.endpoint {
@@ -215,7 +221,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as _)
+        match self.0.kind {
+            Kind::Config(_) => None,
+            _ => self.0.source.as_deref().map(|source| source as _),
+        }
     }
 }
 

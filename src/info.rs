@@ -1,6 +1,8 @@
 //! What happened to a request, for logs and metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Extensions;
 
 /// Found in the extensions of every response that came from an endpoint.
 ///
@@ -42,5 +44,23 @@ impl Info {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+}
+
+/// Travels up with a request, in its extensions, and is told which endpoint it was given to: a deadline that passes
+/// before there is a response can then say whose fault it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tracker(Arc<Mutex<Option<Arc<str>>>>);
+
+impl Tracker {
+    /// Notes the endpoint on the tracker of a request, if it has one.
+    pub(crate) fn note(request: &Extensions, endpoint: &Arc<str>) {
+        if let Some(Self(noted)) = request.get() {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<Arc<str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

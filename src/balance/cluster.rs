@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::policy::{P2c, Picked};
 use crate::{
-    endpoint::{Endpoint, EndpointSpec},
+    endpoint::{Endpoint, EndpointSpec, canonical_name},
     error::{Error, Kind},
 };
 
@@ -87,6 +87,7 @@ impl<S> Cluster<S> {
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
+        let name = canonical_name(name);
         let removed = self.change(|members| members.retain(|member| &**member.name() != name));
         removed.into_iter().next()
     }

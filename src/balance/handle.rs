@@ -3,10 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use super::cluster::Cluster;
-use crate::endpoint::{Endpoint, EndpointSpec, Load};
+use crate::{
+    endpoint::{Endpoint, EndpointSpec, Load},
+    upstream::Client,
+};
 
 /// Inserts, removes and replaces endpoints at run time. Clones change the same cluster.
-pub struct Handle<S> {
+pub struct Handle<S = Client> {
     cluster: Arc<Cluster<S>>,
 }
 
@@ -20,9 +23,10 @@ impl<S> Handle<S> {
         self.cluster.insert(spec).map(|gone| Draining::new(&gone))
     }
 
-    /// Removes an endpoint by its name: none is removed if there is none.
+    /// Removes an endpoint by its name, or by the URL it was inserted with; none if there is no such.
     ///
     /// When it returns, no new request goes there. Those in flight finish; [`Draining`] tells when.
+    #[allow(clippy::must_use_candidate, reason = "the endpoint drains whether anyone watches or not")]
     pub fn remove(&self, name: &str) -> Option<Draining> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
     }
@@ -83,7 +87,6 @@ impl EndpointStatus {
 ///
 /// Dropping it changes nothing: they finish all the same.
 #[derive(Debug)]
-#[must_use = "the endpoint drains by itself; wait for it, or drop this on purpose"]
 pub struct Draining {
     name: Arc<str>,
     load: Arc<Load>,

@@ -22,5 +22,6 @@ pub use self::{
 };
 pub(crate) use self::{
     load::{Cost, Load},
+    spec::canonical_name,
     state::Endpoint,
 };

@@ -31,7 +31,7 @@ impl EndpointSpec {
     /// An endpoint at a URL, reached by a [`Client`] with default settings.
     ///
     /// `http://`, `https://` or `h2c://`, a host, an optional port, an optional base path, and an optional
-    /// `;weight=N` at the end. The name is the URL without the weight.
+    /// `;weight=N` at the end. The name is the URL without the weight and without a slash at its end.
     ///
     /// # Errors
     ///
@@ -126,6 +126,14 @@ impl From<Client> for EndpointSpec {
     fn from(client: Client) -> Self {
         Self { name: client.name().clone(), weight: NonZeroU32::MIN, host: None, service: client }
     }
+}
+
+/// The name of the endpoint that `name` was given for: whoever inserted `http://a/;weight=2` may remove it by that.
+pub(crate) fn canonical_name(name: &str) -> &str {
+    if !name.contains("://") {
+        return name;
+    }
+    name.rsplit_once(";weight=").map_or(name, |(url, _)| url).trim_end_matches('/')
 }
 
 fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {

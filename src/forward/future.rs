@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     body::{Body, Deadlines, ResponseBody, Upload},
     error::{BoxError, Error, Kind},
-    info::Info,
+    info::{Info, Tracker},
     rewrite::strip_trailers,
     upstream::SendError,
 };
@@ -48,6 +48,7 @@ pin_project! {
         pub(super) asked: Option<Asked>,
         // What the client speaks.
         pub(super) version: Version,
+        pub(super) tracker: Tracker,
         #[pin]
         pub(super) response: Oneshot<S, Request<Body>>,
         #[pin]
@@ -78,7 +79,10 @@ where
                 Poll::Ready(finished.map_err(|error| error.at_any(endpoint.as_ref())))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failed(error.into()))),
-            Poll::Pending => exchange.timer.poll_expired(cx).map(|kind| Err(Error::new(kind))),
+            Poll::Pending => {
+                let kind = ready!(exchange.timer.poll_expired(cx));
+                Poll::Ready(Err(Error::new(kind).at_any(exchange.tracker.endpoint().as_ref())))
+            }
         }
     }
 }

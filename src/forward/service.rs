@@ -18,6 +18,7 @@ use super::{
 use crate::{
     body::{Body, Progress, RequestBody},
     error::{Error, Kind},
+    info::Tracker,
     rewrite::{Downstream, Rewrite, Verdict, accepts_trailers, strip_trailers},
 };
 
@@ -67,6 +68,7 @@ pub(crate) struct Forward<S> {
 }
 
 /// How a request goes on.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, by the caller that was given it")]
 pub(crate) enum Start<S: Service<Request<Body>>> {
     Sent(ForwardFuture<S>),
     /// It was for us.
@@ -114,6 +116,8 @@ where
             hook(&mut parts);
         }
 
+        let tracker = Tracker::default();
+        parts.extensions.insert(tracker.clone());
         let (body, progress) = self.watch(&parts, body)?;
         let timer = HeadTimer::new(config.timeouts, progress);
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
@@ -122,6 +126,7 @@ where
             tunnels: self.tunnels.clone(),
             asked,
             version,
+            tracker,
             response,
             timer,
         })))

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::respond::{ErrorHook, respond};
+use super::respond::Responder;
 use crate::{
     body::Body,
     error::{BoxError, Error},
@@ -29,7 +29,6 @@ pin_project! {
     {
         #[pin]
         state: State<S>,
-        error_hook: Option<ErrorHook>,
     }
 
     impl<S> PinnedDrop for ProxyFuture<S>
@@ -51,18 +50,18 @@ pin_project! {
     where
         S: Service<Request<Body>>,
     {
-        Sent { #[pin] future: ForwardFuture<S> },
+        Sent { #[pin] future: ForwardFuture<S>, responder: Responder },
         Done { response: Option<Response<AxumBody>> },
     }
 }
 
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
-    pub(super) fn sent(future: ForwardFuture<S>, error_hook: Option<ErrorHook>) -> Self {
-        Self { state: State::Sent { future }, error_hook }
+    pub(super) fn sent(future: ForwardFuture<S>, responder: Responder) -> Self {
+        Self { state: State::Sent { future, responder } }
     }
 
     pub(super) fn done(response: Response<AxumBody>) -> Self {
-        Self { state: State::Done { response: Some(response) }, error_hook: None }
+        Self { state: State::Done { response: Some(response) } }
     }
 }
 
@@ -78,14 +77,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match this.state.as_mut().project() {
-            StateProj::Sent { future } => {
+            StateProj::Sent { future, responder } => {
                 let result: Result<_, Error> = ready!(future.poll(cx));
+                let response = match result {
+                    Ok(response) => response.map(AxumBody::new),
+                    Err(error) => responder.respond(error),
+                };
                 // The exchange is over, so a drop from here on is no client that left.
                 this.state.set(State::Done { response: None });
-                match result {
-                    Ok(response) => response.map(AxumBody::new),
-                    Err(error) => respond(error, this.error_hook.as_ref()),
-                }
+                response
             }
             StateProj::Done { response } => match response.take() {
                 Some(response) => response,

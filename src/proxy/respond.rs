@@ -3,39 +3,72 @@
 use std::{error::Error as StdError, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use crate::{error::Error, error::Side};
+use crate::error::{Error, Side};
 
 /// A hook that may change the response an error became.
 pub(super) type ErrorHook = Arc<dyn Fn(&Error, Response<Body>) -> Response<Body> + Send + Sync>;
 
-/// The status and a short body that gives nothing away; the cause goes to the log and, as an `Arc<Error>`, to the
-/// response's extensions.
-pub(super) fn respond(error: Error, hook: Option<&ErrorHook>) -> Response<Body> {
-    let status = error.status();
-    log(&error, status);
-    let mut response =
-        Response::new(Body::from(format!("{}\n", status.canonical_reason().unwrap_or("error"))));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        // RFC 9110 15.5.6: a 405 must say what is allowed. All but CONNECT is; these are the registered ones in use.
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
-            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
-        }
-        _ => {}
+/// How the errors of one request become responses.
+pub(super) struct Responder {
+    hook: Option<ErrorHook>,
+    grpc: bool,
+}
+
+impl Responder {
+    pub(super) fn new(request: &HeaderMap, hook: Option<&ErrorHook>) -> Self {
+        let content_type = request.get(header::CONTENT_TYPE);
+        let grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        Self { hook: hook.cloned(), grpc }
     }
-    let mut response = match hook {
-        Some(hook) => hook(&error, response),
-        None => response,
+
+    /// The status and a short body that gives nothing away; the cause goes to the log and, as an `Arc<Error>`, to the
+    /// response's extensions.
+    pub(super) fn respond(&self, error: Error) -> Response<Body> {
+        let status = error.status();
+        log(&error, status);
+        let mut response = if self.grpc { grpc_response(status) } else { text_response(status) };
+        *response.status_mut() = status;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110 15.5.6: a 405 must say what is allowed. All but CONNECT is; these are the ones in use.
+            let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
+        if let Some(hook) = &self.hook {
+            response = hook(&error, response);
+        }
+        response.extensions_mut().insert(Arc::new(error));
+        response
+    }
+}
+
+fn text_response(status: StatusCode) -> Response<Body> {
+    let text = status.canonical_reason().unwrap_or("error");
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// A gRPC client would take a text for a message, so it gets a status alone. Which one is gRPC's own table, "HTTP to
+/// gRPC Status Code Mapping".
+fn grpc_response(status: StatusCode) -> Response<Body> {
+    let code = match status.as_u16() {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        404 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
     };
-    response.extensions_mut().insert(Arc::new(error));
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert("grpc-status", HeaderValue::from_static(code));
     response
 }
 
@@ -55,6 +88,10 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
+
+    fn respond(error: Error, hook: Option<&ErrorHook>) -> Response<Body> {
+        Responder::new(&HeaderMap::new(), hook).respond(error)
+    }
 
     /// Check 76.
     #[tokio::test]

@@ -17,7 +17,7 @@ use tower::Service;
 use super::{
     client_addr,
     future::ProxyFuture,
-    respond::{ErrorHook, respond},
+    respond::{ErrorHook, Responder},
 };
 use crate::{
     body::Body,
@@ -32,8 +32,8 @@ use crate::{
 /// The service is a [`LoadBalance`](crate::LoadBalance), a [`Client`] for one server ([`ReverseProxy::to`]), or any
 /// `tower::Service<Request<Body>>`, layers around one of these included. Clones share all settings.
 ///
-/// It fits wherever axum takes a service: `fallback_service`, `route_service`, `nest_service`, and alone under
-/// `axum::serve` or hyper. It never fails: an [`Error`] becomes a response, with the `Arc<Error>` in its extensions.
+/// It fits wherever axum takes a service: `fallback_service`, `route_service`, `nest_service`, alone under hyper, and
+/// alone under `axum::serve`, there as the fallback of an empty router. It never fails: an [`Error`] becomes a response, with the `Arc<Error>` in its extensions.
 ///
 /// Changes to heads happen in a fixed order, your [`rewrite_request`](Self::rewrite_request) last: `docs/HEADERS.md`.
 ///
@@ -285,10 +285,11 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
         let received = client_addr::received(&request, self.scheme);
+        let responder = Responder::new(request.headers(), self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
-            Ok(Start::Sent(future)) => ProxyFuture::sent(future, self.error_hook.clone()),
+            Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder),
             Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new)),
-            Err(error) => ProxyFuture::done(respond(error, self.error_hook.as_ref())),
+            Err(error) => ProxyFuture::done(responder.respond(error)),
         }
     }
 }

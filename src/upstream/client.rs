@@ -1,32 +1,28 @@
 //! A client for one endpoint, as a tower service.
 
 use std::{
-    convert::Infallible,
     error::Error as StdError,
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri, header};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::TrySendError};
+use http_body::Body as _;
+use hyper::client::conn::TrySendError;
 use tower::Service;
 
 use super::{
-    connect::Connector,
-    http1::Http1Body,
-    pool::{Checkout, Limits, Pool},
-    target::{Scheme, Target},
+    ClientBody, ClientBuilder, SendError,
+    pool::{Checkout, Pool},
+    target::Target,
 };
 use crate::{
     body::Body,
-    error::{BoxError, Error, Kind},
-    info::Info,
+    error::{Error, Kind},
+    info::{Info, Tracker},
 };
 
 /// Sends requests to one server, over a pool of connections of its own.
@@ -44,78 +40,11 @@ pub struct Client {
     pool: Arc<Pool>,
 }
 
-/// Settings of [`Client`]s; one can build many.
-#[derive(Clone, Debug)]
-pub struct ClientBuilder {
-    limits: Limits,
-    #[cfg(feature = "tls")]
-    tls: Option<rustls::ClientConfig>,
-}
-
-impl Default for ClientBuilder {
-    fn default() -> Self {
-        Self {
-            limits: Limits {
-                idle_timeout: Duration::from_secs(60),
-                max_idle: 256,
-                connect_timeout: Duration::from_secs(5),
-            },
-            #[cfg(feature = "tls")]
-            tls: None,
-        }
-    }
-}
-
-impl ClientBuilder {
-    /// Longest time to connect, TLS handshake included. Default 5 s.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.connect_timeout = timeout;
-        self
-    }
-
-    /// How long an unused connection is kept. Default 60 s; a server that closes sooner is noticed before reuse.
-    #[must_use]
-    pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.idle_timeout = timeout;
-        self
-    }
-
-    /// How many unused connections are kept per endpoint. Default 256; connections in use are not limited.
-    #[must_use]
-    pub fn pool_max_idle(mut self, max: usize) -> Self {
-        self.limits.max_idle = max;
-        self
-    }
-
-    /// TLS settings instead of the platform's trust roots: own roots, client certificates. ALPN is set by the client.
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
-        self.tls = Some(config);
-        self
-    }
-
-    /// A client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path.
-    ///
-    /// # Errors
-    ///
-    /// A config error when the URL cannot be one, or the platform's trust roots cannot be read.
-    pub fn build(&self, url: &str) -> Result<Client, Error> {
-        let target: Arc<Target> = Arc::new(url.parse()?);
-        let connector = Connector::new(self.limits.connect_timeout);
-        #[cfg(feature = "tls")]
-        let connector = match (target.scheme, &self.tls) {
-            (Scheme::Https, Some(config)) => connector.with_tls(config.clone()),
-            (Scheme::Https, None) => connector.with_tls(super::connect::default_tls()?),
-            (Scheme::Http | Scheme::H2c, _) => connector,
-        };
-        let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
-        Ok(Client { target, pool })
-    }
-}
-
 impl Client {
+    pub(super) fn new_in(target: Arc<Target>, pool: Arc<Pool>) -> Self {
+        Self { target, pool }
+    }
+
     /// A client with the default settings.
     ///
     /// # Errors
@@ -142,11 +71,12 @@ impl Client {
     }
 
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
+        Tracker::note(request.extensions(), &self.target.name);
         let upgrade = request.headers().contains_key(header::UPGRADE);
         loop {
             let checkout = match self.pool.checkout(upgrade).await {
                 Ok(checkout) => checkout,
-                Err(error) => return Err(SendError { error, request: Mutex::new(Some(Box::new(request))) }),
+                Err(error) => return Err(SendError::unsent(error, request)),
             };
             let before = self.target.apply(&mut request, checkout.is_http2())?;
             let (sent, again) = match checkout {
@@ -248,120 +178,5 @@ impl Future for ResponseFuture {
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-/// The response body of [`Client`].
-#[derive(Debug)]
-pub struct ClientBody(Version);
-
-#[derive(Debug)]
-enum Version {
-    Http1(Http1Body),
-    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
-    Http2(Incoming),
-}
-
-impl ClientBody {
-    fn http1(body: Http1Body) -> Self {
-        Self(Version::Http1(body))
-    }
-
-    #[cfg(feature = "http2")]
-    fn http2(body: Incoming) -> Self {
-        Self(Version::Http2(body))
-    }
-}
-
-impl http_body::Body for ClientBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match &mut self.0 {
-            Version::Http1(body) => Pin::new(body).poll_frame(cx),
-            Version::Http2(body) => Pin::new(body).poll_frame(cx),
-        };
-        frame.map_err(Into::into)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Version::Http1(body) => body.is_end_stream(),
-            Version::Http2(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Version::Http1(body) => body.size_hint(),
-            Version::Http2(body) => body.size_hint(),
-        }
-    }
-}
-
-/// Why a [`Client`] failed, and the request, if not a byte of it was sent.
-#[derive(Debug)]
-pub struct SendError {
-    error: Error,
-    /// Never locked: the mutex makes it `Sync`, as errors must be and bodies need not.
-    request: Mutex<Option<Box<Request<Body>>>>,
-}
-
-impl SendError {
-    /// The request, when it was not sent and can go elsewhere.
-    pub fn take_request(&mut self) -> Option<Request<Body>> {
-        let request = self.request.get_mut().unwrap_or_else(PoisonError::into_inner);
-        request.take().map(|request| *request)
-    }
-
-    /// What a service failed with, and the request if this type says that it was not sent.
-    pub(crate) fn split(error: BoxError) -> (Error, Option<Request<Body>>) {
-        match error.downcast::<Self>() {
-            Ok(mut error) => {
-                let request = error.take_request();
-                (error.into_error(), request)
-            }
-            Err(error) => (Error::from_service(error), None),
-        }
-    }
-
-    /// Why.
-    #[must_use]
-    pub fn into_error(self) -> Error {
-        self.error
-    }
-}
-
-impl From<Error> for SendError {
-    fn from(error: Error) -> Self {
-        Self { error, request: Mutex::default() }
-    }
-}
-
-impl From<Infallible> for SendError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<SendError> for Error {
-    fn from(failed: SendError) -> Self {
-        failed.error
-    }
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl StdError for SendError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.error.source()
     }
 }

@@ -31,7 +31,12 @@ use crate::{
 };
 
 /// A connection and its sender, both idle or both in use.
-pub(super) struct Http1 {
+///
+/// Boxed for as long as the connection lives, because hyper's part is some 1.8 KB, and moves with the request's future
+/// and its body.
+pub(super) struct Http1(Box<Ends>);
+
+struct Ends {
     sender: http1::SendRequest<Body>,
     driver: http1::Connection<Stream<Io>, Body>,
 }
@@ -44,61 +49,66 @@ impl Http1 {
             .handshake(Stream::new(io))
             .await;
         let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
-        Ok(Self { sender, driver })
+        Ok(Self(Box::new(Ends { sender, driver })))
     }
 
     /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for.
     pub(super) async fn is_usable(&mut self) -> bool {
-        let open = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.driver).poll(cx).is_pending())).await;
-        open && self.sender.is_ready()
+        let open = poll_fn(|cx| Poll::Ready(self.poll_driver(cx).is_pending())).await;
+        open && self.0.sender.is_ready()
+    }
+
+    /// Ready when the connection has ended; it must not be polled again then.
+    fn poll_driver(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Pin::new(&mut self.0.driver).poll(cx)
     }
 
     /// Sends a request in origin form and waits for the response head.
     ///
     /// Dropping the future closes the connection. An error that still has the request in it was not sent.
     pub(super) async fn send(
-        self,
+        mut self,
         mut request: Request<Body>,
         pool: &Arc<Pool>,
     ) -> Result<Response<Http1Body>, TrySendError<Request<Body>>> {
         frame(&mut request);
         let upgrade = request.headers().contains_key(header::UPGRADE);
         let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
-        let Self { mut sender, driver } = self;
-        let mut response = pin!(sender.try_send_request(request));
+        let mut response = pin!(self.0.sender.try_send_request(request));
         if upgrade {
             // Ends with the exchange, or hands its stream over to the tunnel.
-            tokio::spawn(driver.with_upgrades());
+            tokio::spawn(self.0.driver.with_upgrades());
             return Ok(response.await?.map(|incoming| Http1Body { incoming, held: None }));
         }
 
-        // A driver that has completed must not be polled again; what it received is in the response future by then.
-        let mut driver = Some(driver);
+        let mut open = true;
         let response = poll_fn(|cx| {
-            if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
-                driver = None;
-            }
+            // What a connection that has ended received before is in the response future by then.
+            open = open && self.poll_driver(cx).is_pending();
             response.as_mut().poll(cx)
         })
         .await?;
 
-        let held = match driver {
-            Some(driver) if is_sent(sent.as_deref()) => {
-                Some(Held { http1: Self { sender, driver }, pool: pool.clone() })
-            }
+        let held = if !open {
+            None
+        } else if is_sent(sent.as_deref()) {
+            Some(Held { http1: self, pool: pool.clone() })
+        } else {
             // Both bodies flow: neither must wait for the other to be polled. Ends when either breaks off, or the
             // response body is dropped.
-            Some(driver) => {
-                tokio::spawn(driver);
-                None
-            }
-            None => None,
+            tokio::spawn(self.0.driver);
+            None
         };
-        let mut body = response.map(|incoming| Http1Body { incoming, held });
-        if body.body().is_end_stream() {
-            poll_fn(|cx| Poll::Ready(body.body_mut().finish(cx))).await;
+        let mut response = response.map(|incoming| Http1Body { incoming, held });
+        if response.body().is_end_stream() {
+            let body = response.body_mut();
+            poll_fn(|cx| {
+                body.finish(cx);
+                Poll::Ready(())
+            })
+            .await;
         }
-        Ok(body)
+        Ok(response)
     }
 }
 
@@ -134,8 +144,8 @@ impl Http1Body {
     /// The message is complete: the connection is reusable if hyper says so after one more look.
     fn finish(&mut self, cx: &mut Context<'_>) {
         if let Some(Held { mut http1, pool }) = self.held.take() {
-            let open = Pin::new(&mut http1.driver).poll(cx).is_pending();
-            if open && http1.sender.is_ready() {
+            let open = http1.poll_driver(cx).is_pending();
+            if open && http1.0.sender.is_ready() {
                 pool.put(http1);
             }
         }
@@ -167,7 +177,7 @@ impl http_body::Body for Http1Body {
         let Some(held) = &mut self.held else {
             return Poll::Pending;
         };
-        if Pin::new(&mut held.http1.driver).poll(cx).is_ready() {
+        if held.http1.poll_driver(cx).is_ready() {
             self.held = None;
         }
         self.poll_incoming(cx)

@@ -14,8 +14,11 @@
 //! # }
 //! ```
 
+mod body;
+mod builder;
 mod client;
 mod connect;
+mod error;
 mod http1;
 #[cfg(feature = "http2")]
 mod http2;
@@ -23,4 +26,9 @@ mod pool;
 mod stream;
 mod target;
 
-pub use self::client::{Client, ClientBody, ClientBuilder, ResponseFuture, SendError};
+pub use self::{
+    body::ClientBody,
+    builder::ClientBuilder,
+    client::{Client, ResponseFuture},
+    error::SendError,
+};

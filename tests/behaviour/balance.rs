@@ -106,8 +106,10 @@ async fn unlike_endpoints_share_a_cluster() {
     within(async {
         let one = server::app(Router::new().fallback(|| async { "one" })).await;
         let two = server::app(Router::new().fallback(|| async { "two" })).await;
-        let router: Router = Router::new()
-            .route("/", get(|request: AxumRequest| async move { format!("{:?}", request.headers()["host"]) }));
+        let router: Router = Router::new().route(
+            "/",
+            get(|request: AxumRequest| async move { format!("{:?}", request.headers()["host"]) }),
+        );
         let specs = [
             EndpointSpec::url(&one.url()).unwrap().boxed(),
             EndpointSpec::url(&two.url_for(crate::support::Http::Two)).unwrap().boxed(),
@@ -152,7 +154,8 @@ async fn removal_drains() {
     within(async {
         let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
         let handle = balance.handle();
-        let held: Vec<_> = futures_util::future::join_all((0..4).map(|_| balance.clone().oneshot(request()))).await;
+        let held: Vec<_> =
+            futures_util::future::join_all((0..4).map(|_| balance.clone().oneshot(request()))).await;
         let draining = handle.remove("a").unwrap();
         assert_eq!((draining.name(), draining.in_flight()), ("a", 2));
         assert!(handle.remove("a").is_none());
@@ -169,11 +172,22 @@ async fn removal_drains() {
     .await;
 }
 
+/// Whoever inserted a URL can remove it by the same.
+#[tokio::test]
+async fn a_url_is_removed_as_it_was_inserted() {
+    let balance = LoadBalance::new(["http://a/base/;weight=2"]).unwrap();
+    let handle = balance.handle();
+    assert_eq!(handle.endpoints()[0].name.as_ref(), "http://a/base");
+    assert!(handle.remove("http://a/other").is_none());
+    assert!(handle.remove("http://a/base/;weight=2").is_some());
+}
+
 #[tokio::test]
 async fn replacing_keeps_what_stays() {
     let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
     let handle = balance.handle();
-    let held: Vec<_> = futures_util::future::join_all((0..2).map(|_| balance.clone().oneshot(request()))).await;
+    let held: Vec<_> =
+        futures_util::future::join_all((0..2).map(|_| balance.clone().oneshot(request()))).await;
     let gone = handle.replace([named("b").weight(3).unwrap(), named("c")]);
     assert_eq!(gone.iter().map(|gone| gone.name()).collect::<Vec<_>>(), ["a"]);
     let now: Vec<_> =
@@ -304,7 +318,11 @@ async fn a_refused_connection_is_tried_elsewhere() {
         let proxy = proxy::serve(ReverseProxy::new(balance.clone())).await;
         let mut client = Conn::connect(proxy.address).await;
         for _ in 0..20 {
-            client.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
+            client
+                .send(
+                    "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                )
+                .await;
             assert_eq!(client.response().await.unwrap().status(), 200);
             let seen: Message = requests.recv().await.unwrap();
             assert_eq!((seen.start_line(), seen.text().as_str()), ("POST /x HTTP/1.1", "abc"));
@@ -321,7 +339,8 @@ async fn a_refused_connection_is_tried_elsewhere() {
 async fn when_all_refuse_the_answer_is_502() {
     let dead: Vec<_> = (0..3).map(|_| server::refusing()).collect();
     let balance = LoadBalance::new(dead.iter().map(server::Refusing::url)).unwrap();
-    let response = within(ReverseProxy::new(balance).oneshot(Request::get("http://a/").body(Body::empty()).unwrap()));
+    let response =
+        within(ReverseProxy::new(balance).oneshot(Request::get("http://a/").body(Body::empty()).unwrap()));
     let response = response.await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let error = response.extensions().get::<Arc<Error>>().unwrap();

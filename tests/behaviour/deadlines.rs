@@ -78,6 +78,7 @@ async fn a_client_that_stalls_is_a_408() {
     let body = slow(Duration::from_secs(30), 2);
     let response = ReverseProxy::new(balance).oneshot(post(body)).await.unwrap();
     assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::REQUEST_TIMEOUT, 160));
+    assert_eq!(response.extensions().get::<Arc<Error>>().unwrap().endpoint(), Some("reads"));
     assert_eq!(handle.endpoints()[0].in_flight, 0);
 }
 

@@ -37,22 +37,24 @@ async fn doubtful_lengths_are_refused() {
         "Transfer-Encoding: gzip, chunked",
         "Content-Length: -1",
     ] {
-        let (got, seen) = raw(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}")).await;
+        let (got, seen) =
+            raw(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}")).await;
         assert!(got.starts_with("HTTP/1.1 400") || got.starts_with("HTTP/1.1 501"), "{fields}: {got}");
         assert!(seen.is_empty(), "{fields}");
     }
-    let (got, seen) = raw(&format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}")).await;
+    let (got, seen) =
+        raw(&format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"))
+            .await;
     assert!(got.contains(" 400 ") && seen.is_empty(), "{got}");
 }
 
 /// Check 18: both lengths make one request, framed once, and the connection is not trusted with another.
 #[tokio::test]
 async fn two_lengths_become_one() {
-    let (got, seen) = raw(
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n\
-         3\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
-    )
-    .await;
+    let (got, seen) =
+        raw("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
     assert!(got.starts_with("HTTP/1.1 200") || got.starts_with("HTTP/1.1 400"), "{got}");
     for request in &seen {
         assert!(!(request.has("content-length") && request.has("transfer-encoding")), "{}", request.head);
@@ -99,7 +101,8 @@ async fn a_known_length_is_kept() {
 /// Check 24.
 #[tokio::test]
 async fn connect_is_refused_and_nothing_after_it_is_a_request() {
-    let (got, seen) = raw("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let (got, seen) =
+        raw("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(got.starts_with("HTTP/1.1 405"), "{got}");
     assert!(seen.iter().all(|request| !request.start_line().starts_with("CONNECT")));
 }
@@ -133,7 +136,8 @@ async fn expectations_neither_hang_nor_break() {
     within(async {
         let refuse = server::raw(|mut conn| async move {
             conn.head().await;
-            conn.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+            conn.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await;
         })
         .await;
         let proxy = proxy::to(&refuse.url()).await;
@@ -180,7 +184,9 @@ async fn an_absolute_target_wins_over_host() {
 /// Check 29.
 #[tokio::test]
 async fn a_bad_host_is_a_400() {
-    for hosts in ["", "Host: a\r\nHost: b\r\n", "Host:\r\n", "Host: a@b\r\n", "Host: a/b\r\n", "Host: a b\r\n"] {
+    for hosts in
+        ["", "Host: a\r\nHost: b\r\n", "Host:\r\n", "Host: a@b\r\n", "Host: a/b\r\n", "Host: a b\r\n"]
+    {
         let (got, seen) = raw(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
         assert!(got.starts_with("HTTP/1.1 400"), "{hosts:?}: {got}");
         assert!(seen.is_empty());
@@ -217,7 +223,8 @@ async fn responses_without_a_body_stay_in_step() {
 /// RFC 9112 6.3: a response with both lengths is read as chunked, and sent on with one.
 #[tokio::test]
 async fn a_response_with_two_lengths_has_one() {
-    let response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let response =
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let proxy = exchange(proxy::get(""), response).await;
     assert!(proxy.down.status() == 502 || proxy.down.text() == "abc");
     assert!(!(proxy.down.has("content-length") && proxy.down.has("transfer-encoding")));
@@ -233,7 +240,9 @@ async fn a_response_in_an_unknown_coding_is_a_502() {
 /// What is not HTTP is a 502.
 #[tokio::test]
 async fn an_endpoint_that_speaks_no_http_is_a_502() {
-    for response in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"] {
+    for response in
+        ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]
+    {
         assert_eq!(exchange(proxy::get(""), response).await.down.status(), 502, "{response:?}");
     }
 }

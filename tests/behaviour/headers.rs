@@ -99,7 +99,8 @@ async fn forwarding_fields_of_strangers_are_replaced() {
 /// Check 8.
 #[tokio::test]
 async fn a_trusted_proxys_fields_are_added_to() {
-    let request = get("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\nX-Forwarded-Proto: https\r\n");
+    let request =
+        get("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\nX-Forwarded-Proto: https\r\n");
     let trusted = |p: axum_upstream::ReverseProxy| p.trusted_peers(["127.0.0.0/8"]).unwrap().with_forwarded();
     let proxy = exchange_with(trusted, request, OK).await;
     assert_eq!(proxy.up().field("x-forwarded-for"), Some("192.0.2.1, 192.0.2.2, 127.0.0.1"));

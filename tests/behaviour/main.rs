@@ -1,11 +1,15 @@
 //! What the proxy does, seen from outside. Numbers in test docs ("check 18") are those of `docs/CHECKS.md`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A test binary exports nothing, so the lint would have every `pub` of `support` be `pub(crate)`.
+#![allow(unreachable_pub)]
 
 mod balance;
 mod deadlines;
 mod framing;
+mod grpc;
 mod headers;
+mod http2;
 mod mounting;
 mod paths;
 mod streaming;

@@ -52,7 +52,8 @@ fn at(path: &str) -> http::request::Builder {
 #[tokio::test]
 async fn as_a_fallback() {
     let (backends, _server, mut requests) = backend().await;
-    let app = Router::new().route("/ours", get(|| async { "ours" })).fallback_service(ReverseProxy::new(backends));
+    let app =
+        Router::new().route("/ours", get(|| async { "ours" })).fallback_service(ReverseProxy::new(backends));
     assert_eq!(call(app.clone(), at("/ours")).await.1, "ours");
     assert_eq!(call(app, at("/other?x")).await.1, "ok");
     assert_eq!(requests.recv().await.unwrap().start_line(), "GET /other?x HTTP/1.1");
@@ -109,7 +110,8 @@ async fn a_layer_leaves_the_rest_alone() {
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
     let service = ProxyLayer::new(backends).path_prefix("/api").layer(inner);
-    let request = Request::post("/x").header("connection", "x").extension(7u8).body(AxumBody::from("body")).unwrap();
+    let request =
+        Request::post("/x").header("connection", "x").extension(7u8).body(AxumBody::from("body")).unwrap();
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "body");
 }
@@ -126,7 +128,10 @@ async fn auth_in_front() {
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token\r\n\r\n";
         let mut client = Conn::connect(app.address).await;
         client
-            .send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len()))
+            .send(format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{smuggled}",
+                smuggled.len()
+            ))
             .await;
         assert_eq!(client.response().await.unwrap().status(), 401);
         client.try_send(proxy::get("Authorization: Bearer token\r\n")).await;
@@ -270,7 +275,8 @@ async fn errors_become_responses() {
     });
     let app = Router::new().fallback_service(ReverseProxy::new(fails));
     assert_eq!(call(app, at("/")).await, (StatusCode::BAD_GATEWAY, "Bad Gateway\n".into()));
-    let page = |error: &Error, _: Response| (StatusCode::IM_A_TEAPOT, format!("{}", error.status())).into_response();
+    let page =
+        |error: &Error, _: Response| (StatusCode::IM_A_TEAPOT, format!("{}", error.status())).into_response();
     let app = Router::new().fallback_service(ReverseProxy::new(fails).on_error(page));
     assert_eq!(call(app, at("/")).await, (StatusCode::IM_A_TEAPOT, "502 Bad Gateway".into()));
 }

@@ -21,7 +21,11 @@ use tower::ServiceExt;
 use crate::support::{Client, Conn, client::text, eventually, proxy, server, versions, within};
 
 /// A body fed by hand.
-fn channel() -> (mpsc::UnboundedSender<Frame<Bytes>>, StreamBody<impl tokio_stream::Stream<Item = Result<Frame<Bytes>, Infallible>>>) {
+#[allow(clippy::type_complexity, reason = "half of it has no name")]
+fn channel() -> (
+    mpsc::UnboundedSender<Frame<Bytes>>,
+    StreamBody<impl tokio_stream::Stream<Item = Result<Frame<Bytes>, Infallible>>>,
+) {
     let (feed, frames) = mpsc::unbounded_channel();
     (feed, StreamBody::new(UnboundedReceiverStream::new(frames).map(Ok)))
 }
@@ -315,7 +319,8 @@ async fn a_body_over_the_limit_is_a_413() {
     let proxy = proxy::exchange_with(limited, long, proxy::OK).await;
     assert_eq!(proxy.down.status(), 413);
     assert!(proxy.up.is_none());
-    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n1\r\ne\r\n0\r\n\r\n";
+    let chunked =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n1\r\ne\r\n0\r\n\r\n";
     let proxy = proxy::exchange_with(limited, chunked, proxy::OK).await;
     assert_eq!(proxy.down.status(), 413);
     assert!(proxy.up.is_none());
@@ -326,7 +331,8 @@ async fn a_body_over_the_limit_is_a_413() {
 /// A body that is broken on its way to us is a 400 to whoever can still read it, and no whole request to the endpoint.
 #[tokio::test]
 async fn a_broken_request_body_is_no_request() {
-    let broken = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\nnonsense\r\n\r\n";
+    let broken =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\nnonsense\r\n\r\n";
     let proxy = proxy::exchange(broken, proxy::OK).await;
     assert_eq!(proxy.down.status(), 400);
     assert!(proxy.up.is_none());
@@ -339,7 +345,9 @@ async fn cancelled_requests_leave_nothing_behind() {
         let app = Router::new().route(
             "/",
             any(|| async {
-                let frames = tokio_stream::iter((0..8).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 512])))));
+                let frames = tokio_stream::iter(
+                    (0..8).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 512])))),
+                );
                 Response::new(AxumBody::new(StreamBody::new(frames)))
             }),
         );

@@ -9,7 +9,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tower::ServiceExt;
 
 use crate::support::{
-    proxy, server::Server,
+    proxy,
+    server::Server,
     tls::{self, Authority},
     within,
 };
@@ -43,7 +44,9 @@ fn url(server: &Server) -> String {
 #[tokio::test]
 async fn alpn_chooses_the_version() {
     let authority = Authority::new();
-    for (alpn, version) in [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")] {
+    for (alpn, version) in
+        [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")]
+    {
         let server = tls::app(app(), authority.issue(&["localhost"], |_| ()).server(), alpn).await;
         assert_eq!(get(&server, authority.client()).await, (StatusCode::OK, version.into()));
     }
@@ -92,7 +95,8 @@ async fn websockets_find_a_connection_that_can() {
                 })
             }),
         );
-        let server = tls::app(app, authority.issue(&["localhost"], |_| ()).server(), &["h2", "http/1.1"]).await;
+        let server =
+            tls::app(app, authority.issue(&["localhost"], |_| ()).server(), &["h2", "http/1.1"]).await;
         let client = Client::builder().tls(authority.client()).build(&url(&server)).unwrap();
         let proxy = proxy::serve(ReverseProxy::new(client)).await;
         for _ in 0..2 {

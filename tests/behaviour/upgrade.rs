@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Conn, eventually, proxy, server, server::Server, within};
 
-const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+const ASK: &str =
+    "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
 const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                      Set-Cookie: a=1\r\nKeep-Alive: 5\r\n\r\n";
 
@@ -55,7 +56,10 @@ async fn early_bytes_of_both_sides_arrive() {
         client.send(format!("{ASK}early")).await;
         let head = client.head().await.unwrap().to_lowercase();
         assert!(head.starts_with("http/1.1 101"), "{head}");
-        assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
+        assert!(
+            head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"),
+            "{head}"
+        );
         assert!(head.contains("set-cookie: a=1") && !head.contains("keep-alive"), "{head}");
         assert_eq!(client.take(10).await, b"helloearly");
     })
@@ -155,7 +159,8 @@ async fn upgrade_required_says_to_what() {
 /// Check 32: a request with a body is not tunnelled.
 #[tokio::test]
 async fn a_body_and_an_upgrade_are_a_plain_request() {
-    for framing in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+    for framing in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+    {
         let request =
             format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{framing}");
         let proxy = proxy::exchange(request, proxy::OK).await;
@@ -167,13 +172,20 @@ async fn a_body_and_an_upgrade_are_a_plain_request() {
 /// Check 33: tokens that are not allowed are not forwarded; others can be.
 #[tokio::test]
 async fn only_allowed_tokens_go_up() {
-    let ask = |token: &str| proxy::get(&format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {token}\r\n"));
+    let ask =
+        |token: &str| proxy::get(&format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {token}\r\n"));
     for token in ["h2c", "TLS/1.0", "h2c, x"] {
         assert!(!proxy::exchange(ask(token), proxy::OK).await.up().has("upgrade"), "{token}");
     }
-    assert_eq!(proxy::exchange(ask("h2c, websocket"), proxy::OK).await.up().field("upgrade"), Some("websocket"));
+    assert_eq!(
+        proxy::exchange(ask("h2c, websocket"), proxy::OK).await.up().field("upgrade"),
+        Some("websocket")
+    );
     let own = |p: ReverseProxy| p.upgrades(["My-Proto"]);
-    assert_eq!(proxy::exchange_with(own, ask("my-proto"), proxy::OK).await.up().field("upgrade"), Some("my-proto"));
+    assert_eq!(
+        proxy::exchange_with(own, ask("my-proto"), proxy::OK).await.up().field("upgrade"),
+        Some("my-proto")
+    );
     assert!(!proxy::exchange_with(own, ask("websocket"), proxy::OK).await.up().has("upgrade"));
     // Without Connection, Upgrade says nothing (RFC 9110 7.8).
     assert!(!proxy::exchange(proxy::get("Upgrade: websocket\r\n"), proxy::OK).await.up().has("upgrade"));
@@ -228,19 +240,21 @@ async fn websocket_app() -> Server {
     let app = Router::new().route(
         "/ws",
         any(|upgrade: WebSocketUpgrade| async move {
-            upgrade.protocols(["chat"]).on_upgrade(|mut socket| async move {
-                while let Some(Ok(message)) = socket.next().await {
-                    match message {
-                        WsMessage::Text(text) if text == "close" => {
-                            let frame = CloseFrame { code: 4001, reason: "as asked".into() };
-                            let _ = socket.send(WsMessage::Close(Some(frame))).await;
+            upgrade
+                .protocols(["chat"])
+                .on_upgrade(|mut socket| async move {
+                    while let Some(Ok(message)) = socket.next().await {
+                        match message {
+                            WsMessage::Text(text) if text == "close" => {
+                                let frame = CloseFrame { code: 4001, reason: "as asked".into() };
+                                let _ = socket.send(WsMessage::Close(Some(frame))).await;
+                            }
+                            WsMessage::Text(_) | WsMessage::Binary(_) => drop(socket.send(message).await),
+                            _ => {}
                         }
-                        WsMessage::Text(_) | WsMessage::Binary(_) => drop(socket.send(message).await),
-                        _ => {}
                     }
-                }
-            })
-            .into_response()
+                })
+                .into_response()
         }),
     );
     server::app(app).await

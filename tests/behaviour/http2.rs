@@ -1,0 +1,159 @@
+//! What is peculiar to HTTP/2, on either side.
+
+use axum::{Router, extract::Request};
+use axum_upstream::Body;
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::StreamBody;
+
+use crate::support::{Client, Conn, Http, client::text, proxy, proxy::OK, server, versions, within};
+
+/// Check 11, RFC 9113 8.2.3.
+#[tokio::test]
+async fn cookie_crumbs_become_one_line() {
+    within(async {
+        let (server, mut requests) = server::canned(OK).await;
+        let proxy = proxy::to(&server.url()).await;
+        let mut client = Client::connect(Http::Two, proxy.address).await;
+        let request = http::Request::get("/").header("cookie", "a=1").header("cookie", "b=2");
+        client.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(requests.recv().await.unwrap().field("cookie"), Some("a=1; b=2"));
+    })
+    .await;
+}
+
+/// Check 6: the connection fields of HTTP/1 do not reach a client of HTTP/2.
+#[tokio::test]
+async fn connection_fields_end_at_the_version() {
+    within(async {
+        let response = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\
+                        Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        let (server, _requests) = server::canned(response).await;
+        let proxy = proxy::to(&server.url()).await;
+        let mut client = Client::connect(Http::Two, proxy.address).await;
+        let response = client.get("/").await;
+        for name in ["connection", "keep-alive", "transfer-encoding"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+        assert_eq!(text(response).await, "ok");
+    })
+    .await;
+}
+
+/// Check 30, RFC 9113 8.1.1: a body that is not as long as announced is no request.
+#[tokio::test]
+async fn a_body_of_another_length_is_no_request() {
+    for length in ["2", "9"] {
+        within(async {
+            let (server, mut requests) = server::canned(OK).await;
+            let proxy = proxy::to(&server.url()).await;
+            let mut client = Client::connect(Http::Two, proxy.address).await;
+            let frames =
+                tokio_stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from("four")))]);
+            let request = http::Request::post("/").header("content-length", length);
+            let sent = client.try_send(request.body(Body::new(StreamBody::new(frames))).unwrap()).await;
+            assert!(sent.is_err() || !sent.unwrap().status().is_success(), "{length}");
+            assert!(requests.try_recv().is_err(), "{length}");
+        })
+        .await;
+    }
+}
+
+versions! {
+    /// The authority, the scheme and the path are one request's, whatever the versions.
+    async fn the_head_crosses_versions(down, up) {
+        let app = Router::new().fallback(|request: Request| async move {
+            let host = request.headers().get("host").cloned();
+            let host = host.map(|host| host.to_str().unwrap().to_owned());
+            let authority = request.uri().authority().map(ToString::to_string);
+            format!("{} {} {}", request.method(), request.uri().path_and_query().unwrap(), authority.or(host).unwrap())
+        });
+        let server = server::app(app).await;
+        let proxy = proxy::to(&server.url_for(up)).await;
+        let mut client = Client::connect(down, proxy.address).await;
+        let request = http::Request::put("/a%2Fb?c=d?e").body(Body::empty()).unwrap();
+        assert_eq!(text(client.send(request).await).await, format!("PUT /a%2Fb?c=d?e {}", server.address));
+    }
+}
+
+versions! {
+    /// Check 61.
+    async fn head_has_a_length_and_no_body(down, up) {
+        let app = Router::new().fallback(|| async { "twelve bytes" });
+        let server = server::app(app).await;
+        let proxy = proxy::to(&server.url_for(up)).await;
+        let mut client = Client::connect(down, proxy.address).await;
+        for _ in 0..2 {
+            let response = client.send(http::Request::head("/").body(Body::empty()).unwrap()).await;
+            assert_eq!(response.headers()["content-length"], "12");
+            assert_eq!(text(response).await, "");
+        }
+    }
+}
+
+versions! {
+    /// Large bodies both ways, many at once.
+    async fn large_bodies_arrive_whole(down, up) {
+        let app = Router::new().fallback(|request: Request| async { axum::response::Response::new(request.into_body()) });
+        let server = server::app(app).await;
+        let proxy = proxy::to(&server.url_for(up)).await;
+        let all = (0..4u8).map(|n| async move {
+            let mut client = Client::connect(down, proxy.address).await;
+            let sent: Bytes = (0..3u32 << 20).map(|i| (i as u8).wrapping_mul(n + 1)).collect();
+            let response = client.send(http::Request::post("/").body(Body::from(sent.clone())).unwrap()).await;
+            let got = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+            assert!(got == sent);
+        });
+        futures_util::future::join_all(all).await;
+    }
+}
+
+/// Concurrent first requests share one connection; a server that says goodbye gets no more on it.
+#[tokio::test]
+async fn one_connection_serves_all() {
+    within(async {
+        let app = Router::new().fallback(|request: Request| async move {
+            request
+                .extensions()
+                .get::<axum::extract::ConnectInfo<std::net::SocketAddr>>()
+                .unwrap()
+                .0
+                .to_string()
+        });
+        let server = server::app(app).await;
+        let proxy = proxy::to(&server.url_for(Http::Two)).await;
+        let all = (0..50).map(|_| async {
+            let mut client = Conn::connect(proxy.address).await;
+            client.send(proxy::get("")).await;
+            client.response().await.unwrap().text()
+        });
+        let peers: std::collections::HashSet<String> =
+            futures_util::future::join_all(all).await.into_iter().collect();
+        assert_eq!(peers.len(), 1, "{peers:?}");
+    })
+    .await;
+}
+
+/// Check 78: many streams and long heads are bounded by the server around us, and the proxy lives.
+#[tokio::test]
+async fn rapid_resets_leave_nothing_behind() {
+    within(async {
+        let app = Router::new().fallback(std::future::pending::<String>);
+        let server = server::app(app).await;
+        let balance = axum_upstream::LoadBalance::new([server.url()]).unwrap();
+        let handle = balance.handle();
+        let proxy = proxy::serve(axum_upstream::ReverseProxy::new(balance)).await;
+        for _ in 0..20 {
+            let mut client = Client::connect(Http::Two, proxy.address).await;
+            for _ in 0..20 {
+                let mut get = Box::pin(client.get("/"));
+                assert!(futures_util::poll!(&mut get).is_pending());
+                drop(get);
+                tokio::task::yield_now().await;
+            }
+            client.abort().await;
+        }
+        crate::support::eventually(|| handle.endpoints()[0].in_flight == 0).await;
+    })
+    .await;
+}
