@@ -1,6 +1,65 @@
-//! stub
+//! A reverse proxy and load balancer as tower middleware for [axum].
+//!
+//! ```text
+//! downstream ─► proxy     ReverseProxy answers all, ProxyLayer what matches
+//!                  ▼
+//!               forward   rewrite heads · deadlines · upgrades
+//!                  ▼
+//!  discover ─►  balance   LoadBalance: the better of two endpoints drawn at random
+//!                  ▼
+//!               endpoint  one server: its weight, its load
+//!                  ▼
+//!               upstream  its client: connection pool, TLS, HTTP/1 and HTTP/2 ─► server
+//! ```
+//!
+//! Each part is a tower service over the next one, so that any other layer fits around or between, and an endpoint may
+//! be any `tower::Service<Request<Body>>`.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use axum_upstream::{LoadBalance, ReverseProxy};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), axum_upstream::BoxError> {
+//!     let backends = LoadBalance::new(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+//!     let app = Router::new()
+//!         .route("/healthz", get(|| async { "ok" }))
+//!         .fallback_service(ReverseProxy::new(backends));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     axum::serve(listener, app).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The other ways to mount it are in [`proxy`]; sets of servers that change, weights and endpoints of one's own in
+//! [`balance`] and [`endpoint`]; what happens to heads in [`rewrite`].
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `http2` | yes | HTTP/2 to endpoints: by ALPN over TLS, by prior knowledge with `h2c://` |
+//! | `tls` | yes | `https://` endpoints, verified against the platform's trust roots |
+//!
+//! HTTP/1 to endpoints needs no feature. What clients speak is up to the server around the proxy: axum's feature
+//! `http2`, for one.
+//!
+//! # Cancel safety
+//!
+//! Whoever drops a response future or a response body of this crate, as hyper does when a client goes away, cancels the
+//! exchange: an HTTP/1 connection to the endpoint is closed, an HTTP/2 stream reset, and the request no longer counts as
+//! load. Nothing else is left behind.
+//!
+//! # Errors
+//!
+//! Settings that cannot work are refused with an [`Error`] that names them. Whatever goes wrong with a request becomes a
+//! response: a status, a short body that gives nothing away, and the [`Error`] as an `Arc<Error>` in the response's
+//! extensions. `docs/ERRORS.md` has the table.
+//!
+//! [axum]: https://docs.rs/axum
+
 pub mod balance;
-pub mod body;
+mod body;
 pub mod endpoint;
 mod error;
 mod forward;
@@ -8,9 +67,12 @@ mod info;
 pub mod proxy;
 pub mod rewrite;
 pub mod upstream;
-pub use balance::LoadBalance;
-pub use body::Body;
-pub use endpoint::EndpointSpec;
-pub use error::{BoxError, Error, Side};
-pub use info::Info;
-pub use proxy::{ProxyLayer, ReverseProxy};
+
+pub use self::{
+    balance::LoadBalance,
+    body::Body,
+    endpoint::EndpointSpec,
+    error::{BoxError, Error, Side},
+    info::Info,
+    proxy::{ProxyLayer, ReverseProxy},
+};

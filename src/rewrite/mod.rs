@@ -1,6 +1,6 @@
 //! Changes to a request or response head, as pure functions.
 //!
-//! [`Rewrite::request`] and [`Rewrite::response`] are the only places that say in which order they happen. Each
+//! `Rewrite::request` and `Rewrite::response` are the only places that say in which order they happen. Each
 //! step's rule and source stand in its own file; `docs/HEADERS.md` lists every field.
 //!
 //! ```

@@ -2,10 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use hyper_util::{
-    client::legacy::connect::{Connection as _, HttpConnector},
-    rt::TokioIo,
-};
+#[cfg(feature = "tls")]
+use hyper_util::client::legacy::connect::Connection as _;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::{net::TcpStream, time::timeout};
 use tower::ServiceExt;
 
@@ -38,6 +37,7 @@ struct Tls {
 /// A stream, and whether to speak HTTP/2 on it.
 pub(super) struct Connected {
     pub(super) io: Io,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     pub(super) http2: bool,
 }
 
