@@ -4,12 +4,12 @@
 //! [`tower::discover::Discover`]; a [`Handle`] changes them while requests are served.
 //!
 //! ```
-//! use axum_upstream::LoadBalance;
+//! use axum_upstream::{EndpointSpec, LoadBalance};
 //!
 //! let backends = LoadBalance::new(["http://127.0.0.1:5000", "http://127.0.0.1:5001;weight=2"])?;
 //! let handle = backends.handle();
 //!
-//! handle.insert("http://127.0.0.1:5002".parse()?);
+//! handle.insert(EndpointSpec::url("http://127.0.0.1:5002")?);
 //! if let Some(draining) = handle.remove("http://127.0.0.1:5000") {
 //!     // No new request goes there; `draining.finished().await` returns when the last one has ended.
 //!     assert_eq!(draining.in_flight(), 0);
