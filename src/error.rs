@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     RequestBody,
     Unreachable,
     ConnectTimeout,
+    /// As many connections are open as may be, and all are in use.
+    Busy,
     HeadTimeout,
     IdleTimeout,
     TotalTimeout,
@@ -82,6 +84,7 @@ impl Kind {
             Self::RequestBody => (Downstream, 400, "the request body broke off"),
             Self::Unreachable => (Upstream, 502, "could not connect"),
             Self::ConnectTimeout => (Upstream, 504, "connecting took too long"),
+            Self::Busy => (Upstream, 503, "no connection became free"),
             Self::HeadTimeout => (Upstream, 504, "no response head in time"),
             Self::IdleTimeout => (Upstream, 504, "nothing moved for too long"),
             Self::TotalTimeout => (Upstream, 504, "the exchange took too long"),
@@ -154,7 +157,7 @@ impl Error {
     /// No connection could be made, so the request never left this process.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.0.kind, Kind::Unreachable | Kind::ConnectTimeout)
+        matches!(self.0.kind, Kind::Unreachable | Kind::ConnectTimeout | Kind::Busy)
     }
 
     /// A deadline passed: connect, response head, idle or total.

@@ -7,9 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+#[cfg(feature = "http2")]
 use hyper::body::Incoming;
 
 use super::http1::Http1Body;
+#[cfg(feature = "http2")]
+use super::http2::Stream;
 use crate::error::BoxError;
 
 /// The response body of [`Client`](super::Client).
@@ -19,8 +22,12 @@ pub struct ClientBody(Version);
 #[derive(Debug)]
 enum Version {
     Http1(Http1Body),
-    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
-    Http2(Incoming),
+    /// With its place on the connection.
+    #[cfg(feature = "http2")]
+    Http2 {
+        incoming: Incoming,
+        _stream: Stream,
+    },
 }
 
 impl ClientBody {
@@ -29,8 +36,8 @@ impl ClientBody {
     }
 
     #[cfg(feature = "http2")]
-    pub(super) fn http2(body: Incoming) -> Self {
-        Self(Version::Http2(body))
+    pub(super) fn http2((incoming, stream): (Incoming, Stream)) -> Self {
+        Self(Version::Http2 { incoming, _stream: stream })
     }
 }
 
@@ -44,7 +51,8 @@ impl http_body::Body for ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match &mut self.0 {
             Version::Http1(body) => Pin::new(body).poll_frame(cx),
-            Version::Http2(body) => Pin::new(body).poll_frame(cx),
+            #[cfg(feature = "http2")]
+            Version::Http2 { incoming, .. } => Pin::new(incoming).poll_frame(cx),
         };
         frame.map_err(Into::into)
     }
@@ -52,14 +60,16 @@ impl http_body::Body for ClientBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Version::Http1(body) => body.is_end_stream(),
-            Version::Http2(body) => body.is_end_stream(),
+            #[cfg(feature = "http2")]
+            Version::Http2 { incoming, .. } => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Version::Http1(body) => body.size_hint(),
-            Version::Http2(body) => body.size_hint(),
+            #[cfg(feature = "http2")]
+            Version::Http2 { incoming, .. } => incoming.size_hint(),
         }
     }
 }

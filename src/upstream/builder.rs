@@ -1,33 +1,45 @@
 //! Settings of a [`Client`].
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-#[cfg(feature = "tls")]
-use super::target::Scheme;
+use http::Uri;
+use hyper::rt::{Read, Write};
+use tower::Service;
+
 use super::{
     Client,
-    connect::Connector,
+    connect::{Connector, Custom},
     pool::{Limits, Pool},
     target::Target,
 };
-use crate::error::Error;
+#[cfg(feature = "tls")]
+use super::{
+    connect::{Tls, default_tls},
+    target::Scheme,
+};
+use crate::error::{BoxError, Error};
 
 /// Settings of [`Client`]s; one can build many.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientBuilder {
     limits: Limits,
+    custom: Option<Custom>,
     #[cfg(feature = "tls")]
-    tls: Option<rustls::ClientConfig>,
+    tls: Option<Tls>,
 }
 
 impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             limits: Limits {
+                connect_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(60),
                 max_idle: 256,
-                connect_timeout: Duration::from_secs(5),
+                max_open: None,
+                max_lifetime: None,
+                ping_interval: None,
             },
+            custom: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -42,17 +54,44 @@ impl ClientBuilder {
         self
     }
 
-    /// How long an unused connection is kept. Default 60 s; a server that closes sooner is noticed before reuse.
+    /// How long an unused connection is kept. Default 60 s; one that the server closes sooner is let go at once.
     #[must_use]
     pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout;
         self
     }
 
-    /// How many unused connections are kept per endpoint. Default 256; connections in use are not limited.
+    /// How many unused HTTP/1 connections are kept, per endpoint and runtime. Default 256.
     #[must_use]
     pub fn pool_max_idle(mut self, max: usize) -> Self {
         self.limits.max_idle = max;
+        self
+    }
+
+    /// How many connections may be open per endpoint, in use or not. Default: no limit.
+    ///
+    /// A request that finds all in use waits for one, at most the connect timeout: then it is tried at another endpoint,
+    /// or answered 503.
+    #[must_use]
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.limits.max_open = Some(max.max(1));
+        self
+    }
+
+    /// How long a connection lives, so that a change of addresses behind a name is seen in time. Default: no limit. Each
+    /// gets up to a tenth less, so that they do not all end at once; what is under way on it finishes.
+    #[must_use]
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.limits.max_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as long
+    /// again. Default: no pings.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_ping_interval(mut self, interval: Duration) -> Self {
+        self.limits.ping_interval = Some(interval);
         self
     }
 
@@ -60,25 +99,66 @@ impl ClientBuilder {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
-        self.tls = Some(config);
+        self.tls = Some(Tls::new(config));
         self
     }
 
-    /// A client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path.
+    /// Makes connections by a connector of your own, instead of TCP: a SOCKS proxy, a tunnel, a socket that is prepared
+    /// in some way. It is called with `http://host:port` or `https://host:port`; for `https` endpoints, TLS is spoken
+    /// over what it makes.
+    #[must_use]
+    pub fn connector<C>(mut self, connector: C) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Send + Unpin + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        self.custom = Some(Custom::plain(connector));
+        self
+    }
+
+    /// As [`connector`](Self::connector), for one that speaks TLS itself where the scheme is `https`, as
+    /// `hyper_rustls::HttpsConnector` does. `is_http2` tells what ALPN chose on a stream it made.
+    #[must_use]
+    pub fn tls_connector<C>(
+        mut self,
+        connector: C,
+        is_http2: impl Fn(&C::Response) -> bool + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Send + Unpin + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        self.custom = Some(Custom::with_tls(connector, is_http2));
+        self
+    }
+
+    /// A client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path; or
+    /// `unix:` and the path of a socket.
     ///
     /// # Errors
     ///
     /// A config error when the URL cannot be one, or the platform's trust roots cannot be read.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
         let target: Arc<Target> = Arc::new(url.parse()?);
-        let connector = Connector::new(self.limits.connect_timeout);
+        let connector = Connector::new(self.limits.connect_timeout, self.custom.clone());
         #[cfg(feature = "tls")]
         let connector = match (target.scheme, &self.tls) {
-            (Scheme::Https, Some(config)) => connector.with_tls(config.clone()),
-            (Scheme::Https, None) => connector.with_tls(super::connect::default_tls()?),
-            (Scheme::Http | Scheme::H2c, _) => connector,
+            (Scheme::Https, _) if connector.speaks_tls() => connector,
+            (Scheme::Https, Some(tls)) => connector.with_tls(tls.clone()),
+            (Scheme::Https, None) => connector.with_tls(default_tls()?),
+            (Scheme::Http | Scheme::H2c | Scheme::Unix, _) => connector,
         };
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
         Ok(Client::new_in(target, pool))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("limits", &self.limits).finish_non_exhaustive()
     }
 }

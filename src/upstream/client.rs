@@ -16,6 +16,7 @@ use tower::Service;
 
 use super::{
     ClientBody, ClientBuilder, SendError,
+    connect::Versions,
     pool::{Checkout, Pool},
     target::Target,
 };
@@ -72,20 +73,26 @@ impl Client {
 
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         Tracker::note(request.extensions(), &self.target.name);
-        let upgrade = request.headers().contains_key(header::UPGRADE);
+        let versions = match request.headers().contains_key(header::UPGRADE) {
+            true => Versions::Http1,
+            false => Versions::All,
+        };
+        let mut repeated = false;
         loop {
-            let checkout = match self.pool.checkout(upgrade).await {
+            let checkout = match self.pool.checkout(versions).await {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(SendError::unsent(error, request)),
             };
             let before = self.target.apply(&mut request, checkout.is_http2())?;
-            let (sent, again) = match checkout {
+            let spare = Spare::of(&request, &checkout, repeated);
+            let (sent, reused) = match checkout {
                 Checkout::Http1 { http1, reused } => {
-                    let spare = Spare::of(&request, reused);
-                    (http1.send(request, &self.pool).await.map(|r| r.map(ClientBody::http1)), spare)
+                    (http1.send(request, &self.pool).await.map(|r| r.map(ClientBody::http1)), reused)
                 }
                 #[cfg(feature = "http2")]
-                Checkout::Http2(http2) => (http2.send(request).await.map(|r| r.map(ClientBody::http2)), None),
+                Checkout::Http2 { stream, reused } => {
+                    (stream.send(request).await.map(|r| r.map(ClientBody::http2)), reused)
+                }
             };
             let mut failed = match sent {
                 Ok(mut response) => {
@@ -94,13 +101,19 @@ impl Client {
                 }
                 Err(failed) => failed,
             };
-            request = match (failed.take_message(), again) {
+            let (mut again, unsent) = match (failed.take_message(), spare) {
                 // The connection closed before it took the request.
-                (Some(unsent), _) => unsent,
-                (None, Some(spare)) if is_early_close(&failed) => spare.into_request(),
+                (Some(unsent), _) => (unsent, true),
+                (None, Some(spare)) if spare.may_be_repeated(failed.error()) => (spare.into_request(), false),
                 (None, _) => return Err(self.failed(failed).into()),
             };
-            before.restore(&mut request);
+            before.restore(&mut again);
+            if unsent && !reused {
+                // A server that closes what it has just accepted would do so for ever.
+                return Err(SendError::unsent(self.failed(failed), again));
+            }
+            repeated |= !unsent;
+            request = again;
         }
     }
 
@@ -109,23 +122,43 @@ impl Client {
     }
 }
 
-/// A copy of a head that may be sent once more.
-///
-/// RFC 9110 9.2.2: a proxy must not automatically retry a request whose method is not idempotent. One that is, without
-/// a body, and on a connection that had idled, may be: the server most likely closed it as the request went out.
+/// A copy of a head without a body, which may be sent once more.
 struct Spare {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    reused: bool,
 }
 
 impl Spare {
-    fn of(request: &Request<Body>, reused: bool) -> Option<Self> {
-        (reused && request.method().is_idempotent() && request.body().is_end_stream()).then(|| Self {
+    /// Only what could be repeated is worth a copy: on a new HTTP/1 connection nothing could.
+    fn of(request: &Request<Body>, checkout: &Checkout, repeated: bool) -> Option<Self> {
+        let reused = match checkout {
+            Checkout::Http1 { reused, .. } => *reused && request.method().is_idempotent(),
+            #[cfg(feature = "http2")]
+            Checkout::Http2 { .. } => true,
+        };
+        (reused && !repeated && request.body().is_end_stream()).then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
+            reused: checkout.is_reused(),
         })
+    }
+
+    /// RFC 9110 9.2.2: a proxy must not automatically retry a request whose method is not idempotent, unless it knows
+    /// that it was not processed. An idempotent one may be when the connection had idled: the server most likely closed
+    /// it as the request went out.
+    fn may_be_repeated(&self, error: &hyper::Error) -> bool {
+        #[cfg(feature = "http2")]
+        if super::http2::is_refused(error) {
+            return true;
+        }
+        #[cfg(feature = "http2")]
+        if super::http2::is_go_away(error) && self.method.is_idempotent() {
+            return true;
+        }
+        self.reused && self.method.is_idempotent() && is_early_close(error)
     }
 
     fn into_request(self) -> Request<Body> {
@@ -138,8 +171,7 @@ impl Spare {
 }
 
 /// The connection ended before the first byte of a response.
-fn is_early_close(failed: &TrySendError<Request<Body>>) -> bool {
-    let error = failed.error();
+fn is_early_close(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message() || {
         let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
         io.is_some_and(|io| {

@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Acquire},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -23,8 +23,13 @@ use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
 };
+use tokio::{runtime, time::Instant};
 
-use super::{connect::Io, pool::Pool, stream::Stream};
+use super::{
+    connect::Io,
+    pool::{Lease, Pool},
+    stream::Stream,
+};
 use crate::{
     body::Body,
     error::{Error, Kind},
@@ -38,24 +43,45 @@ pub(super) struct Http1(Box<Ends>);
 
 struct Ends {
     sender: http1::SendRequest<Body>,
-    driver: http1::Connection<Stream<Io>, Body>,
+    driver: http1::Connection<Stream, Body>,
+    lease: Lease,
+    /// Watches the connection while it idles.
+    keeper: Waker,
 }
 
 impl Http1 {
-    pub(super) async fn handshake(io: Io) -> Result<Self, Error> {
+    pub(super) async fn handshake(io: Io, lease: Lease, keeper: Waker) -> Result<Self, Error> {
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
             .handshake(Stream::new(io))
             .await;
         let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
-        Ok(Self(Box::new(Ends { sender, driver })))
+        Ok(Self(Box::new(Ends { sender, driver, lease, keeper })))
     }
 
     /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for.
     pub(super) async fn is_usable(&mut self) -> bool {
         let open = poll_fn(|cx| Poll::Ready(self.poll_driver(cx).is_pending())).await;
         open && self.0.sender.is_ready()
+    }
+
+    /// Whether a connection whose exchange is over can take another. From here on its keeper is woken when the server
+    /// closes it.
+    pub(super) fn is_reusable(&mut self) -> bool {
+        if self.0.lease.expires.is_some_and(|expires| expires <= Instant::now()) {
+            return false;
+        }
+        let Ends { sender, driver, keeper, .. } = &mut *self.0;
+        Pin::new(driver).poll(&mut Context::from_waker(keeper)).is_pending() && sender.is_ready()
+    }
+
+    pub(super) fn runtime(&self) -> runtime::Id {
+        self.0.lease.runtime
+    }
+
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.0.lease.expires
     }
 
     /// Ready when the connection has ended; it must not be polled again then.
@@ -77,7 +103,11 @@ impl Http1 {
         let mut response = pin!(self.0.sender.try_send_request(request));
         if upgrade {
             // Ends with the exchange, or hands its stream over to the tunnel.
-            tokio::spawn(self.0.driver.with_upgrades());
+            let Ends { driver, lease, .. } = *self.0;
+            tokio::spawn(async move {
+                let _lease = lease;
+                driver.with_upgrades().await
+            });
             return Ok(response.await?.map(|incoming| Http1Body { incoming, held: None }));
         }
 
@@ -96,17 +126,16 @@ impl Http1 {
         } else {
             // Both bodies flow: neither must wait for the other to be polled. Ends when either breaks off, or the
             // response body is dropped.
-            tokio::spawn(self.0.driver);
+            let Ends { driver, lease, .. } = *self.0;
+            tokio::spawn(async move {
+                let _lease = lease;
+                driver.await
+            });
             None
         };
         let mut response = response.map(|incoming| Http1Body { incoming, held });
         if response.body().is_end_stream() {
-            let body = response.body_mut();
-            poll_fn(|cx| {
-                body.finish(cx);
-                Poll::Ready(())
-            })
-            .await;
+            response.body_mut().finish();
         }
         Ok(response)
     }
@@ -141,13 +170,10 @@ struct Held {
 }
 
 impl Http1Body {
-    /// The message is complete: the connection is reusable if hyper says so after one more look.
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        if let Some(Held { mut http1, pool }) = self.held.take() {
-            let open = http1.poll_driver(cx).is_pending();
-            if open && http1.0.sender.is_ready() {
-                pool.put(http1);
-            }
+    /// The message is complete.
+    fn finish(&mut self) {
+        if let Some(Held { http1, pool }) = self.held.take() {
+            pool.put(http1);
         }
     }
 
@@ -155,7 +181,7 @@ impl Http1Body {
         let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &frame {
             Some(Ok(_)) if !self.incoming.is_end_stream() => {}
-            Some(Ok(_)) | None => self.finish(cx),
+            Some(Ok(_)) | None => self.finish(),
             Some(Err(_)) => self.held = None,
         }
         Poll::Ready(frame)

@@ -7,23 +7,26 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+
+use super::connect::Io;
 
 /// A server may answer before it has read the whole request, and close: a 413, a 401. Our next write then fails, with
 /// the answer waiting to be read. hyper would report the write, and the answer would be lost; so from the first failure
 /// on, writes go nowhere, and what the server said, or the end of the connection, decides.
 #[derive(Debug)]
-pub(super) struct Stream<T> {
-    io: T,
+pub(super) struct Stream {
+    io: TokioIo<Io>,
     deaf: bool,
 }
 
-impl<T> Stream<T> {
-    pub(super) fn new(io: T) -> Self {
-        Self { io, deaf: false }
+impl Stream {
+    pub(super) fn new(io: Io) -> Self {
+        Self { io: TokioIo::new(io), deaf: false }
     }
 }
 
-impl<T: Read + Unpin> Read for Stream<T> {
+impl Read for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -33,11 +36,11 @@ impl<T: Read + Unpin> Read for Stream<T> {
     }
 }
 
-impl<T: Write + Unpin> Stream<T> {
+impl Stream {
     fn write(
         &mut self,
         len: usize,
-        write: impl FnOnce(Pin<&mut T>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut TokioIo<Io>>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.deaf {
             return Poll::Ready(Ok(len));
@@ -52,7 +55,7 @@ impl<T: Write + Unpin> Stream<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Stream<T> {
+impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.write(buf.len(), |io| io.poll_write(cx, buf))
     }

@@ -1,6 +1,6 @@
 //! Where an endpoint is: scheme, authority and base path, parsed once.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
@@ -17,6 +17,8 @@ pub(crate) enum Scheme {
     Https,
     /// HTTP/2 without TLS, with prior knowledge (RFC 9113 3.3).
     H2c,
+    /// HTTP/1 over a Unix socket.
+    Unix,
 }
 
 /// The parsed address of an endpoint.
@@ -27,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) origin: Uri,
     /// The URL without a trailing slash, for logs, errors and as the endpoint's identity.
     pub(crate) name: Arc<str>,
+    /// The file of a Unix socket.
+    pub(crate) socket: Option<PathBuf>,
     host: HeaderValue,
     authority: Authority,
     /// Empty, or starts with `/` and does not end with one.
@@ -52,6 +56,16 @@ impl Before {
 }
 
 impl Target {
+    /// The name or address to connect to, an IPv6 address without its brackets.
+    pub(crate) fn host_name(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        let default = if self.scheme == Scheme::Https { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(default)
+    }
+
     /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless somebody
     /// chose one; for HTTP/2 in absolute form.
     ///
@@ -102,6 +116,17 @@ impl FromStr for Target {
 
 fn parse(url: &str) -> Result<Target, BoxError> {
     let fail = |why: &str| Err(format!("{url:?} {why}").into());
+    if let Some(path) = url.strip_prefix("unix:") {
+        return match path.starts_with('/') {
+            true => Ok(Target {
+                scheme: Scheme::Unix,
+                socket: Some(path.into()),
+                name: url.into(),
+                ..parse("http://localhost")?
+            }),
+            false => fail("must have an absolute path, as unix:/run/app.sock"),
+        };
+    }
     let uri: Uri = match url.parse() {
         Ok(uri) => uri,
         Err(error) => return fail(&format!("is not a URL: {error}")),
@@ -112,7 +137,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
         Some("https") => return fail("needs the feature `tls`"),
         Some("h2c") if cfg!(feature = "http2") => Scheme::H2c,
         Some("h2c") => return fail("needs the feature `http2`"),
-        _ => return fail("must start with http://, https:// or h2c://"),
+        _ => return fail("must start with http://, https://, h2c:// or unix:/"),
     };
     let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
         return fail("has no host");
@@ -133,6 +158,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
         scheme,
         origin: format!("{connect}://{authority}").parse()?,
         name: format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), base).into(),
+        socket: None,
         host: HeaderValue::from_str(authority.as_str())?,
         authority: authority.clone(),
         base: base.to_owned(),

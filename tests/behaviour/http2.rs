@@ -102,7 +102,8 @@ versions! {
             let sent: Bytes = (0..3u32 << 20).map(|i| (i as u8).wrapping_mul(n + 1)).collect();
             let response = client.send(http::Request::post("/").body(Body::from(sent.clone())).unwrap()).await;
             let got = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
-            assert!(got == sent);
+            assert_eq!(got.len(), sent.len());
+            assert!(got == sent, "differ at {:?}", got.iter().zip(&sent).position(|(a, b)| a != b));
         });
         futures_util::future::join_all(all).await;
     }

@@ -12,6 +12,7 @@ mod headers;
 mod http2;
 mod mounting;
 mod paths;
+mod pool;
 mod streaming;
 mod support;
 mod tls;

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
-/// A connection and what has been read from it too early.
-pub struct Conn {
-    stream: TcpStream,
+/// A connection, or one half of it, and what has been read from it too early.
+pub struct Conn<T = TcpStream> {
+    stream: T,
     ahead: Vec<u8>,
 }
 
@@ -63,6 +66,25 @@ impl Conn {
         Self::new(TcpStream::connect(address).await.unwrap())
     }
 
+    /// Both directions, each by itself.
+    pub fn split(self) -> (Conn<OwnedReadHalf>, Conn<OwnedWriteHalf>) {
+        let (reads, writes) = self.stream.into_split();
+        (Conn { stream: reads, ahead: self.ahead }, Conn { stream: writes, ahead: Vec::new() })
+    }
+
+    /// The stream alone; nothing may have been read.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.ahead.is_empty());
+        self.stream
+    }
+
+    /// Closes at once, with a reset instead of a farewell.
+    pub fn abort(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Conn<T> {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
@@ -76,12 +98,9 @@ impl Conn {
     pub async fn finish(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
+}
 
-    /// Closes at once, with a reset instead of a farewell.
-    pub fn abort(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
-    }
-
+impl<T: AsyncRead + Unpin> Conn<T> {
     async fn more(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk).await {
@@ -97,6 +116,16 @@ impl Conn {
     pub async fn take(&mut self, n: usize) -> Vec<u8> {
         while self.ahead.len() < n && self.more().await {}
         self.ahead.drain(..n.min(self.ahead.len())).collect()
+    }
+
+    /// How many of `n` bytes come before the end, without keeping them.
+    pub async fn count(&mut self, n: usize) -> usize {
+        let mut count = 0;
+        while count < n && (!self.ahead.is_empty() || self.more().await) {
+            count += self.ahead.len();
+            self.ahead.clear();
+        }
+        count
     }
 
     /// Up to and with `end`; none when the connection ends before.

@@ -1,0 +1,99 @@
+//! From an address to a connected stream: a transport, then TLS where the scheme asks for it.
+
+mod custom;
+mod io;
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+
+use std::{fmt, time::Duration};
+
+use tokio::time::timeout;
+
+use self::io::Transport;
+#[cfg(feature = "tls")]
+pub(super) use self::tls::{Tls, default_tls};
+pub(super) use self::{custom::Custom, io::Io};
+use super::target::{Scheme, Target};
+use crate::error::{BoxError, Error, Kind};
+
+/// Makes the connections of one client.
+#[derive(Clone)]
+pub(super) struct Connector {
+    custom: Option<Custom>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+    timeout: Duration,
+}
+
+/// A stream, and whether to speak HTTP/2 on it.
+pub(super) struct Connected {
+    pub(super) io: Io,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    pub(super) http2: bool,
+}
+
+/// What may be spoken on a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    All,
+    /// HTTP/1.1 alone, for an upgrade.
+    Http1,
+}
+
+impl Connector {
+    pub(super) fn new(timeout: Duration, custom: Option<Custom>) -> Self {
+        Self {
+            custom,
+            #[cfg(feature = "tls")]
+            tls: None,
+            timeout,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.custom.as_ref().is_some_and(Custom::speaks_tls)
+    }
+
+    /// Connects within the connect timeout, TLS handshake included.
+    ///
+    /// Dropping the future closes what was opened.
+    pub(super) async fn connect(&self, target: &Target, versions: Versions) -> Result<Connected, Error> {
+        match timeout(self.timeout, self.stream(target, versions)).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(Error::new(Kind::Unreachable).with(error).at(&target.name)),
+            Err(_) => Err(Error::new(Kind::ConnectTimeout).at(&target.name)),
+        }
+    }
+
+    async fn stream(&self, target: &Target, versions: Versions) -> Result<Connected, BoxError> {
+        let known = target.scheme == Scheme::H2c;
+        let (transport, http2) = match (&self.custom, &target.socket) {
+            (Some(custom), _) => {
+                let (transport, http2) = custom.connect(target.origin.clone()).await?;
+                (transport, http2 || known)
+            }
+            (None, Some(path)) => (Transport::unix(path).await?, known),
+            (None, None) => (Transport::Tcp(tcp::connect(target.host_name(), target.port()).await?), known),
+        };
+        #[cfg(feature = "tls")]
+        if let (Scheme::Https, Some(tls)) = (target.scheme, &self.tls) {
+            return tls.handshake(target.host_name(), transport, versions).await;
+        }
+        let _ = versions;
+        Ok(Connected { io: Io::Plain(transport), http2 })
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

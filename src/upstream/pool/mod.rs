@@ -1,0 +1,238 @@
+//! The connections to one endpoint.
+//!
+//! A connection belongs to the runtime it was made on, since that runtime's driver watches its socket: each runtime has
+//! a shelf of its own, and none takes from another's. With one runtime there is one shelf.
+
+mod limit;
+mod reaper;
+mod shelf;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{self, Handle},
+    time::{Instant, timeout_at},
+};
+
+pub(super) use self::limit::Permit;
+use self::{limit::Limit, reaper::Reaper, shelf::Shelf};
+#[cfg(feature = "http2")]
+use super::http2::{Http2, Stream};
+use super::{
+    connect::{Connector, Versions},
+    http1::Http1,
+    target::{Scheme, Target},
+};
+use crate::error::{Error, Kind};
+
+/// Bounds of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connect_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_idle: usize,
+    pub(super) max_open: Option<usize>,
+    pub(super) max_lifetime: Option<Duration>,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    pub(super) ping_interval: Option<Duration>,
+}
+
+pub(super) struct Pool {
+    target: Arc<Target>,
+    connector: Connector,
+    limits: Limits,
+    shelves: Mutex<Vec<(runtime::Id, Shelf)>>,
+    open: Option<Arc<Limit>>,
+    /// ALPN has chosen HTTP/1.1, so nobody need wait to see what it chooses.
+    speaks_http1: AtomicBool,
+}
+
+/// A connection to send one request on; `reused` when another request was sent on it before.
+pub(super) enum Checkout {
+    Http1 {
+        http1: Http1,
+        reused: bool,
+    },
+    #[cfg(feature = "http2")]
+    Http2 {
+        stream: Stream,
+        reused: bool,
+    },
+}
+
+/// What a new connection is given for its life.
+pub(super) struct Lease {
+    pub(super) runtime: runtime::Id,
+    pub(super) expires: Option<Instant>,
+    /// Held while the connection is open.
+    pub(super) _permit: Option<Permit>,
+}
+
+impl Checkout {
+    pub(super) fn is_http2(&self) -> bool {
+        !matches!(self, Self::Http1 { .. })
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1 { reused, .. } => *reused,
+            #[cfg(feature = "http2")]
+            Self::Http2 { reused, .. } => *reused,
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(target: Arc<Target>, connector: Connector, limits: Limits) -> Self {
+        let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
+        let open = limits.max_open.map(|max| Arc::new(Limit::new(max)));
+        Self { target, connector, limits, shelves: Mutex::default(), open, speaks_http1 }
+    }
+
+    /// An idle connection that is still open, a stream on a shared one, or a new connection.
+    ///
+    /// # Errors
+    ///
+    /// `Unreachable`, `ConnectTimeout`, or `Busy` when no connection may be opened and none became free in the time for
+    /// connecting.
+    pub(super) async fn checkout(self: &Arc<Self>, versions: Versions) -> Result<Checkout, Error> {
+        let Ok(runtime) = Handle::try_current() else {
+            return Err(Error::new(Kind::Unreachable).with("no tokio runtime").at(&self.target.name));
+        };
+        let runtime = runtime.id();
+        if let Some(ready) = self.ready(runtime, versions).await {
+            return Ok(ready);
+        }
+        let deadline = Instant::now() + self.limits.connect_timeout;
+        if self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
+            return self.open(runtime, versions, deadline).await;
+        }
+        // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so that
+        // many first requests make one.
+        let turn = self.shelf(runtime, |shelf| shelf.turn());
+        let Ok(Ok(_turn)) = timeout_at(deadline, turn.acquire()).await else {
+            return Err(Error::new(Kind::ConnectTimeout).at(&self.target.name));
+        };
+        match self.ready(runtime, versions).await {
+            Some(ready) => Ok(ready),
+            None => self.open(runtime, versions, deadline).await,
+        }
+    }
+
+    /// What is there and can be used.
+    async fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+        while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
+            if http1.is_usable().await {
+                return Some(Checkout::Http1 { http1, reused: true });
+            }
+        }
+        #[cfg(feature = "http2")]
+        if versions == Versions::All {
+            let full = self.open.as_ref().is_some_and(|open| open.is_full());
+            let stream = self.shelf(runtime, |shelf| shelf.stream(full))?;
+            return Some(Checkout::Http2 { stream, reused: true });
+        }
+        let _ = versions;
+        None
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        runtime: runtime::Id,
+        versions: Versions,
+        deadline: Instant,
+    ) -> Result<Checkout, Error> {
+        let permit = match &self.open {
+            None => None,
+            Some(limit) => loop {
+                let freed = limit.freed();
+                if let Some(permit) = limit.try_acquire() {
+                    break Some(permit);
+                }
+                if timeout_at(deadline, freed).await.is_err() {
+                    return Err(Error::new(Kind::Busy).at(&self.target.name));
+                }
+                if let Some(ready) = self.ready(runtime, versions).await {
+                    return Ok(ready);
+                }
+            },
+        };
+        self.keep_reaper(runtime);
+        let connected = self.connector.connect(&self.target, versions).await?;
+        let lifetime = self.limits.max_lifetime.map(|most| most.mul_f64(1.0 - fastrand::f64() / 10.0));
+        let lease =
+            Lease { runtime, expires: lifetime.map(|lifetime| Instant::now() + lifetime), _permit: permit };
+        #[cfg(feature = "http2")]
+        if connected.http2 {
+            let http2 = Http2::handshake(connected.io, lease, self.limits.ping_interval);
+            let http2 = match timeout_at(deadline, http2).await {
+                Ok(http2) => http2.map_err(|error| error.at(&self.target.name))?,
+                Err(_) => return Err(Error::new(Kind::ConnectTimeout).at(&self.target.name)),
+            };
+            let stream = http2.stream();
+            self.shelf(runtime, |shelf| shelf.share(http2));
+            return Ok(Checkout::Http2 { stream, reused: false });
+        }
+        self.speaks_http1.store(true, Relaxed);
+        let waker = self.shelf(runtime, |shelf| shelf.waker());
+        let http1 = Http1::handshake(connected.io, lease, waker).await;
+        Ok(Checkout::Http1 { http1: http1.map_err(|error| error.at(&self.target.name))?, reused: false })
+    }
+
+    /// Takes a connection back, unless it has ended, is too old, or there are enough.
+    pub(super) fn put(&self, mut http1: Http1) {
+        if !http1.is_reusable() {
+            return;
+        }
+        let max_idle = self.limits.max_idle;
+        let kept = self.shelf(http1.runtime(), |shelf| shelf.push(http1, max_idle));
+        // What is not kept closes here, after the lock is gone.
+        drop(kept);
+        if let Some(open) = &self.open {
+            open.tell();
+        }
+    }
+
+    fn shelf<T>(&self, runtime: runtime::Id, then: impl FnOnce(&mut Shelf) -> T) -> T {
+        let mut shelves = self.lock();
+        match shelves.iter_mut().find(|(id, _)| *id == runtime) {
+            Some((_, shelf)) => then(shelf),
+            None => {
+                shelves.push((runtime, Shelf::default()));
+                let last = shelves.len() - 1;
+                then(&mut shelves[last].1)
+            }
+        }
+    }
+
+    /// A pool whose holder panicked is still a list of connections.
+    fn lock(&self) -> MutexGuard<'_, Vec<(runtime::Id, Shelf)>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sure that there is a reaper. Not spawned under the lock: a runtime that is shutting down drops the task at
+    /// once, and the task's end takes the lock.
+    fn keep_reaper(self: &Arc<Self>, runtime: runtime::Id) {
+        if let Some(bell) = self.shelf(runtime, |shelf| shelf.lacks_reaper()) {
+            let reaper = Reaper::spawn(self, runtime, bell);
+            self.shelf(runtime, |shelf| shelf.set_reaper(reaper));
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("target", &self.target.name)
+            .field("limits", &self.limits)
+            .field("shelves", &self.lock().iter().map(|(_, shelf)| shelf).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

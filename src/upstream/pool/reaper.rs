@@ -1,0 +1,78 @@
+//! Closes idle connections when they have ended or idled for too long, without waiting for the next request.
+
+use std::{
+    sync::{Arc, Weak},
+    task::Wake,
+};
+
+use tokio::{runtime, sync::Notify, task::AbortHandle, time::sleep_until};
+
+use super::Pool;
+
+/// Rung by whatever has become worth a look.
+#[derive(Debug, Default)]
+pub(super) struct Bell(Notify);
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// A task per pool and runtime; it ends when this is dropped, which is with the pool.
+#[derive(Debug)]
+pub(super) struct Reaper(AbortHandle);
+
+impl Reaper {
+    /// Has to be called on `runtime`.
+    pub(super) fn spawn(pool: &Arc<Pool>, runtime: runtime::Id, bell: Arc<Bell>) -> Self {
+        let leave = Leave { pool: Arc::downgrade(pool), runtime };
+        Self(tokio::spawn(reap(leave, bell)).abort_handle())
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn reap(leave: Leave, bell: Arc<Bell>) {
+    while let Some(pool) = leave.pool.upgrade() {
+        let (gone, next) = pool.shelf(leave.runtime, |shelf| shelf.sweep(pool.limits.idle_timeout));
+        drop((gone, pool));
+        tokio::select! {
+            () = bell.0.notified() => {}
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+/// When a runtime goes away before the pool, its tasks are dropped, this one among them, and nobody can use the
+/// connections that were made on it.
+struct Leave {
+    pool: Weak<Pool>,
+    runtime: runtime::Id,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            let mut shelves = pool.lock();
+            let left =
+                shelves.iter().position(|(id, _)| *id == self.runtime).map(|at| shelves.swap_remove(at));
+            drop(shelves);
+            drop(left);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What one runtime keeps: idle HTTP/1 connections, shared HTTP/2 connections.
+
+use std::{fmt, sync::Arc, task::Waker, time::Duration};
+
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::reaper::{Bell, Reaper};
+use crate::upstream::http1::Http1;
+#[cfg(feature = "http2")]
+use crate::upstream::http2::{Http2, Stream};
+
+pub(super) struct Shelf {
+    /// Last in, first out: few connections stay warm, and the others are let go when they have idled for too long. The
+    /// first has idled longest.
+    idle: Vec<Idle>,
+    #[cfg(feature = "http2")]
+    shared: Vec<Http2>,
+    /// Whoever may open an HTTP/2 connection holds it.
+    turn: Arc<Semaphore>,
+    bell: Arc<Bell>,
+    reaper: Option<Reaper>,
+}
+
+struct Idle {
+    http1: Http1,
+    since: Instant,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            #[cfg(feature = "http2")]
+            shared: Vec::new(),
+            turn: Arc::new(Semaphore::new(1)),
+            bell: Arc::default(),
+            reaper: None,
+        }
+    }
+}
+
+impl Shelf {
+    pub(super) fn pop(&mut self) -> Option<Http1> {
+        self.idle.pop().map(|idle| idle.http1)
+    }
+
+    /// Keeps a connection; gives it back if there are enough.
+    pub(super) fn push(&mut self, http1: Http1, max_idle: usize) -> Option<Http1> {
+        if self.idle.len() >= max_idle {
+            return Some(http1);
+        }
+        self.idle.push(Idle { http1, since: Instant::now() });
+        None
+    }
+
+    /// A stream on the connection that has most room; on a full one only if no other may be opened.
+    #[cfg(feature = "http2")]
+    pub(super) fn stream(&mut self, even_if_full: bool) -> Option<Stream> {
+        self.shared.retain(Http2::is_open);
+        let open = self.shared.iter().filter(|http2| even_if_full || http2.has_room());
+        open.min_by_key(|http2| http2.streams()).map(Http2::stream)
+    }
+
+    #[cfg(feature = "http2")]
+    pub(super) fn share(&mut self, http2: Http2) {
+        self.shared.push(http2);
+    }
+
+    pub(super) fn turn(&self) -> Arc<Semaphore> {
+        self.turn.clone()
+    }
+
+    /// What wakes the reaper: an idle connection that is polled with it is looked at when its socket stirs.
+    pub(super) fn waker(&self) -> Waker {
+        self.bell.clone().into()
+    }
+
+    pub(super) fn lacks_reaper(&self) -> Option<Arc<Bell>> {
+        self.reaper.is_none().then(|| self.bell.clone())
+    }
+
+    pub(super) fn set_reaper(&mut self, reaper: Reaper) {
+        self.reaper.get_or_insert(reaper);
+    }
+
+    /// Takes out what has ended or idled for too long, and says when to look again: when the next will have, and in any
+    /// case before a connection that comes back from now on could.
+    pub(super) fn sweep(&mut self, idle_timeout: Duration) -> (Vec<Http1>, Instant) {
+        let now = Instant::now();
+        let mut gone = Vec::new();
+        let mut next = now + idle_timeout;
+        for mut idle in std::mem::take(&mut self.idle) {
+            let due = idle.since + idle_timeout;
+            let due = idle.http1.expires().map_or(due, |expires| expires.min(due));
+            if due <= now || !idle.http1.is_reusable() {
+                gone.push(idle.http1);
+            } else {
+                next = next.min(due);
+                self.idle.push(idle);
+            }
+        }
+        #[cfg(feature = "http2")]
+        {
+            self.shared
+                .retain(|http2| http2.is_open() && http2.due(idle_timeout).is_none_or(|due| due > now));
+            next = self.shared.iter().filter_map(|http2| http2.due(idle_timeout)).fold(next, Instant::min);
+        }
+        (gone, next)
+    }
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shelf").field("idle", &self.idle.len()).finish_non_exhaustive()
+    }
+}
