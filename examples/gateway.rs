@@ -21,7 +21,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request as AxumRequest, extract::State};
 use axum_upstream::{Error, Info, LoadBalance, ReverseProxy, upstream::Client};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -193,16 +193,38 @@ async fn answer(
     if !tracing::enabled!(Level::INFO) {
         return proxy.call(request).await;
     }
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let start = Instant::now();
+    let mut line = LogLine::new(&request);
     let response = proxy.call(request).await?;
     let answered = response.extensions().get::<Info>().map(Info::endpoint);
     let failed = response.extensions().get::<Arc<Error>>().and_then(|error| error.endpoint());
-    let endpoint = answered.or(failed).unwrap_or("-");
-    let status = response.status().as_u16();
-    tracing::info!(%method, path, endpoint, status, time = ?start.elapsed());
+    line.status = response.status().as_u16();
+    line.endpoint = answered.or(failed).map(ToOwned::to_owned);
     Ok(response)
+}
+
+/// One line per request, written when it is dropped: a client that goes away drops the request it waits for.
+struct LogLine {
+    method: Method,
+    path: String,
+    start: Instant,
+    endpoint: Option<String>,
+    status: u16,
+}
+
+impl LogLine {
+    fn new<B>(request: &Request<B>) -> Self {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        // What nginx logs for a client that did not wait.
+        Self { method, path, start: Instant::now(), endpoint: None, status: 499 }
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        let Self { method, path, start, endpoint, status } = self;
+        let endpoint = endpoint.as_deref().unwrap_or("-");
+        tracing::info!(%method, path, endpoint, status, time = ?start.elapsed());
+    }
 }
 
 async fn shutdown_signal() {
@@ -255,14 +277,15 @@ impl Options {
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("listen") => options.listen = parser.value()?.parse()?,
+                Long("listen") => options.listen = value(&mut parser, "--listen", parse_address)?,
                 Long("upstream") => options.upstreams.push(parser.value()?.string()?),
-                Long("workers") => options.workers = Some(parser.value()?.parse_with(parse_workers)?),
+                Long("workers") => options.workers = Some(value(&mut parser, "--workers", parse_workers)?),
                 Long("connect-timeout") => {
-                    options.connect_timeout = Some(parser.value()?.parse_with(parse_duration)?);
+                    options.connect_timeout = Some(value(&mut parser, "--connect-timeout", parse_duration)?);
                 }
                 Long("response-timeout") => {
-                    options.response_timeout = Some(parser.value()?.parse_with(parse_duration)?);
+                    options.response_timeout =
+                        Some(value(&mut parser, "--response-timeout", parse_duration)?);
                 }
                 Long("help") | Short('h') => return Ok(None),
                 _ => return Err(argument.unexpected().into()),
@@ -270,6 +293,20 @@ impl Options {
         }
         Ok(Some(options))
     }
+}
+
+/// The value of a flag, or an error that names it.
+fn value<T>(
+    parser: &mut lexopt::Parser,
+    flag: &str,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<T, BoxError> {
+    let text = parser.value()?.into_string().map_err(|_| format!("{flag} is not Unicode"))?;
+    parse(&text).map_err(|wrong| format!("{flag} {text}: {wrong}").into())
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
 }
 
 fn parse_workers(text: &str) -> Result<usize, &'static str> {

@@ -26,6 +26,8 @@
 //!         .route("/healthz", get(|| async { "ok" }))
 //!         .fallback_service(ReverseProxy::new(backends));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     // The client's address is for X-Forwarded-For.
+//!     let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
 //!     axum::serve(listener, app).await?;
 //!     Ok(())
 //! }
@@ -47,13 +49,13 @@
 //! # Cancel safety
 //!
 //! Whoever drops a response future or a response body of this crate, as hyper does when a client goes away, cancels the
-//! exchange: an HTTP/1 connection to the endpoint is closed, an HTTP/2 stream reset, and the request no longer counts as
-//! load. Nothing else is left behind.
+//! exchange: an HTTP/1 connection to the endpoint is closed, an HTTP/2 stream reset, and the request no longer counts
+//! as load. Nothing else is left behind.
 //!
 //! # Errors
 //!
-//! Settings that cannot work are refused with an [`Error`] that names them. Whatever goes wrong with a request becomes a
-//! response: a status, a short body that gives nothing away, and the [`Error`] as an `Arc<Error>` in the response's
+//! Settings that cannot work are refused with an [`Error`] that names them. Whatever goes wrong with a request becomes
+//! a response: a status, a short body that gives nothing away, and the [`Error`] as an `Arc<Error>` in the response's
 //! extensions. `docs/ERRORS.md` has the table.
 //!
 //! [axum]: https://docs.rs/axum

@@ -167,6 +167,17 @@ fn files_stay_small() {
     }
 }
 
+/// rustfmt leaves comments as they are.
+#[test]
+fn lines_fit() {
+    let mut long = Vec::new();
+    for source in &sources() {
+        let lines = source.text.lines().enumerate().filter(|(_, line)| line.chars().count() > 120);
+        long.extend(lines.map(|(n, line)| format!("src/{}:{}: {line}", source.path, n + 1)));
+    }
+    assert!(long.is_empty(), "lines of more than 120 characters:\n{}", long.join("\n"));
+}
+
 /// The floors that the documentation shows are these.
 #[test]
 fn the_documentation_shows_the_floors() {

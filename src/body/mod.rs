@@ -15,6 +15,7 @@ mod guarded;
 mod progress;
 mod request;
 mod response;
+mod trailers;
 
 use std::{
     any::Any,
@@ -37,8 +38,8 @@ pub(crate) use self::{
     guarded::Guarded,
     progress::{Progress, Upload},
     request::RequestBody,
-    response::Deadlines,
-    response::ResponseBody,
+    response::{Deadlines, ResponseBody},
+    trailers::Trailers,
 };
 
 /// The body of a request on its way to an endpoint.

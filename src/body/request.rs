@@ -8,10 +8,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::{Body, Progress, Upload};
+use super::{Body, Progress, Trailers, Upload};
 use crate::error::{BoxError, Error, Kind};
 
 /// Tells [`Progress`] of every frame, fails past the limit, and filters or drops trailers.
@@ -21,16 +20,11 @@ pub(crate) struct RequestBody {
     /// Bytes that may still come.
     remaining: u64,
     /// What trailers go through; `None` drops them.
-    trailers: Option<fn(&mut HeaderMap)>,
+    trailers: Option<Trailers>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(
-        inner: Body,
-        progress: Arc<Progress>,
-        limit: u64,
-        trailers: Option<fn(&mut HeaderMap)>,
-    ) -> Self {
+    pub(crate) fn new(inner: Body, progress: Arc<Progress>, limit: u64, trailers: Option<Trailers>) -> Self {
         Self { inner, progress, remaining: limit, trailers }
     }
 }
@@ -69,8 +63,8 @@ impl http_body::Body for RequestBody {
             this.progress.touch(if ended { Upload::Done } else { Upload::Held });
         } else if let Some(trailers) = frame.trailers_mut() {
             this.progress.touch(Upload::Done);
-            match this.trailers {
-                Some(filter) => filter(trailers),
+            match &this.trailers {
+                Some(rule) => rule.strip(trailers),
                 None => return Poll::Ready(None),
             }
         }
@@ -103,9 +97,12 @@ impl fmt::Debug for RequestBody {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderName};
     use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
+
+    const B: HeaderName = HeaderName::from_static("b");
 
     fn frames(frames: Vec<Frame<Bytes>>) -> Body {
         let frames: Vec<Result<_, BoxError>> = frames.into_iter().map(Ok).collect();
@@ -128,15 +125,15 @@ mod tests {
             let map = [("a", "1"), ("b", "2")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
             frames(vec![Frame::trailers(HeaderMap::from_iter(map))])
         };
-        let drop = RequestBody::new(trailers(), Arc::new(Progress::new()), 9, None);
-        assert!(drop.collect().await.unwrap().trailers().is_none());
+        let without = RequestBody::new(trailers(), Arc::new(Progress::new()), 9, None);
+        assert!(without.collect().await.unwrap().trailers().is_none());
 
-        let filter: fn(&mut HeaderMap) = |map| drop_b(map);
-        fn drop_b(map: &mut HeaderMap) {
-            map.remove("b");
+        fn remove(map: &mut HeaderMap, names: &[HeaderName]) {
+            map.remove(&names[0]);
         }
-        let keep = RequestBody::new(trailers(), Arc::new(Progress::new()), 9, Some(filter));
-        assert_eq!(keep.collect().await.unwrap().trailers().unwrap().len(), 1);
+        let rule = Trailers::new(remove, vec![B]);
+        let filtered = RequestBody::new(trailers(), Arc::new(Progress::new()), 9, Some(rule));
+        assert_eq!(filtered.collect().await.unwrap().trailers().unwrap().len(), 1);
     }
 
     #[test]

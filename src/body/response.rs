@@ -9,12 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Progress;
+use super::{Progress, Trailers};
 use crate::error::{BoxError, Error, Kind};
 
 /// What still bounds an exchange once the response head is here.
@@ -38,7 +37,7 @@ pin_project! {
         inner: Option<B>,
         endpoint: Option<Arc<str>>,
         deadlines: Deadlines,
-        trailers: fn(&mut HeaderMap),
+        trailers: Option<Trailers>,
         #[pin]
         sleep: Option<Sleep>,
         // When the pending poll began; `None` while frames flow.
@@ -48,12 +47,18 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(crate) fn new(
-        inner: Option<B>,
+        inner: B,
         deadlines: Deadlines,
-        trailers: fn(&mut HeaderMap),
+        trailers: Trailers,
         endpoint: Option<Arc<str>>,
     ) -> Self {
-        Self { inner, endpoint, deadlines, trailers, sleep: None, waiting: None }
+        Self { inner: Some(inner), endpoint, deadlines, trailers: Some(trailers), sleep: None, waiting: None }
+    }
+
+    /// The body of a 101: nothing.
+    pub(crate) fn tunnel() -> Self {
+        let deadlines = Deadlines::default();
+        Self { inner: None, endpoint: None, deadlines, trailers: None, sleep: None, waiting: None }
     }
 }
 
@@ -93,8 +98,8 @@ where
         };
         Poll::Ready(frame.map(|frame| match frame {
             Ok(mut frame) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    (this.trailers)(trailers);
+                if let (Some(trailers), Some(rule)) = (frame.trailers_mut(), &this.trailers) {
+                    rule.strip(trailers);
                 }
                 Ok(frame)
             }
@@ -167,7 +172,12 @@ mod tests {
     type Silent = StreamBody<stream::Pending<Result<Frame<Bytes>, BoxError>>>;
 
     fn silent(deadlines: Deadlines) -> Pin<Box<ResponseBody<Silent>>> {
-        Box::pin(ResponseBody::new(Some(StreamBody::new(stream::pending())), deadlines, |_| (), None))
+        Box::pin(ResponseBody::new(
+            StreamBody::new(stream::pending()),
+            deadlines,
+            Trailers::new(|_, _| (), vec![]),
+            None,
+        ))
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use super::{
     upgrade::{self, Asked, Tunnels},
 };
 use crate::{
-    body::{Body, Deadlines, ResponseBody, Upload},
+    body::{Body, ResponseBody, Trailers, Upload},
     error::{BoxError, Error, Kind},
     info::{Info, Tracker},
     rewrite::strip_trailers,
@@ -108,14 +108,15 @@ where
             }
             _ => None,
         };
-        self.config.rewrite.response(&mut parts)?;
+        let nominated = self.config.rewrite.response(&mut parts)?;
         if let Some(required) = required {
             upgrade::announce(&mut parts.headers, required);
         }
         if let Some(hook) = &self.config.response_hook {
             hook(&mut parts);
         }
-        let body = ResponseBody::new(Some(body), self.timer.rest(), strip_trailers, endpoint);
+        let trailers = Trailers::new(strip_trailers, nominated);
+        let body = ResponseBody::new(body, self.timer.rest(), trailers, endpoint);
         Ok(Response::from_parts(parts, body))
     }
 
@@ -130,8 +131,7 @@ where
             hook(&mut parts);
         }
         self.tunnels.open(tunnel);
-        let body = ResponseBody::new(None, Deadlines::default(), strip_trailers, None);
-        Ok(Response::from_parts(parts, body))
+        Ok(Response::from_parts(parts, ResponseBody::tunnel()))
     }
 
     /// The request body is looked at first: when it failed, the endpoint's error is only the echo.

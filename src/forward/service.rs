@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, header, request::Parts as RequestParts,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts as RequestParts,
     response::Parts as ResponseParts,
 };
 use http_body::Body as _;
@@ -16,7 +16,7 @@ use super::{
     upgrade::{self, Tunnels},
 };
 use crate::{
-    body::{Body, Progress, RequestBody},
+    body::{Body, Progress, RequestBody, Trailers},
     error::{Error, Kind},
     info::Tracker,
     rewrite::{Downstream, Rewrite, Verdict, accepts_trailers, strip_trailers},
@@ -94,7 +94,7 @@ where
     ///
     /// # Errors
     ///
-    /// What is wrong with the request: 400, 405, 413 or 508. Nothing has been sent then.
+    /// What is wrong with the request: 400, 405, 413, 501 or 508. Nothing has been sent then.
     pub(crate) fn start(&self, mut request: Request<Body>, received: &Received) -> Result<Start<S>, Error> {
         let config = &self.config;
         let asked = upgrade::asked(&mut request, &config.upgrades);
@@ -105,10 +105,10 @@ where
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
         let downstream =
             Downstream { peer: received.peer, scheme: received.scheme, host: None, prefix: prefix.as_ref() };
-        match config.rewrite.request(&mut parts, downstream)? {
-            Verdict::Forward => {}
+        let nominated = match config.rewrite.request(&mut parts, downstream)? {
+            Verdict::Forward { nominated } => nominated,
             Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
-        }
+        };
         if let Some(asked) = &asked {
             asked.ask(&mut parts.headers);
         }
@@ -118,7 +118,7 @@ where
 
         let tracker = Tracker::default();
         parts.extensions.insert(tracker.clone());
-        let (body, progress) = self.watch(&parts, body)?;
+        let (body, progress) = self.watch(&parts, nominated, body)?;
         let timer = HeadTimer::new(config.timeouts, progress);
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {
@@ -132,7 +132,12 @@ where
         })))
     }
 
-    fn watch(&self, parts: &RequestParts, body: Body) -> Result<(Body, Option<Arc<Progress>>), Error> {
+    fn watch(
+        &self,
+        parts: &RequestParts,
+        nominated: Vec<HeaderName>,
+        body: Body,
+    ) -> Result<(Body, Option<Arc<Progress>>), Error> {
         if body.is_end_stream() {
             return Ok((Body::empty(), None));
         }
@@ -141,7 +146,7 @@ where
             return Err(Error::new(Kind::BodyTooLarge));
         }
         let progress = Arc::new(Progress::new());
-        let trailers: Option<fn(&mut _)> = wants_trailers(parts).then_some(strip_trailers);
+        let trailers = wants_trailers(parts).then(|| Trailers::new(strip_trailers, nominated));
         let body = Body::new(RequestBody::new(body, progress.clone(), limit, trailers));
         Ok((body, Some(progress)))
     }

@@ -57,8 +57,9 @@ pub(super) fn asked(request: &mut Request<Body>, allowed: &[String]) -> Option<A
 }
 
 impl Asked {
+    /// The connection that takes the request adds `Connection`.
     pub(super) fn ask(&self, headers: &mut HeaderMap) {
-        announce(headers, self.token.clone());
+        headers.insert(header::UPGRADE, self.token.clone());
     }
 
     /// The token both agree on, and the tunnel, still holding the response's head.
@@ -81,7 +82,7 @@ impl Asked {
     }
 }
 
-/// Puts the fields of an upgrade on a head that has been stripped of them.
+/// Puts the fields of an upgrade on a response head that has been stripped of them.
 pub(super) fn announce(headers: &mut HeaderMap, token: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, token);

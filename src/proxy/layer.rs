@@ -12,9 +12,9 @@ use super::{Proxy, ReverseProxy, matcher::Matcher};
 /// Conditions of one kind are alternatives: `.method(GET).method(HEAD)` takes both. Conditions of different kinds must
 /// all hold. Without any, everything matches.
 ///
-/// `Router::layer` wraps each route and the fallback, but not what is added to the router after it. axum adds an `Allow`
-/// field to what a method router answers; where that would be wrong for a forwarded request, put the layer around the
-/// whole router: `layer.layer(app)`.
+/// `Router::layer` wraps each route and the fallback, but not what is added to the router after it. axum adds an
+/// `Allow` field to what a method router answers; where that would be wrong for a forwarded request, put the layer
+/// around the whole router: `layer.layer(app)`.
 ///
 /// ```
 /// use axum::{Router, http::Method, routing::get};

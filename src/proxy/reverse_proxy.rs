@@ -33,14 +33,15 @@ use crate::{
 /// `tower::Service<Request<Body>>`, layers around one of these included. Clones share all settings.
 ///
 /// It fits wherever axum takes a service: `fallback_service`, `route_service`, `nest_service`, alone under hyper, and
-/// alone under `axum::serve`, there as the fallback of an empty router. It never fails: an [`Error`] becomes a response, with the `Arc<Error>` in its extensions.
+/// alone under `axum::serve`, there as the fallback of an empty router. It never fails: an [`Error`] becomes a
+/// response, with the `Arc<Error>` in its extensions.
 ///
 /// Changes to heads happen in a fixed order, your [`rewrite_request`](Self::rewrite_request) last: `docs/HEADERS.md`.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future, or the response body, cancels the request upstream. A tunnel ends when either side ends it, when
-/// nothing moves for the idle time, or with the last clone of the proxy.
+/// Dropping the future, or the response body, cancels the request upstream. A tunnel ends when either side ends it,
+/// when nothing moves for the idle time, or with the last clone of the proxy.
 pub struct ReverseProxy<S = Client> {
     forward: Forward<S>,
     scheme: &'static str,
@@ -164,7 +165,8 @@ impl<S> ReverseProxy<S> {
     }
 
     /// Fields that a client cannot have removed by naming them in `Connection`: those which a layer in front of the
-    /// proxy sets, as `X-Auth-User`. Default: only `Host`, framing, `Via` and forwarding fields. Fields that
+    /// proxy sets, as `X-Auth-User`. Default: only `Host`, framing, `Via`, `Max-Forwards` and forwarding fields. Fields
+    /// that
     /// [`rewrite_request`](Self::rewrite_request) sets need no protection.
     #[must_use]
     pub fn protected(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
@@ -219,8 +221,8 @@ impl<S> ReverseProxy<S> {
 
     /// Changes each request head before it is sent, after all else, so that nothing undoes it. Default: nothing.
     ///
-    /// The target is in origin form (`/path?query`); the endpoint's base path comes in front later, as does `Host` where
-    /// there is none.
+    /// The target is in origin form (`/path?query`); the endpoint's base path comes in front later, as does `Host`
+    /// where there is none.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;

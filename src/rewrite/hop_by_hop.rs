@@ -36,21 +36,25 @@ fn is_never_nominated(name: &str) -> bool {
 /// for each connection-option in this field, remove any header or trailer field(s) from the message with the same name
 /// as the connection-option, and then remove the Connection header field itself". All lines count, empty ones
 /// included (CVE-2021-33197). A malformed token names nothing.
-pub(crate) fn strip(headers: &mut HeaderMap, keep: &[HeaderName]) {
+///
+/// What was named is given back, because it has to go from the trailers too.
+pub(crate) fn strip(headers: &mut HeaderMap, keep: &[HeaderName]) -> Vec<HeaderName> {
+    let mut nominated = Vec::new();
     if headers.contains_key(header::CONNECTION) {
-        for name in nominated(headers) {
-            if !is_never_nominated(name.as_str()) && !keep.contains(&name) {
-                headers.remove(name);
-            }
+        nominated = names(headers);
+        nominated.retain(|name| !is_never_nominated(name.as_str()) && !keep.contains(name));
+        for name in &nominated {
+            headers.remove(name);
         }
     }
     // Most messages have none of them, so look first: one pass over the names costs less than a look-up each.
     while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
         headers.remove(name);
     }
+    nominated
 }
 
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+fn names(headers: &HeaderMap) -> Vec<HeaderName> {
     tokens(headers, &header::CONNECTION)
         .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
@@ -80,10 +84,12 @@ pub(crate) fn set_te_trailers(headers: &mut HeaderMap) {
 /// Removes from a trailer section what may not be there.
 ///
 /// RFC 9110 6.5.1: fields for framing, routing, authentication and request modifiers must not be sent as trailers;
-/// one that is would be taken for a header by a recipient that merges them.
-pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+/// one that is would be taken for a header by a recipient that merges them. What `Connection` has `nominated` ends here
+/// as well.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap, nominated: &[HeaderName]) {
     let forbidden = |name: &str| {
-        is_hop_by_hop(name)
+        nominated.iter().any(|nominated| nominated == name)
+            || is_hop_by_hop(name)
             || is_never_nominated(name)
             || matches!(
                 name,
@@ -154,8 +160,9 @@ mod tests {
 
     #[test]
     fn trailers_cannot_frame_or_authenticate() {
-        let mut trailers = map(&[("content-length", "3"), ("authorization", "x"), ("grpc-status", "0")]);
-        strip_trailers(&mut trailers);
+        let mut trailers =
+            map(&[("content-length", "3"), ("authorization", "x"), ("grpc-status", "0"), ("x", "1")]);
+        strip_trailers(&mut trailers, &[HeaderName::from_static("x")]);
         assert_eq!(trailers, map(&[("grpc-status", "0")]));
     }
 }

@@ -64,9 +64,10 @@ impl Default for Rewrite {
 }
 
 /// What a request head asks of the rest of the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Forward,
+    /// Send it on, and let none of these be among its trailers.
+    Forward { nominated: Vec<HeaderName> },
     /// `Max-Forwards` is used up: we are the final recipient.
     Answer,
 }
@@ -104,7 +105,7 @@ impl Rewrite {
 
         let te_trailers = accepts_trailers(&parts.headers);
         strip_framing(&mut parts.headers)?;
-        hop_by_hop::strip(&mut parts.headers, &self.protected);
+        let nominated = hop_by_hop::strip(&mut parts.headers, &self.protected);
 
         parts.uri = self.target(parts.uri.path_and_query())?;
 
@@ -131,26 +132,26 @@ impl Rewrite {
         }
         // RFC 9112 2.3: intermediaries send their own version in forwarded messages.
         parts.version = Version::HTTP_11;
-        Ok(Verdict::Forward)
+        Ok(Verdict::Forward { nominated })
     }
 
-    /// Makes a received response head fit to be sent down.
+    /// Makes a received response head fit to be sent down, and says which fields may not be among its trailers.
     ///
     /// # Errors
     ///
     /// 502 when its transfer coding is not `chunked`.
-    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<(), Error> {
+    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Vec<HeaderName>, Error> {
         strip_framing(&mut parts.headers).map_err(|error| Error::new(Kind::Exchange).with(error))?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        hop_by_hop::strip(&mut parts.headers, &[]);
+        let nominated = hop_by_hop::strip(&mut parts.headers, &[]);
         if let (true, Some(pseudonym)) = (self.via_on_responses, &self.pseudonym) {
             via::add(&mut parts.headers, parts.version, pseudonym);
         }
         parts.version = Version::HTTP_11;
-        Ok(())
+        Ok(nominated)
     }
 
     /// The request target in origin form, rewritten.
@@ -164,8 +165,8 @@ impl Rewrite {
     }
 }
 
-/// RFC 9112 6.3: where both are received, `Transfer-Encoding` overrides `Content-Length`, which "MUST be removed before
-/// such a message is forwarded downstream".
+/// RFC 9112 6.3: where both are received, `Transfer-Encoding` overrides `Content-Length`, and an intermediary "MUST
+/// first remove the received Content-Length field" before it forwards the message.
 ///
 /// hyper has undone `chunked` by now, and nobody else undoes any other coding: to send on what is left of
 /// `gzip, chunked` would be to lose the `gzip`. RFC 9112 6.1: "A server that receives a request message with a transfer

@@ -20,7 +20,7 @@ pub(super) fn check_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), Err
     Ok(())
 }
 
-/// RFC 9110 7.6.3: "A gateway MUST send an appropriate Via header field in each inbound request message".
+/// RFC 9110 7.6.3: "An HTTP-to-HTTP gateway MUST send an appropriate Via header field in each inbound request message".
 pub(super) fn add(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
     let protocol = match version {
         Version::HTTP_2 => "2",

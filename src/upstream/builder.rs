@@ -70,24 +70,24 @@ impl ClientBuilder {
 
     /// How many connections may be open per endpoint, in use or not. Default: no limit.
     ///
-    /// A request that finds all in use waits for one, at most the connect timeout: then it is tried at another endpoint,
-    /// or answered 503.
+    /// A request that finds all in use waits for one, at most the connect timeout: then it is tried at another
+    /// endpoint, or answered 503.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_open = Some(max.max(1));
         self
     }
 
-    /// How long a connection lives, so that a change of addresses behind a name is seen in time. Default: no limit. Each
-    /// gets up to a tenth less, so that they do not all end at once; what is under way on it finishes.
+    /// How long a connection lives, so that a change of addresses behind a name is seen in time. Default: no limit.
+    /// Each gets up to a tenth less, so that they do not all end at once; what is under way on it finishes.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.limits.max_lifetime = Some(lifetime);
         self
     }
 
-    /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as long
-    /// again. Default: no pings.
+    /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as
+    /// long again. Default: no pings.
     #[cfg(feature = "http2")]
     #[must_use]
     pub fn http2_ping_interval(mut self, interval: Duration) -> Self {

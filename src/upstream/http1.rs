@@ -145,15 +145,23 @@ fn is_sent(flag: Option<&AtomicBool>) -> bool {
     flag.is_none_or(|flag| flag.load(Acquire))
 }
 
-/// hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
+/// Puts on a head what belongs to this connection: its framing, and the options of `Connection`.
 fn frame(request: &mut Request<Body>) {
     let body = request.body();
-    if !body.is_end_stream()
-        && body.size_hint().exact().is_none()
-        && !request.headers().contains_key(header::CONTENT_LENGTH)
-    {
-        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    // hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
+    let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
+    let headers = request.headers_mut();
+    if unknown && !headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    // RFC 9110 7.8 and 10.1.4: a sender of Upgrade or TE has to name it in Connection.
+    let options = match (headers.contains_key(header::UPGRADE), headers.contains_key(header::TE)) {
+        (false, false) => return,
+        (true, false) => "upgrade",
+        (false, true) => "te",
+        (true, true) => "upgrade, te",
+    };
+    headers.insert(header::CONNECTION, HeaderValue::from_static(options));
 }
 
 /// A response body that drives the connection it comes from, and puts it back into the pool when it has ended.

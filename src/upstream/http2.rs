@@ -155,8 +155,8 @@ impl Drop for Stream {
     }
 }
 
-/// Spawns the tasks of a connection, and tells when one of them has done something: hyper has no other way to learn that
-/// SETTINGS have come.
+/// Spawns the tasks of a connection, and tells when one of them has done something: hyper has no other way to learn
+/// that SETTINGS have come.
 #[derive(Clone)]
 struct Spawn {
     stirred: Arc<Notify>,
@@ -181,7 +181,8 @@ where
 }
 
 /// The server says that it has not touched the request. RFC 9113 8.7: REFUSED_STREAM tells "that the stream is being
-/// closed prior to any processing having occurred. Any request that was sent on the reset stream can be safely retried."
+/// closed prior to any processing having occurred. Any request that was sent on the reset stream can be safely
+/// retried."
 pub(super) fn is_refused(error: &hyper::Error) -> bool {
     h2_error(error).is_some_and(|h2| h2.reason() == Some(h2::Reason::REFUSED_STREAM))
 }

@@ -41,6 +41,7 @@ pub(crate) struct Target {
 pub(crate) struct Before {
     uri: Uri,
     host: Option<HeaderValue>,
+    upgrade: Option<HeaderValue>,
 }
 
 impl Before {
@@ -48,9 +49,12 @@ impl Before {
         *request.uri_mut() = self.uri;
         let headers = request.headers_mut();
         headers.remove(header::TRANSFER_ENCODING);
-        match self.host {
-            Some(host) => drop(headers.insert(header::HOST, host)),
-            None => drop(headers.remove(header::HOST)),
+        headers.remove(header::CONNECTION);
+        for (name, value) in [(header::HOST, self.host), (header::UPGRADE, self.upgrade)] {
+            match value {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
         }
     }
 }
@@ -74,7 +78,8 @@ impl Target {
     /// 400 when the path would climb out of the base path.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, http2: bool) -> Result<Before, Error> {
         let host = request.headers().get(header::HOST).cloned();
-        let before = Before { uri: request.uri().clone(), host };
+        let upgrade = request.headers().get(header::UPGRADE).cloned();
+        let before = Before { uri: request.uri().clone(), host, upgrade };
         if !self.base.is_empty() && before.uri.path() != "*" {
             if let Some(path) = before.uri.path_and_query() {
                 *request.uri_mut() = Uri::from(rewrite::below(&self.base, path)?);
@@ -97,6 +102,8 @@ impl Target {
             None => self.authority.clone(),
         };
         request.headers_mut().remove(header::HOST);
+        // RFC 9113 8.2.2: no fields that belong to an HTTP/1 connection.
+        request.headers_mut().remove(header::UPGRADE);
         let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = self.origin.scheme().cloned();
         uri.authority = Some(authority);

@@ -163,6 +163,20 @@ async fn chunks_are_made_anew() {
     assert!(proxy.up().trailers.to_lowercase().contains("x-sum: 7"), "{}", proxy.up().trailers);
 }
 
+/// RFC 9110 7.6.1: what Connection names goes from the trailers too, both ways.
+#[tokio::test]
+async fn nominated_trailers_end_here() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: X-Own\r\nTransfer-Encoding: chunked\r\n\
+                   Trailer: X-Own, X-Sum\r\n\r\n1\r\na\r\n0\r\nX-Own: 1\r\nX-Sum: 7\r\n\r\n";
+    let response = "HTTP/1.1 200 OK\r\nConnection: X-Own\r\nTransfer-Encoding: chunked\r\nTrailer: X-Own, X-Sum\r\n\r\n\
+                    1\r\na\r\n0\r\nX-Own: 1\r\nX-Sum: 7\r\n\r\n";
+    let proxy = exchange(request, response).await;
+    for trailers in [&proxy.up().trailers, &proxy.down.trailers] {
+        let trailers = trailers.to_lowercase();
+        assert!(trailers.contains("x-sum: 7") && !trailers.contains("x-own"), "{trailers}");
+    }
+}
+
 /// Check 27: a bare line feed ends no line.
 #[tokio::test]
 async fn bare_line_feeds_smuggle_nothing() {

@@ -111,7 +111,9 @@ async fn a_trusted_proxys_fields_are_added_to() {
 /// Check 9.
 #[tokio::test]
 async fn te_says_trailers_or_nothing() {
-    assert_eq!(exchange(get("TE: trailers, gzip;q=0.5\r\n"), OK).await.up().field("te"), Some("trailers"));
+    let proxy = exchange(get("TE: trailers, gzip;q=0.5\r\n"), OK).await;
+    assert_eq!(proxy.up().field("te"), Some("trailers"));
+    assert_eq!(proxy.up().field("connection"), Some("te"), "RFC 9110 10.1.4");
     assert!(!exchange(get("TE: gzip\r\n"), OK).await.up().has("te"));
     assert!(!exchange(get(""), OK).await.up().has("te"));
 }
@@ -174,7 +176,7 @@ async fn a_head_without_bounds_is_a_502() {
     assert_eq!(exchange(get(""), &many).await.down.status(), 502);
 }
 
-/// RFC 9110 7.6.3, and DESIGN: a request that carries our own entry is a loop.
+/// RFC 9110 7.6.3; a request that carries our own entry is a loop.
 #[tokio::test]
 async fn via_is_added_and_loops_are_seen() {
     let named = |p: axum_upstream::ReverseProxy| p.via("edge").unwrap();

@@ -14,7 +14,7 @@ const FALLBACK_DELAY: Duration = Duration::from_millis(300);
 /// Connects, with `TCP_NODELAY`: a proxy writes whole messages, and must not wait for more to send with them.
 pub(super) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-    let stream = race(addresses, |address| TcpStream::connect(address)).await?;
+    let stream = race(addresses, TcpStream::connect).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -20,17 +20,13 @@ pub(in crate::upstream) struct Tls {
 
 impl Tls {
     /// `config` as it is but for ALPN, which offers HTTP/2 where this build speaks it.
-    pub(in crate::upstream) fn new(config: ClientConfig) -> Self {
-        let offering = |protocols: &[&str]| {
-            let mut config = config.clone();
-            config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-            Arc::new(config)
-        };
-        let http2 = cfg!(feature = "http2");
-        Self {
-            all: offering(if http2 { &["h2", "http/1.1"] } else { &["http/1.1"] }),
-            http1: offering(&["http/1.1"]),
+    pub(in crate::upstream) fn new(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http1 = Arc::new(config.clone());
+        if cfg!(feature = "http2") {
+            config.alpn_protocols.insert(0, b"h2".to_vec());
         }
+        Self { all: Arc::new(config), http1 }
     }
 
     pub(super) async fn handshake(

@@ -114,8 +114,8 @@ impl Pool {
         if self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
             return self.open(runtime, versions, deadline).await;
         }
-        // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so that
-        // many first requests make one.
+        // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
+        // that many first requests make one.
         let turn = self.shelf(runtime, |shelf| shelf.turn());
         let Ok(Ok(_turn)) = timeout_at(deadline, turn.acquire()).await else {
             return Err(Error::new(Kind::ConnectTimeout).at(&self.target.name));

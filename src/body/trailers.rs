@@ -1,0 +1,28 @@
+//! What may be among the trailers of one message.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName};
+
+/// A rule for trailers, with the names that this message's head adds to it.
+#[derive(Clone)]
+pub(crate) struct Trailers {
+    strip: fn(&mut HeaderMap, &[HeaderName]),
+    nominated: Vec<HeaderName>,
+}
+
+impl Trailers {
+    pub(crate) fn new(strip: fn(&mut HeaderMap, &[HeaderName]), nominated: Vec<HeaderName>) -> Self {
+        Self { strip, nominated }
+    }
+
+    pub(super) fn strip(&self, trailers: &mut HeaderMap) {
+        (self.strip)(trailers, &self.nominated);
+    }
+}
+
+impl fmt::Debug for Trailers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trailers").field("nominated", &self.nominated).finish_non_exhaustive()
+    }
+}
