@@ -77,8 +77,8 @@ impl Rewrite {
     ///
     /// 1. CONNECT is refused; there is exactly one valid host, or 400.
     /// 2. A loop is refused; `Max-Forwards` is counted down.
-    /// 3. Framing is `chunked`, a length, or nothing; hop-by-hop fields go, before anything is added that a client could
-    ///    name in `Connection`.
+    /// 3. Framing is `chunked`, a length, or nothing; hop-by-hop fields go, before anything is added that a client
+    ///    could name in `Connection`.
     /// 4. The path is rewritten.
     /// 5. Forwarding fields say who the client was and which host it asked for; then `Host` follows its policy.
     /// 6. `TE: trailers`, one `Cookie` line, `Via`.
