@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Extensions;
-
 /// Found in the extensions of every response that came from an endpoint.
 ///
 /// ```
@@ -22,12 +20,8 @@ pub struct Info {
 }
 
 impl Info {
-    pub(crate) fn new(endpoint: Arc<str>) -> Self {
-        Self { endpoint, attempts: 1 }
-    }
-
-    pub(crate) fn with_attempts(self, attempts: u32) -> Self {
-        Self { attempts, ..self }
+    pub(crate) fn new(endpoint: Arc<str>, attempts: u32) -> Self {
+        Self { endpoint, attempts }
     }
 
     pub(crate) fn shared_endpoint(&self) -> Arc<str> {
@@ -47,17 +41,14 @@ impl Info {
     }
 }
 
-/// Travels up with a request, in its extensions, and is told which endpoint it was given to: a deadline that passes
-/// before there is a response can then say whose fault it is.
+/// Travels up with a request, in its body, and is told which endpoint it was given to: a deadline that passes before
+/// there is a response can then say whose fault it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tracker(Arc<Mutex<Option<Arc<str>>>>);
 
 impl Tracker {
-    /// Notes the endpoint on the tracker of a request, if it has one.
-    pub(crate) fn note(request: &Extensions, endpoint: &Arc<str>) {
-        if let Some(Self(noted)) = request.get() {
-            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
-        }
+    pub(crate) fn note(&self, endpoint: &Arc<str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
     }
 
     pub(crate) fn endpoint(&self) -> Option<Arc<str>> {

@@ -137,8 +137,13 @@ fn finish<S, B: http_body::Body>(
     in_flight: Option<InFlight>,
     attempts: usize,
 ) -> Response<ResponseBody<B>> {
-    let info = Info::new(endpoint.name().clone()).with_attempts(u32::try_from(attempts).unwrap_or(u32::MAX));
-    response.extensions_mut().insert(info);
+    let info = Info::new(endpoint.name().clone(), u32::try_from(attempts).unwrap_or(u32::MAX));
+    let extensions = response.extensions_mut();
+    // A client has put one there already; a second insertion would allocate again.
+    match extensions.get_mut() {
+        Some(clients) => *clients = info,
+        None => drop(extensions.insert(info)),
+    }
     let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     response.map(|body| Guarded::new(body, in_flight, hold))
 }

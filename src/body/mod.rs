@@ -32,7 +32,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
-use crate::error::BoxError;
+use crate::{error::BoxError, info::Tracker};
 
 pub(crate) use self::{
     guarded::Guarded,
@@ -49,6 +49,7 @@ pub(crate) use self::{
 pub struct Body {
     inner: Option<UnsyncBoxBody<Bytes, BoxError>>,
     sent: Option<Sent>,
+    tracker: Option<Tracker>,
 }
 
 impl Body {
@@ -70,7 +71,7 @@ impl Body {
         }
         match body {
             Some(body) if !body.is_end_stream() => {
-                Self { inner: Some(body.map_err(Into::into).boxed_unsync()), sent: None }
+                Self { inner: Some(body.map_err(Into::into).boxed_unsync()), ..Self::default() }
             }
             _ => Self::empty(),
         }
@@ -81,6 +82,18 @@ impl Body {
         let flag = Arc::new(AtomicBool::new(self.inner.is_none()));
         self.sent = Some(Sent(flag.clone()));
         flag
+    }
+
+    pub(crate) fn with_tracker(mut self, tracker: Tracker) -> Self {
+        self.tracker = Some(tracker);
+        self
+    }
+
+    /// Tells whoever waits for the response which endpoint it will come from.
+    pub(crate) fn note_endpoint(&self, endpoint: &Arc<str>) {
+        if let Some(tracker) = &self.tracker {
+            tracker.note(endpoint);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 use http::{HeaderValue, Request, header};
 
 use super::{Cost, EndpointSpec, InFlight, Load};
-use crate::{body::Body, info::Tracker};
+use crate::body::Body;
 
 /// A member of a cluster. One per insertion: an endpoint that is replaced under its name is another.
 pub(crate) struct Endpoint<S> {
@@ -58,7 +58,7 @@ impl<S: Clone> Endpoint<S> {
 
     /// A service to send `request` with, and the request as this endpoint wants it.
     pub(crate) fn prepare(&self, mut request: Request<Body>) -> (S, Request<Body>) {
-        Tracker::note(request.extensions(), &self.name);
+        request.body().note_endpoint(&self.name);
         if let Some(host) = &self.host {
             request.headers_mut().entry(header::HOST).or_insert_with(|| host.clone());
         }

@@ -1,6 +1,6 @@
 //! The way up: from a request as it was received to one on its way.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -19,7 +19,7 @@ use crate::{
     body::{Body, Progress, RequestBody, Trailers},
     error::{Error, Kind},
     info::Tracker,
-    rewrite::{Downstream, Rewrite, Verdict, accepts_trailers, strip_trailers},
+    rewrite::{Downstream, Peer, Rewrite, Verdict, accepts_trailers, strip_trailers},
 };
 
 type Hook<P> = Arc<dyn Fn(&mut P) + Send + Sync>;
@@ -53,7 +53,7 @@ impl Default for Config {
 /// What the proxy knows of a request beyond its head.
 #[derive(Debug)]
 pub(crate) struct Received {
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Option<Peer>,
     pub(crate) scheme: &'static str,
     /// A prefix that a router took off the path before.
     pub(crate) prefix: Option<String>,
@@ -103,8 +103,12 @@ where
 
         let prefix = config.rewrite.path.taken_off(received.prefix.as_deref(), parts.uri.path());
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
-        let downstream =
-            Downstream { peer: received.peer, scheme: received.scheme, host: None, prefix: prefix.as_ref() };
+        let downstream = Downstream {
+            peer: received.peer.as_ref(),
+            scheme: received.scheme,
+            host: None,
+            prefix: prefix.as_ref(),
+        };
         let nominated = match config.rewrite.request(&mut parts, downstream)? {
             Verdict::Forward { nominated } => nominated,
             Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
@@ -116,9 +120,9 @@ where
             hook(&mut parts);
         }
 
-        let tracker = Tracker::default();
-        parts.extensions.insert(tracker.clone());
         let (body, progress) = self.watch(&parts, nominated, body)?;
+        let tracker = Tracker::default();
+        let body = body.with_tracker(tracker.clone());
         let timer = HeadTimer::new(config.timeouts, progress);
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {

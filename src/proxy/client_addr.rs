@@ -5,17 +5,22 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, OriginalUri};
 use http::{Extensions, Request, uri::Scheme};
 
-use crate::forward::Received;
+use crate::{forward::Received, rewrite::Peer};
 
 /// Collects it from the request's extensions.
-pub(super) fn received<B>(request: &Request<B>, default_scheme: &'static str) -> Received {
+pub(super) fn received<B>(
+    request: &Request<B>,
+    default_scheme: &'static str,
+    known: Option<&Peer>,
+) -> Received {
     let extensions = request.extensions();
     let scheme = match extensions.get::<Scheme>() {
         Some(scheme) if *scheme == Scheme::HTTPS => "https",
         Some(_) => "http",
         None => default_scheme,
     };
-    Received { peer: peer(extensions), scheme, prefix: nested_at(extensions, request.uri().path()) }
+    let peer = known.cloned().or_else(|| peer(extensions).map(Peer::from));
+    Received { peer, scheme, prefix: nested_at(extensions, request.uri().path()) }
 }
 
 /// `ConnectInfo` is there under `into_make_service_with_connect_info`; a server of one's own may put the bare address.
@@ -43,7 +48,7 @@ mod tests {
     fn prefix(original: &'static str, path: &'static str) -> Option<String> {
         let mut request = Request::get(path).body(()).unwrap();
         request.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
-        received(&request, "http").prefix
+        received(&request, "http", None).prefix
     }
 
     #[test]
@@ -59,11 +64,11 @@ mod tests {
     fn the_peer_is_found_in_either_place() {
         let address: SocketAddr = "192.0.2.1:9".parse().unwrap();
         let mut request = Request::new(());
-        assert_eq!(received(&request, "http").peer, None);
+        assert_eq!(peer(request.extensions()), None);
         request.extensions_mut().insert(address);
-        assert_eq!(received(&request, "http").peer, Some(address));
+        assert_eq!(peer(request.extensions()), Some(address));
         let other: SocketAddr = "192.0.2.2:9".parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(other));
-        assert_eq!(received(&request, "http").peer, Some(other));
+        assert_eq!(peer(request.extensions()), Some(other));
     }
 }

@@ -22,10 +22,24 @@ pub(crate) struct ForwardedPolicy {
     pub(crate) rfc7239: bool,
 }
 
+/// The address of a client, written once: it is the same for all requests of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    ip: IpAddr,
+    text: Option<HeaderValue>,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        let ip = address.ip().to_canonical();
+        Self { ip, text: HeaderValue::try_from(ip.to_string()).ok() }
+    }
+}
+
 /// What is known of the downstream side of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Downstream<'a> {
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Option<&'a Peer>,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// The host the client asked for, port included.
@@ -48,21 +62,23 @@ fn is_forwarding(name: &str) -> bool {
 
 /// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to.
 pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstream: Downstream<'_>) {
-    let peer = downstream.peer.map(|peer| peer.ip().to_canonical());
-    let trusted = peer.is_some_and(|peer| policy.trusted.iter().any(|net| net.contains(&peer)));
+    let ip = downstream.peer.map(|peer| peer.ip);
+    let trusted = ip.is_some_and(|ip| policy.trusted.iter().any(|net| net.contains(&ip)));
     if !trusted {
         while let Some(name) = headers.keys().find(|name| is_forwarding(name.as_str())).cloned() {
             headers.remove(name);
         }
     }
     if policy.rfc7239 {
-        append(headers, header::FORWARDED, &element(peer, downstream));
+        if let Ok(element) = HeaderValue::try_from(element(ip, downstream)) {
+            append(headers, header::FORWARDED, &element);
+        }
     } else if trusted {
         // A list we do not add to would name the wrong last hop.
         headers.remove(header::FORWARDED);
     }
-    if let Some(peer) = peer {
-        append(headers, X_FORWARDED_FOR, &peer.to_string());
+    if let Some(text) = downstream.peer.and_then(|peer| peer.text.as_ref()) {
+        append(headers, X_FORWARDED_FOR, text);
     }
     let scheme = HeaderValue::from_static(downstream.scheme);
     headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
@@ -79,21 +95,20 @@ pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstrea
 }
 
 /// Adds a member to a list field, folding all its lines into one, so that no reader sees only the first.
-pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    let mut lines = headers.get_all(&name).into_iter().peekable();
-    let value = if lines.peek().is_none() {
-        HeaderValue::from_str(member)
-    } else {
-        let mut all = Vec::new();
-        for line in lines.map(HeaderValue::as_bytes).filter(|line| !line.trim_ascii().is_empty()) {
-            all.extend_from_slice(line);
-            all.extend_from_slice(b", ");
-        }
-        all.extend_from_slice(member.as_bytes());
-        HeaderValue::from_bytes(&all)
-    };
-    // Made of a member we wrote and values that were valid, so it is valid.
-    if let Ok(value) = value {
+pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, member.clone());
+        return;
+    }
+    let mut all = Vec::new();
+    let lines = headers.get_all(&name).into_iter().map(HeaderValue::as_bytes);
+    for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+        all.extend_from_slice(line);
+        all.extend_from_slice(b", ");
+    }
+    all.extend_from_slice(member.as_bytes());
+    // Made of values that were valid, so it is valid.
+    if let Ok(value) = HeaderValue::try_from(all) {
         headers.insert(name, value);
     }
 }
@@ -128,8 +143,12 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let host = HeaderValue::from_static("example.com:8080");
-        let peer = peer.parse().ok();
-        apply(policy, &mut headers, Downstream { peer, scheme: "http", host: Some(&host), prefix: None });
+        let peer = peer.parse::<SocketAddr>().ok().map(Peer::from);
+        apply(
+            policy,
+            &mut headers,
+            Downstream { peer: peer.as_ref(), scheme: "http", host: Some(&host), prefix: None },
+        );
         headers
     }
 

@@ -30,9 +30,10 @@ use http::{
 
 pub use self::host::HostPolicy;
 pub(crate) use self::{
-    forwarded::{Downstream, ForwardedPolicy},
+    forwarded::{Downstream, ForwardedPolicy, Peer},
     hop_by_hop::{accepts_trailers, strip_trailers, tokens},
     path::{PathRewrite, below, climbs, parse_prefix, strip_prefix},
+    via::Via,
 };
 use crate::error::{Error, Kind};
 
@@ -45,7 +46,7 @@ pub(crate) struct Rewrite {
     /// Fields that a `Connection` line from the client cannot remove.
     pub(crate) protected: Vec<HeaderName>,
     /// Our name in `Via`; `None` sends none and sees no loops.
-    pub(crate) pseudonym: Option<String>,
+    pub(crate) via: Option<Via>,
     pub(crate) via_on_responses: bool,
 }
 
@@ -57,7 +58,7 @@ impl Default for Rewrite {
             host: HostPolicy::default(),
             protected: Vec::new(),
             // Unlike a fixed name, one drawn per proxy tells a loop from a chain of two such proxies.
-            pseudonym: Some(format!("axum-upstream-{:08x}", fastrand::u32(..))),
+            via: Via::new(&format!("axum-upstream-{:08x}", fastrand::u32(..))).ok(),
             via_on_responses: false,
         }
     }
@@ -97,8 +98,8 @@ impl Rewrite {
             return Err(Error::new(Kind::Method));
         }
         host::settle(parts)?;
-        if let Some(pseudonym) = &self.pseudonym {
-            via::check_loop(&parts.headers, pseudonym)?;
+        if let Some(via) = &self.via {
+            via.check_loop(&parts.headers)?;
         }
         if via::max_forwards(parts)? {
             return Ok(Verdict::Answer);
@@ -128,8 +129,8 @@ impl Rewrite {
             parts.headers.remove(header::EXPECT);
         }
         join_cookies(&mut parts.headers);
-        if let Some(pseudonym) = &self.pseudonym {
-            via::add(&mut parts.headers, parts.version, pseudonym);
+        if let Some(via) = &self.via {
+            via.add(&mut parts.headers, parts.version);
         }
         // RFC 9112 2.3: intermediaries send their own version in forwarded messages.
         parts.version = Version::HTTP_11;
@@ -148,8 +149,8 @@ impl Rewrite {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         let nominated = hop_by_hop::strip(&mut parts.headers, &[]);
-        if let (true, Some(pseudonym)) = (self.via_on_responses, &self.pseudonym) {
-            via::add(&mut parts.headers, parts.version, pseudonym);
+        if let (true, Some(via)) = (self.via_on_responses, &self.via) {
+            via.add(&mut parts.headers, parts.version);
         }
         parts.version = Version::HTTP_11;
         Ok(nominated)
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn connect_and_loops_are_refused() {
-        let rewrite = Rewrite { pseudonym: Some("me".into()), ..Rewrite::default() };
+        let rewrite = Rewrite { via: Via::new("me").ok(), ..Rewrite::default() };
         let error = request(&rewrite, Request::connect("a:443").header("host", "a:443")).unwrap_err();
         assert_eq!(error.status(), StatusCode::METHOD_NOT_ALLOWED);
         let error =

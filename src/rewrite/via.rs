@@ -3,31 +3,57 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
 use super::{forwarded::append, hop_by_hop::tokens};
-use crate::error::{Error, Kind};
+use crate::error::{BoxError, Error, Kind};
 
 const MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 
-/// Fails with 508 when the request carries our own entry: it has come round in a circle.
-pub(super) fn check_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), Error> {
-    let ours = |member: &[u8]| {
-        // received-protocol RWS received-by [ RWS comment ]
-        let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym.as_bytes()))
-    };
-    if headers.contains_key(header::VIA) && tokens(headers, &header::VIA).any(ours) {
-        return Err(Error::new(Kind::Loop));
-    }
-    Ok(())
+/// Our name in `Via`, and the members it makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Via {
+    pseudonym: String,
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
 }
 
-/// RFC 9110 7.6.3: "An HTTP-to-HTTP gateway MUST send an appropriate Via header field in each inbound request message".
-pub(super) fn add(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
-    let protocol = match version {
-        Version::HTTP_2 => "2",
-        Version::HTTP_10 => "1.0",
-        _ => "1.1",
-    };
-    append(headers, header::VIA, &format!("{protocol} {pseudonym}"));
+impl Via {
+    /// # Errors
+    ///
+    /// When the name is no token (RFC 9110 5.6.2).
+    pub(crate) fn new(pseudonym: &str) -> Result<Self, BoxError> {
+        // A field name is a token, and has the same grammar.
+        HeaderName::from_bytes(pseudonym.as_bytes())?;
+        Ok(Self {
+            pseudonym: pseudonym.to_owned(),
+            http10: format!("1.0 {pseudonym}").try_into()?,
+            http11: format!("1.1 {pseudonym}").try_into()?,
+            http2: format!("2 {pseudonym}").try_into()?,
+        })
+    }
+
+    /// Fails with 508 when the request carries our own entry: it has come round in a circle.
+    pub(super) fn check_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let ours = |member: &[u8]| {
+            // received-protocol RWS received-by [ RWS comment ]
+            let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(self.pseudonym.as_bytes()))
+        };
+        if headers.contains_key(header::VIA) && tokens(headers, &header::VIA).any(ours) {
+            return Err(Error::new(Kind::Loop));
+        }
+        Ok(())
+    }
+
+    /// RFC 9110 7.6.3: "An HTTP-to-HTTP gateway MUST send an appropriate Via header field in each inbound request
+    /// message".
+    pub(super) fn add(&self, headers: &mut HeaderMap, version: Version) {
+        let member = match version {
+            Version::HTTP_2 => &self.http2,
+            Version::HTTP_10 => &self.http10,
+            _ => &self.http11,
+        };
+        append(headers, header::VIA, member);
+    }
 }
 
 /// Counts `Max-Forwards` down; true when it has reached zero and the proxy itself must answer.
@@ -73,8 +99,10 @@ mod tests {
             }
             map
         };
-        assert!(check_loop(&headers(&["1.0 fred", "1.1 x, HTTP/1.1 Me (comment)"]), "me").is_err());
-        assert!(check_loop(&headers(&["1.0 fred", "1.1 mexico (me)"]), "me").is_ok());
+        let me = Via::new("me").unwrap();
+        assert!(me.check_loop(&headers(&["1.0 fred", "1.1 x, HTTP/1.1 Me (comment)"])).is_err());
+        assert!(me.check_loop(&headers(&["1.0 fred", "1.1 mexico (me)"])).is_ok());
+        assert!(Via::new("two words").is_err());
     }
 
     #[test]

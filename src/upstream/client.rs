@@ -23,7 +23,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, Kind},
-    info::{Info, Tracker},
+    info::Info,
 };
 
 /// Sends requests to one server, over a pool of connections of its own.
@@ -72,7 +72,7 @@ impl Client {
     }
 
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
-        Tracker::note(request.extensions(), &self.target.name);
+        request.body().note_endpoint(&self.target.name);
         let versions = match request.headers().contains_key(header::UPGRADE) {
             true => Versions::Http1,
             false => Versions::All,
@@ -96,7 +96,7 @@ impl Client {
             };
             let mut failed = match sent {
                 Ok(mut response) => {
-                    response.extensions_mut().insert(Info::new(self.target.name.clone()));
+                    response.extensions_mut().insert(Info::new(self.target.name.clone(), 1));
                     return Ok(response);
                 }
                 Err(failed) => failed,
