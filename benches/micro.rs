@@ -77,7 +77,9 @@ fn no_pick(bencher: Bencher<'_, '_>) {
 fn rewrite_heads(bencher: Bencher<'_, '_>) {
     let runtime = runtime();
     let mut proxy = ReverseProxy::new(Instant).client_addr(([192, 0, 2, 1], 50_000).into());
-    bencher.with_inputs(browser_request).bench_local_values(|request| runtime.block_on(proxy.call(request)).unwrap());
+    bencher
+        .with_inputs(browser_request)
+        .bench_local_values(|request| runtime.block_on(proxy.call(request)).unwrap());
 }
 
 fn browser_request() -> Request<Body> {
@@ -102,7 +104,8 @@ fn proxied_request(bencher: Bencher<'_, '_>) {
         let connector = tower::service_fn(|_: http::Uri| async {
             let (ours, theirs) = duplex(64 * 1024);
             tokio::spawn(async move {
-                let answer = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
+                let answer =
+                    service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
                 auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(theirs), answer).await
             });
             Ok::<_, Infallible>(TokioIo::new(ours))

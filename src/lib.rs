@@ -62,6 +62,7 @@
 
 pub mod balance;
 mod body;
+mod clock;
 pub mod endpoint;
 mod error;
 mod forward;

@@ -8,7 +8,8 @@ use std::{
 };
 
 /// Modules of `src/` and their floors. A new module has to be put here.
-const FLOORS: [(&str, u8); 9] = [
+const FLOORS: [(&str, u8); 10] = [
+    ("clock", 0),
     ("error", 0),
     ("info", 0),
     ("body", 1),

@@ -77,28 +77,41 @@ impl<S> Cluster<S> {
     }
 
     pub(super) fn insert(&self, spec: EndpointSpec<S>) -> Option<Arc<Endpoint<S>>> {
+        let name = spec.name().to_owned();
+        let gone = self.exchange(None, spec);
+        gone.into_iter().find(|gone| **gone.name() == *name)
+    }
+
+    /// Inserts an endpoint, in the place of one of the same name, and removes another in the same step.
+    pub(super) fn exchange(&self, before: Option<&Arc<str>>, spec: EndpointSpec<S>) -> Members<S> {
         let endpoint = Arc::new(Endpoint::new(spec));
-        let replaced =
-            self.change(|members| match members.iter_mut().find(|m| m.name() == endpoint.name()) {
+        self.change(|members| {
+            match members.iter_mut().find(|member| member.name() == endpoint.name()) {
                 Some(same) => *same = endpoint,
                 None => members.push(endpoint),
-            });
-        replaced.into_iter().next()
+            }
+            members.retain(|member| Some(member.name()) != before);
+        })
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
-        let name = canonical_name(name);
+        let name =
+            canonical_name(name, |name| self.members.load().iter().any(|member| &**member.name() == name));
         let removed = self.change(|members| members.retain(|member| &**member.name() != name));
         removed.into_iter().next()
     }
 
-    /// Makes the members be `specs`. One whose name stays keeps its service and its load.
+    /// Makes the members be `specs`, the last of those with one name. One whose name stays keeps its service and load.
     pub(super) fn replace(&self, specs: Vec<EndpointSpec<S>>) -> Members<S>
     where
         S: Clone,
     {
         self.change(|members| {
             let before: HashMap<_, _> = members.drain(..).map(|m| (m.name().clone(), m)).collect();
+            let mut seen = HashSet::new();
+            let mut specs: Vec<_> =
+                specs.into_iter().rev().filter(|spec| seen.insert(spec.name().to_owned())).collect();
+            specs.reverse();
             members.extend(specs.into_iter().map(|spec| {
                 Arc::new(match before.get(spec.name()) {
                     Some(same) => same.reweighted(&spec),

@@ -1,8 +1,8 @@
 //! Keeps the members as a [`Discover`] says.
 
-use std::{collections::HashMap, future::poll_fn, hash::Hash, pin::pin, sync::Arc};
+use std::{collections::HashMap, future::poll_fn, hash::Hash, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 use tower::discover::{Change, Discover};
 
 use super::cluster::Cluster;
@@ -10,6 +10,9 @@ use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
 };
+
+/// How long to wait after an error of the stream before it is asked again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Reads `discover` in a task that ends when the returned set is dropped.
 ///
@@ -45,13 +48,12 @@ where
             Some(Ok(Change::Insert(key, spec))) => {
                 let spec = spec.into();
                 let name: Arc<str> = spec.name().into();
-                if let Some(before) = names.insert(key, name.clone()).filter(|before| *before != name) {
-                    cluster.remove(&before);
-                }
-                cluster.insert(spec);
+                let before = names.insert(key, name.clone()).filter(|before| *before != name);
+                // In one step: a cluster of one must not be empty in between.
+                cluster.exchange(before.as_ref().filter(|before| !is_named(&names, before)), spec);
             }
             Some(Ok(Change::Remove(key))) => {
-                if let Some(name) = names.remove(&key) {
+                if let Some(name) = names.remove(&key).filter(|name| !is_named(&names, name)) {
                     cluster.remove(&name);
                 }
             }
@@ -59,10 +61,17 @@ where
             Some(Err(error)) => {
                 let error = error.into();
                 tracing::warn!(%error, "discovery failed; the last endpoints stay");
-                break;
+                cluster.filled();
+                // A stream that fails all the time must not have a core to itself.
+                sleep(RETRY_AFTER).await;
             }
             None => break,
         }
     }
     cluster.filled();
+}
+
+/// Whether another key has an endpoint of this name.
+fn is_named<K>(names: &HashMap<K, Arc<str>>, name: &Arc<str>) -> bool {
+    names.values().any(|other| other == name)
 }

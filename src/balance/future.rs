@@ -118,6 +118,7 @@ where
                     let Some(request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS) else {
                         return Poll::Ready(Err(error));
                     };
+                    let request = endpoint.undo(request);
                     this.tried.push(endpoint.clone());
                     let Some(picked) = this.cluster.pick(this.tried) else {
                         return Poll::Ready(Err(error));

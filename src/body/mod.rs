@@ -89,6 +89,10 @@ impl Body {
         self
     }
 
+    pub(crate) fn tracker(&self) -> Option<&Tracker> {
+        self.tracker.as_ref()
+    }
+
     /// Tells whoever waits for the response which endpoint it will come from.
     pub(crate) fn note_endpoint(&self, endpoint: &Arc<str>) {
         if let Some(tracker) = &self.tracker {

@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn set(&self, upload: Upload) {
+    fn set(&self, upload: Upload) {
         self.upload.store(upload as u8, Relaxed);
     }
 

@@ -1,6 +1,7 @@
 //! The request body on its way up: counted, watched, its trailers checked.
 
 use std::{
+    error::Error as StdError,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -9,6 +10,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
+use http_body_util::LengthLimitError;
 
 use super::{Body, Progress, Trailers, Upload};
 use crate::error::{BoxError, Error, Kind};
@@ -39,14 +41,20 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
-            this.progress.set(Upload::Wanted);
+            // The client's time runs from when it is its turn.
+            if this.progress.upload() == Upload::Held {
+                this.progress.touch(Upload::Wanted);
+            }
             return Poll::Pending;
         };
         let mut frame = match frame {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                this.progress.touch(Upload::Broken);
-                return Poll::Ready(Some(Err(Error::new(Kind::RequestBody).with(error).into())));
+                // A limit that a layer in front has set.
+                let too_large = is_length_limit(&*error);
+                this.progress.touch(if too_large { Upload::TooLarge } else { Upload::Broken });
+                let kind = if too_large { Kind::BodyTooLarge } else { Kind::RequestBody };
+                return Poll::Ready(Some(Err(Error::new(kind).with(error).into())));
             }
             None => {
                 this.progress.touch(Upload::Done);
@@ -78,6 +86,10 @@ impl http_body::Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+fn is_length_limit(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_length_limit)
 }
 
 impl Drop for RequestBody {

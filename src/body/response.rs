@@ -14,7 +14,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Progress, Trailers};
-use crate::error::{BoxError, Error, Kind};
+use crate::{
+    clock::after,
+    error::{BoxError, Error, Kind},
+};
 
 /// What still bounds an exchange once the response head is here.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +69,7 @@ impl Deadlines {
     /// When the next deadline is due for an exchange that has been still since `since`.
     fn due(&self, since: Instant) -> Option<Instant> {
         let since = self.upload.as_ref().map_or(since, |upload| since.max(upload.last_moved()));
-        match (self.idle.map(|idle| since + idle), self.total) {
+        match (self.idle.map(|idle| after(since, idle)), self.total) {
             (Some(idle), Some(total)) => Some(idle.min(total)),
             (idle, total) => idle.or(total),
         }

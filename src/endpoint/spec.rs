@@ -129,8 +129,8 @@ impl From<Client> for EndpointSpec {
 }
 
 /// The name of the endpoint that `name` was given for: whoever inserted `http://a/;weight=2` may remove it by that.
-pub(crate) fn canonical_name(name: &str) -> &str {
-    if !name.contains("://") {
+pub(crate) fn canonical_name(name: &str, exists: impl Fn(&str) -> bool) -> &str {
+    if exists(name) {
         return name;
     }
     name.rsplit_once(";weight=").map_or(name, |(url, _)| url).trim_end_matches('/')

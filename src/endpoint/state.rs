@@ -64,6 +64,14 @@ impl<S: Clone> Endpoint<S> {
         }
         (self.service.clone(), request)
     }
+
+    /// A request that was not sent, as the next endpoint should get it: without the `Host` of this one.
+    pub(crate) fn undo(&self, mut request: Request<Body>) -> Request<Body> {
+        if self.host.is_some() && request.headers().get(header::HOST) == self.host.as_ref() {
+            request.headers_mut().remove(header::HOST);
+        }
+        request
+    }
 }
 
 impl<S> fmt::Debug for Endpoint<S> {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     body::{Deadlines, Progress, Upload},
+    clock::after,
     error::Kind,
 };
 
@@ -64,7 +65,7 @@ impl HeadTimer {
         let moving = matches!(self.upload(), Some(Upload::Held | Upload::Wanted));
         Deadlines {
             idle: self.timeouts.idle,
-            total: self.timeouts.total.map(|total| self.start + total),
+            total: self.over(),
             upload: self.upload.clone().filter(|_| moving),
         }
     }
@@ -100,21 +101,25 @@ impl HeadTimer {
             Some(Upload::Held) => (self.timeouts.idle, Kind::IdleTimeout),
             _ => (self.timeouts.head, Kind::HeadTimeout),
         };
-        let total = self.timeouts.total.map(|total| (self.start + total, Kind::TotalTimeout));
-        [limit.map(|limit| (moved + limit, kind)), total]
+        [limit.map(|limit| (after(moved, limit), kind)), self.over().map(|over| (over, Kind::TotalTimeout))]
     }
 
     /// When to look again. The upload may end without waking this task, so at the earliest time at which a deadline
-    /// could be due if it ended now.
+    /// could be due if it ended now; and while it lasts there is always such a time.
     fn next_look(&self) -> Option<Instant> {
-        let moved = self.moved();
-        let Timeouts { head, idle, total } = self.timeouts;
+        let (moved, now) = (self.moved(), Instant::now());
+        let Timeouts { head, idle, .. } = self.timeouts;
         let uploading = matches!(self.upload(), Some(Upload::Held | Upload::Wanted));
-        let idle = idle.filter(|_| uploading).map(|idle| moved + idle);
-        let head = head.map(|head| moved + head);
-        let total = total.map(|total| self.start + total);
-        let now = Instant::now();
-        [idle, head, total].into_iter().flatten().filter(|look| *look > now).min()
+        let idle = idle.filter(|_| uploading).map(|idle| after(moved, idle));
+        let head = head.map(|head| match after(moved, head) {
+            past if past <= now => after(now, head),
+            look => look,
+        });
+        [idle, head, self.over()].into_iter().flatten().filter(|look| *look > now).min()
+    }
+
+    fn over(&self) -> Option<Instant> {
+        self.timeouts.total.map(|total| after(self.start, total))
     }
 
     fn moved(&self) -> Instant {

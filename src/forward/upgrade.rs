@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     body::{Body, Progress, Upload},
+    clock::after,
     error::{Error, Kind},
     rewrite::tokens,
 };
@@ -124,7 +125,7 @@ impl<B> Tunnel<B> {
 async fn idle_for(moved: &Progress, idle: Option<Duration>) {
     let Some(idle) = idle else { return std::future::pending().await };
     loop {
-        let due = moved.last_moved() + idle;
+        let due = after(moved.last_moved(), idle);
         if due <= Instant::now() {
             return;
         }

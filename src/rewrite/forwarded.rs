@@ -114,7 +114,7 @@ pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderV
 }
 
 /// One element of `Forwarded`, RFC 7239 4: `for=192.0.2.43;host=example.com;proto=http`. An IPv6 address and a host
-/// with a port are quoted, RFC 7239 6 and 4.
+/// that is no token are quoted, RFC 7239 6 and 4: a host may hold `;` and `=`, and must not become another parameter.
 fn element(peer: Option<IpAddr>, downstream: Downstream<'_>) -> String {
     let mut element = String::with_capacity(64);
     // Writing to a String cannot fail.
@@ -124,7 +124,8 @@ fn element(peer: Option<IpAddr>, downstream: Downstream<'_>) -> String {
         None => write!(element, "for=unknown"),
     };
     if let Some(host) = downstream.host.and_then(|host| host.to_str().ok()) {
-        let _ = match host.contains([':', '[']) {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let _ = match !host.bytes().all(token) {
             true => write!(element, ";host=\"{host}\""),
             false => write!(element, ";host={host}"),
         };
@@ -189,6 +190,14 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["forwarded"], "for=1.1.1.1, for=10.1.2.3;host=\"example.com:8080\";proto=http");
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
+    }
+
+    /// A host is no place to write parameters of one's own.
+    #[test]
+    fn rfc_7239_quotes_what_could_be_parameters() {
+        let host = HeaderValue::from_static("a;for=6.6.6.6");
+        let downstream = Downstream { peer: None, scheme: "http", host: Some(&host), prefix: None };
+        assert_eq!(element(None, downstream), "for=unknown;host=\"a;for=6.6.6.6\";proto=http");
     }
 
     #[test]

@@ -183,6 +183,24 @@ fn strip_framing(headers: &mut HeaderMap) -> Result<(), Error> {
         drop(codings);
         headers.remove(header::CONTENT_LENGTH);
     }
+    one_length(headers)
+}
+
+/// RFC 9112 6.3: a list of one and the same length is replaced by that length, or refused.
+fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).into_iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => return Ok(()),
+        (Some(only), None) if !only.as_bytes().contains(&b',') => return Ok(()),
+        _ => {}
+    }
+    let lengths: Vec<&[u8]> = tokens(headers, &header::CONTENT_LENGTH).collect();
+    if lengths.iter().any(|length| *length != lengths[0]) {
+        return Err(Error::new(Kind::BadRequest("more than one Content-Length")));
+    }
+    let one = HeaderValue::from_bytes(lengths[0]);
+    let one = one.map_err(|_| Error::new(Kind::BadRequest("invalid Content-Length")))?;
+    headers.insert(header::CONTENT_LENGTH, one);
     Ok(())
 }
 

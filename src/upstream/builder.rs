@@ -57,6 +57,10 @@ impl ClientBuilder {
     /// How long an unused connection is kept. Default 60 s; one that the server closes sooner is let go at once.
     #[must_use]
     pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
+        // Kept for no time is not kept; a reaper that looked for it all the time would not rest.
+        if timeout.is_zero() {
+            return self.pool_max_idle(0);
+        }
         self.limits.idle_timeout = timeout;
         self
     }
@@ -144,7 +148,7 @@ impl ClientBuilder {
     /// A config error when the URL cannot be one, or the platform's trust roots cannot be read.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
         let target: Arc<Target> = Arc::new(url.parse()?);
-        let connector = Connector::new(self.limits.connect_timeout, self.custom.clone());
+        let connector = Connector::new(self.custom.clone());
         #[cfg(feature = "tls")]
         let connector = match (target.scheme, &self.tls) {
             (Scheme::Https, _) if connector.speaks_tls() => connector,

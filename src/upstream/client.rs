@@ -9,11 +9,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri, header};
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
 
+#[cfg(feature = "http2")]
+use super::http2::is_refused;
 use super::{
     ClientBody, ClientBuilder, SendError,
     connect::Versions,
@@ -23,7 +25,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, Kind},
-    info::Info,
+    info::{Info, Tracker},
 };
 
 /// Sends requests to one server, over a pool of connections of its own.
@@ -73,13 +75,14 @@ impl Client {
 
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         request.body().note_endpoint(&self.target.name);
+        settle_length(&mut request);
         let versions = match request.headers().contains_key(header::UPGRADE) {
             true => Versions::Http1,
             false => Versions::All,
         };
-        let mut repeated = false;
+        let (mut repeated, mut fresh) = (false, false);
         loop {
-            let checkout = match self.pool.checkout(versions).await {
+            let checkout = match self.pool.checkout(versions, fresh).await {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(SendError::unsent(error, request)),
             };
@@ -112,7 +115,11 @@ impl Client {
                 // A server that closes what it has just accepted would do so for ever.
                 return Err(SendError::unsent(self.failed(failed), again));
             }
-            repeated |= !unsent;
+            if !unsent {
+                repeated = true;
+                // Where one idle connection was closed, others may be too; a refused stream says nothing of them.
+                fresh = !is_refused(failed.error());
+            }
             request = again;
         }
     }
@@ -122,11 +129,30 @@ impl Client {
     }
 }
 
+/// Makes `Content-Length` say what the body is, which a layer may have read or replaced since the head was written. A
+/// request that is shorter than it says would swallow the next one on its connection.
+fn settle_length(request: &mut Request<Body>) {
+    if !request.headers().contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    let length = request.body().size_hint().exact();
+    let said =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) if said == Some(length) => {}
+        Some(length) => drop(request.headers_mut().insert(header::CONTENT_LENGTH, length.into())),
+        // Then it will be chunked.
+        None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
+    }
+}
+
 /// A copy of a head without a body, which may be sent once more.
 struct Spare {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    extensions: Extensions,
+    tracker: Option<Tracker>,
     reused: bool,
 }
 
@@ -142,6 +168,8 @@ impl Spare {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+            tracker: request.body().tracker().cloned(),
             reused: checkout.is_reused(),
         })
     }
@@ -150,8 +178,7 @@ impl Spare {
     /// that it was not processed. An idempotent one may be when the connection had idled: the server most likely closed
     /// it as the request went out.
     fn may_be_repeated(&self, error: &hyper::Error) -> bool {
-        #[cfg(feature = "http2")]
-        if super::http2::is_refused(error) {
+        if is_refused(error) {
             return true;
         }
         #[cfg(feature = "http2")]
@@ -162,7 +189,12 @@ impl Spare {
     }
 
     fn into_request(self) -> Request<Body> {
-        let mut request = Request::new(Body::empty());
+        let mut body = Body::empty();
+        if let Some(tracker) = self.tracker {
+            body = body.with_tracker(tracker);
+        }
+        let mut request = Request::new(body);
+        *request.extensions_mut() = self.extensions;
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
@@ -170,13 +202,19 @@ impl Spare {
     }
 }
 
+#[cfg(not(feature = "http2"))]
+fn is_refused(_: &hyper::Error) -> bool {
+    false
+}
+
 /// The connection ended before the first byte of a response.
 fn is_early_close(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message() || {
         let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
         io.is_some_and(|io| {
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-            matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+            // The last is what rustls says of a close without a farewell.
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
         })
     }
 }

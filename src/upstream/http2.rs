@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
@@ -26,6 +26,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{connect::Io, pool::Lease};
 use crate::{
     body::Body,
+    clock::after,
     error::{Error, Kind},
 };
 
@@ -48,18 +49,30 @@ struct Shared {
     max_streams: AtomicUsize,
     /// Milliseconds from `opened` to the end of the last stream.
     last_used: AtomicU64,
+    /// A request was given up after a long wait, and nothing has been answered since: the server may be gone without a
+    /// word, so no other request goes there.
+    suspect: AtomicBool,
 }
+
+/// How long an unanswered request makes its connection suspect. Pings would tell for certain, but servers of gRPC close
+/// connections that are pinged more often than every five minutes, so those are for users to ask for.
+const SUSPICION: Duration = Duration::from_secs(5);
 
 /// A place for one request, counted until dropped.
 #[derive(Debug)]
-pub(super) struct Stream(Http2);
+pub(super) struct Stream {
+    http2: Http2,
+    started: Instant,
+    answered: bool,
+}
 
 impl Http2 {
     /// Waits for the server's first SETTINGS too: without them nobody knows how many requests may share the connection,
     /// and those that wait for it would pile up on it.
     pub(super) async fn handshake(io: Io, lease: Lease, ping: Option<Duration>) -> Result<Self, Error> {
-        let stirred = Arc::new(Notify::new());
-        let mut builder = http2::Builder::new(Spawn { stirred: stirred.clone() });
+        let spawn = Spawn { settled: Arc::default(), stirred: Arc::default() };
+        let Spawn { settled, stirred } = spawn.clone();
+        let mut builder = http2::Builder::new(spawn);
         builder
             .timer(TokioTimer::new())
             .adaptive_window(true)
@@ -84,17 +97,19 @@ impl Http2 {
             }
             woken.await;
         }
+        settled.store(true, Relaxed);
         let shared = Arc::new(Shared {
             opened: Instant::now(),
             expires: lease.expires,
             streams: AtomicUsize::new(0),
             max_streams: AtomicUsize::new(driver.current_max_send_streams()),
             last_used: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
         });
         let watched = shared.clone();
         // Multiplexed streams have no single request to drive them. The task ends with the last sender.
         tokio::spawn(async move {
-            let _lease = lease;
+            let _permit = lease.permit;
             let ended = poll_fn(|cx| {
                 let polled = Pin::new(&mut driver).poll(cx);
                 watched.max_streams.store(driver.current_max_send_streams(), Relaxed);
@@ -109,11 +124,14 @@ impl Http2 {
 
     /// Whether it takes new streams.
     pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed() && self.shared.expires.is_none_or(|expires| expires > Instant::now())
+        let given_up = self.shared.suspect.load(Relaxed) && self.streams() == 0;
+        !given_up
+            && !self.sender.is_closed()
+            && self.shared.expires.is_none_or(|expires| expires > Instant::now())
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.streams() < self.shared.max_streams.load(Relaxed)
+        !self.shared.suspect.load(Relaxed) && self.streams() < self.shared.max_streams.load(Relaxed)
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -123,13 +141,13 @@ impl Http2 {
     /// When it will have idled for too long or lived for long enough; none while it is in use and may live on.
     pub(super) fn due(&self, idle_timeout: Duration) -> Option<Instant> {
         let used = self.shared.opened + Duration::from_millis(self.shared.last_used.load(Relaxed));
-        let idle = (self.streams() == 0).then(|| used + idle_timeout);
+        let idle = (self.streams() == 0).then(|| after(used, idle_timeout));
         [idle, self.shared.expires].into_iter().flatten().min()
     }
 
     pub(super) fn stream(&self) -> Stream {
         self.shared.streams.fetch_add(1, AcqRel);
-        Stream(self.clone())
+        Stream { http2: self.clone(), started: Instant::now(), answered: false }
     }
 }
 
@@ -141,14 +159,21 @@ impl Stream {
         mut self,
         request: Request<Body>,
     ) -> Result<Response<(Incoming, Self)>, TrySendError<Request<Body>>> {
-        let response = self.0.sender.try_send_request(request).await?;
+        let sent = self.http2.sender.try_send_request(request).await;
+        // A refusal is a sign of life, too.
+        self.answered = true;
+        self.http2.shared.suspect.store(false, Relaxed);
+        let response = sent?;
         Ok(response.map(|incoming| (incoming, self)))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let shared = &self.0.shared;
+        let shared = &self.http2.shared;
+        if !self.answered && self.started.elapsed() >= SUSPICION {
+            shared.suspect.store(true, Relaxed);
+        }
         let millis = u64::try_from(shared.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         shared.last_used.store(millis, Relaxed);
         shared.streams.fetch_sub(1, AcqRel);
@@ -159,6 +184,7 @@ impl Drop for Stream {
 /// that SETTINGS have come.
 #[derive(Clone)]
 struct Spawn {
+    settled: Arc<AtomicBool>,
     stirred: Arc<Notify>,
 }
 
@@ -167,12 +193,14 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        let stirred = self.stirred.clone();
+        let Self { settled, stirred } = self.clone();
         tokio::spawn(async move {
             let mut task = pin!(task);
             poll_fn(|cx| {
                 let polled = task.as_mut().poll(cx);
-                stirred.notify_waiters();
+                if !settled.load(Relaxed) {
+                    stirred.notify_waiters();
+                }
                 polled
             })
             .await

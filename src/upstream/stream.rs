@@ -3,13 +3,41 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 
-use super::connect::Io;
+use super::{connect::Io, pool::Permit};
+
+/// What a connection's stream and its owner tell each other; hyper stands between them.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// No other request may be sent here.
+    spent: AtomicBool,
+    /// A failed write is an error again: a tunnel has no response to wait for.
+    tunnel: AtomicBool,
+}
+
+impl Health {
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent.load(Relaxed)
+    }
+
+    pub(super) fn spend(&self) {
+        self.spent.store(true, Relaxed);
+    }
+
+    pub(super) fn expect_tunnel(&self) {
+        self.spend();
+        self.tunnel.store(true, Relaxed);
+    }
+}
 
 /// A server may answer before it has read the whole request, and close: a 413, a 401. Our next write then fails, with
 /// the answer waiting to be read. hyper would report the write, and the answer would be lost; so from the first failure
@@ -17,26 +45,17 @@ use super::connect::Io;
 #[derive(Debug)]
 pub(super) struct Stream {
     io: TokioIo<Io>,
+    health: Arc<Health>,
     deaf: bool,
+    /// Held while the socket is open, as a connection or as a tunnel.
+    _permit: Option<Permit>,
 }
 
 impl Stream {
-    pub(super) fn new(io: Io) -> Self {
-        Self { io: TokioIo::new(io), deaf: false }
+    pub(super) fn new(io: Io, health: Arc<Health>, permit: Option<Permit>) -> Self {
+        Self { io: TokioIo::new(io), health, deaf: false, _permit: permit }
     }
-}
 
-impl Read for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl Stream {
     fn write(
         &mut self,
         len: usize,
@@ -47,11 +66,24 @@ impl Stream {
         }
         let written = write(Pin::new(&mut self.io));
         if let Poll::Ready(Err(error)) = &written {
-            tracing::debug!(%error, "the endpoint no longer reads");
-            self.deaf = true;
-            return Poll::Ready(Ok(len));
+            self.health.spend();
+            if !self.health.tunnel.load(Relaxed) {
+                tracing::debug!(%error, "the endpoint no longer reads");
+                self.deaf = true;
+                return Poll::Ready(Ok(len));
+            }
         }
         written
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 

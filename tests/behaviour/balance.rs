@@ -444,3 +444,56 @@ async fn dropped_while_waiting() {
     eventually(|| !balance.handle().endpoints().is_empty()).await;
     assert_eq!(balance.handle().endpoints()[0].in_flight, 0);
 }
+
+/// Discovery that gives a key another endpoint never leaves a cluster of one empty; a name lives as long as any key.
+#[tokio::test]
+async fn discovery_changes_in_one_step() {
+    let (feed, balance) = discovered();
+    let names = || balance.handle().endpoints().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();
+    feed.send(Ok(Change::Insert(1, named("a")))).unwrap();
+    feed.send(Ok(Change::Insert(2, named("a")))).unwrap();
+    feed.send(Ok(Change::Remove(1))).unwrap();
+    feed.send(Ok(Change::Insert(3, named("b")))).unwrap();
+    eventually(|| names() == ["a", "b"]).await;
+    feed.send(Ok(Change::Remove(2))).unwrap();
+    eventually(|| names() == ["b"]).await;
+    let gone = balance.handle().replace([named("c"), named("c").weight(2).unwrap()]);
+    assert_eq!(gone.len(), 1);
+    assert_eq!(balance.handle().endpoints()[0].weight, 2);
+    assert_eq!(balance.handle().endpoints().len(), 1);
+}
+
+/// Check 75: an error of discovery is not its end.
+#[tokio::test(start_paused = true)]
+async fn discovery_goes_on_after_an_error() {
+    let (feed, balance) = discovered();
+    feed.send(Ok(Change::Insert(1, named("a")))).unwrap();
+    feed.send(Err("broken")).unwrap();
+    feed.send(Ok(Change::Insert(2, named("b")))).unwrap();
+    within(async {
+        while balance.handle().endpoints().len() < 2 {
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+/// The `Host` of an endpoint that could not be reached does not go to the next.
+#[tokio::test]
+async fn a_host_stays_with_its_endpoint() {
+    within(async {
+        let dead = server::refusing();
+        let (live, mut requests) = server::canned(proxy::OK).await;
+        let specs = [
+            EndpointSpec::new("dead", Client::new(&dead.url()).unwrap()),
+            EndpointSpec::url(&live.url()).unwrap(),
+        ];
+        let balance = LoadBalance::builder().seed(1).endpoints(specs).unwrap();
+        for _ in 0..10 {
+            balance.clone().oneshot(request()).await.unwrap().into_body().collect().await.unwrap();
+            let host = requests.recv().await.unwrap().field("host").map(ToOwned::to_owned);
+            assert_eq!(host, Some(live.address.to_string()));
+        }
+    })
+    .await;
+}

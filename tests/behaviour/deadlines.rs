@@ -138,3 +138,22 @@ async fn connecting_too_slowly_is_a_504() {
     assert!(error.is_timeout() && error.is_connect());
     assert_eq!(error.endpoint(), Some(url.as_str()));
 }
+
+/// A deadline that could be missed: the upload moves in another task, and nothing else wakes the wait.
+#[tokio::test(start_paused = true)]
+async fn a_head_is_due_however_the_upload_moves() {
+    let start = Instant::now();
+    let spawns = service_fn(|request: Request<Body>| async {
+        tokio::spawn(async { drop(request.into_body().collect().await) });
+        pending::<()>().await;
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    let frames = tokio_stream::iter(0..2).then(|_| async {
+        tokio::time::timeout(Duration::from_secs(50), pending::<()>()).await.unwrap_err();
+        Ok::<_, Infallible>(Frame::data(Bytes::from("x")))
+    });
+    let proxy = ReverseProxy::new(spawns).idle_timeout(None);
+    let response = proxy.oneshot(post(Body::new(StreamBody::new(frames)))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert!((160..230).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}

@@ -260,3 +260,14 @@ async fn an_endpoint_that_speaks_no_http_is_a_502() {
         assert_eq!(exchange(proxy::get(""), response).await.down.status(), 502, "{response:?}");
     }
 }
+
+/// RFC 9112 6.3: one and the same length said twice is said once.
+#[tokio::test]
+async fn a_repeated_length_becomes_one() {
+    let proxy = exchange(proxy::get(""), "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok").await;
+    assert!(
+        proxy.down.status() == 502 || proxy.down.field("content-length") == Some("2"),
+        "{}",
+        proxy.down.head
+    );
+}

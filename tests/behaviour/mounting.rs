@@ -306,7 +306,11 @@ async fn the_server_around_tells_who_and_how() {
     assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
     let known = proxy.clone().client_addr(([192, 0, 2, 8], 1).into());
     known.oneshot(at("http://a/").extension(ConnectInfo(peer)).body(Body::empty()).unwrap()).await.unwrap();
-    assert_eq!(requests.recv().await.unwrap().field("x-forwarded-for"), Some("192.0.2.8"), "what is set wins");
+    assert_eq!(
+        requests.recv().await.unwrap().field("x-forwarded-for"),
+        Some("192.0.2.8"),
+        "what is set wins"
+    );
     proxy.behind_tls().oneshot(at("/").body(Body::empty()).unwrap()).await.unwrap();
     let seen = requests.recv().await.unwrap();
     assert!(!seen.has("x-forwarded-for"));

@@ -10,7 +10,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::Request as AxumRequest};
+use axum::{
+    Router,
+    extract::{
+        Request as AxumRequest,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+};
 use axum_upstream::{
     Body, LoadBalance, ReverseProxy,
     upstream::{Client, ClientBuilder},
@@ -650,4 +656,250 @@ async fn nothing_is_left_behind() {
         })
         .await;
     }
+}
+
+/// A server that closes at the very moment the next request goes out: whatever the order of events, each is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_at_the_worst_moment_is_no_error() {
+    within(async {
+        let server = server::raw(|mut conn| async move {
+            if conn.request().await.is_some() {
+                conn.send(OK).await;
+                // Between nothing and some tens of microseconds, as the scheduler has it.
+                for _ in 0..fastrand::u8(..64) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+        .await;
+        let client = Client::new(&server.url()).unwrap();
+        let proxy = ReverseProxy::new(client).response_timeout(Duration::from_secs(5));
+        for _ in 0..3_000 {
+            let request = Request::get("http://a/").body(Body::empty()).unwrap();
+            let response = proxy.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            response.into_body().collect().await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// hyper answers in kind to a server of HTTP/1.0, which cannot be told that a body is chunked.
+#[tokio::test]
+async fn connections_of_http_1_0_are_not_used_again() {
+    within(async {
+        let response = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok";
+        let (server, mut requests) = server::canned(response).await;
+        let client = Client::new(&server.url()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(send(&client, get()).await, 200);
+            let frames =
+                tokio_stream::iter([Ok::<_, Infallible>(http_body::Frame::data(Bytes::from("hello")))]);
+            let body = Body::new(http_body_util::StreamBody::new(frames));
+            assert_eq!(send(&client, Request::post("/").body(body).unwrap()).await, 200);
+            requests.recv().await.unwrap();
+            assert_eq!(requests.recv().await.unwrap().text(), "hello");
+        }
+    })
+    .await;
+}
+
+/// Check 62: a length that is not the body's would swallow the next request.
+#[tokio::test]
+async fn the_length_is_the_bodys() {
+    within(async {
+        let (server, mut requests) = server::canned(OK).await;
+        let client = Client::new(&server.url()).unwrap();
+        for (said, body) in [("50", ""), ("2", "hello"), ("9", "hello")] {
+            let request = Request::post("/").header("content-length", said).body(Body::from(body)).unwrap();
+            assert_eq!(send(&client, request).await, 200);
+            let seen = requests.recv().await.unwrap();
+            assert_eq!(
+                (seen.field("content-length"), seen.text().as_str()),
+                (Some(body.len().to_string().as_str()), body)
+            );
+        }
+    })
+    .await;
+}
+
+/// Many first requests over TLS to an endpoint of HTTP/1.1 shake hands side by side.
+#[tokio::test]
+async fn first_handshakes_do_not_wait_for_each_other() {
+    within(async {
+        let authority = crate::support::tls::Authority::new();
+        let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+        let (go, went) = watch::channel(false);
+        let app = Router::new().fallback(move || {
+            let (arrived, mut went) = (arrived.clone(), went.clone());
+            async move {
+                let _ = arrived.send(());
+                drop(went.wait_for(|went| *went).await);
+            }
+        });
+        let identity = authority.issue(&["localhost"], |_| ());
+        let server = crate::support::tls::app(app, identity.server(), &["http/1.1"]).await;
+        let url = format!("https://localhost:{}", server.address.port());
+        let client = Client::builder().tls(authority.client()).build(&url).unwrap();
+        let all = (0..20).map(|_| send(&client, get()));
+        let release = async {
+            // All twenty are there at once, though none is answered.
+            for _ in 0..20 {
+                arrivals.recv().await.unwrap();
+            }
+            go.send(true).unwrap();
+        };
+        let (statuses, ()) = tokio::join!(futures_util::future::join_all(all), release);
+        assert!(statuses.iter().all(|status| *status == 200));
+    })
+    .await;
+}
+
+/// An answer that comes before the upload has been flushed must not cut it off.
+#[tokio::test]
+async fn an_early_empty_answer_lets_the_upload_finish() {
+    const SIZE: usize = 8 << 20;
+    within(async {
+        let (counted, mut counts) = tokio::sync::mpsc::unbounded_channel();
+        let server = server::raw(move |mut conn| {
+            let counted = counted.clone();
+            async move {
+                conn.head().await;
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                let (mut reads, _writes) = conn.split();
+                let _ = counted.send(reads.count(SIZE).await);
+            }
+        })
+        .await;
+        let client = Client::new(&server.url()).unwrap();
+        assert_eq!(
+            send(&client, Request::post("/").body(Body::from(Bytes::from(vec![7; SIZE]))).unwrap()).await,
+            200
+        );
+        assert_eq!(counts.recv().await, Some(SIZE));
+    })
+    .await;
+}
+
+/// A limit counts tunnels too, and what idles where it is of no use gives way.
+#[tokio::test]
+async fn a_limit_is_on_sockets() {
+    within(async {
+        let app = Router::new().route(
+            "/",
+            axum::routing::any(|upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| async {
+                match upgrade {
+                    Ok(upgrade) => upgrade.on_upgrade(|mut socket| async move { drop(socket.recv().await) }),
+                    Err(_) => axum::response::IntoResponse::into_response("ok"),
+                }
+            }),
+        );
+        let server = server::app(app).await;
+        let client = Client::builder().max_connections(1).connect_timeout(Duration::from_millis(50));
+        let client = client.build(&server.url()).unwrap();
+        let proxy = proxy::serve(ReverseProxy::new(client.clone())).await;
+        let socket = tokio_tungstenite::connect_async(format!("ws://{}/", proxy.address)).await.unwrap();
+        assert!(client.clone().oneshot(get()).await.is_err(), "the tunnel has the only place");
+        drop(socket);
+        while client.clone().oneshot(get()).await.is_err() {}
+
+        // Another runtime's idle connection gives way.
+        let other = client.clone();
+        let thread = on_a_runtime_of_its_own(within(async move { send(&other, get()).await }));
+        assert_eq!(tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap(), 200);
+    })
+    .await;
+}
+
+/// `Duration::MAX` is what users write for "no limit", zero for "none at all".
+#[tokio::test]
+async fn extreme_times_are_times() {
+    within(async {
+        let (server, count) = counted(usize::MAX).await;
+        let client = Client::builder()
+            .connect_timeout(Duration::MAX)
+            .pool_idle_timeout(Duration::MAX)
+            .max_lifetime(Duration::MAX)
+            .build(&server.url())
+            .unwrap();
+        let proxy = ReverseProxy::new(client)
+            .response_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .total_timeout(Duration::MAX);
+        for _ in 0..3 {
+            let request = Request::get("http://a/").body(Body::empty()).unwrap();
+            let response = proxy.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+        }
+        assert_eq!(count.made(), 1);
+        let none = Client::builder().pool_idle_timeout(Duration::ZERO).build(&server.url()).unwrap();
+        send(&none, get()).await;
+        eventually(|| count.open() == 1).await;
+    })
+    .await;
+}
+
+/// Trailers end a message, and its connection is free again.
+#[tokio::test]
+async fn a_response_with_trailers_gives_its_connection_back() {
+    within(async {
+        let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                        1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n";
+        let count = Count::default();
+        let entered = count.clone();
+        let server = server::raw(move |mut conn| {
+            let counted = entered.enter();
+            async move {
+                let _counted = counted;
+                while conn.request().await.is_some() {
+                    conn.send(response).await;
+                }
+            }
+        })
+        .await;
+        let client = Client::new(&server.url()).unwrap();
+        for _ in 0..5 {
+            let mut body = client.clone().oneshot(get()).await.unwrap().into_body();
+            // As hyper's server does: no poll after the trailers.
+            while !body.frame().await.unwrap().unwrap().is_trailers() {}
+        }
+        assert_eq!(count.made(), 1);
+    })
+    .await;
+}
+
+/// A connection of HTTP/2 on which a request waited in vain is left alone, until it shows life.
+#[tokio::test(start_paused = true)]
+async fn a_silent_http2_connection_is_left() {
+    let count = Count::default();
+    let entered = count.clone();
+    let connector = service_fn(move |_: http::Uri| {
+        let counted = entered.enter();
+        async move {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            let first = counted.0.made() == 1;
+            tokio::spawn(async move {
+                let _counted = counted;
+                let mut connection = h2::server::handshake(theirs).await.unwrap();
+                let mut answers = if first { 1 } else { usize::MAX };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if answers == 0 {
+                        pending::<()>().await;
+                    }
+                    answers -= 1;
+                    let _ = respond.send_response(http::Response::new(()), true);
+                }
+            });
+            Ok::<_, Infallible>(TokioIo::new(ours))
+        }
+    });
+    let client = Client::builder().connector(connector).build("h2c://silent").unwrap();
+    let proxy = ReverseProxy::new(client).response_timeout(Duration::from_secs(10));
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        let request = Request::get("http://a/").body(Body::empty()).unwrap();
+        statuses.push(proxy.clone().oneshot(request).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [200, 504, 200, 200]);
+    assert_eq!(count.made(), 2);
 }

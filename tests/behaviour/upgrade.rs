@@ -288,3 +288,24 @@ async fn websockets_work() {
     })
     .await;
 }
+
+/// Checks 39 and 40: an endpoint that is gone ends the tunnel, however much the client still sends.
+#[tokio::test]
+async fn a_gone_endpoint_ends_the_tunnel() {
+    within(async {
+        let server = server::raw(|mut conn| async move {
+            conn.head().await;
+            conn.send(AGREE).await;
+        })
+        .await;
+        let balance = LoadBalance::new([server.url()]).unwrap();
+        let handle = balance.handle();
+        let proxy = proxy::serve(ReverseProxy::new(balance)).await;
+        let mut client = tunnel(&proxy).await;
+        while client.try_send("still here").await {
+            tokio::task::yield_now().await;
+        }
+        eventually(|| handle.endpoints()[0].in_flight == 0).await;
+    })
+    .await;
+}

@@ -6,9 +6,9 @@ mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use self::io::Transport;
 #[cfg(feature = "tls")]
@@ -23,7 +23,6 @@ pub(super) struct Connector {
     custom: Option<Custom>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
-    timeout: Duration,
 }
 
 /// A stream, and whether to speak HTTP/2 on it.
@@ -42,12 +41,11 @@ pub(super) enum Versions {
 }
 
 impl Connector {
-    pub(super) fn new(timeout: Duration, custom: Option<Custom>) -> Self {
+    pub(super) fn new(custom: Option<Custom>) -> Self {
         Self {
             custom,
             #[cfg(feature = "tls")]
             tls: None,
-            timeout,
         }
     }
 
@@ -62,11 +60,16 @@ impl Connector {
         self.custom.as_ref().is_some_and(Custom::speaks_tls)
     }
 
-    /// Connects within the connect timeout, TLS handshake included.
+    /// Connects before the deadline, TLS handshake included.
     ///
     /// Dropping the future closes what was opened.
-    pub(super) async fn connect(&self, target: &Target, versions: Versions) -> Result<Connected, Error> {
-        match timeout(self.timeout, self.stream(target, versions)).await {
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        versions: Versions,
+        deadline: Instant,
+    ) -> Result<Connected, Error> {
+        match timeout_at(deadline, self.stream(target, versions)).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => Err(Error::new(Kind::Unreachable).with(error).at(&target.name)),
             Err(_) => Err(Error::new(Kind::ConnectTimeout).at(&target.name)),
@@ -94,6 +97,6 @@ impl Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Connector").field("custom", &self.custom.is_some()).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 //! A connection belongs to the runtime it was made on, since that runtime's driver watches its socket: each runtime has
 //! a shelf of its own, and none takes from another's. With one runtime there is one shelf.
 
+mod checkout;
 mod limit;
 mod reaper;
 mod shelf;
@@ -13,7 +14,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -21,28 +21,22 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub(super) use self::limit::Permit;
+pub(super) use self::{
+    checkout::{Checkout, Lease, Limits},
+    limit::Permit,
+};
 use self::{limit::Limit, reaper::Reaper, shelf::Shelf};
 #[cfg(feature = "http2")]
-use super::http2::{Http2, Stream};
+use super::http2::Http2;
 use super::{
     connect::{Connector, Versions},
     http1::Http1,
     target::{Scheme, Target},
 };
-use crate::error::{Error, Kind};
-
-/// Bounds of a pool.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) connect_timeout: Duration,
-    pub(super) idle_timeout: Duration,
-    pub(super) max_idle: usize,
-    pub(super) max_open: Option<usize>,
-    pub(super) max_lifetime: Option<Duration>,
-    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
-    pub(super) ping_interval: Option<Duration>,
-}
+use crate::{
+    clock::after,
+    error::{Error, Kind},
+};
 
 pub(super) struct Pool {
     target: Arc<Target>,
@@ -54,41 +48,6 @@ pub(super) struct Pool {
     speaks_http1: AtomicBool,
 }
 
-/// A connection to send one request on; `reused` when another request was sent on it before.
-pub(super) enum Checkout {
-    Http1 {
-        http1: Http1,
-        reused: bool,
-    },
-    #[cfg(feature = "http2")]
-    Http2 {
-        stream: Stream,
-        reused: bool,
-    },
-}
-
-/// What a new connection is given for its life.
-pub(super) struct Lease {
-    pub(super) runtime: runtime::Id,
-    pub(super) expires: Option<Instant>,
-    /// Held while the connection is open.
-    pub(super) _permit: Option<Permit>,
-}
-
-impl Checkout {
-    pub(super) fn is_http2(&self) -> bool {
-        !matches!(self, Self::Http1 { .. })
-    }
-
-    pub(super) fn is_reused(&self) -> bool {
-        match self {
-            Self::Http1 { reused, .. } => *reused,
-            #[cfg(feature = "http2")]
-            Self::Http2 { reused, .. } => *reused,
-        }
-    }
-}
-
 impl Pool {
     pub(super) fn new(target: Arc<Target>, connector: Connector, limits: Limits) -> Self {
         let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
@@ -96,30 +55,41 @@ impl Pool {
         Self { target, connector, limits, shelves: Mutex::default(), open, speaks_http1 }
     }
 
-    /// An idle connection that is still open, a stream on a shared one, or a new connection.
+    /// An idle connection that is still open, a stream on a shared one, or a new connection; nothing but a new one if
+    /// it has to be `fresh`.
     ///
     /// # Errors
     ///
     /// `Unreachable`, `ConnectTimeout`, or `Busy` when no connection may be opened and none became free in the time for
-    /// connecting.
-    pub(super) async fn checkout(self: &Arc<Self>, versions: Versions) -> Result<Checkout, Error> {
+    /// connecting. The wait for another request's connecting counts into it.
+    pub(super) async fn checkout(
+        self: &Arc<Self>,
+        versions: Versions,
+        fresh: bool,
+    ) -> Result<Checkout, Error> {
         let Ok(runtime) = Handle::try_current() else {
             return Err(Error::new(Kind::Unreachable).with("no tokio runtime").at(&self.target.name));
         };
         let runtime = runtime.id();
-        if let Some(ready) = self.ready(runtime, versions).await {
-            return Ok(ready);
+        if !fresh {
+            if let Some(ready) = self.ready(runtime, versions).await {
+                return Ok(ready);
+            }
         }
-        let deadline = Instant::now() + self.limits.connect_timeout;
-        if self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
+        let deadline = after(Instant::now(), self.limits.connect_timeout);
+        if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
             return self.open(runtime, versions, deadline).await;
         }
         // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
         // that many first requests make one.
         let turn = self.shelf(runtime, |shelf| shelf.turn());
-        let Ok(Ok(_turn)) = timeout_at(deadline, turn.acquire()).await else {
+        let Ok(Ok(turn)) = timeout_at(deadline, turn.acquire()).await else {
             return Err(Error::new(Kind::ConnectTimeout).at(&self.target.name));
         };
+        if self.speaks_http1.load(Relaxed) {
+            drop(turn);
+            return self.open(runtime, versions, deadline).await;
+        }
         match self.ready(runtime, versions).await {
             Some(ready) => Ok(ready),
             None => self.open(runtime, versions, deadline).await,
@@ -156,6 +126,10 @@ impl Pool {
                 if let Some(permit) = limit.try_acquire() {
                     break Some(permit);
                 }
+                // What idles on another runtime, or speaks another version, is of no use here but for its place.
+                if self.evict() {
+                    continue;
+                }
                 if timeout_at(deadline, freed).await.is_err() {
                     return Err(Error::new(Kind::Busy).at(&self.target.name));
                 }
@@ -165,10 +139,10 @@ impl Pool {
             },
         };
         self.keep_reaper(runtime);
-        let connected = self.connector.connect(&self.target, versions).await?;
-        let lifetime = self.limits.max_lifetime.map(|most| most.mul_f64(1.0 - fastrand::f64() / 10.0));
-        let lease =
-            Lease { runtime, expires: lifetime.map(|lifetime| Instant::now() + lifetime), _permit: permit };
+        let connected = self.connector.connect(&self.target, versions, deadline).await?;
+        let lifetime = self.limits.max_lifetime.map(|most| most - (most / 10).mul_f64(fastrand::f64()));
+        let expires = lifetime.map(|lifetime| after(Instant::now(), lifetime));
+        let lease = Lease { runtime, expires, permit };
         #[cfg(feature = "http2")]
         if connected.http2 {
             let http2 = Http2::handshake(connected.io, lease, self.limits.ping_interval);
@@ -189,6 +163,9 @@ impl Pool {
     /// Takes a connection back, unless it has ended, is too old, or there are enough.
     pub(super) fn put(&self, mut http1: Http1) {
         if !http1.is_reusable() {
+            if http1.is_still_sending() {
+                http1.send_rest();
+            }
             return;
         }
         let max_idle = self.limits.max_idle;
@@ -198,6 +175,12 @@ impl Pool {
         if let Some(open) = &self.open {
             open.tell();
         }
+    }
+
+    /// Closes a connection that nothing uses, the one that has idled longest on any shelf. True if there was one.
+    fn evict(&self) -> bool {
+        let evicted = self.lock().iter_mut().find_map(|(_, shelf)| shelf.evict());
+        evicted.is_some()
     }
 
     fn shelf<T>(&self, runtime: runtime::Id, then: impl FnOnce(&mut Shelf) -> T) -> T {

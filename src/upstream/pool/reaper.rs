@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{runtime, sync::Notify, task::AbortHandle, time::sleep_until};
 
-use super::Pool;
+use super::{Pool, shelf::Shelf};
 
 /// Rung by whatever has become worth a look.
 #[derive(Debug, Default)]
@@ -36,8 +36,8 @@ pub(super) struct Reaper(AbortHandle);
 impl Reaper {
     /// Has to be called on `runtime`.
     pub(super) fn spawn(pool: &Arc<Pool>, runtime: runtime::Id, bell: Arc<Bell>) -> Self {
-        let leave = Leave { pool: Arc::downgrade(pool), runtime };
-        Self(tokio::spawn(reap(leave, bell)).abort_handle())
+        let leave = Leave { pool: Arc::downgrade(pool), runtime, bell };
+        Self(tokio::spawn(reap(leave)).abort_handle())
     }
 }
 
@@ -47,12 +47,12 @@ impl Drop for Reaper {
     }
 }
 
-async fn reap(leave: Leave, bell: Arc<Bell>) {
+async fn reap(leave: Leave) {
     while let Some(pool) = leave.pool.upgrade() {
         let (gone, next) = pool.shelf(leave.runtime, |shelf| shelf.sweep(pool.limits.idle_timeout));
         drop((gone, pool));
         tokio::select! {
-            () = bell.0.notified() => {}
+            () = leave.bell.0.notified() => {}
             () = sleep_until(next) => {}
         }
     }
@@ -63,14 +63,15 @@ async fn reap(leave: Leave, bell: Arc<Bell>) {
 struct Leave {
     pool: Weak<Pool>,
     runtime: runtime::Id,
+    bell: Arc<Bell>,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
             let mut shelves = pool.lock();
-            let left =
-                shelves.iter().position(|(id, _)| *id == self.runtime).map(|at| shelves.swap_remove(at));
+            let own = |(_, shelf): &(runtime::Id, Shelf)| shelf.is_rung_by(&self.bell);
+            let left = shelves.iter().position(own).map(|at| shelves.swap_remove(at));
             drop(shelves);
             drop(left);
         }

@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc, task::Waker, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::reaper::{Bell, Reaper};
-use crate::upstream::http1::Http1;
 #[cfg(feature = "http2")]
 use crate::upstream::http2::{Http2, Stream};
+use crate::{clock::after, upstream::http1::Http1};
 
 pub(super) struct Shelf {
     /// Last in, first out: few connections stay warm, and the others are let go when they have idled for too long. The
@@ -18,7 +18,16 @@ pub(super) struct Shelf {
     /// Whoever may open an HTTP/2 connection holds it.
     turn: Arc<Semaphore>,
     bell: Arc<Bell>,
-    reaper: Option<Reaper>,
+    /// `Some(None)` while it is being spawned.
+    reaper: Option<Option<Reaper>>,
+}
+
+/// A connection taken off the shelf, to be closed outside the lock.
+#[expect(dead_code, reason = "dropped, not read")]
+pub(super) enum Evicted {
+    Http1(Http1),
+    #[cfg(feature = "http2")]
+    Http2(Http2),
 }
 
 struct Idle {
@@ -75,12 +84,32 @@ impl Shelf {
         self.bell.clone().into()
     }
 
-    pub(super) fn lacks_reaper(&self) -> Option<Arc<Bell>> {
-        self.reaper.is_none().then(|| self.bell.clone())
+    /// The bell for a reaper, if there is none yet: asked once, so that there is never a second.
+    pub(super) fn lacks_reaper(&mut self) -> Option<Arc<Bell>> {
+        if self.reaper.is_some() {
+            return None;
+        }
+        self.reaper = Some(None);
+        Some(self.bell.clone())
     }
 
     pub(super) fn set_reaper(&mut self, reaper: Reaper) {
-        self.reaper.get_or_insert(reaper);
+        self.reaper = Some(Some(reaper));
+    }
+
+    pub(super) fn is_rung_by(&self, bell: &Arc<Bell>) -> bool {
+        Arc::ptr_eq(&self.bell, bell)
+    }
+
+    pub(super) fn evict(&mut self) -> Option<Evicted> {
+        if !self.idle.is_empty() {
+            return Some(Evicted::Http1(self.idle.remove(0).http1));
+        }
+        #[cfg(feature = "http2")]
+        if let Some(unused) = self.shared.iter().position(|http2| http2.streams() == 0) {
+            return Some(Evicted::Http2(self.shared.swap_remove(unused)));
+        }
+        None
     }
 
     /// Takes out what has ended or idled for too long, and says when to look again: when the next will have, and in any
@@ -88,9 +117,9 @@ impl Shelf {
     pub(super) fn sweep(&mut self, idle_timeout: Duration) -> (Vec<Http1>, Instant) {
         let now = Instant::now();
         let mut gone = Vec::new();
-        let mut next = now + idle_timeout;
+        let mut next = after(now, idle_timeout);
         for mut idle in std::mem::take(&mut self.idle) {
-            let due = idle.since + idle_timeout;
+            let due = after(idle.since, idle_timeout);
             let due = idle.http1.expires().map_or(due, |expires| expires.min(due));
             if due <= now || !idle.http1.is_reusable() {
                 gone.push(idle.http1);

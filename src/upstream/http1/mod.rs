@@ -6,7 +6,6 @@
 //! and a response that starts before the request body has been sent, where both bodies would wait for one another.
 
 use std::{
-    fmt,
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
@@ -14,21 +13,25 @@ use std::{
         atomic::{AtomicBool, Ordering::Acquire},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::Body as _;
+use hyper::client::conn::{TrySendError, http1};
+use tokio::{
+    runtime,
+    sync::oneshot,
+    time::{Instant, sleep},
 };
-use tokio::{runtime, time::Instant};
 
+mod body;
+
+pub(super) use self::body::Http1Body;
 use super::{
     connect::Io,
     pool::{Lease, Pool},
-    stream::Stream,
+    stream::{Health, Stream},
 };
 use crate::{
     body::Body,
@@ -43,21 +46,32 @@ pub(super) struct Http1(Box<Ends>);
 
 struct Ends {
     sender: http1::SendRequest<Body>,
-    driver: http1::Connection<Stream, Body>,
-    lease: Lease,
+    /// Gone once it has completed. It has to be dropped then: a request that it never took waits in it, and comes back
+    /// to its sender with the drop.
+    driver: Option<Driver>,
+    health: Arc<Health>,
+    runtime: runtime::Id,
+    expires: Option<Instant>,
     /// Watches the connection while it idles.
     keeper: Waker,
 }
 
+type Driver = http1::Connection<Stream, Body>;
+
+/// How long an upload may go on after its response has ended, as nginx's `lingering_time`.
+const LINGER: Duration = Duration::from_secs(30);
+
 impl Http1 {
     pub(super) async fn handshake(io: Io, lease: Lease, keeper: Waker) -> Result<Self, Error> {
+        let Lease { runtime, expires, permit } = lease;
+        let health = Arc::<Health>::default();
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
-            .handshake(Stream::new(io))
+            .handshake(Stream::new(io, health.clone(), permit))
             .await;
         let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
-        Ok(Self(Box::new(Ends { sender, driver, lease, keeper })))
+        Ok(Self(Box::new(Ends { sender, driver: Some(driver), health, runtime, expires, keeper })))
     }
 
     /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for.
@@ -69,24 +83,58 @@ impl Http1 {
     /// Whether a connection whose exchange is over can take another. From here on its keeper is woken when the server
     /// closes it.
     pub(super) fn is_reusable(&mut self) -> bool {
-        if self.0.lease.expires.is_some_and(|expires| expires <= Instant::now()) {
+        if self.0.health.is_spent() || self.0.expires.is_some_and(|expires| expires <= Instant::now()) {
             return false;
         }
-        let Ends { sender, driver, keeper, .. } = &mut *self.0;
-        Pin::new(driver).poll(&mut Context::from_waker(keeper)).is_pending() && sender.is_ready()
+        let keeper = self.0.keeper.clone();
+        self.poll_driver(&mut Context::from_waker(&keeper)).is_pending() && self.0.sender.is_ready()
     }
 
     pub(super) fn runtime(&self) -> runtime::Id {
-        self.0.lease.runtime
+        self.0.runtime
     }
 
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.0.lease.expires
+        self.0.expires
     }
 
-    /// Ready when the connection has ended; it must not be polled again then.
-    fn poll_driver(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        Pin::new(&mut self.0.driver).poll(cx)
+    /// The response is complete but the request is not: an endpoint that answered early may still be reading what is
+    /// on its way.
+    pub(super) fn is_still_sending(&self) -> bool {
+        self.0.driver.is_some() && !self.0.sender.is_ready() && !self.0.sender.is_closed()
+    }
+
+    /// Sends the rest, in a task that ends with it or a while later.
+    pub(super) fn send_rest(self) {
+        let (_, done) = oneshot::channel();
+        self.detach(done);
+    }
+
+    /// Ready when the connection has ended.
+    fn poll_driver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(driver) = &mut self.0.driver {
+            std::task::ready!(Pin::new(driver).poll(cx)).unwrap_or_else(|error| {
+                tracing::debug!(%error, "connection ended");
+            });
+            self.0.driver = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Gives what is left of a connection's work to a task: it ends with the connection, or a while after `done`.
+    fn detach(mut self, done: oneshot::Receiver<()>) {
+        let Some(driver) = self.0.driver.take() else { return };
+        // Without a sender the connection closes when its last message is complete.
+        drop(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = driver => {}
+                () = async {
+                    drop(done.await);
+                    sleep(LINGER).await;
+                } => {}
+            }
+        });
     }
 
     /// Sends a request in origin form and waits for the response head.
@@ -102,38 +150,36 @@ impl Http1 {
         let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
         let mut response = pin!(self.0.sender.try_send_request(request));
         if upgrade {
-            // Ends with the exchange, or hands its stream over to the tunnel.
-            let Ends { driver, lease, .. } = *self.0;
-            tokio::spawn(async move {
-                let _lease = lease;
-                driver.with_upgrades().await
-            });
-            return Ok(response.await?.map(|incoming| Http1Body { incoming, held: None }));
+            self.0.health.expect_tunnel();
+            if let Some(driver) = self.0.driver.take() {
+                // Ends with the exchange, or hands its stream over to the tunnel.
+                tokio::spawn(driver.with_upgrades());
+            }
+            return Ok(response.await?.map(Http1Body::alone));
         }
 
-        let mut open = true;
         let response = poll_fn(|cx| {
-            // What a connection that has ended received before is in the response future by then.
-            open = open && self.poll_driver(cx).is_pending();
+            // What a connection that ends has received is in the response future when it has been dropped.
+            let _ = self.poll_driver(cx);
             response.as_mut().poll(cx)
         })
         .await?;
+        if response.version() < Version::HTTP_11 {
+            // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
+            self.0.health.spend();
+        }
 
-        let held = if !open {
-            None
-        } else if is_sent(sent.as_deref()) {
-            Some(Held { http1: self, pool: pool.clone() })
-        } else {
-            // Both bodies flow: neither must wait for the other to be polled. Ends when either breaks off, or the
-            // response body is dropped.
-            let Ends { driver, lease, .. } = *self.0;
-            tokio::spawn(async move {
-                let _lease = lease;
-                driver.await
-            });
-            None
+        let body = |incoming| match self.0.driver {
+            None => Http1Body::alone(incoming),
+            Some(_) if is_sent(sent.as_deref()) => Http1Body::driving(incoming, self, pool.clone()),
+            // Both bodies flow: neither must wait for the other to be polled.
+            Some(_) => {
+                let (done, is_done) = oneshot::channel();
+                self.detach(is_done);
+                Http1Body::driven(incoming, done)
+            }
         };
-        let mut response = response.map(|incoming| Http1Body { incoming, held });
+        let mut response = response.map(body);
         if response.body().is_end_stream() {
             response.body_mut().finish();
         }
@@ -162,72 +208,4 @@ fn frame(request: &mut Request<Body>) {
         (true, true) => "upgrade, te",
     };
     headers.insert(header::CONNECTION, HeaderValue::from_static(options));
-}
-
-/// A response body that drives the connection it comes from, and puts it back into the pool when it has ended.
-///
-/// Dropped early it closes the connection.
-pub(super) struct Http1Body {
-    incoming: Incoming,
-    held: Option<Held>,
-}
-
-struct Held {
-    http1: Http1,
-    pool: Arc<Pool>,
-}
-
-impl Http1Body {
-    /// The message is complete.
-    fn finish(&mut self) {
-        if let Some(Held { http1, pool }) = self.held.take() {
-            pool.put(http1);
-        }
-    }
-
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        match &frame {
-            Some(Ok(_)) if !self.incoming.is_end_stream() => {}
-            Some(Ok(_)) | None => self.finish(),
-            Some(Err(_)) => self.held = None,
-        }
-        Poll::Ready(frame)
-    }
-}
-
-impl http_body::Body for Http1Body {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // First the body, which tells the driver that a frame is wanted; then the driver, which may read one.
-        if let Poll::Ready(frame) = self.poll_incoming(cx) {
-            return Poll::Ready(frame);
-        }
-        let Some(held) = &mut self.held else {
-            return Poll::Pending;
-        };
-        if held.http1.poll_driver(cx).is_ready() {
-            self.held = None;
-        }
-        self.poll_incoming(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl fmt::Debug for Http1Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http1Body").field("incoming", &self.incoming).finish_non_exhaustive()
-    }
 }

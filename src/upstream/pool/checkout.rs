@@ -1,0 +1,56 @@
+//! What goes in and out of a pool.
+
+use std::time::Duration;
+
+use tokio::{runtime, time::Instant};
+
+use super::Permit;
+use crate::upstream::http1::Http1;
+#[cfg(feature = "http2")]
+use crate::upstream::http2::Stream;
+
+/// Bounds of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) struct Limits {
+    pub(in crate::upstream) connect_timeout: Duration,
+    pub(in crate::upstream) idle_timeout: Duration,
+    pub(in crate::upstream) max_idle: usize,
+    pub(in crate::upstream) max_open: Option<usize>,
+    pub(in crate::upstream) max_lifetime: Option<Duration>,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    pub(in crate::upstream) ping_interval: Option<Duration>,
+}
+
+/// A connection to send one request on; `reused` when another request was sent on it before.
+pub(in crate::upstream) enum Checkout {
+    Http1 {
+        http1: Http1,
+        reused: bool,
+    },
+    #[cfg(feature = "http2")]
+    Http2 {
+        stream: Stream,
+        reused: bool,
+    },
+}
+
+/// What a new connection is given for its life.
+pub(in crate::upstream) struct Lease {
+    pub(in crate::upstream) runtime: runtime::Id,
+    pub(in crate::upstream) expires: Option<Instant>,
+    pub(in crate::upstream) permit: Option<Permit>,
+}
+
+impl Checkout {
+    pub(in crate::upstream) fn is_http2(&self) -> bool {
+        !matches!(self, Self::Http1 { .. })
+    }
+
+    pub(in crate::upstream) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1 { reused, .. } => *reused,
+            #[cfg(feature = "http2")]
+            Self::Http2 { reused, .. } => *reused,
+        }
+    }
+}
