@@ -124,6 +124,7 @@ impl ClientBuilder {
 
     /// As [`connector`](Self::connector), for one that speaks TLS itself where the scheme is `https`, as
     /// `hyper_rustls::HttpsConnector` does. `is_http2` tells what ALPN chose on a stream it made.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls_connector<C>(
         mut self,

@@ -24,6 +24,7 @@ impl Limit {
         Self { max, open: AtomicUsize::new(0), freed: Notify::new() }
     }
 
+    #[cfg(feature = "http2")]
     pub(super) fn is_full(&self) -> bool {
         self.open.load(Acquire) >= self.max
     }
