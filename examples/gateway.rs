@@ -43,8 +43,8 @@ const HELP: &str = "\
 A load-balancing reverse proxy.
 
   --listen ADDR            where to listen [default: 127.0.0.1:8080]
-  --upstream URL           a server to send to, any number of times: http://, https:// or h2c://,
-                           with an optional ;weight=N [default: three demo servers]
+  --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
+                           unix:/path, with an optional ;weight=N [default: three demo servers]
   --workers N              threads of the runtime [default: one per core]
   --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
   --response-timeout DUR   longest time to a response head [default: 60s]

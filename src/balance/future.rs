@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
@@ -52,6 +52,8 @@ pin_project! {
         Send {
             endpoint: Arc<Endpoint<S>>,
             in_flight: Option<InFlight>,
+            // The `Host` is this endpoint's, and must not go to another.
+            host_set: bool,
             #[pin]
             response: Oneshot<S, Request<Body>>,
         },
@@ -83,8 +85,13 @@ where
 {
     fn send(picked: Picked<S>, request: Request<Body>) -> Self {
         let Picked { endpoint, in_flight } = picked;
-        let (service, request) = endpoint.prepare(request);
-        Self::Send { endpoint, in_flight: Some(in_flight), response: Oneshot::new(service, request) }
+        let (service, request, host_set) = endpoint.prepare(request);
+        Self::Send {
+            endpoint,
+            in_flight: Some(in_flight),
+            host_set,
+            response: Oneshot::new(service, request),
+        }
     }
 }
 
@@ -104,7 +111,7 @@ where
                     let (picked, request) = ready!(picked.as_mut().poll(cx))?;
                     State::send(picked, request)
                 }
-                StateProj::Send { endpoint, in_flight, response } => {
+                StateProj::Send { endpoint, in_flight, host_set, response } => {
                     let error = match ready!(response.poll(cx)) {
                         Ok(response) => {
                             let attempts = this.tried.len() + 1;
@@ -115,10 +122,12 @@ where
                     *in_flight = None;
                     let (error, unsent) = SendError::split(error);
                     let error = error.at(endpoint.name());
-                    let Some(request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS) else {
+                    let Some(mut request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS) else {
                         return Poll::Ready(Err(error));
                     };
-                    let request = endpoint.undo(request);
+                    if *host_set {
+                        request.headers_mut().remove(header::HOST);
+                    }
                     this.tried.push(endpoint.clone());
                     let Some(picked) = this.cluster.pick(this.tried) else {
                         return Poll::Ready(Err(error));

@@ -30,8 +30,9 @@ pub struct EndpointSpec<S = Client> {
 impl EndpointSpec {
     /// An endpoint at a URL, reached by a [`Client`] with default settings.
     ///
-    /// `http://`, `https://` or `h2c://`, a host, an optional port, an optional base path, and an optional
-    /// `;weight=N` at the end. The name is the URL without the weight and without a slash at its end.
+    /// `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path, or `unix:` and the path
+    /// of a socket; and an optional `;weight=N` at the end. The name is the URL without the weight and without a slash
+    /// at its end.
     ///
     /// # Errors
     ///

@@ -56,21 +56,14 @@ impl<S: Clone> Endpoint<S> {
         }
     }
 
-    /// A service to send `request` with, and the request as this endpoint wants it.
-    pub(crate) fn prepare(&self, mut request: Request<Body>) -> (S, Request<Body>) {
+    /// A service to send `request` with, and the request as this endpoint wants it; and whether `Host` was set for it.
+    pub(crate) fn prepare(&self, mut request: Request<Body>) -> (S, Request<Body>, bool) {
         request.body().note_endpoint(&self.name);
-        if let Some(host) = &self.host {
-            request.headers_mut().entry(header::HOST).or_insert_with(|| host.clone());
+        let host = self.host.as_ref().filter(|_| !request.headers().contains_key(header::HOST));
+        if let Some(host) = host {
+            request.headers_mut().insert(header::HOST, host.clone());
         }
-        (self.service.clone(), request)
-    }
-
-    /// A request that was not sent, as the next endpoint should get it: without the `Host` of this one.
-    pub(crate) fn undo(&self, mut request: Request<Body>) -> Request<Body> {
-        if self.host.is_some() && request.headers().get(header::HOST) == self.host.as_ref() {
-            request.headers_mut().remove(header::HOST);
-        }
-        request
+        (self.service.clone(), request, host.is_some())
     }
 }
 

@@ -38,7 +38,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // nginx's name for it: nobody is left to see the status.
             if matches!(this.state, State::Sent { .. }) {
-                tracing::info!(status = 499, "the client went away");
+                tracing::debug!(status = 499, "the client went away");
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::error::{Error, Side};
 
@@ -14,13 +14,15 @@ pub(super) type ErrorHook = Arc<dyn Fn(&Error, Response<Body>) -> Response<Body>
 pub(super) struct Responder {
     hook: Option<ErrorHook>,
     grpc: bool,
+    /// The client's connection can be closed by a field.
+    http1: bool,
 }
 
 impl Responder {
-    pub(super) fn new(request: &HeaderMap, hook: Option<&ErrorHook>) -> Self {
-        let content_type = request.get(header::CONTENT_TYPE);
+    pub(super) fn new<B>(request: &Request<B>, hook: Option<&ErrorHook>) -> Self {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
         let grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-        Self { hook: hook.cloned(), grpc }
+        Self { hook: hook.cloned(), grpc, http1: request.version() < Version::HTTP_2 }
     }
 
     /// The status and a short body that gives nothing away; the cause goes to the log and, as an `Arc<Error>`, to the
@@ -32,6 +34,10 @@ impl Responder {
         *response.status_mut() = status;
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.http1 && matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED) {
+            // Who knows where a malformed request ends: nothing after it is read as another. RFC 9112 6.3.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             // RFC 9110 15.5.6: a 405 must say what is allowed. All but CONNECT is; these are the ones in use.
@@ -90,7 +96,7 @@ mod tests {
     use crate::error::Kind;
 
     fn respond(error: Error, hook: Option<&ErrorHook>) -> Response<Body> {
-        Responder::new(&HeaderMap::new(), hook).respond(error)
+        Responder::new(&Request::new(()), hook).respond(error)
     }
 
     /// Check 76.

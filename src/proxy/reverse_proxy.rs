@@ -177,8 +177,7 @@ impl<S> ReverseProxy<S> {
 
     /// Fields that a client cannot have removed by naming them in `Connection`: those which a layer in front of the
     /// proxy sets, as `X-Auth-User`. Default: only `Host`, framing, `Via`, `Max-Forwards` and forwarding fields. Fields
-    /// that
-    /// [`rewrite_request`](Self::rewrite_request) sets need no protection.
+    /// that [`rewrite_request`](Self::rewrite_request) sets need no protection.
     #[must_use]
     pub fn protected(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.forward.config_mut().rewrite.protected = names.into_iter().collect();
@@ -298,7 +297,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
         let received = client_addr::received(&request, self.scheme, self.peer.as_ref());
-        let responder = Responder::new(request.headers(), self.error_hook.as_ref());
+        let responder = Responder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder),
             Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new)),

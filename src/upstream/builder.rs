@@ -6,16 +6,13 @@ use http::Uri;
 use hyper::rt::{Read, Write};
 use tower::Service;
 
+#[cfg(feature = "tls")]
+use super::connect::{Tls, default_tls};
 use super::{
     Client,
     connect::{Connector, Custom},
     pool::{Limits, Pool},
-    target::Target,
-};
-#[cfg(feature = "tls")]
-use super::{
-    connect::{Tls, default_tls},
-    target::Scheme,
+    target::{Scheme, Target},
 };
 use crate::error::{BoxError, Error};
 
@@ -95,7 +92,7 @@ impl ClientBuilder {
     #[cfg(feature = "http2")]
     #[must_use]
     pub fn http2_ping_interval(mut self, interval: Duration) -> Self {
-        self.limits.ping_interval = Some(interval);
+        self.limits.ping_interval = Some(interval).filter(|interval| !interval.is_zero());
         self
     }
 
@@ -149,6 +146,9 @@ impl ClientBuilder {
     /// A config error when the URL cannot be one, or the platform's trust roots cannot be read.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
         let target: Arc<Target> = Arc::new(url.parse()?);
+        if target.scheme == Scheme::Unix && self.custom.is_some() {
+            return Err(Error::config("connector", "it cannot connect to a unix: endpoint"));
+        }
         let connector = Connector::new(self.custom.clone());
         #[cfg(feature = "tls")]
         let connector = match (target.scheme, &self.tls) {

@@ -20,7 +20,7 @@ use super::{
     ClientBody, ClientBuilder, SendError,
     connect::Versions,
     pool::{Checkout, Pool},
-    target::Target,
+    target::{Scheme, Target},
 };
 use crate::{
     body::Body,
@@ -76,10 +76,9 @@ impl Client {
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         request.body().note_endpoint(&self.target.name);
         settle_length(&mut request);
-        let versions = match request.headers().contains_key(header::UPGRADE) {
-            true => Versions::Http1,
-            false => Versions::All,
-        };
+        // Prior knowledge says that no HTTP/1 can be had: there an upgrade goes as the plain request it also is.
+        let upgrade = request.headers().contains_key(header::UPGRADE) && self.target.scheme != Scheme::H2c;
+        let versions = if upgrade { Versions::Http1 } else { Versions::All };
         let (mut repeated, mut fresh) = (false, false);
         loop {
             let checkout = match self.pool.checkout(versions, fresh).await {

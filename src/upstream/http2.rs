@@ -124,14 +124,18 @@ impl Http2 {
 
     /// Whether it takes new streams.
     pub(super) fn is_open(&self) -> bool {
-        let given_up = self.shared.suspect.load(Relaxed) && self.streams() == 0;
+        let given_up = self.is_suspect() && self.streams() == 0;
         !given_up
             && !self.sender.is_closed()
             && self.shared.expires.is_none_or(|expires| expires > Instant::now())
     }
 
     pub(super) fn has_room(&self) -> bool {
-        !self.shared.suspect.load(Relaxed) && self.streams() < self.shared.max_streams.load(Relaxed)
+        self.streams() < self.shared.max_streams.load(Relaxed)
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.shared.suspect.load(Relaxed)
     }
 
     pub(super) fn streams(&self) -> usize {

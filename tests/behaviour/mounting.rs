@@ -281,7 +281,7 @@ async fn errors_become_responses() {
     assert_eq!(call(app, at("/")).await, (StatusCode::IM_A_TEAPOT, "502 Bad Gateway".into()));
 }
 
-/// Check 76, over the wire, for each status that is ours.
+/// Check 76, over the wire.
 #[tokio::test]
 async fn error_bodies_give_nothing_away() {
     let refusing = server::refusing();

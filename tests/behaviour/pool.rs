@@ -612,7 +612,7 @@ async fn a_removed_endpoint_closes_its_connections() {
     .await;
 }
 
-/// Requests cancelled at random points and tunnels leave no socket and no task.
+/// Requests cancelled at random points leave no task.
 #[tokio::test]
 async fn nothing_is_left_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -902,4 +902,21 @@ async fn a_silent_http2_connection_is_left() {
     }
     assert_eq!(statuses, [200, 504, 200, 200]);
     assert_eq!(count.made(), 2);
+}
+
+/// An upgrade to an endpoint of HTTP/2 by prior knowledge is a plain request, on the connection that is there.
+#[tokio::test]
+async fn upgrades_do_not_multiply_connections() {
+    within(async {
+        let app = Router::new().fallback(|| async { "plain" });
+        let (server, count) = http2(100, usize::MAX, app).await;
+        let proxy = proxy::to(&server.url_for(Http::Two)).await;
+        for _ in 0..5 {
+            let mut client = Conn::connect(proxy.address).await;
+            client.send(proxy::get("Connection: upgrade\r\nUpgrade: websocket\r\n")).await;
+            assert_eq!(client.response().await.unwrap().text(), "plain");
+        }
+        assert_eq!(count.made(), 1);
+    })
+    .await;
 }

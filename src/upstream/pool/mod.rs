@@ -119,6 +119,7 @@ impl Pool {
         versions: Versions,
         deadline: Instant,
     ) -> Result<Checkout, Error> {
+        let mut evicted = false;
         let permit = match &self.open {
             None => None,
             Some(limit) => loop {
@@ -126,8 +127,9 @@ impl Pool {
                 if let Some(permit) = limit.try_acquire() {
                     break Some(permit);
                 }
-                // What idles on another runtime, or speaks another version, is of no use here but for its place.
-                if self.evict() {
+                // What idles on another runtime, or speaks another version, is of no use here but for its place. One
+                // is enough: an HTTP/2 connection frees it a little later.
+                if !std::mem::replace(&mut evicted, true) && self.evict() {
                     continue;
                 }
                 if timeout_at(deadline, freed).await.is_err() {
@@ -154,7 +156,10 @@ impl Pool {
             self.shelf(runtime, |shelf| shelf.share(http2));
             return Ok(Checkout::Http2 { stream, reused: false });
         }
-        self.speaks_http1.store(true, Relaxed);
+        // An upgrade offers nothing else, so what it was given tells nothing.
+        if versions == Versions::All {
+            self.speaks_http1.store(true, Relaxed);
+        }
         let waker = self.shelf(runtime, |shelf| shelf.waker());
         let http1 = Http1::handshake(connected.io, lease, waker).await;
         Ok(Checkout::Http1 { http1: http1.map_err(|error| error.at(&self.target.name))?, reused: false })
@@ -177,7 +182,7 @@ impl Pool {
         }
     }
 
-    /// Closes a connection that nothing uses, the one that has idled longest on any shelf. True if there was one.
+    /// Closes a connection that nothing uses, the one that has idled longest on its shelf. True if there was one.
     fn evict(&self) -> bool {
         let evicted = self.lock().iter_mut().find_map(|(_, shelf)| shelf.evict());
         evicted.is_some()

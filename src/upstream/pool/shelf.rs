@@ -66,7 +66,8 @@ impl Shelf {
     #[cfg(feature = "http2")]
     pub(super) fn stream(&mut self, even_if_full: bool) -> Option<Stream> {
         self.shared.retain(Http2::is_open);
-        let open = self.shared.iter().filter(|http2| even_if_full || http2.has_room());
+        let open =
+            self.shared.iter().filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()));
         open.min_by_key(|http2| http2.streams()).map(Http2::stream)
     }
 
