@@ -632,7 +632,7 @@ async fn nothing_is_left_behind() {
         let before = tasks();
         let client = ClientBuilder::default().build(&server.url_for(http)).unwrap();
         let mut random = fastrand::Rng::with_seed(3);
-        for n in 0..5_000 {
+        for n in 0..10_000 {
             let path = if n % 7 == 0 { "/wait" } else { "/" };
             let request = Request::get(path).body(Body::empty()).unwrap();
             let exchange = async {
