@@ -4,12 +4,16 @@ use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// How long the preferred address family is tried alone. RFC 8305 8 has 250 ms as "Connection Attempt Delay"; hyper and
 /// Go take 300 ms.
 const FALLBACK_DELAY: Duration = Duration::from_millis(300);
+
+/// How long an address is waited for while there is another of its family: one that swallows everything must not use up
+/// the time of all. Go gives each address at least as much.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Connects, with `TCP_NODELAY`: a proxy writes whole messages, and must not wait for more to send with them.
 pub(super) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -65,10 +69,14 @@ where
     Fut: Future<Output = io::Result<T>>,
 {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut left = addresses.len();
     for address in addresses {
-        match connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+        left -= 1;
+        let limit = if left == 0 { Duration::MAX } else { PATIENCE };
+        match timeout(limit, connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(last)
@@ -110,6 +118,19 @@ mod tests {
         });
         assert_eq!(won.await.unwrap().to_string(), V4);
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_does_not_use_up_the_time() {
+        let start = Instant::now();
+        let won = race(addresses(&[V4, "127.0.0.2:1"]), |address| async move {
+            if address.to_string() == V4 {
+                pending::<()>().await;
+            }
+            Ok(address)
+        });
+        assert_eq!(won.await.unwrap().to_string(), "127.0.0.2:1");
+        assert_eq!(start.elapsed(), PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
