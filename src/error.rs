@@ -123,11 +123,11 @@ impl Error {
         }
     }
 
-    /// What a service returned, as an `Error`: our own is taken out of its box, anything else is wrapped.
-    pub(crate) fn from_service(error: BoxError) -> Self {
+    /// What something of the user's returned, as an `Error`: our own is taken out of its box, anything else is wrapped.
+    pub(crate) fn own_or(kind: Kind, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => *own,
-            Err(other) => Self::new(Kind::Service).with(other),
+            Err(other) => Self::new(kind).with(other),
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn an_error_of_ours_survives_boxing() {
         let boxed: BoxError = Box::new(Error::new(Kind::HeadTimeout));
-        assert_eq!(Error::from_service(boxed).status(), StatusCode::GATEWAY_TIMEOUT);
-        assert_eq!(Error::from_service("other".into()).kind(), Kind::Service);
+        assert_eq!(Error::own_or(Kind::Service, boxed).status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(Error::own_or(Kind::Service, "other".into()).kind(), Kind::Service);
     }
 }

@@ -95,7 +95,7 @@ where
             Poll::Ready(_) if watch.is_over() => Some(Err(Error::new(Kind::TotalTimeout))),
             Poll::Ready(frame) => {
                 *watch.waiting = None;
-                frame.map(|frame| frame.map_err(|error| broken(error.into())))
+                frame.map(|frame| frame.map_err(|error| Error::own_or(Kind::ResponseBody, error.into())))
             }
             Poll::Pending => Some(Err(Error::new(ready!(watch.poll_expired(cx))))),
         };
@@ -155,13 +155,6 @@ impl Watch<'_> {
             }
         }
         Poll::Pending
-    }
-}
-
-fn broken(error: BoxError) -> Error {
-    match error.downcast::<Error>() {
-        Ok(own) => *own,
-        Err(other) => Error::new(Kind::ResponseBody).with(other),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts};
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
@@ -108,13 +108,7 @@ where
             }
             _ => None,
         };
-        let nominated = self.config.rewrite.response(&mut parts)?;
-        if let Some(required) = required {
-            upgrade::announce(&mut parts.headers, required);
-        }
-        if let Some(hook) = &self.config.response_hook {
-            hook(&mut parts);
-        }
+        let nominated = self.head(&mut parts, required)?;
         let trailers = Trailers::new(strip_trailers, nominated);
         let body = ResponseBody::new(body, self.timer.rest(), trailers, endpoint);
         Ok(Response::from_parts(parts, body))
@@ -125,13 +119,21 @@ where
         let asked = self.asked.take().ok_or_else(|| Error::new(Kind::Upgrade))?;
         let (token, tunnel) = asked.agree(response, self.timer.idle())?;
         let (mut parts, tunnel) = tunnel.into_parts();
-        self.config.rewrite.response(&mut parts)?;
-        upgrade::announce(&mut parts.headers, token);
-        if let Some(hook) = &self.config.response_hook {
-            hook(&mut parts);
-        }
+        self.head(&mut parts, Some(token))?;
         self.tunnels.open(tunnel);
         Ok(Response::from_parts(parts, ResponseBody::tunnel()))
+    }
+
+    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
+    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<Vec<HeaderName>, Error> {
+        let nominated = self.config.rewrite.response(parts)?;
+        if let Some(upgrade) = upgrade {
+            upgrade::announce(&mut parts.headers, upgrade);
+        }
+        if let Some(hook) = &self.config.response_hook {
+            hook(parts);
+        }
+        Ok(nominated)
     }
 
     /// The request body is looked at first: when it failed, the endpoint's error is only the echo.

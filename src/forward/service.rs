@@ -19,7 +19,7 @@ use crate::{
     body::{Body, Progress, RequestBody, Trailers},
     error::{Error, Kind},
     info::Tracker,
-    rewrite::{Downstream, Peer, Rewrite, Verdict, accepts_trailers, strip_trailers},
+    rewrite::{Downstream, Peer, Rewrite, Verdict, accepts_trailers, is_grpc, strip_trailers},
 };
 
 type Hook<P> = Arc<dyn Fn(&mut P) + Send + Sync>;
@@ -103,12 +103,8 @@ where
 
         let prefix = config.rewrite.path.taken_off(received.prefix.as_deref(), parts.uri.path());
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
-        let downstream = Downstream {
-            peer: received.peer.as_ref(),
-            scheme: received.scheme,
-            host: None,
-            prefix: prefix.as_ref(),
-        };
+        let downstream =
+            Downstream { peer: received.peer.as_ref(), scheme: received.scheme, prefix: prefix.as_ref() };
         let nominated = match config.rewrite.request(&mut parts, downstream)? {
             Verdict::Forward { nominated } => nominated,
             Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
@@ -159,10 +155,8 @@ where
 /// Request trailers are dropped unless the client announced them or its protocol lives on them: a server that merges
 /// them into its headers would take them for what a proxy has checked.
 fn wants_trailers(parts: &RequestParts) -> bool {
-    let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    parts.headers.contains_key(header::TRAILER)
-        || accepts_trailers(&parts.headers)
-        || parts.headers.get(header::CONTENT_TYPE).is_some_and(grpc)
+    let headers = &parts.headers;
+    headers.contains_key(header::TRAILER) || accepts_trailers(headers) || is_grpc(headers)
 }
 
 /// The answer of the final recipient that `Max-Forwards: 0` makes us, RFC 9110 7.6.2.

@@ -5,7 +5,10 @@ use std::{error::Error as StdError, sync::Arc};
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
-use crate::error::{Error, Side};
+use crate::{
+    error::{Error, Side},
+    rewrite::is_grpc,
+};
 
 /// A hook that may change the response an error became.
 pub(super) type ErrorHook = Arc<dyn Fn(&Error, Response<Body>) -> Response<Body> + Send + Sync>;
@@ -20,8 +23,7 @@ pub(super) struct Responder {
 
 impl Responder {
     pub(super) fn new<B>(request: &Request<B>, hook: Option<&ErrorHook>) -> Self {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        let grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let grpc = is_grpc(request.headers());
         Self { hook: hook.cloned(), grpc, http1: request.version() < Version::HTTP_2 }
     }
 

@@ -42,8 +42,6 @@ pub(crate) struct Downstream<'a> {
     pub(crate) peer: Option<&'a Peer>,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
-    /// The host the client asked for, port included.
-    pub(crate) host: Option<&'a HeaderValue>,
     /// The path prefix that was taken off before the request goes on.
     pub(crate) prefix: Option<&'a HeaderValue>,
 }
@@ -60,8 +58,14 @@ fn is_forwarding(name: &str) -> bool {
         || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for")
 }
 
-/// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to.
-pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstream: Downstream<'_>) {
+/// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to. `host` is what
+/// the client asked for, port included.
+pub(super) fn apply(
+    policy: &ForwardedPolicy,
+    headers: &mut HeaderMap,
+    downstream: Downstream<'_>,
+    host: Option<&HeaderValue>,
+) {
     let ip = downstream.peer.map(|peer| peer.ip);
     let trusted = ip.is_some_and(|ip| policy.trusted.iter().any(|net| net.contains(&ip)));
     if !trusted {
@@ -70,7 +74,7 @@ pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstrea
         }
     }
     if policy.rfc7239 {
-        if let Ok(element) = HeaderValue::try_from(element(ip, downstream)) {
+        if let Ok(element) = HeaderValue::try_from(element(ip, downstream.scheme, host)) {
             append(headers, header::FORWARDED, &element);
         }
     } else if trusted {
@@ -82,7 +86,7 @@ pub(super) fn apply(policy: &ForwardedPolicy, headers: &mut HeaderMap, downstrea
     }
     let scheme = HeaderValue::from_static(downstream.scheme);
     headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
-    if let Some(host) = downstream.host {
+    if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
     if let Some(prefix) = downstream.prefix {
@@ -115,7 +119,7 @@ pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderV
 
 /// One element of `Forwarded`, RFC 7239 4: `for=192.0.2.43;host=example.com;proto=http`. An IPv6 address and a host
 /// that is no token are quoted, RFC 7239 6 and 4: a host may hold `;` and `=`, and must not become another parameter.
-fn element(peer: Option<IpAddr>, downstream: Downstream<'_>) -> String {
+fn element(peer: Option<IpAddr>, scheme: &str, host: Option<&HeaderValue>) -> String {
     let mut element = String::with_capacity(64);
     // Writing to a String cannot fail.
     let _ = match peer {
@@ -123,14 +127,14 @@ fn element(peer: Option<IpAddr>, downstream: Downstream<'_>) -> String {
         Some(IpAddr::V6(v6)) => write!(element, "for=\"[{v6}]\""),
         None => write!(element, "for=unknown"),
     };
-    if let Some(host) = downstream.host.and_then(|host| host.to_str().ok()) {
+    if let Some(host) = host.and_then(|host| host.to_str().ok()) {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let _ = match !host.bytes().all(token) {
             true => write!(element, ";host=\"{host}\""),
             false => write!(element, ";host={host}"),
         };
     }
-    let _ = write!(element, ";proto={}", downstream.scheme);
+    let _ = write!(element, ";proto={scheme}");
     element
 }
 
@@ -145,11 +149,8 @@ mod tests {
         }
         let host = HeaderValue::from_static("example.com:8080");
         let peer = peer.parse::<SocketAddr>().ok().map(Peer::from);
-        apply(
-            policy,
-            &mut headers,
-            Downstream { peer: peer.as_ref(), scheme: "http", host: Some(&host), prefix: None },
-        );
+        let downstream = Downstream { peer: peer.as_ref(), scheme: "http", prefix: None };
+        apply(policy, &mut headers, downstream, Some(&host));
         headers
     }
 
@@ -196,8 +197,7 @@ mod tests {
     #[test]
     fn rfc_7239_quotes_what_could_be_parameters() {
         let host = HeaderValue::from_static("a;for=6.6.6.6");
-        let downstream = Downstream { peer: None, scheme: "http", host: Some(&host), prefix: None };
-        assert_eq!(element(None, downstream), "for=unknown;host=\"a;for=6.6.6.6\";proto=http");
+        assert_eq!(element(None, "http", Some(&host)), "for=unknown;host=\"a;for=6.6.6.6\";proto=http");
     }
 
     #[test]

@@ -112,8 +112,7 @@ impl Rewrite {
         parts.uri = self.target(parts.uri.path_and_query())?;
 
         let host = parts.headers.get(header::HOST).cloned();
-        let downstream = Downstream { host: host.as_ref(), ..downstream };
-        forwarded::apply(&self.forwarded, &mut parts.headers, downstream);
+        forwarded::apply(&self.forwarded, &mut parts.headers, downstream, host.as_ref());
         match &self.host {
             HostPolicy::Preserve => {}
             // Whoever knows the endpoint sets a Host where there is none.
@@ -204,6 +203,12 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a request is a gRPC call: its protocol lives on trailers, and its clients read no text.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// RFC 9113 8.2.3: cookie crumbs "MUST be concatenated into a single octet string using the two-octet delimiter of
 /// 0x3b, 0x20" before they are passed into a non-HTTP/2 context.
 fn join_cookies(headers: &mut HeaderMap) {
@@ -233,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    const NOBODY: Downstream<'static> = Downstream { peer: None, scheme: "http", host: None, prefix: None };
+    const NOBODY: Downstream<'static> = Downstream { peer: None, scheme: "http", prefix: None };
 
     fn request(rewrite: &Rewrite, request: http::request::Builder) -> Result<RequestParts, Error> {
         let mut parts = request.body(()).unwrap().into_parts().0;

@@ -115,7 +115,7 @@ impl ClientBuilder {
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        self.custom = Some(Custom::plain(connector));
+        self.custom = Some(Custom::new(connector, false, |_| false));
         self
     }
 
@@ -134,7 +134,7 @@ impl ClientBuilder {
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        self.custom = Some(Custom::with_tls(connector, is_http2));
+        self.custom = Some(Custom::new(connector, true, is_http2));
         self
     }
 

@@ -87,13 +87,14 @@ impl Client {
             };
             let before = self.target.apply(&mut request, checkout.is_http2())?;
             let spare = Spare::of(&request, &checkout, repeated);
-            let (sent, reused) = match checkout {
-                Checkout::Http1 { http1, reused } => {
-                    (http1.send(request, &self.pool).await.map(|r| r.map(ClientBody::http1)), reused)
+            let reused = checkout.is_reused();
+            let sent = match checkout {
+                Checkout::Http1 { http1, .. } => {
+                    http1.send(request, &self.pool).await.map(|response| response.map(ClientBody::http1))
                 }
                 #[cfg(feature = "http2")]
-                Checkout::Http2 { stream, reused } => {
-                    (stream.send(request).await.map(|r| r.map(ClientBody::http2)), reused)
+                Checkout::Http2 { stream, .. } => {
+                    stream.send(request).await.map(|response| response.map(ClientBody::http2))
                 }
             };
             let mut failed = match sent {

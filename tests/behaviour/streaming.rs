@@ -30,6 +30,13 @@ fn channel() -> (
     (feed, StreamBody::new(UnboundedReceiverStream::new(frames).map(Ok)))
 }
 
+/// A server with this body for its one response.
+async fn answering(body: AxumBody) -> server::Server {
+    let body = Arc::new(std::sync::Mutex::new(Some(body)));
+    let answer = move || async move { Response::new(body.lock().unwrap().take().unwrap()) };
+    server::app(Router::new().fallback(answer)).await
+}
+
 fn trailers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
 }
@@ -38,9 +45,7 @@ versions! {
     /// Check 52: the head alone, then each frame, as soon as it is there.
     async fn responses_stream(down, up) {
         let (feed, body) = channel();
-        let body = Arc::new(std::sync::Mutex::new(Some(AxumBody::new(body))));
-        let app = Router::new().fallback(move || async move { Response::new(body.lock().unwrap().take().unwrap()) });
-        let server = server::app(app).await;
+        let server = answering(AxumBody::new(body)).await;
         let proxy = proxy::to(&server.url_for(up)).await;
         let mut client = Client::connect(down, proxy.address).await;
         let mut response = client.get("/").await;
@@ -124,11 +129,7 @@ versions! {
     /// Check 55: a body that breaks off at the endpoint breaks off at the client.
     async fn a_broken_response_is_visibly_broken(down, up) {
         let (feed, frames) = mpsc::unbounded_channel();
-        let frames = Arc::new(std::sync::Mutex::new(Some(UnboundedReceiverStream::new(frames))));
-        let app = Router::new().fallback(move || async move {
-            Response::new(AxumBody::new(StreamBody::new(frames.lock().unwrap().take().unwrap())))
-        });
-        let server = server::app(app).await;
+        let server = answering(AxumBody::new(StreamBody::new(UnboundedReceiverStream::new(frames)))).await;
         let proxy = proxy::to(&server.url_for(up)).await;
         let mut client = Client::connect(down, proxy.address).await;
         let mut response = client.get("/").await;
@@ -227,9 +228,7 @@ versions! {
     /// Check 56, later: a client that leaves in mid-body stops the endpoint's sending.
     async fn a_client_that_leaves_in_mid_body_cancels(down, up) {
         let (feed, body) = channel();
-        let body = Arc::new(std::sync::Mutex::new(Some(AxumBody::new(body))));
-        let app = Router::new().fallback(move || async move { Response::new(body.lock().unwrap().take().unwrap()) });
-        let server = server::app(app).await;
+        let server = answering(AxumBody::new(body)).await;
         let balance = LoadBalance::new([server.url_for(up)]).unwrap();
         let handle = balance.handle();
         let proxy = proxy::serve(ReverseProxy::new(balance)).await;

@@ -22,35 +22,20 @@ impl<T: Read + Write + Send + Unpin> HyperIo for T {}
 /// Whatever stream the connector made. Its type is its own, so here is the one box.
 pub(in crate::upstream) struct CustomIo(TokioIo<Box<dyn HyperIo>>);
 
-/// Makes a stream, and says whether ALPN chose HTTP/2 on it.
-type Boxed = BoxCloneSyncService<Uri, (CustomIo, bool), BoxError>;
-
 /// The connector itself.
 #[derive(Clone)]
 pub(in crate::upstream) struct Custom {
-    service: Boxed,
-    #[cfg(feature = "tls")]
+    /// Makes a stream, and says whether ALPN chose HTTP/2 on it.
+    service: BoxCloneSyncService<Uri, (CustomIo, bool), BoxError>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
     speaks_tls: bool,
 }
 
 impl Custom {
-    pub(in crate::upstream) fn plain<C>(connector: C) -> Self
-    where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Read + Write + Send + Unpin + 'static,
-        C::Error: Into<BoxError>,
-        C::Future: Send + 'static,
-    {
-        Self {
-            #[cfg(feature = "tls")]
-            speaks_tls: false,
-            service: boxed(connector, |_| false),
-        }
-    }
-
-    #[cfg(feature = "tls")]
-    pub(in crate::upstream) fn with_tls<C>(
+    /// `is_http2` tells what ALPN chose on a stream, where the connector `speaks_tls`.
+    pub(in crate::upstream) fn new<C>(
         connector: C,
+        speaks_tls: bool,
         is_http2: impl Fn(&C::Response) -> bool + Clone + Send + Sync + 'static,
     ) -> Self
     where
@@ -59,7 +44,12 @@ impl Custom {
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        Self { speaks_tls: true, service: boxed(connector, is_http2) }
+        let boxed = move |stream| {
+            let http2 = is_http2(&stream);
+            (CustomIo(TokioIo::new(Box::new(stream) as Box<dyn HyperIo>)), http2)
+        };
+        let service = BoxCloneSyncService::new(connector.map_response(boxed).map_err(Into::into));
+        Self { service, speaks_tls }
     }
 
     #[cfg(feature = "tls")]
@@ -71,20 +61,6 @@ impl Custom {
         let (io, http2) = self.service.clone().oneshot(origin).await?;
         Ok((Transport::Custom(io), http2))
     }
-}
-
-fn boxed<C>(connector: C, is_http2: impl Fn(&C::Response) -> bool + Clone + Send + Sync + 'static) -> Boxed
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Send + Unpin + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
-{
-    let boxed = move |stream| {
-        let http2 = is_http2(&stream);
-        (CustomIo(TokioIo::new(Box::new(stream) as Box<dyn HyperIo>)), http2)
-    };
-    BoxCloneSyncService::new(connector.map_response(boxed).map_err(Into::into))
 }
 
 impl AsyncRead for CustomIo {

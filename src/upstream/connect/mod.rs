@@ -77,21 +77,17 @@ impl Connector {
     }
 
     async fn stream(&self, target: &Target, versions: Versions) -> Result<Connected, BoxError> {
-        let known = target.scheme == Scheme::H2c;
-        let (transport, http2) = match (&self.custom, &target.socket) {
-            (Some(custom), _) => {
-                let (transport, http2) = custom.connect(target.origin.clone()).await?;
-                (transport, http2 || known)
-            }
-            (None, Some(path)) => (Transport::unix(path).await?, known),
-            (None, None) => (Transport::Tcp(tcp::connect(target.host_name(), target.port()).await?), known),
+        let (transport, negotiated) = match (&self.custom, &target.socket) {
+            (Some(custom), _) => custom.connect(target.origin.clone()).await?,
+            (None, Some(path)) => (Transport::unix(path).await?, false),
+            (None, None) => (Transport::Tcp(tcp::connect(target.host_name(), target.port()).await?), false),
         };
         #[cfg(feature = "tls")]
         if let (Scheme::Https, Some(tls)) = (target.scheme, &self.tls) {
             return tls.handshake(target.host_name(), transport, versions).await;
         }
         let _ = versions;
-        Ok(Connected { io: Io::Plain(transport), http2 })
+        Ok(Connected { io: Io::Plain(transport), http2: negotiated || target.scheme == Scheme::H2c })
     }
 }
 

@@ -5,14 +5,16 @@
 //! no second thread. Two exchanges cannot go that way and get a task for the rest of the connection's life: an upgrade,
 //! and a response that starts before the request body has been sent, where both bodies would wait for one another.
 
+mod body;
+
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Acquire},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -24,8 +26,6 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
 };
-
-mod body;
 
 pub(super) use self::body::Http1Body;
 use super::{
@@ -76,8 +76,8 @@ impl Http1 {
 
     /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for.
     pub(super) async fn is_usable(&mut self) -> bool {
-        let open = poll_fn(|cx| Poll::Ready(self.poll_driver(cx).is_pending())).await;
-        open && self.0.sender.is_ready()
+        let Ends { sender, driver, .. } = &mut *self.0;
+        poll_fn(|cx| Poll::Ready(poll_driver(driver, cx).is_pending())).await && sender.is_ready()
     }
 
     /// Whether a connection whose exchange is over can take another. From here on its keeper is woken when the server
@@ -86,8 +86,8 @@ impl Http1 {
         if self.0.health.is_spent() || self.0.expires.is_some_and(|expires| expires <= Instant::now()) {
             return false;
         }
-        let keeper = self.0.keeper.clone();
-        self.poll_driver(&mut Context::from_waker(&keeper)).is_pending() && self.0.sender.is_ready()
+        let Ends { sender, driver, keeper, .. } = &mut *self.0;
+        poll_driver(driver, &mut Context::from_waker(keeper)).is_pending() && sender.is_ready()
     }
 
     pub(super) fn runtime(&self) -> runtime::Id {
@@ -112,13 +112,7 @@ impl Http1 {
 
     /// Ready when the connection has ended.
     fn poll_driver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(driver) = &mut self.0.driver {
-            std::task::ready!(Pin::new(driver).poll(cx)).unwrap_or_else(|error| {
-                tracing::debug!(%error, "connection ended");
-            });
-            self.0.driver = None;
-        }
-        Poll::Ready(())
+        poll_driver(&mut self.0.driver, cx)
     }
 
     /// Gives what is left of a connection's work to a task: it ends with the connection, or a while after `done`.
@@ -187,6 +181,16 @@ impl Http1 {
     }
 }
 
+fn poll_driver(driver: &mut Option<Driver>, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(open) = driver {
+        if let Err(error) = ready!(Pin::new(open).poll(cx)) {
+            tracing::debug!(%error, "connection ended");
+        }
+        *driver = None;
+    }
+    Poll::Ready(())
+}
+
 fn is_sent(flag: Option<&AtomicBool>) -> bool {
     flag.is_none_or(|flag| flag.load(Acquire))
 }
@@ -197,7 +201,7 @@ fn frame(request: &mut Request<Body>) {
     // hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
     let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
     let headers = request.headers_mut();
-    if unknown && !headers.contains_key(header::CONTENT_LENGTH) {
+    if unknown {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     // RFC 9110 7.8 and 10.1.4: a sender of Upgrade or TE has to name it in Connection.

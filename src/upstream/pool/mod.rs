@@ -174,9 +174,9 @@ impl Pool {
             return;
         }
         let max_idle = self.limits.max_idle;
-        let kept = self.shelf(http1.runtime(), |shelf| shelf.push(http1, max_idle));
-        // What is not kept closes here, after the lock is gone.
-        drop(kept);
+        let surplus = self.shelf(http1.runtime(), |shelf| shelf.push(http1, max_idle));
+        // It closes here, after the lock is gone.
+        drop(surplus);
         if let Some(open) = &self.open {
             open.tell();
         }

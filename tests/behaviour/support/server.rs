@@ -8,7 +8,12 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+};
 
 use super::{Conn, Http, Message};
 
@@ -19,7 +24,21 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(address: SocketAddr, tasks: JoinSet<()>) -> Self {
+    /// Runs `handle` for each connection, one after the other being accepted, all side by side.
+    pub async fn accepting<F, Fut>(handle: F) -> Self
+    where
+        F: Fn(TcpStream, SocketAddr) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, peer)) = listener.accept().await {
+                connections.spawn(handle(stream, peer));
+            }
+        });
         Self { address, _tasks: tasks }
     }
 
@@ -36,22 +55,13 @@ impl Server {
     }
 }
 
-/// Runs `handle` for each connection, one after the other being accepted, all side by side.
+/// Runs `handle` for each connection.
 pub async fn raw<F, Fut>(handle: F) -> Server
 where
     F: Fn(Conn) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(handle(Conn::new(stream)));
-        }
-    });
-    Server { address, _tasks: tasks }
+    Server::accepting(move |stream, _| handle(Conn::new(stream))).await
 }
 
 /// Answers every request with the same bytes, and tells of each request.
@@ -72,21 +82,17 @@ pub async fn canned(response: impl Into<Vec<u8>>) -> (Server, mpsc::UnboundedRec
 
 /// A server of HTTP/1 and HTTP/2 by prior knowledge.
 pub async fn app(app: Router) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, peer)) = listener.accept().await {
-            let app = app.clone().layer(axum::Extension(axum::extract::ConnectInfo(peer)));
-            connections.spawn(async move {
-                let service = TowerToHyperService::new(app);
-                let server = auto::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    Server { address, _tasks: tasks }
+    Server::accepting(move |stream, peer| {
+        speak(stream, app.clone().layer(axum::Extension(axum::extract::ConnectInfo(peer))))
+    })
+    .await
+}
+
+/// Serves one connection, whatever version it speaks.
+pub async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router) {
+    let server = auto::Builder::new(TokioExecutor::new());
+    let service = TowerToHyperService::new(app);
+    let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }
 
 /// An address that refuses connections. The listener is bound and never listens, so nobody else gets the port.

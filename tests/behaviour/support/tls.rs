@@ -3,21 +3,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
     server::WebPkiClientVerifier,
 };
-use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::server::Server;
+use super::server::{Server, speak};
 
 /// An authority that the tests trust.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -103,20 +97,13 @@ fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
 pub async fn app(app: Router, mut config: ServerConfig, alpn: &[&str]) -> Server {
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, app) = (acceptor.clone(), app.clone());
-            connections.spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = TowerToHyperService::new(app);
-                let server = auto::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-            });
+    Server::accepting(move |stream, _| {
+        let (acceptor, app) = (acceptor.clone(), app.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                speak(stream, app).await;
+            }
         }
-    });
-    Server::new(address, tasks)
+    })
+    .await
 }
