@@ -20,7 +20,11 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request as AxumRequest, extract::State};
-use axum_upstream::{Error, Info, LoadBalance, ReverseProxy, upstream::Client};
+use axum_upstream::{
+    Error, Info, LoadBalance, ReverseProxy,
+    policy::{ConsistentHash, LeastRequest, P2c, Policy, Random, RoundRobin, Sticky},
+    upstream::Client,
+};
 use http::{Method, Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -45,6 +49,8 @@ A load-balancing reverse proxy.
   --listen ADDR            where to listen [default: 127.0.0.1:8080]
   --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
                            unix:/path, with an optional ;weight=N [default: three demo servers]
+  --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
+                           [default: p2c]
   --workers N              threads of the runtime [default: one per core]
   --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
   --response-timeout DUR   longest time to a response head [default: 60s]
@@ -61,6 +67,7 @@ type Proxy = ReverseProxy<LoadBalance>;
 struct Options {
     listen: SocketAddr,
     upstreams: Vec<String>,
+    policy: Policy,
     workers: Option<usize>,
     connect_timeout: Option<Duration>,
     response_timeout: Option<Duration>,
@@ -133,7 +140,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     if let Some(timeout) = options.connect_timeout {
         client = client.connect_timeout(timeout);
     }
-    let balance = LoadBalance::builder().client(client).urls(&upstreams);
+    let balance = LoadBalance::builder().policy(options.policy).client(client).urls(&upstreams);
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
     let handle = balance.handle();
     let mut proxy = ReverseProxy::new(balance);
@@ -274,6 +281,7 @@ impl Options {
         let mut options = Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             upstreams: Vec::new(),
+            policy: Policy::default(),
             workers: None,
             connect_timeout: None,
             response_timeout: None,
@@ -283,6 +291,7 @@ impl Options {
             match argument {
                 Long("listen") => options.listen = value(&mut parser, "--listen", parse_address)?,
                 Long("upstream") => options.upstreams.push(parser.value()?.string()?),
+                Long("policy") => options.policy = value(&mut parser, "--policy", parse_policy)?,
                 Long("workers") => options.workers = Some(value(&mut parser, "--workers", parse_workers)?),
                 Long("connect-timeout") => {
                     options.connect_timeout = Some(value(&mut parser, "--connect-timeout", parse_duration)?);
@@ -311,6 +320,21 @@ fn value<T>(
 
 fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
+}
+
+fn parse_policy(name: &str) -> Result<Policy, &'static str> {
+    Ok(match name {
+        "p2c" => P2c::new().into(),
+        "p2c-in-flight" => P2c::in_flight().into(),
+        "round-robin" => RoundRobin.into(),
+        "least-request" => LeastRequest.into(),
+        "random" => Random.into(),
+        "hash-ip" => ConsistentHash::client_addr().into(),
+        "sticky" => Sticky::cookie("gateway").map_err(|_| "is not possible")?.into(),
+        _ => {
+            return Err("must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky");
+        }
+    })
 }
 
 fn parse_workers(text: &str) -> Result<usize, &'static str> {

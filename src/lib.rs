@@ -72,7 +72,7 @@ pub mod rewrite;
 pub mod upstream;
 
 pub use self::{
-    balance::LoadBalance,
+    balance::{LoadBalance, policy},
     body::Body,
     endpoint::EndpointSpec,
     error::{BoxError, Error, Side},

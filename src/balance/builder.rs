@@ -4,7 +4,7 @@ use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
 use tower::discover::Discover;
 
-use super::{LoadBalance, cluster::Cluster, discover};
+use super::{LoadBalance, cluster::Cluster, discover, policy::Policy};
 use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
@@ -16,16 +16,44 @@ use crate::{
 pub struct LoadBalanceBuilder {
     ready_timeout: Duration,
     seed: Option<u64>,
+    policy: Policy,
+    subset: Option<usize>,
     client: ClientBuilder,
 }
 
 impl Default for LoadBalanceBuilder {
     fn default() -> Self {
-        Self { ready_timeout: Duration::from_secs(1), seed: None, client: ClientBuilder::default() }
+        Self {
+            ready_timeout: Duration::from_secs(1),
+            seed: None,
+            policy: Policy::default(),
+            subset: None,
+            client: ClientBuilder::default(),
+        }
     }
 }
 
 impl LoadBalanceBuilder {
+    /// How an endpoint is picked. Default [`P2c`](super::policy::P2c).
+    #[must_use]
+    pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// Uses no more than so many of the endpoints, so that many processes before very many endpoints do not each keep
+    /// connections to all. Default: all.
+    ///
+    /// Each process draws its own by rendezvous hashing with a number of its own ([`seed`](Self::seed)), so that the
+    /// processes together use all endpoints alike, and one that comes or goes changes each subset by one at most.
+    ///
+    /// 0 is taken as 1.
+    #[must_use]
+    pub fn subset(mut self, endpoints: usize) -> Self {
+        self.subset = Some(endpoints.max(1));
+        self
+    }
+
     /// How long a request waits for an endpoint when there are some and none is ready. Default 1 s.
     ///
     /// An empty cluster answers at once.
@@ -74,7 +102,7 @@ impl LoadBalanceBuilder {
         specs: impl IntoIterator<Item = EndpointSpec<S>>,
     ) -> Result<LoadBalance<S>, Error>
     where
-        S: Clone,
+        S: Clone + Send + Sync + 'static,
     {
         let specs: Vec<_> = specs.into_iter().collect();
         let mut names = HashSet::new();
@@ -111,8 +139,8 @@ impl LoadBalanceBuilder {
         Ok(LoadBalance::new_in(cluster, Some(driver)))
     }
 
-    fn cluster<S>(&self) -> Arc<Cluster<S>> {
+    fn cluster<S: Send + Sync + 'static>(&self) -> Arc<Cluster<S>> {
         let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Arc::new(Cluster::new(rng, self.ready_timeout))
+        Arc::new(Cluster::new(self.policy.clone(), self.subset, rng, self.ready_timeout))
     }
 }

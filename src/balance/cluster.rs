@@ -1,32 +1,32 @@
 //! The members of a cluster, shared by all who send, change or watch.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Wake, Waker},
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use http::{Request, Response};
 use tokio::{sync::Notify, time::timeout};
 
-use super::policy::{P2c, Picked};
+use super::{
+    members::Members,
+    policy::{Affinity, Means, Picked, Policy},
+};
 use crate::{
+    body::Body,
     endpoint::{Endpoint, EndpointSpec, canonical_name},
     error::{Error, Kind},
 };
 
-type Members<S> = Vec<Arc<Endpoint<S>>>;
-
 pub(super) struct Cluster<S> {
-    /// What is read without a lock: by name, in the order of insertion.
-    members: ArcSwap<Members<S>>,
-    /// One change at a time.
-    changing: Mutex<()>,
-    policy: P2c<S>,
+    policy: Policy,
+    /// Read by each pick, for as long as it takes; written by each change. Never held across an await.
+    members: RwLock<Members<S>>,
     waiters: Arc<Waiters>,
     /// Discovery has not said yet what there is, so an empty cluster is worth waiting for.
     filling: AtomicBool,
@@ -44,36 +44,40 @@ impl Wake for Waiters {
 }
 
 impl<S> Cluster<S> {
-    pub(super) fn new(rng: fastrand::Rng, ready_timeout: Duration) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        subset: Option<usize>,
+        mut rng: fastrand::Rng,
+        ready_timeout: Duration,
+    ) -> Self
+    where
+        S: Send + Sync + 'static,
+    {
         let waiters = Arc::<Waiters>::default();
+        let seed = rng.u64(..);
+        let picker = policy.picker(Means { rng, waker: Waker::from(waiters.clone()) });
         Self {
-            members: ArcSwap::default(),
-            changing: Mutex::default(),
-            policy: P2c::new(rng, Waker::from(waiters.clone())),
+            policy,
+            members: RwLock::new(Members::new(picker, subset, seed)),
             waiters,
             filling: AtomicBool::new(false),
             ready_timeout,
         }
     }
 
-    pub(super) fn members(&self) -> Arc<Members<S>> {
-        self.members.load_full()
+    /// Looks at the members as they are.
+    pub(super) fn members<T>(&self, look: impl FnOnce(&[Arc<Endpoint<S>>]) -> T) -> T {
+        look(self.members.read().unwrap_or_else(PoisonError::into_inner).all())
     }
 
     /// Changes the members. When it returns, those that left get no request any more, and are given back.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Members<S>)) -> Members<S> {
-        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.members.load_full();
-        let mut members = Vec::clone(&before);
-        change(&mut members);
-        self.policy.update(&members);
-        let members = Arc::new(members);
-        self.members.store(members.clone());
-        drop(changing);
+    fn change(&self, change: impl FnOnce(&Members<S>) -> Vec<Arc<Endpoint<S>>>) -> Vec<Arc<Endpoint<S>>> {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        let now = change(&members);
+        let left = members.set(now);
+        drop(members);
         self.filled();
-
-        let stayed: HashSet<_> = members.iter().map(|member| Arc::as_ptr(member.load())).collect();
-        before.iter().filter(|member| !stayed.contains(&Arc::as_ptr(member.load()))).cloned().collect()
+        left
     }
 
     pub(super) fn insert(&self, spec: EndpointSpec<S>) -> Option<Arc<Endpoint<S>>> {
@@ -83,41 +87,45 @@ impl<S> Cluster<S> {
     }
 
     /// Inserts an endpoint, in the place of one of the same name, and removes another in the same step.
-    pub(super) fn exchange(&self, before: Option<&Arc<str>>, spec: EndpointSpec<S>) -> Members<S> {
-        let endpoint = Arc::new(Endpoint::new(spec));
+    pub(super) fn exchange(&self, before: Option<&Arc<str>>, spec: EndpointSpec<S>) -> Vec<Arc<Endpoint<S>>> {
         self.change(|members| {
-            match members.iter_mut().find(|member| member.name() == endpoint.name()) {
+            let same = members.named(spec.name());
+            let endpoint = members.make(spec, same.map(AsRef::as_ref));
+            let mut now = members.all().to_vec();
+            match now.iter_mut().find(|member| member.name() == endpoint.name()) {
                 Some(same) => *same = endpoint,
-                None => members.push(endpoint),
+                None => now.push(endpoint),
             }
-            members.retain(|member| Some(member.name()) != before);
+            now.retain(|member| Some(member.name()) != before);
+            now
         })
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
-        let name =
-            canonical_name(name, |name| self.members.load().iter().any(|member| &**member.name() == name));
-        let removed = self.change(|members| members.retain(|member| &**member.name() != name));
+        let removed = self.change(|members| {
+            let name = canonical_name(name, |name| members.named(name).is_some());
+            members.all().iter().filter(|member| &**member.name() != name).cloned().collect()
+        });
         removed.into_iter().next()
     }
 
     /// Makes the members be `specs`, the last of those with one name. One whose name stays keeps its service and load.
-    pub(super) fn replace(&self, specs: Vec<EndpointSpec<S>>) -> Members<S>
+    pub(super) fn replace(&self, specs: Vec<EndpointSpec<S>>) -> Vec<Arc<Endpoint<S>>>
     where
         S: Clone,
     {
         self.change(|members| {
-            let before: HashMap<_, _> = members.drain(..).map(|m| (m.name().clone(), m)).collect();
+            let before = members.by_name();
             let mut seen = HashSet::new();
-            let mut specs: Vec<_> =
-                specs.into_iter().rev().filter(|spec| seen.insert(spec.name().to_owned())).collect();
-            specs.reverse();
-            members.extend(specs.into_iter().map(|spec| {
-                Arc::new(match before.get(spec.name()) {
-                    Some(same) => same.reweighted(&spec),
-                    None => Endpoint::new(spec),
+            let last = specs.into_iter().rev().filter(|spec| seen.insert(spec.name().to_owned()));
+            let mut now: Vec<_> = last
+                .map(|spec| match before.get(spec.name()) {
+                    Some(same) => Arc::new(same.reweighted(&spec)),
+                    None => members.make(spec, None),
                 })
-            }));
+                .collect();
+            now.reverse();
+            now
         })
     }
 
@@ -132,8 +140,18 @@ impl<S> Cluster<S> {
         self.waiters.0.notify_waiters();
     }
 
-    pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>]) -> Option<Picked<S>> {
-        self.policy.pick(tried)
+    /// What `request` says about where it belongs.
+    pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
+        self.policy.affinity(request)
+    }
+
+    /// Tells the client where it belongs from now on, where the policy wants it to know.
+    pub(super) fn mark<B>(&self, response: &mut Response<B>, affinity: Affinity, endpoint: &Arc<str>) {
+        self.policy.mark(response, affinity, endpoint);
+    }
+
+    pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).pick(tried, affinity)
     }
 
     /// Picks as soon as an endpoint is ready.
@@ -143,21 +161,21 @@ impl<S> Cluster<S> {
     /// # Errors
     ///
     /// `NoEndpoint` at once when there is none at all, and after the ready timeout when none became ready.
-    pub(super) async fn wait(&self) -> Result<Picked<S>, Error> {
-        match timeout(self.ready_timeout, self.next_ready()).await {
+    pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
+        match timeout(self.ready_timeout, self.next_ready(affinity)).await {
             Ok(Some(picked)) => Ok(picked),
             Ok(None) | Err(_) => Err(Error::new(Kind::NoEndpoint)),
         }
     }
 
-    async fn next_ready(&self) -> Option<Picked<S>> {
+    async fn next_ready(&self, affinity: Affinity) -> Option<Picked<S>> {
         loop {
             // Before the look, so that no wake-up falls between.
             let woken = self.waiters.0.notified();
-            if let Some(picked) = self.pick(&[]) {
+            if let Some(picked) = self.pick(&[], affinity) {
                 return Some(picked);
             }
-            if self.members.load().is_empty() && !self.filling.load(Relaxed) {
+            if self.members(<[_]>::is_empty) && !self.filling.load(Relaxed) {
                 return None;
             }
             woken.await;

@@ -13,10 +13,13 @@ use http::{Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
-use super::{cluster::Cluster, policy::Picked};
+use super::{
+    cluster::Cluster,
+    policy::{Affinity, Picked},
+};
 use crate::{
     body::{Body, Guarded},
-    endpoint::{Endpoint, InFlight},
+    endpoint::{Endpoint, InFlight, Outcome},
     error::{BoxError, Error},
     info::Info,
     upstream::SendError,
@@ -36,6 +39,7 @@ pin_project! {
         S: Service<Request<Body>>,
     {
         cluster: Arc<Cluster<S>>,
+        affinity: Affinity,
         tried: Vec<Arc<Endpoint<S>>>,
         #[pin]
         state: State<S>,
@@ -68,14 +72,15 @@ where
     S: Service<Request<Body>> + Clone + Send + Sync + 'static,
 {
     pub(super) fn new(cluster: Arc<Cluster<S>>, request: Request<Body>) -> Self {
-        let state = match cluster.pick(&[]) {
+        let affinity = cluster.affinity(&request);
+        let state = match cluster.pick(&[], affinity) {
             Some(picked) => State::send(picked, request),
             None => {
                 let cluster = cluster.clone();
-                State::Wait { picked: Box::pin(async move { Ok((cluster.wait().await?, request)) }) }
+                State::Wait { picked: Box::pin(async move { Ok((cluster.wait(affinity).await?, request)) }) }
             }
         };
-        Self { cluster, tried: Vec::new(), state }
+        Self { cluster, affinity, tried: Vec::new(), state }
     }
 }
 
@@ -113,15 +118,21 @@ where
                 }
                 StateProj::Send { endpoint, in_flight, host_set, response } => {
                     let error = match ready!(response.poll(cx)) {
-                        Ok(response) => {
+                        Ok(mut response) => {
+                            if let Some(in_flight) = in_flight {
+                                in_flight.answered(Outcome::of_response(&response));
+                            }
+                            this.cluster.mark(&mut response, *this.affinity, endpoint.name());
                             let attempts = this.tried.len() + 1;
                             return Poll::Ready(Ok(finish(response, endpoint, in_flight.take(), attempts)));
                         }
                         Err(error) => error.into(),
                     };
-                    *in_flight = None;
                     let (error, unsent) = SendError::split(error);
                     let error = error.at(endpoint.name());
+                    if let Some(mut in_flight) = in_flight.take() {
+                        in_flight.answered(Outcome::of_error(&error));
+                    }
                     let Some(mut request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS) else {
                         return Poll::Ready(Err(error));
                     };
@@ -129,7 +140,7 @@ where
                         request.headers_mut().remove(header::HOST);
                     }
                     this.tried.push(endpoint.clone());
-                    let Some(picked) = this.cluster.pick(this.tried) else {
+                    let Some(picked) = this.cluster.pick(this.tried, *this.affinity) else {
                         return Poll::Ready(Err(error));
                     };
                     tracing::debug!(%error, next = %picked.endpoint.name(), "trying another endpoint");

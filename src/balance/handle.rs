@@ -45,7 +45,7 @@ impl<S> Handle<S> {
     /// The endpoints as they are now, in the order of their insertion.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
-        self.cluster.members().iter().map(|endpoint| EndpointStatus::of(endpoint)).collect()
+        self.cluster.members(|all| all.iter().map(|endpoint| EndpointStatus::of(endpoint)).collect())
     }
 }
 

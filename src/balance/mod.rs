@@ -23,7 +23,8 @@ mod cluster;
 mod discover;
 mod future;
 mod handle;
-mod policy;
+mod members;
+pub mod policy;
 mod service;
 
 pub use self::{

@@ -4,50 +4,131 @@
 //! download weighs as long as it lasts.
 
 use std::{
-    cmp::Ordering,
     num::NonZeroU32,
     sync::{
         Arc,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
 
+use super::{
+    cost::{Class, Cost},
+    latency::Latency,
+    outcome::Outcome,
+    peers::{Micros, Peers},
+    silence::Silence,
+};
+
 /// One step of the turn of an endpoint of weight 1: fine enough for weights up to some thousands, small enough not to
 /// overflow in years of a million picks a second.
-const STRIDE: u64 = 1 << 16;
+const STRIDE: f32 = 65_536.0;
 
-/// The counters of one endpoint.
-#[derive(Debug, Default)]
+/// How long a new endpoint gets less than its share, and how much less at first: caches are cold, code is not compiled.
+/// Envoy's `slow_start_config` has the same shape and the same least share.
+const SLOW_START: Duration = Duration::from_secs(10);
+const SLOW_START_SHARE: f32 = 0.1;
+
+/// What is known of one endpoint that is in use.
+#[derive(Debug)]
 pub(crate) struct Load {
+    peers: Arc<Peers>,
+    latency: Arc<Latency>,
     in_flight: AtomicUsize,
+    silence: Silence,
+    /// Has answered well since it was inserted.
+    proven: AtomicBool,
+    /// When it was inserted, if others had been at work by then.
+    newcomer: Option<Micros>,
+    /// When it may be asked again.
+    away_until: AtomicU64,
     /// Position in a stride schedule (Waldspurger and Weihl 1995): each pick moves it on by `STRIDE / weight`.
-    /// Written under the policy's lock only.
     turn: AtomicU64,
     idle: Notify,
 }
 
 impl Load {
+    pub(crate) fn new(peers: Arc<Peers>, latency: Arc<Latency>) -> Self {
+        let newcomer = peers.median().map(|_| peers.clock());
+        Self {
+            peers,
+            latency,
+            in_flight: AtomicUsize::default(),
+            silence: Silence::default(),
+            proven: AtomicBool::new(newcomer.is_none()),
+            newcomer,
+            away_until: AtomicU64::default(),
+            turn: AtomicU64::default(),
+            idle: Notify::default(),
+        }
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Acquire)
     }
 
-    pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
-        Cost { in_flight: self.in_flight.load(Relaxed), weight, turn: self.turn.load(Relaxed) }
+    /// What was measured of late, in seconds.
+    pub(crate) fn latency(&self, now: Micros) -> Option<f32> {
+        self.latency.measured(now)
     }
 
-    /// Counts a request that is about to be sent. `clock` is the policy's own turn, which an endpoint that was idle, or
-    /// is new, catches up with, so that it does not get all the next picks.
-    pub(super) fn start(self: &Arc<Self>, weight: NonZeroU32, clock: &mut u64) -> InFlight {
+    /// Has asked by `Retry-After` to be left alone.
+    pub(crate) fn is_away(&self) -> bool {
+        self.peers.now() < self.away_until.load(Relaxed)
+    }
+
+    /// What outlives this endpoint.
+    pub(crate) fn remembered(&self) -> &Arc<Latency> {
+        &self.latency
+    }
+
+    /// The cost by latency, and by what is in flight.
+    pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
+        let now = self.peers.now();
+        let latency = self.peers.median().map_or(1.0, |median| {
+            self.latency.estimate(now, median).max(self.silence.lasted(now).unwrap_or(0.0))
+        });
+        Cost { latency, ..self.cost_in_flight(weight) }
+    }
+
+    /// The cost by what is in flight alone.
+    pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
+        let weight = self.weight(weight, self.peers.now());
+        let in_flight = self.in_flight.load(Relaxed);
+        let turn = self.turn.load(Relaxed);
+        Cost { class: self.class(), in_flight, latency: 1.0, weight, turn, reported: None }
+    }
+
+    pub(super) fn class(&self) -> Class {
+        match () {
+            () if self.is_away() && !self.peers.panic() => Class::Away,
+            () if !self.proven.load(Relaxed) && self.in_flight.load(Relaxed) > 0 => Class::Untested,
+            () => Class::Ready,
+        }
+    }
+
+    /// The weight it has by now.
+    fn weight(&self, weight: NonZeroU32, now: Micros) -> f32 {
+        let share = self.newcomer.map_or(1.0, |since| {
+            let age = now.saturating_sub(since) as f32 / SLOW_START.as_micros() as f32;
+            age.clamp(SLOW_START_SHARE, 1.0)
+        });
+        weight.get() as f32 * share
+    }
+
+    /// Counts a request that is about to be sent, by a pick of this moment.
+    pub(super) fn start(self: &Arc<Self>, weight: NonZeroU32) -> InFlight {
+        let sent = self.peers.now();
         self.in_flight.fetch_add(1, Relaxed);
-        // At least one on, so that of equals the one picked longer ago is before the other.
-        *clock = self.turn.load(Relaxed).max(*clock + 1);
-        self.turn.store(*clock + STRIDE / u64::from(weight.get()), Relaxed);
-        InFlight(self.clone())
+        self.silence.asked(sent);
+        let step = STRIDE / self.weight(weight, sent);
+        self.turn.store(self.peers.take_turn(self.turn.load(Relaxed), step as u64), Relaxed);
+        InFlight { load: self.clone(), sent: Some(sent) }
     }
 
     /// Waits until nothing is in flight.
@@ -62,110 +143,50 @@ impl Load {
             idle.await;
         }
     }
+
+    fn answered(&self, sent: Micros, outcome: Outcome) {
+        let now = self.peers.clock();
+        let waited = now.saturating_sub(sent) as f32 * 1e-6;
+        self.silence.answered(now, outcome != Outcome::Unknown);
+        match outcome {
+            Outcome::Success => {
+                self.latency.succeeded(now, waited, self.peers.median());
+                self.proven.store(true, Relaxed);
+            }
+            Outcome::Failure { retry_after } => {
+                self.latency.failed(now);
+                if let Some(wait) = retry_after {
+                    let until = now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
+                    self.away_until.fetch_max(until, Relaxed);
+                }
+            }
+            Outcome::Unknown => self.latency.given_up(now, waited, self.peers.median()),
+        }
+    }
 }
 
 /// One request in flight at an endpoint; it ends when this is dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<Load>);
+pub struct InFlight {
+    load: Arc<Load>,
+    /// When it was sent, until it is answered.
+    sent: Option<Micros>,
+}
+
+impl InFlight {
+    /// The response head is there, or never will be.
+    pub(crate) fn answered(&mut self, outcome: Outcome) {
+        if let Some(sent) = self.sent.take() {
+            self.load.answered(sent, outcome);
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, AcqRel) == 1 {
-            self.0.idle.notify_waiters();
+        self.answered(Outcome::Unknown);
+        if self.load.in_flight.fetch_sub(1, AcqRel) == 1 {
+            self.load.idle.notify_waiters();
         }
-    }
-}
-
-/// What one more request at an endpoint would cost; the least is picked.
-///
-/// `(in-flight + 1) / weight`, and between equals the one whose turn came longest ago. Endpoints that are both idle are
-/// equal whatever their weights: one request at a time then goes round in proportion to the weights, where the formula
-/// alone would give the heaviest all.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cost {
-    in_flight: usize,
-    weight: NonZeroU32,
-    turn: u64,
-}
-
-impl Cost {
-    pub(crate) fn compare(&self, other: &Self) -> Ordering {
-        // a/b < c/d as a*d < c*b, exactly.
-        let scaled = |a: &Self, b: &Self| (a.in_flight as u128 + 1) * u128::from(b.weight.get());
-        let by_load = match (self.in_flight, other.in_flight) {
-            (0, 0) => Ordering::Equal,
-            _ => scaled(self, other).cmp(&scaled(other, self)),
-        };
-        by_load.then(self.turn.cmp(&other.turn))
-    }
-}
-
-impl PartialEq for Cost {
-    fn eq(&self, other: &Self) -> bool {
-        self.compare(other).is_eq()
-    }
-}
-
-impl PartialOrd for Cost {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.compare(other))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ONE: NonZeroU32 = NonZeroU32::MIN;
-    const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
-
-    #[test]
-    fn one_at_a_time_goes_round_by_weight() {
-        let (heavy, light) = (Arc::new(Load::default()), Arc::new(Load::default()));
-        let mut clock = 0;
-        let mut picks = [0, 0];
-        for _ in 0..60 {
-            if light.cost(ONE) < heavy.cost(FIVE) {
-                picks[1] += 1;
-                drop(light.start(ONE, &mut clock));
-            } else {
-                picks[0] += 1;
-                drop(heavy.start(FIVE, &mut clock));
-            }
-        }
-        assert_eq!(picks, [50, 10]);
-    }
-
-    #[test]
-    fn load_is_what_is_in_flight_for_the_weight() {
-        let (heavy, light) = (Arc::new(Load::default()), Arc::new(Load::default()));
-        let mut clock = 0;
-        let busy: Vec<_> = (0..4).map(|_| heavy.start(FIVE, &mut clock)).collect();
-        assert!(light.cost(ONE) < heavy.cost(FIVE), "5/5 is 1/1, and light's turn came longer ago");
-        drop(busy);
-        let _one = light.start(ONE, &mut clock);
-        assert!(heavy.cost(FIVE) < light.cost(ONE));
-    }
-
-    #[test]
-    fn a_newcomer_does_not_get_all() {
-        let (old, new) = (Arc::new(Load::default()), Arc::new(Load::default()));
-        let mut clock = 0;
-        for _ in 0..100 {
-            drop(old.start(ONE, &mut clock));
-        }
-        drop(new.start(ONE, &mut clock));
-        drop(old.start(ONE, &mut clock));
-        assert!(new.cost(ONE) < old.cost(ONE), "in turn again after one pick each");
-    }
-
-    #[tokio::test]
-    async fn idle_is_told_to_all_who_wait() {
-        let load = Arc::new(Load::default());
-        let guard = load.start(ONE, &mut 0);
-        let both = async { tokio::join!(load.idle(), load.idle()) };
-        tokio::join!(both, async move { drop(guard) });
-        load.idle().await;
-        assert_eq!(load.in_flight(), 0);
     }
 }

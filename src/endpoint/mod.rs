@@ -12,16 +12,25 @@
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
 
+mod cost;
+mod latency;
 mod load;
+mod outcome;
+mod peers;
+mod silence;
 mod spec;
 mod state;
 
+pub(crate) use self::{
+    cost::{Class, Cost},
+    latency::Latency,
+    load::Load,
+    outcome::Outcome,
+    peers::Peers,
+    spec::canonical_name,
+    state::{Endpoint, Measure},
+};
 pub use self::{
     load::InFlight,
     spec::{BoxService, EndpointSpec},
-};
-pub(crate) use self::{
-    load::{Cost, Load},
-    spec::canonical_name,
-    state::Endpoint,
 };

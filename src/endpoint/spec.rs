@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, uri::Authority};
-use tower::{Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{Service, ServiceExt, load::Load, util::BoxCloneSyncService};
 
 use crate::{
     body::Body,
@@ -15,6 +15,9 @@ use crate::{
 /// Any endpoint's service behind one type, so that unlike ones share a cluster. See [`EndpointSpec::boxed`].
 pub type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
+/// A user's measure of an endpoint's load.
+pub(super) type Metric = Arc<dyn Load<Metric = f64> + Send + Sync>;
+
 /// An endpoint to be: its name, its weight and the service that reaches it.
 ///
 /// The name is its identity within a cluster, and what logs and metrics call it.
@@ -22,6 +25,8 @@ pub type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, BoxErro
 pub struct EndpointSpec<S = Client> {
     pub(super) name: Arc<str>,
     pub(super) weight: NonZeroU32,
+    pub(super) priority: u8,
+    pub(super) metric: Option<Metric>,
     /// `Host` for a service that sets none itself.
     pub(super) host: Option<HeaderValue>,
     pub(super) service: S,
@@ -67,7 +72,7 @@ impl<S> EndpointSpec<S> {
         let is_host = Authority::try_from(name.as_bytes()).is_ok();
         let host = if is_host { HeaderValue::from_str(&name).ok() } else { None };
         let host = host.or(Some(HeaderValue::from_static("localhost")));
-        Self { name, weight: NonZeroU32::MIN, host, service }
+        Self { name, weight: NonZeroU32::MIN, priority: 0, metric: None, host, service }
     }
 
     /// How much it should get compared with the others. Default 1.
@@ -80,6 +85,24 @@ impl<S> EndpointSpec<S> {
         Ok(self)
     }
 
+    /// Which tier it is in. Default 0, the one that is asked first.
+    ///
+    /// The next tier gets what this one is too weak for, by Envoy's arithmetic: a tier takes all as long as 72 % of it
+    /// are well, 70 % with half of it, nothing with none.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Its own measure of load, for [`P2c::reported`](crate::balance::policy::P2c::reported): lower is better, and it
+    /// is divided by the weight. It is read on each pick, so it should only read.
+    #[must_use]
+    pub fn load(mut self, load: impl Load<Metric = f64> + Send + Sync + 'static) -> Self {
+        self.metric = Some(Arc::new(load));
+        self
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -88,8 +111,8 @@ impl<S> EndpointSpec<S> {
 
     /// Wraps the service: a timeout, a rate limit, a header, on this endpoint alone.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
-        let Self { name, weight, host, service } = self;
-        EndpointSpec { name, weight, host, service: wrap(service) }
+        let Self { name, weight, priority, metric, host, service } = self;
+        EndpointSpec { name, weight, priority, metric, host, service: wrap(service) }
     }
 
     /// The same endpoint behind one type, so that a cluster can mix URLs, routers and other services.
@@ -125,7 +148,8 @@ impl<S> EndpointSpec<S> {
 impl From<Client> for EndpointSpec {
     /// Named by its URL.
     fn from(client: Client) -> Self {
-        Self { name: client.name().clone(), weight: NonZeroU32::MIN, host: None, service: client }
+        let name = client.name().clone();
+        Self { name, weight: NonZeroU32::MIN, priority: 0, metric: None, host: None, service: client }
     }
 }
 
@@ -146,6 +170,7 @@ impl<S> fmt::Debug for EndpointSpec<S> {
         f.debug_struct("EndpointSpec")
             .field("name", &self.name)
             .field("weight", &self.weight)
+            .field("priority", &self.priority)
             .finish_non_exhaustive()
     }
 }

@@ -4,22 +4,37 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use http::{HeaderValue, Request, header};
 
-use super::{Cost, EndpointSpec, InFlight, Load};
+use super::{Class, Cost, EndpointSpec, InFlight, Latency, Load, Peers, spec::Metric};
 use crate::body::Body;
+
+/// What a cost is measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Requests in flight and how long each takes.
+    Latency,
+    /// Requests in flight.
+    InFlight,
+    /// What the endpoint's own metric says; requests in flight where it has none.
+    Reported,
+}
 
 /// A member of a cluster. One per insertion: an endpoint that is replaced under its name is another.
 pub(crate) struct Endpoint<S> {
     name: Arc<str>,
     weight: NonZeroU32,
+    priority: u8,
+    metric: Option<Metric>,
     host: Option<HeaderValue>,
     service: S,
     load: Arc<Load>,
 }
 
 impl<S> Endpoint<S> {
-    pub(crate) fn new(spec: EndpointSpec<S>) -> Self {
-        let EndpointSpec { name, weight, host, service } = spec;
-        Self { name, weight, host, service, load: Arc::default() }
+    /// `latency` is what is remembered of one of this name that was here before.
+    pub(crate) fn new(spec: EndpointSpec<S>, peers: &Arc<Peers>, latency: Arc<Latency>) -> Self {
+        let EndpointSpec { name, weight, priority, metric, host, service } = spec;
+        let load = Arc::new(Load::new(peers.clone(), latency));
+        Self { name, weight, priority, metric, host, service, load }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -30,26 +45,45 @@ impl<S> Endpoint<S> {
         self.weight.get()
     }
 
+    /// Which tier it is in: 0 is asked first.
+    pub(crate) fn priority(&self) -> u8 {
+        self.priority
+    }
+
     pub(crate) fn load(&self) -> &Arc<Load> {
         &self.load
     }
 
-    pub(crate) fn cost(&self) -> Cost {
-        self.load.cost(self.weight)
+    /// What a request would cost here, as of the last [tick](Peers::tick).
+    pub(crate) fn cost(&self, measure: Measure) -> Cost {
+        match (measure, &self.metric) {
+            (Measure::Latency, _) => self.load.cost(self.weight),
+            (Measure::Reported, Some(metric)) => {
+                self.load.cost_in_flight(self.weight).reported(metric.load())
+            }
+            (Measure::InFlight, _) | (Measure::Reported, None) => self.load.cost_in_flight(self.weight),
+        }
+    }
+
+    /// Whether it should be used, as of the last [tick](Peers::tick).
+    pub(crate) fn class(&self) -> Class {
+        self.load.class()
     }
 
     /// Counts a request; see [`Load::start`].
-    pub(crate) fn start(&self, clock: &mut u64) -> InFlight {
-        self.load.start(self.weight, clock)
+    pub(crate) fn start(&self) -> InFlight {
+        self.load.start(self.weight)
     }
 }
 
 impl<S: Clone> Endpoint<S> {
-    /// The same server with the weight of `spec`: its service, connections included, and its load go on.
+    /// The same server with the weight and priority of `spec`: its service, connections included, and load go on.
     pub(crate) fn reweighted(&self, spec: &EndpointSpec<S>) -> Self {
         Self {
             name: self.name.clone(),
             weight: spec.weight,
+            priority: spec.priority,
+            metric: spec.metric.clone(),
             host: self.host.clone(),
             service: self.service.clone(),
             load: self.load.clone(),

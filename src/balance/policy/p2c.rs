@@ -20,21 +20,68 @@ use std::{
 use futures_core::Stream;
 use tower::{Service, balance::p2c::Balance, discover::Change, load, util::rng::Rng};
 
-use super::Picked;
-use crate::endpoint::{Cost, Endpoint};
+use super::{Ask, Means, Members, Picked, Picker};
+use crate::endpoint::{Class, Cost, Endpoint, Measure};
 
-/// How often a draw is repeated that gave an endpoint which was tried before, until all are looked at.
+/// How often a draw is repeated that gave an endpoint which should not be used, until all are looked at.
 const REDRAWS: usize = 3;
 
-pub(in crate::balance) struct P2c<S>(Mutex<State<S>>);
+/// The better of two endpoints drawn at random. The default.
+///
+/// "Better" is, in this order: ready rather than asking to be left alone; a lower
+/// `(requests in flight + 1) × latency / weight`; picked longer ago. `docs/BALANCING.md` says how latency is estimated
+/// and what that is worth.
+#[derive(Clone, Copy, Debug)]
+pub struct P2c {
+    measure: Measure,
+}
+
+impl Default for P2c {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl P2c {
+    /// By requests in flight and latency.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { measure: Measure::Latency }
+    }
+
+    /// By requests in flight alone.
+    #[must_use]
+    pub fn in_flight() -> Self {
+        Self { measure: Measure::InFlight }
+    }
+
+    /// By what each endpoint's [own measure](crate::EndpointSpec::load) says; by requests in flight where it has none.
+    #[must_use]
+    pub fn reported() -> Self {
+        Self { measure: Measure::Reported }
+    }
+
+    pub(super) fn picker<S: Send + Sync>(&self, means: Means) -> Draw<S> {
+        let (feed, changes) = mpsc::channel();
+        let Means { rng, waker } = means;
+        let balance = Balance::from_rng(Feed(changes), Random(rng));
+        let measure = self.measure;
+        let state = State { measure, balance, feed, members: HashMap::new(), next_id: 0, waker };
+        Draw { measure, state: Mutex::new(state) }
+    }
+}
+
+pub(super) struct Draw<S> {
+    measure: Measure,
+    state: Mutex<State<S>>,
+}
 
 struct State<S> {
+    measure: Measure,
     balance: Balance<Feed<S>, Pick>,
     feed: mpsc::Sender<HandleChange<S>>,
     members: HashMap<Arc<str>, Member<S>>,
     next_id: u64,
-    /// See [`Endpoint::start`].
-    clock: u64,
     /// Wakes all who wait for an endpoint, when one becomes ready.
     waker: Waker,
 }
@@ -45,37 +92,29 @@ struct Member<S> {
     handles: u32,
 }
 
-impl<S> P2c<S> {
-    pub(in crate::balance) fn new(rng: fastrand::Rng, waker: Waker) -> Self {
-        let (feed, changes) = mpsc::channel();
-        let balance = Balance::from_rng(Feed(changes), Random(rng));
-        Self(Mutex::new(State { balance, feed, members: HashMap::new(), next_id: 0, clock: 0, waker }))
-    }
-
-    /// Makes the endpoints that can be picked be `endpoints`. When it returns, no other will be.
-    pub(in crate::balance) fn update(&self, endpoints: &[Arc<Endpoint<S>>]) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.update(endpoints);
+impl<S: Send + Sync> Picker<S> for Draw<S> {
+    fn update(&mut self, members: &Members<S>) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.update(members);
         // The balance takes changes in when it is polled: now, so that what left is dropped now.
         state.draw();
     }
 
-    /// An endpoint that is not one of `tried`; none if there is no other.
-    pub(in crate::balance) fn pick(&self, tried: &[Arc<Endpoint<S>>]) -> Option<Picked<S>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let untried = |endpoint: &Arc<Endpoint<S>>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
+    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.class() == Class::Ready;
         let mut endpoint = state.draw()?;
         for _ in 0..REDRAWS {
-            if untried(&endpoint) {
+            if fits(&endpoint) {
                 break;
             }
             endpoint = state.draw()?;
         }
-        if !untried(&endpoint) {
-            let left = state.members.values().map(|member| &member.endpoint).filter(|e| untried(e));
-            endpoint = left.min_by(|a, b| a.cost().compare(&b.cost()))?.clone();
+        if !fits(&endpoint) {
+            let costs = ask.candidates(members).map(|(_, endpoint)| (endpoint, endpoint.cost(self.measure)));
+            endpoint = costs.min_by(|(_, a), (_, b)| a.compare(b))?.0.clone();
         }
-        let in_flight = endpoint.start(&mut state.clock);
+        let in_flight = endpoint.start();
         Some(Picked { endpoint, in_flight })
     }
 }
@@ -93,7 +132,7 @@ impl<S> State<S> {
         }
     }
 
-    fn update(&mut self, endpoints: &[Arc<Endpoint<S>>]) {
+    fn update(&mut self, endpoints: &Members<S>) {
         let now: HashMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.name(), endpoint)).collect();
         let feed = &self.feed;
         // The receiver is in the balance beside it, so nothing is lost.
@@ -114,7 +153,7 @@ impl<S> State<S> {
             });
             let wanted = handles(endpoint.weight(), total, endpoints.len());
             (member.handles..wanted).for_each(|nth| {
-                change(Change::Insert((member.id, nth), Handle(endpoint.clone())));
+                change(Change::Insert((member.id, nth), Handle(endpoint.clone(), self.measure)));
             });
             (wanted..member.handles).for_each(|nth| change(Change::Remove((member.id, nth))));
             member.handles = wanted;
@@ -141,7 +180,7 @@ type HandleChange<S> = Change<HandleId, Handle<S>>;
 struct Pick;
 
 /// What tower balances.
-struct Handle<S>(Arc<Endpoint<S>>);
+struct Handle<S>(Arc<Endpoint<S>>, Measure);
 
 impl<S> Service<Pick> for Handle<S> {
     type Response = Arc<Endpoint<S>>;
@@ -161,7 +200,7 @@ impl<S> load::Load for Handle<S> {
     type Metric = Cost;
 
     fn load(&self) -> Cost {
-        self.0.cost()
+        self.0.cost(self.1)
     }
 }
 
@@ -185,83 +224,5 @@ struct Random(fastrand::Rng);
 impl Rng for Random {
     fn next_u64(&mut self) -> u64 {
         self.0.u64(..)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::endpoint::EndpointSpec;
-
-    fn endpoints(weights: &[u32]) -> Vec<Arc<Endpoint<()>>> {
-        let spec = |(i, weight): (usize, &u32)| EndpointSpec::new(i.to_string(), ()).weight(*weight).unwrap();
-        weights.iter().enumerate().map(spec).map(|spec| Arc::new(Endpoint::new(spec))).collect()
-    }
-
-    fn policy(endpoints: &[Arc<Endpoint<()>>]) -> P2c<()> {
-        let policy = P2c::new(fastrand::Rng::with_seed(1), Waker::noop().clone());
-        policy.update(endpoints);
-        policy
-    }
-
-    #[test]
-    fn two_idle_endpoints_take_turns() {
-        let endpoints = endpoints(&[1, 1]);
-        let policy = policy(&endpoints);
-        let names: Vec<_> =
-            (0..6).filter_map(|_| policy.pick(&[])).map(|p| p.endpoint.name().clone()).collect();
-        assert_ne!(names[0], names[1]);
-        assert_eq!(names[..2], names[2..4]);
-        assert_eq!(names[..2], names[4..]);
-    }
-
-    #[test]
-    fn shares_follow_weights() {
-        for weights in [&[1, 1, 1][..], &[5, 1, 1], &[10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], &[100, 100, 1]] {
-            let endpoints = endpoints(weights);
-            let policy = policy(&endpoints);
-            let total: u32 = weights.iter().sum();
-            let mut counts = vec![0u32; weights.len()];
-            // Twice the total in flight, so that load and not the turn decides.
-            let mut busy = std::collections::VecDeque::new();
-            for _ in 0..20_000 {
-                let picked = policy.pick(&[]).unwrap();
-                counts[picked.endpoint.name().parse::<usize>().unwrap()] += 1;
-                busy.push_back(picked);
-                if busy.len() > 2 * total as usize {
-                    busy.pop_front();
-                }
-            }
-            for (weight, count) in weights.iter().zip(&counts) {
-                let fair = f64::from(*weight) / f64::from(total);
-                let share = f64::from(*count) / 20_000.0;
-                assert!((share / fair - 1.0).abs() < 0.25, "{weights:?} gave {counts:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn tried_ones_are_not_picked_again() {
-        let endpoints = endpoints(&[1; 10]);
-        let policy = policy(&endpoints);
-        let mut tried = Vec::new();
-        while let Some(picked) = policy.pick(&tried) {
-            tried.push(picked.endpoint);
-        }
-        assert_eq!(tried.len(), 10);
-    }
-
-    #[test]
-    fn what_left_is_neither_picked_nor_kept() {
-        let mut endpoints = endpoints(&[1, 4, 1]);
-        let policy = policy(&endpoints);
-        let gone = Arc::downgrade(&endpoints.remove(1));
-        policy.update(&endpoints);
-        assert!(gone.upgrade().is_none());
-        assert!((0..100).all(|_| policy.pick(&[]).unwrap().endpoint.name().as_ref() != "1"));
-        policy.update(&[]);
-        assert!(policy.pick(&[]).is_none());
-        policy.update(&endpoints);
-        assert!(policy.pick(&[]).is_some());
     }
 }

@@ -1,0 +1,171 @@
+//! The same endpoint for the same key.
+
+use std::{fmt, hash::Hasher, sync::Arc};
+
+use http::{HeaderName, Request};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::{Ask, Means, Members, Picked, Picker, sticky::cookie};
+use crate::{body::Body, endpoint::Measure};
+
+/// The same endpoint for requests with the same key, as long as it is there.
+///
+/// Weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005): each endpoint draws a
+/// number from the key and its own name, and the highest wins. When an endpoint leaves, its keys spread over all others
+/// and no other key moves; when one comes, it takes its share and nothing else moves. Every process with the same
+/// endpoint names makes the same choices. A pick looks at all endpoints.
+///
+/// A request without a key goes to the endpoint with the fewest requests in flight.
+#[derive(Clone)]
+pub struct ConsistentHash {
+    key: Key,
+    bound: Option<f64>,
+}
+
+type KeyOf = Arc<dyn Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync>;
+
+#[derive(Clone)]
+enum Key {
+    Header(HeaderName),
+    Cookie(Arc<str>),
+    ClientAddr,
+    Path,
+    Of(KeyOf),
+}
+
+impl ConsistentHash {
+    fn new(key: Key) -> Self {
+        Self { key, bound: None }
+    }
+
+    /// By the value of a header.
+    #[must_use]
+    pub fn header(name: HeaderName) -> Self {
+        Self::new(Key::Header(name))
+    }
+
+    /// By the value of a cookie that the application sets.
+    #[must_use]
+    pub fn cookie(name: impl Into<Arc<str>>) -> Self {
+        Self::new(Key::Cookie(name.into()))
+    }
+
+    /// By the client's address: the first in the `X-Forwarded-For` that [`ReverseProxy`](crate::ReverseProxy) sends, so
+    /// it is the client's own behind trusted proxies, too.
+    #[must_use]
+    pub fn client_addr() -> Self {
+        Self::new(Key::ClientAddr)
+    }
+
+    /// By the path, without the query, as it is sent to the endpoint.
+    #[must_use]
+    pub fn path() -> Self {
+        Self::new(Key::Path)
+    }
+
+    /// By what a closure makes of the request.
+    #[must_use]
+    pub fn by(key: impl Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self::new(Key::Of(Arc::new(key)))
+    }
+
+    /// Gives no endpoint more than `factor` times its share of what is in flight; the key's next endpoint gets it
+    /// instead. Default: no bound. Below 1 is taken as 1; 1.25 is a good value (Mirrokni, Thorup and Zadimoghaddam
+    /// 2016).
+    #[must_use]
+    pub fn bounded_load(mut self, factor: f64) -> Self {
+        self.bound = Some(factor.max(1.0));
+        self
+    }
+
+    pub(super) fn key(&self, request: &Request<Body>) -> Option<u128> {
+        let headers = request.headers();
+        match &self.key {
+            Key::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
+            Key::Cookie(name) => cookie(headers, name).map(hash),
+            Key::ClientAddr => {
+                let all = headers.get("x-forwarded-for")?.as_bytes();
+                all.split(|byte| *byte == b',').next().map(|first| hash(first.trim_ascii()))
+            }
+            Key::Path => Some(hash(request.uri().path().as_bytes())),
+            Key::Of(key) => key(request).map(|key| hash(&key)),
+        }
+    }
+
+    pub(super) fn picker(&self, _: Means) -> Rendezvous {
+        Rendezvous { names: Vec::new(), bound: self.bound }
+    }
+}
+
+/// SipHash-1-3 without a key: the same in every process and every version.
+fn hash(bytes: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(bytes);
+    hasher.finish128().as_u128()
+}
+
+pub(super) struct Rendezvous {
+    /// Hashes of the members' names, in the order of the members.
+    names: Vec<u64>,
+    bound: Option<f64>,
+}
+
+impl<S> Picker<S> for Rendezvous {
+    fn update(&mut self, members: &Members<S>) {
+        self.names = members.iter().map(|member| hash(member.name().as_bytes()) as u64).collect();
+    }
+
+    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
+        let Some(key) = ask.affinity.key else {
+            let least =
+                ask.candidates(members).map(|(_, endpoint)| (endpoint, endpoint.cost(Measure::InFlight)));
+            return least.min_by(|(_, a), (_, b)| a.compare(b)).map(|(endpoint, _)| Picked::start(endpoint));
+        };
+        // In flight per weight, the request at hand included.
+        let mean = || {
+            let (mut in_flight, mut weight) = (1.0, 0.0);
+            for (_, endpoint) in ask.candidates(members) {
+                in_flight += endpoint.load().in_flight() as f64;
+                weight += f64::from(endpoint.weight());
+            }
+            in_flight / weight
+        };
+        let limit = self.bound.map_or(f64::INFINITY, |factor| factor * mean());
+        let scored = ask.candidates(members).map(|(nth, endpoint)| {
+            let weight = f64::from(endpoint.weight());
+            // Room for one at least, or a small cluster would have room for none.
+            let full = endpoint.load().in_flight() as f64 >= (limit * weight).ceil();
+            (endpoint, (!full, score(key as u64, self.names[nth], weight)))
+        });
+        let best =
+            scored.max_by(|(_, (room_a, a)), (_, (room_b, b))| room_a.cmp(room_b).then(a.total_cmp(b)));
+        best.map(|(endpoint, _)| Picked::start(endpoint))
+    }
+}
+
+/// The logarithmic method of weighted rendezvous: `-w / ln(u)` for a number `u` in (0, 1) that is the endpoint's own
+/// for this key.
+fn score(key: u64, name: u64, weight: f64) -> f64 {
+    let drawn = ((mixed(key ^ name) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -weight / drawn.ln()
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): each bit of the input changes half of the output.
+pub(in crate::balance) fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+impl fmt::Debug for ConsistentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = match &self.key {
+            Key::Header(name) => name.as_str(),
+            Key::Cookie(name) => name,
+            Key::ClientAddr => "client address",
+            Key::Path => "path",
+            Key::Of(_) => "closure",
+        };
+        f.debug_struct("ConsistentHash").field("key", &key).field("bound", &self.bound).finish()
+    }
+}

@@ -1,0 +1,116 @@
+//! What the endpoints of one cluster know of each other.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::Endpoint;
+
+/// How old the median may get. Endpoints do not change faster than they answer, and a look at all costs more than a
+/// pick.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// How many endpoints a median is taken of at most: enough that the error does not matter, few enough that the look at
+/// them is cheap in a cluster of ten thousand.
+const SAMPLE: usize = 64;
+
+/// The time since the cluster was made, in microseconds: what fits an atomic.
+pub(crate) type Micros = u64;
+
+/// Shared by the endpoints of a cluster.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    epoch: Instant,
+    /// When the pick at hand takes place, so that one look at the clock serves all who are compared.
+    now: AtomicU64,
+    refreshed: AtomicU64,
+    /// The median of the latency estimates, in seconds; 0 before there is one.
+    median: AtomicU32,
+    /// More than half have asked to be left alone, so none is.
+    panic: AtomicBool,
+    /// The furthest turn that was taken; see [`Load`](super::Load).
+    turn: AtomicU64,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            epoch: Instant::now(),
+            now: AtomicU64::default(),
+            refreshed: AtomicU64::default(),
+            median: AtomicU32::default(),
+            panic: AtomicBool::default(),
+            turn: AtomicU64::default(),
+        }
+    }
+}
+
+impl Peers {
+    /// Looks at the clock.
+    pub(super) fn clock(&self) -> Micros {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// When the pick at hand takes place.
+    pub(super) fn now(&self) -> Micros {
+        self.now.load(Relaxed)
+    }
+
+    /// The median of the latency estimates, in seconds, once any endpoint has answered.
+    pub(super) fn median(&self) -> Option<f32> {
+        let median = f32::from_bits(self.median.load(Relaxed));
+        (median > 0.0).then_some(median)
+    }
+
+    pub(super) fn panic(&self) -> bool {
+        self.panic.load(Relaxed)
+    }
+
+    /// A pick begins: looks at the clock, and now and then at the endpoints.
+    pub(crate) fn tick<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
+        let now = self.clock();
+        self.now.store(now, Relaxed);
+        let due = self.refreshed.load(Acquire) + REFRESH.as_micros() as u64;
+        if (now >= due || self.median().is_none()) && !endpoints.is_empty() {
+            self.refreshed.store(now, Release);
+            self.refresh(endpoints);
+        }
+    }
+
+    fn refresh<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
+        let now = self.now();
+        let sampled = endpoints.iter().step_by(endpoints.len().div_ceil(SAMPLE));
+        let mut estimates: Vec<f32> = sampled.filter_map(|endpoint| endpoint.load().latency(now)).collect();
+        if !estimates.is_empty() {
+            let upper = estimates.len() / 2;
+            let lower = (estimates.len() - 1) / 2;
+            estimates.sort_unstable_by(f32::total_cmp);
+            self.median.store(f32::midpoint(estimates[lower], estimates[upper]).to_bits(), Relaxed);
+        }
+        let sampled = endpoints.iter().step_by(endpoints.len().div_ceil(SAMPLE));
+        let (mut all, mut away) = (0, 0);
+        for endpoint in sampled {
+            all += 1;
+            away += usize::from(endpoint.load().is_away());
+        }
+        self.panic.store(2 * away > all, Relaxed);
+    }
+
+    /// Moves an endpoint whose turn was `turn` on by `step`. One that was idle, or is new, catches up first, so that it
+    /// does not get all the next picks.
+    pub(super) fn take_turn(&self, turn: u64, step: u64) -> u64 {
+        // At least one on, so that of equals the one picked longer ago is before the other.
+        let from = turn.max(self.turn.load(Relaxed) + 1);
+        self.turn.store(from, Relaxed);
+        from + step
+    }
+}
