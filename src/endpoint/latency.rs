@@ -27,6 +27,9 @@ const FAILURE: f32 = 100.0;
 /// Estimates within this factor of the median are the same.
 const ALIKE: f32 = 1.25;
 
+/// Less than this, in seconds, is the scheduler's doing and not the endpoint's: it is added to what is compared.
+const NOISE: f32 = 1e-3;
+
 /// The answers of one endpoint. It outlives the endpoint's removal, so that one that comes back is known.
 ///
 /// The fields are written one after the other. Two answers in the same instant may lose one of them: an estimate can
@@ -76,7 +79,7 @@ impl Latency {
     pub(super) fn estimate(&self, now: Micros, median: f32) -> f32 {
         let Evidence { mean, weight, failed } = self.evidence(now);
         let latency = (mean * weight + median * PRIOR) / (weight + PRIOR);
-        about(latency, median) * (1.0 + FAILURE * failed / (weight + failed + PRIOR))
+        about(latency + NOISE, median + NOISE) * (1.0 + FAILURE * failed / (weight + failed + PRIOR))
     }
 
     /// An answer came after `latency` seconds.
