@@ -14,7 +14,8 @@ pub(crate) struct Cost {
     /// Of one request, in seconds; 1 where latency does not count.
     pub(super) latency: f32,
     pub(super) weight: f32,
-    pub(super) turn: u64,
+    /// Position in the schedule, then the number of its last pick.
+    pub(super) turn: (u64, u64),
     /// The endpoint's own figure, in the place of in-flight and latency.
     pub(super) reported: Option<f64>,
 }

@@ -21,13 +21,9 @@ use super::{
     cost::{Class, Cost},
     latency::Latency,
     outcome::Outcome,
-    peers::{Micros, Peers},
+    peers::{Micros, Peers, STRIDE},
     silence::Silence,
 };
-
-/// One step of the turn of an endpoint of weight 1: fine enough for weights up to some thousands, small enough not to
-/// overflow in years of a million picks a second.
-const STRIDE: f32 = 65_536.0;
 
 /// How long a new endpoint gets less than its share, and how much less at first: caches are cold, code is not compiled.
 /// Envoy's `slow_start_config` has the same shape and the same least share.
@@ -49,6 +45,8 @@ pub(crate) struct Load {
     away_until: AtomicU64,
     /// Position in a stride schedule (Waldspurger and Weihl 1995): each pick moves it on by `STRIDE / weight`.
     turn: AtomicU64,
+    /// The number of the pick that was the last.
+    picked: AtomicU64,
     idle: Notify,
 }
 
@@ -64,6 +62,7 @@ impl Load {
             newcomer,
             away_until: AtomicU64::default(),
             turn: AtomicU64::default(),
+            picked: AtomicU64::default(),
             idle: Notify::default(),
         }
     }
@@ -100,7 +99,7 @@ impl Load {
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let weight = self.weight(weight, self.peers.now());
         let in_flight = self.in_flight.load(Relaxed);
-        let turn = self.turn.load(Relaxed);
+        let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
         Cost { class: self.class(), in_flight, latency: 1.0, weight, turn, reported: None }
     }
 
@@ -126,8 +125,9 @@ impl Load {
         let sent = self.peers.now();
         self.in_flight.fetch_add(1, Relaxed);
         self.silence.asked(sent);
-        let step = STRIDE / self.weight(weight, sent);
-        self.turn.store(self.peers.take_turn(self.turn.load(Relaxed), step as u64), Relaxed);
+        let step = STRIDE as f32 / self.weight(weight, sent);
+        self.turn.store(self.peers.take_turn(self.turn.load(Relaxed)) + step as u64, Relaxed);
+        self.picked.store(self.peers.next_pick(), Relaxed);
         InFlight { load: self.clone(), sent: Some(sent) }
     }
 

@@ -23,6 +23,13 @@ const REFRESH: Duration = Duration::from_millis(100);
 /// them is cheap in a cluster of ten thousand.
 const SAMPLE: usize = 64;
 
+/// One step of the turn of an endpoint of weight 1: fine enough for weights up to some thousands, small enough not to
+/// overflow in years of a million picks a second.
+pub(super) const STRIDE: u64 = 1 << 16;
+
+/// How many turns an endpoint that was passed over may catch up with.
+const CATCH_UP: u64 = 4;
+
 /// The time since the cluster was made, in microseconds: what fits an atomic.
 pub(crate) type Micros = u64;
 
@@ -37,8 +44,10 @@ pub(crate) struct Peers {
     median: AtomicU32,
     /// More than half have asked to be left alone, so none is.
     panic: AtomicBool,
-    /// The furthest turn that was taken; see [`Load`](super::Load).
+    /// The furthest turn of all; see [`Load`](super::Load).
     turn: AtomicU64,
+    /// How many picks there were.
+    picks: AtomicU64,
 }
 
 impl Default for Peers {
@@ -50,6 +59,7 @@ impl Default for Peers {
             median: AtomicU32::default(),
             panic: AtomicBool::default(),
             turn: AtomicU64::default(),
+            picks: AtomicU64::default(),
         }
     }
 }
@@ -105,12 +115,16 @@ impl Peers {
         self.panic.store(2 * away > all, Relaxed);
     }
 
-    /// Moves an endpoint whose turn was `turn` on by `step`. One that was idle, or is new, catches up first, so that it
-    /// does not get all the next picks.
-    pub(super) fn take_turn(&self, turn: u64, step: u64) -> u64 {
-        // At least one on, so that of equals the one picked longer ago is before the other.
-        let from = turn.max(self.turn.load(Relaxed) + 1);
-        self.turn.store(from, Relaxed);
-        from + step
+    /// The number of a pick.
+    pub(super) fn next_pick(&self) -> u64 {
+        self.picks.fetch_add(1, Relaxed)
+    }
+
+    /// Where an endpoint whose turn was `turn` is in the schedule. One that has been passed over by chance may catch up;
+    /// one that was busy for long, or is new, begins not far behind the first, so that it does not get all the next
+    /// picks.
+    pub(super) fn take_turn(&self, turn: u64) -> u64 {
+        let first = self.turn.fetch_max(turn, Relaxed).max(turn);
+        turn.max(first.saturating_sub(CATCH_UP * STRIDE))
     }
 }

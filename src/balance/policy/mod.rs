@@ -31,6 +31,8 @@ mod priority;
 mod random;
 mod round_robin;
 mod sticky;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, task::Waker};
 
