@@ -12,6 +12,8 @@ from peers import BODIES
 
 # Connections that the script opens from one source address: less than its ports.
 PER_ADDRESS = 20_000
+# Of Linux, and of Python from 3.12 on: a port is chosen on connecting, else each `bind` searches for one.
+IP_BIND_ADDRESS_NO_PORT = 24
 
 SCRIPT = """
 {request}
@@ -171,11 +173,13 @@ def idle_memory(process, count):
     clients, poll = [], select.poll()
     try:
         for n in range(count):
-            source = (f"127.0.0.{2 + n // PER_ADDRESS}", 0)
-            client = socket.create_connection(("127.0.0.1", process.port), 5, source)
+            client = socket.socket()
             clients.append(client)
+            client.settimeout(5)
+            client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            client.bind((f"127.0.0.{2 + n // PER_ADDRESS}", 0))
+            client.connect(("127.0.0.1", process.port))
             client.sendall(request)
-            # The body is the end of the answer, and has no other line end in front of it than the head's.
             answer = b""
             while len(answer.partition(b"\r\n\r\n")[2]) < BODIES["/100"]:
                 received = client.recv(4096)
