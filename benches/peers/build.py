@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def build(peer):
     """Makes the peer ready to be started, and returns its program."""
     for program in NEEDS.get(peer, []):
         require(program)
+    if peer in ("nginx", "haproxy"):
+        return shutil.which(peer)
     print(f"building {peer}", flush=True)
     if peer == "gateway":
         cargo(ROOT, "--example", "gateway")
@@ -47,12 +50,10 @@ def build(peer):
     if peer in RUST_PEERS:
         cargo(HERE / "rust", "--package", f"peer-{peer}")
         return TARGET / "release" / f"peer-{peer}"
-    if peer == "go":
-        program = TARGET / "release/peer-go"
-        program.parent.mkdir(parents=True, exist_ok=True)
-        command(["go", "build", "-o", program, "."], HERE / "go")
-        return program
-    return shutil.which(peer)
+    program = TARGET / "release/peer-go"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    command(["go", "build", "-o", program, "."], HERE / "go")
+    return program
 
 
 def cargo(folder, *arguments):
@@ -61,9 +62,17 @@ def cargo(folder, *arguments):
 
 def command(words, folder):
     try:
-        subprocess.run(words, cwd=folder, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Missing(f"`{words[0]}` failed: {error}") from None
+        child = subprocess.Popen(words, cwd=folder, start_new_session=True)
+    except OSError as error:
+        raise Missing(str(error)) from None
+    try:
+        if child.wait() != 0:
+            raise Missing(f"`{words[0]} {words[1]}` failed")
+    finally:
+        # Interrupted, it must not go on; a compiler has processes of its own.
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)
+            child.wait()
 
 
 def versions(peers):
