@@ -1,0 +1,83 @@
+"""Makes tables of the samples, and holds the gateway against its goals."""
+
+from statistics import median
+
+# What the gateway may cost at most, as a part of what a peer costs.
+GOALS = {
+    "get100": {"nginx": 0.98, "haproxy": 0.98, "l4": 1.12},
+    "get100-512": {"nginx": 0.95, "haproxy": 1.00},
+    "get100-2w": {"nginx": 1.00, "haproxy": 1.00},
+    "get10k": {"nginx": 0.90, "haproxy": 0.95},
+    "get1m": {"nginx": 0.50, "haproxy": 0.65, "axum-reverse-proxy": 1.00, "pingora": 1.00, "go": 1.00},
+    "post4k": {"nginx": 0.85, "haproxy": 0.95},
+}
+# And in every workload that says nothing else.
+LIBRARIES = {"axum-reverse-proxy": 0.70, "pingora": 0.70, "go": 0.35}
+
+
+def table(head, rows):
+    """Markdown, with columns of even width."""
+    rows = [head, *rows]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+    def line(row):
+        cells = [cell.ljust(w) if n == 0 else cell.rjust(w) for n, (cell, w) in enumerate(zip(row, widths))]
+        return f"| {' | '.join(cells)} |"
+    rule = "|".join("-" * (w + 2) if n == 0 else "-" * (w + 1) + ":" for n, w in enumerate(widths))
+    return "\n".join([line(head), f"|{rule}|", *(line(row) for row in rows[1:])])
+
+
+def ratio(samples, peer, other):
+    """Median of the rounds' ratios: both peers of a round were measured shortly after one another."""
+    if peer not in samples or other not in samples:
+        return None
+    return median(a.cpu / b.cpu for a, b in zip(samples[peer], samples[other]))
+
+
+def duration(micros):
+    return f"{micros / 1000:.1f} ms" if micros >= 1000 else f"{micros:.0f} µs"
+
+
+def workload_table(samples):
+    head = ["", "CPU µs", "min..max", "nginx", "haproxy", "l4", "requests/s", "core", "p50", "p99", "errors"]
+    rows = []
+    for peer, rounds in samples.items():
+        cpu = [sample.cpu for sample in rounds]
+        ratios = [ratio(samples, peer, other) for other in ("nginx", "haproxy", "l4")]
+        middle = {name: median(getattr(sample, name) for sample in rounds) for name in ("rate", "core", "p50", "p99")}
+        rows.append([
+            peer, f"{median(cpu):.1f}", f"{min(cpu):.1f}..{max(cpu):.1f}",
+            *("" if r is None else f"{r:.2f}" for r in ratios),
+            f"{middle['rate']:.0f}", f"{middle['core']:.0%}", duration(middle["p50"]), duration(middle["p99"]),
+            str(sum(sample.errors for sample in rounds)),
+        ])
+    return table(head, rows)
+
+
+def memory_table(memory):
+    head = ["MiB", "started", "512 busy", "idle", "idle connections", "KiB each", "note"]
+    rows = []
+    for peer, held in memory.items():
+        each = (held["idle"] - held["started"]) / max(held["connections"], 1)
+        rows.append([
+            peer, *(f"{held[name] / 1024:.1f}" for name in ("started", "busy", "idle")),
+            str(held["connections"]), f"{each:.1f}", held["note"],
+        ])
+    return table(head, rows)
+
+
+def goals(results):
+    """(workload, peer, limit, ratio or None) of each goal whose workload was measured: a workload's own go first."""
+    return [
+        (workload, peer, limit, ratio(samples, "gateway", peer))
+        for workload, samples in results.items()
+        for peer, limit in (GOALS[workload] | LIBRARIES | GOALS[workload]).items()
+    ]
+
+
+def goal_table(found):
+    rows = []
+    for workload, peer, limit, measured in found:
+        # The mark is of the figure as it is, not as it is rounded for the table.
+        mark = "not measured" if measured is None else "pass" if measured <= limit else "MISS"
+        rows.append([workload, peer, f"{limit:.2f}", "" if measured is None else f"{measured:.3f}", mark])
+    return table(["gateway", "against", "goal", "ratio", ""], rows)
