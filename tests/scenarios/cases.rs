@@ -1,0 +1,260 @@
+//! The scenarios. Numbers and sources are those of `docs/BALANCING.md`.
+
+use crate::sim::{
+    client::Picks,
+    clock::Clock,
+    load::{Arrivals, Log, Setup},
+    server::{Reply, Server, UNLIMITED},
+};
+
+fn exponential(mean: f64, rng: &mut fastrand::Rng) -> f64 {
+    -mean * (1.0 - rng.f64()).ln()
+}
+
+fn normal(mean: f64, deviation: f64, rng: &mut fastrand::Rng) -> f64 {
+    // Box and Muller.
+    let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+    mean + deviation * radius * (std::f64::consts::TAU * rng.f64()).cos()
+}
+
+/// One slow of eleven: the share answered within a second. (Linkerd, "Beyond Round Robin")
+pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    let log = s1_log(picks, seed, lasts);
+    log.share(|_| true, |sample| sample.latency < 1.0)
+}
+
+pub fn s1_log(picks: Picks, seed: u64, lasts: f64) -> Log {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, UNLIMITED, seed, move |now, rng| {
+                let slow = nth == 0 && (lasts / 4.0..lasts * 0.75).contains(&now);
+                Reply::after(if slow { 2.0 } else { normal(0.167, 0.005, rng) })
+            })
+        };
+        (0..11).map(server).collect()
+    };
+    let rate = 1_000.0;
+    Setup::new(picks, seed, rate, lasts, &servers).run()
+}
+
+/// tower's demo: ten endpoints from fast to very slow, 500 requests at any time; p999 in seconds.
+pub fn s2(picks: Picks, seed: u64, total: usize) -> f64 {
+    const MOST: [u64; 10] = [1, 5, 10, 10, 10, 100, 100, 100, 500, 1000];
+    let servers = |clock: &Clock| {
+        let server = |nth: usize| {
+            Server::new(nth, clock, UNLIMITED, seed, move |_, rng| {
+                Reply::after(rng.u64(..MOST[nth]) as f64 / 1e3)
+            })
+        };
+        (0..10).map(server).collect()
+    };
+    let arrivals = Arrivals::Closed { at_once: 500, total };
+    Setup { arrivals, ..Setup::new(picks, seed, 0.0, 600.0, &servers) }.run().quantile(0.999)
+}
+
+/// One of ten answers 503 at once: the share of requests that it gets.
+pub fn s3(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, UNLIMITED, seed, move |_, rng| match nth {
+                0 => Reply { status: 503, ..Reply::after(0.000_1) },
+                _ => Reply::after(exponential(0.02, rng)),
+            })
+        };
+        (0..10).map(server).collect()
+    };
+    let rate = 500.0;
+    let setup = Setup::new(picks, seed, rate, lasts, &servers);
+    setup.run().share(|_| true, |sample| !sample.ok)
+}
+
+/// One of ten stops answering and keeps the connections: the requests stuck there after ten seconds.
+pub fn s5(picks: Picks, seed: u64) -> f64 {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, UNLIMITED, seed, move |now, rng| {
+                let stalls = nth == 0 && now >= 10.0;
+                Reply::after(if stalls { f64::INFINITY } else { exponential(0.02, rng) })
+            })
+        };
+        (0..10).map(server).collect()
+    };
+    let rate = 500.0;
+    let setup = Setup { warm_up: 10.0, ..Setup::new(picks, seed, rate, 20.0, &servers) };
+    setup.run().samples.iter().filter(|sample| sample.latency.is_infinite()).count() as f64
+}
+
+/// A cold start: an endpoint that is five times slower for its first ten seconds. (Finagle's simulation)
+///
+/// Its share of its fair share, second by second, from the time it was added.
+pub fn s6(picks: Picks, seed: u64) -> Vec<f64> {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, UNLIMITED, seed, move |now, rng| {
+                let cold = nth == 10 && now < 20.0;
+                Reply::after(exponential(if cold { 0.05 } else { 0.01 }, rng))
+            })
+        };
+        (0..11).map(server).collect()
+    };
+    let log = Setup { joins: 10.0, ..Setup::new(picks, seed, 1_250.0, 45.0, &servers) }.run();
+    (10..45)
+        .map(|second| {
+            let during = |sample: &_| in_second(sample, second);
+            log.share(during, |sample| sample.server == 10) * 11.0
+        })
+        .collect()
+}
+
+fn in_second(sample: &crate::sim::load::Sample, second: usize) -> bool {
+    (second as f64..second as f64 + 1.0).contains(&sample.at)
+}
+
+/// Unlike servers, some of them noisy, and 20 clients that do not know of each other: p99 in seconds. (prequal-rs)
+pub fn s8(picks: Picks, seed: u64, load: f64, lasts: f64) -> f64 {
+    s8_with(picks, seed, load, lasts, 20)
+}
+
+/// Herding: the same with so many clients.
+pub fn s11(picks: Picks, seed: u64, clients: usize, lasts: f64) -> f64 {
+    s8_with(picks, seed, 0.9, lasts, clients)
+}
+
+fn s8_with(picks: Picks, seed: u64, load: f64, lasts: f64, clients: usize) -> f64 {
+    const SERVERS: usize = 20;
+    const CORES: usize = 4;
+    const WORK: f64 = 0.04;
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let factors: Vec<Vec<f64>> = (0..SERVERS)
+        .map(|nth| {
+            // Half are old machines; the loud neighbours of a third change each second.
+            let base = if nth % 2 == 0 { 1.0 } else { 0.5 };
+            let noisy = nth % 10 < 3;
+            let (low, high) = if noisy { (0.3, 1.3) } else { (1.2, 2.0) };
+            (0..lasts as usize + 70).map(|_| base * (low + (high - low) * rng.f64())).collect()
+        })
+        .collect();
+    let mean_factor: f64 =
+        factors.iter().map(|f| f.iter().sum::<f64>() / f.len() as f64).sum::<f64>() / SERVERS as f64;
+    let capacity = mean_factor * (SERVERS * CORES) as f64 / WORK;
+    let servers = |clock: &Clock| {
+        let server = |nth: usize| {
+            let factor = factors[nth].clone();
+            let speed = move |now: f64| factor[(now as usize).min(factor.len() - 1)];
+            let own = speed.clone();
+            Server::with_speed(nth, clock, CORES, seed, speed, move |now, rng| {
+                Reply::after(exponential(WORK, rng) / own(now))
+            })
+        };
+        (0..SERVERS).map(server).collect()
+    };
+    let rate = load * capacity;
+    Setup { clients, warm_up: lasts / 5.0, ..Setup::new(picks, seed, rate, lasts, &servers) }
+        .run()
+        .quantile(0.99)
+}
+
+/// Sixteen servers, two of them sixteen times slower, 500 a second: p99 in seconds. (sathwick-p)
+pub fn s9(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, UNLIMITED, seed, move |_, rng| {
+                let mean = if nth < 2 { 0.8 } else { 0.05 };
+                Reply::after(normal(mean, mean / 10.0, rng).max(0.0))
+            })
+        };
+        (0..16).map(server).collect()
+    };
+    let rate = 500.0;
+    Setup { warm_up: lasts / 5.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run().quantile(0.99)
+}
+
+/// 500 M/M/1 servers and one client: the mean time in the system, in units of the mean service time. Mitzenmacher's
+/// formula gives 2.614 at 0.9 and 3.383 at 0.95 for the better of two.
+pub fn s12(picks: Picks, seed: u64, servers: usize, load: f64, lasts: f64) -> f64 {
+    let make = |clock: &Clock| {
+        let server = |nth| Server::new(nth, clock, 1, seed, |_, rng| Reply::after(exponential(1.0, rng)));
+        (0..servers).map(server).collect()
+    };
+    let rate = load * servers as f64;
+    Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, rate, lasts, &make) }.run().mean()
+}
+
+/// One request at a time at so many equal servers: the most that one gets, as a multiple of the mean.
+pub fn s13(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
+    let make = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, 1, seed, move |_, rng| {
+                Reply::after(normal(0.01, deviation, rng).max(0.001))
+            })
+        };
+        (0..servers).map(server).collect()
+    };
+    let arrivals = Arrivals::Closed { at_once: 1, total: 1_000 };
+    let log = Setup { arrivals, ..Setup::new(picks, seed, 0.0, 60.0, &make) }.run();
+    let mut counts = vec![0.0; servers];
+    log.samples.iter().for_each(|sample| counts[sample.server] += 1.0);
+    counts.into_iter().fold(0.0, f64::max) / (1_000.0 / servers as f64)
+}
+
+/// A single answer of two seconds among answers of 10 ms, at one of ten: how many seconds that endpoint got less than
+/// half of its share.
+pub fn s21(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    let spiked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            let spiked = spiked.clone();
+            Server::new(nth, clock, UNLIMITED, seed, move |now, rng| {
+                let spikes =
+                    nth == 0 && now >= 10.0 && !spiked.swap(true, std::sync::atomic::Ordering::SeqCst);
+                Reply::after(if spikes { 2.0 } else { normal(0.01, 0.001, rng) })
+            })
+        };
+        (0..10).map(server).collect()
+    };
+    let rate = 1_000.0;
+    let log = Setup::new(picks, seed, rate, lasts, &servers).run();
+    let starved = |second: &usize| {
+        log.share(|sample| in_second(sample, *second), |sample| sample.server == 0) * 10.0 < 0.5
+    };
+    // The answer comes two seconds after it was asked for.
+    (12..lasts as usize).filter(starved).count() as f64
+}
+
+/// A tenth of the bodies last ten seconds after a fast head: the most at one server, as a multiple of the mean.
+pub fn s22(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, UNLIMITED, seed, |_, rng| {
+                let body = if rng.f64() < 0.1 { 10.0 } else { 0.0 };
+                Reply { body, ..Reply::after(normal(0.01, 0.001, rng)) }
+            })
+        };
+        (0..10).map(server).collect()
+    };
+    let rate = 500.0;
+    let log = Setup { warm_up: lasts / 2.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run();
+    let unevenness = |here: &Vec<usize>| {
+        let most = here.iter().copied().max().unwrap_or(0) as f64;
+        most * here.len() as f64 / here.iter().sum::<usize>() as f64
+    };
+    log.here.iter().map(unevenness).sum::<f64>() / log.here.len() as f64
+}
+
+/// One request in a hundred takes ten seconds to its head, wherever it goes: p99 of the others, in seconds.
+pub fn long_polls(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            Server::new(nth, clock, 4, seed, |_, rng| match rng.f64() < 0.01 {
+                // Waits without a core, as long polls do.
+                true => Reply { takes: 0.0, head: 10.0, ..Reply::after(0.0) },
+                false => Reply::after(exponential(0.05, rng)),
+            })
+        };
+        (0..10).map(server).collect()
+    };
+    let rate = 600.0;
+    let log = Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run();
+    let quick = log.samples.iter().filter(|sample| sample.latency < 10.0).map(|sample| sample.latency);
+    crate::sim::load::quantile(quick.collect(), 0.99)
+}

@@ -1,0 +1,208 @@
+//! Clients: the `LoadBalance` under test, and what it is compared with.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    fmt::Debug,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    time::Duration,
+};
+
+use axum_upstream::{
+    Body, EndpointSpec, LoadBalance,
+    policy::{LeastRequest, P2c, Policy, Random, RoundRobin},
+};
+use futures_util::{Stream, StreamExt, stream};
+use http::{Request, Response};
+use tower::{
+    Service, ServiceExt,
+    balance::p2c::Balance,
+    buffer::Buffer,
+    discover::Change,
+    load::{CompleteOnResponse, Load, PeakEwma, PendingRequests},
+};
+
+use super::{
+    clock::{Clock, Tasks},
+    server::Server,
+};
+
+/// What picks the endpoint of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picks {
+    /// Ours, as it is by default.
+    Default,
+    /// Ours, by requests in flight alone.
+    InFlight,
+    RoundRobin,
+    Random,
+    LeastRequest,
+    /// tower's `Balance` over `PendingRequests`, in a `Buffer`.
+    TowerPending,
+    /// tower's `Balance` over `PeakEwma`, in a `Buffer`, with the settings of its own example.
+    TowerPeakEwma,
+    /// Knows the queue and the speed of each server.
+    Ideal,
+}
+
+impl Picks {
+    pub const ALL: [Self; 8] = [
+        Self::RoundRobin,
+        Self::Random,
+        Self::LeastRequest,
+        Self::TowerPending,
+        Self::TowerPeakEwma,
+        Self::InFlight,
+        Self::Default,
+        Self::Ideal,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "p2c",
+            Self::InFlight => "p2c in-flight",
+            Self::RoundRobin => "round robin",
+            Self::Random => "random",
+            Self::LeastRequest => "least request",
+            Self::TowerPending => "tower pending",
+            Self::TowerPeakEwma => "tower PeakEwma",
+            Self::Ideal => "ideal",
+        }
+    }
+}
+
+type Sending = Pin<Box<dyn Future<Output = Response<Body>>>>;
+
+/// One client with a view of its own: it knows only what it sent itself.
+#[derive(Clone)]
+pub struct Client(Rc<dyn Fn() -> Sending>);
+
+impl Client {
+    pub fn send(&self) -> Sending {
+        (self.0)()
+    }
+
+    pub fn new(picks: Picks, world: &World<'_, '_>, seed: u64) -> Self {
+        let policy = match picks {
+            Picks::Default => Policy::default(),
+            Picks::InFlight => P2c::in_flight().into(),
+            Picks::RoundRobin => RoundRobin.into(),
+            Picks::Random => Random.into(),
+            Picks::LeastRequest => LeastRequest.into(),
+            Picks::TowerPending => {
+                let complete = CompleteOnResponse::default();
+                return Self::tower(world, move |server| PendingRequests::new(server, complete));
+            }
+            Picks::TowerPeakEwma => {
+                let (rtt, decay, complete) = (Duration::from_millis(30), 10e9, CompleteOnResponse::default());
+                return Self::tower(world, move |server| PeakEwma::new(server, rtt, decay, complete));
+            }
+            Picks::Ideal => return Self::ideal(world, seed),
+        };
+        let spec = |(nth, server): (usize, &Server)| EndpointSpec::new(nth.to_string(), server.clone());
+        let (first, last) = world.split();
+        let specs = first.iter().enumerate().map(spec);
+        let balance = LoadBalance::builder().policy(policy).seed(seed).endpoints(specs).unwrap();
+        if let Some(last) = last {
+            let (handle, joins) = (balance.handle(), world.clock.at(world.joins));
+            let spec = spec((first.len(), last));
+            world.tasks.push(Box::pin(async move {
+                joins.await;
+                handle.insert(spec);
+            }));
+        }
+        Self::of(move || balance.clone())
+    }
+
+    /// A fresh clone for each request, as axum does.
+    fn of<S, B>(service: impl Fn() -> S + 'static) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<axum_upstream::BoxError>> + Send + 'static,
+    {
+        let service = Rc::new(service);
+        Self(Rc::new(move || {
+            let service = service();
+            Box::pin(async move {
+                let request = Request::new(Body::empty());
+                service.oneshot(request).await.unwrap().map(Body::new)
+            })
+        }))
+    }
+
+    /// tower's `Balance` in a `Buffer`, as people use it.
+    fn tower<L>(world: &World<'_, '_>, load: impl Fn(Server) -> L) -> Self
+    where
+        L: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+            + Load<Metric: Debug>
+            + Send
+            + 'static,
+    {
+        let balance = Balance::new(world.changes(load));
+        let (buffer, worker) = Buffer::<Request<Body>, _>::pair(balance, 1024);
+        world.tasks.push(Box::pin(worker));
+        Self::of(move || buffer.clone())
+    }
+
+    fn ideal(world: &World<'_, '_>, seed: u64) -> Self {
+        let (servers, clock, joins) = (world.servers.to_vec(), world.clock.clone(), world.joins);
+        let rng = RefCell::new(fastrand::Rng::with_seed(seed));
+        Self::of(move || {
+            let here = match joins.is_infinite() || clock.now() >= joins {
+                true => &servers[..],
+                false => &servers[..servers.len() - 1],
+            };
+            let start = rng.borrow_mut().usize(..here.len());
+            let order = here[start..].iter().chain(&here[..start]);
+            order.min_by(|a, b| a.expected().total_cmp(&b.expected())).unwrap().clone()
+        })
+    }
+}
+
+/// What clients are made in.
+pub struct World<'w, 't> {
+    pub servers: &'w [Server],
+    /// When the last of them joins; infinite if it is there from the start.
+    pub joins: f64,
+    pub clock: &'w Clock,
+    pub tasks: &'w Tasks<'t>,
+}
+
+impl World<'_, '_> {
+    fn split(&self) -> (&[Server], Option<&Server>) {
+        match self.servers.split_last() {
+            Some((last, first)) if self.joins.is_finite() => (first, Some(last)),
+            _ => (self.servers, None),
+        }
+    }
+
+    /// What tower discovers.
+    fn changes<L>(&self, load: impl Fn(Server) -> L) -> Changes<L>
+    where
+        L: Send + 'static,
+    {
+        let (first, last) = self.split();
+        let first: Vec<_> = first.iter().cloned().map(&load).enumerate().collect();
+        let inserted = stream::iter(first.into_iter().map(|(nth, load)| Ok(Change::Insert(nth, load))));
+        let last = last.map(|last| (self.servers.len() - 1, load(last.clone())));
+        let joins = self.clock.at(self.joins);
+        Box::pin(inserted.chain(stream::once(async move {
+            joins.await;
+            let (nth, load) = last.expect("infinite unless there is one");
+            Ok(Change::Insert(nth, load))
+        })))
+    }
+}
+
+type Changes<L> = Pin<Box<dyn Stream<Item = Result<Change<usize, L>, Infallible>> + Send>>;
+
+/// Clients in turn.
+pub fn in_turn(clients: Vec<Client>) -> impl Fn() -> Client {
+    let next = Cell::new(0);
+    move || {
+        let nth = next.replace(next.get() + 1);
+        clients[nth % clients.len()].clone()
+    }
+}

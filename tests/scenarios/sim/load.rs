@@ -1,0 +1,164 @@
+//! Load, and what came of it.
+
+use std::{cell::RefCell, rc::Rc};
+
+use http_body_util::BodyExt;
+
+use super::{
+    client::{Client, Picks, World},
+    clock::{Clock, run},
+    server::{At, Server},
+};
+
+/// One answered request.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When it should have been sent.
+    pub at: f64,
+    /// From then to the response head; infinite if there was none.
+    pub latency: f64,
+    pub server: usize,
+    pub ok: bool,
+}
+
+/// What a scenario needs.
+pub struct Setup<'s> {
+    pub picks: Picks,
+    pub seed: u64,
+    /// Clients that do not know of each other.
+    pub clients: usize,
+    pub arrivals: Arrivals,
+    /// In seconds. What was sent in the first `warm_up` of them does not count.
+    pub lasts: f64,
+    pub warm_up: f64,
+    pub servers: &'s dyn Fn(&Clock) -> Vec<Server>,
+    /// When the last of the servers joins; infinite if it is there from the start.
+    pub joins: f64,
+}
+
+#[derive(Clone, Copy)]
+pub enum Arrivals {
+    /// Open loop, so many a second, at random.
+    Poisson(f64),
+    /// Open loop, so many a second, at equal distances.
+    Even(f64),
+    /// Closed loop: so many at any time, until so many were sent.
+    Closed { at_once: usize, total: usize },
+}
+
+#[derive(Default)]
+pub struct Log {
+    pub samples: Vec<Sample>,
+    /// Requests at each server, looked at now and then.
+    pub here: Vec<Vec<usize>>,
+}
+
+impl<'s> Setup<'s> {
+    /// One client, Poisson arrivals, no warm-up.
+    pub fn new(
+        picks: Picks,
+        seed: u64,
+        rate: f64,
+        lasts: f64,
+        servers: &'s dyn Fn(&Clock) -> Vec<Server>,
+    ) -> Self {
+        let arrivals = Arrivals::Poisson(rate);
+        Self { picks, seed, clients: 1, arrivals, lasts, warm_up: 0.0, servers, joins: f64::INFINITY }
+    }
+
+    /// Runs it, and gives what was sent after the warm-up, in the order of the answers.
+    pub fn run(&self) -> Log {
+        let log = Rc::new(RefCell::new(Log::default()));
+        let mut rng = fastrand::Rng::with_seed(self.seed);
+        let parts: RefCell<Option<(Vec<Server>, Box<dyn Fn() -> Client>)>> = RefCell::default();
+        let sent = std::cell::Cell::new(0);
+        run(
+            // What has not been answered long after the last was sent never will be.
+            self.lasts + 60.0,
+            |clock, tasks| {
+                let servers = (self.servers)(clock);
+                let world = World { servers: &servers, joins: self.joins, clock, tasks };
+                let client = |nth| Client::new(self.picks, &world, self.seed + nth as u64 * 7_919);
+                let clients = (0..self.clients).map(client).collect();
+                *parts.borrow_mut() = Some((servers, Box::new(super::client::in_turn(clients))));
+            },
+            |clock, tasks| {
+                let parts = parts.borrow();
+                let (servers, client) = parts.as_ref()?;
+                if let Arrivals::Closed { at_once, total } = self.arrivals {
+                    for _ in 0..at_once {
+                        let (clock, log, client) = (clock.clone(), log.clone(), client());
+                        let each = total / at_once;
+                        tasks.push(Box::pin(async move {
+                            for _ in 0..each {
+                                exchange(&clock, clock.now(), &client, &log).await;
+                            }
+                        }));
+                    }
+                    return None;
+                }
+                let now = clock.now();
+                if now >= self.warm_up {
+                    log.borrow_mut().here.push(servers.iter().map(Server::here).collect());
+                }
+                if now > 0.0 {
+                    sent.set(sent.get() + 1);
+                    let (clock, log, client) = (clock.clone(), log.clone(), client());
+                    tasks.push(Box::pin(async move { exchange(&clock, now, &client, &log).await }));
+                }
+                let next = match self.arrivals {
+                    Arrivals::Poisson(rate) => now - (1.0 - rng.f64()).ln() / rate,
+                    Arrivals::Even(rate) => f64::from(sent.get() + 1) / rate,
+                    Arrivals::Closed { .. } => return None,
+                };
+                (next < self.lasts).then_some(next)
+            },
+        );
+        let mut log = log.take();
+        log.samples.retain(|sample| sample.at >= self.warm_up);
+        log
+    }
+}
+
+async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
+    let nth = log.borrow().samples.len();
+    log.borrow_mut().samples.push(Sample { at, latency: f64::INFINITY, server: usize::MAX, ok: false });
+    let response = client.send().await;
+    log.borrow_mut().samples[nth] = Sample {
+        at,
+        latency: clock.now() - at,
+        server: response.extensions().get::<At>().map_or(usize::MAX, |at| at.0),
+        ok: response.status().is_success(),
+    };
+    // An endless body is part of the load.
+    let _ = response.into_body().collect().await;
+}
+
+impl Log {
+    /// The latency that a share `q` of the requests did not exceed, in seconds.
+    pub fn quantile(&self, q: f64) -> f64 {
+        quantile(self.samples.iter().map(|sample| sample.latency).collect(), q)
+    }
+
+    pub fn mean(&self) -> f64 {
+        self.samples.iter().map(|sample| sample.latency).sum::<f64>() / self.samples.len() as f64
+    }
+
+    /// The share of samples, among those that `of` keeps, for which `is` holds.
+    pub fn share(&self, of: impl Fn(&Sample) -> bool, is: impl Fn(&Sample) -> bool) -> f64 {
+        let (mut all, mut yes) = (0.0, 0.0);
+        for sample in self.samples.iter().filter(|sample| of(sample)) {
+            all += 1.0;
+            yes += f64::from(u8::from(is(sample)));
+        }
+        yes / f64::max(all, 1.0)
+    }
+}
+
+pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
+    let nth = ((values.len() as f64 * q) as usize).min(values.len() - 1);
+    *values.select_nth_unstable_by(nth, f64::total_cmp).1
+}

@@ -1,0 +1,177 @@
+//! Servers that exist only in the simulation.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use axum_upstream::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use tokio::sync::Semaphore;
+use tower::Service;
+
+use super::clock::{Clock, Timer};
+
+/// How a server treats one request.
+#[derive(Clone, Copy)]
+pub struct Reply {
+    /// Seconds that a core is busy with it.
+    pub takes: f64,
+    /// Seconds from then to the head.
+    pub head: f64,
+    /// Seconds from the head to the last byte.
+    pub body: f64,
+    pub status: u16,
+}
+
+impl Reply {
+    pub fn after(takes: f64) -> Self {
+        Self { takes, head: 0.0, body: 0.0, status: 200 }
+    }
+}
+
+/// Decides at the time when a core takes the request up.
+type Behaviour = dyn Fn(f64, &mut fastrand::Rng) -> Reply + Send + Sync;
+type Speed = dyn Fn(f64) -> f64 + Send + Sync;
+
+/// A server with some cores and a queue, first come first served.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    nth: usize,
+    clock: Clock,
+    cores: usize,
+    free: Arc<Semaphore>,
+    behaviour: Box<Behaviour>,
+    /// What [`Server::expected`] divides by; the behaviour knows by itself.
+    speed: Box<Speed>,
+    rng: Mutex<fastrand::Rng>,
+    /// Requests whose last byte has not left.
+    here: AtomicUsize,
+}
+
+/// Which server a response came from.
+#[derive(Clone, Copy)]
+pub struct At(pub usize);
+
+/// More cores than there will ever be requests: nothing queues.
+pub const UNLIMITED: usize = 1_000_000;
+
+impl Server {
+    pub fn new(
+        nth: usize,
+        clock: &Clock,
+        cores: usize,
+        seed: u64,
+        behaviour: impl Fn(f64, &mut fastrand::Rng) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_speed(nth, clock, cores, seed, |_| 1.0, behaviour)
+    }
+
+    pub fn with_speed(
+        nth: usize,
+        clock: &Clock,
+        cores: usize,
+        seed: u64,
+        speed: impl Fn(f64) -> f64 + Send + Sync + 'static,
+        behaviour: impl Fn(f64, &mut fastrand::Rng) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            nth,
+            clock: clock.clone(),
+            cores,
+            free: Arc::new(Semaphore::new(cores)),
+            behaviour: Box::new(behaviour),
+            speed: Box::new(speed),
+            rng: Mutex::new(fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) + nth as u64)),
+            here: AtomicUsize::new(0),
+        }))
+    }
+
+    pub fn here(&self) -> usize {
+        self.0.here.load(Relaxed)
+    }
+
+    /// How long one more request would take, in units of its work: what an ideal balancer would ask.
+    pub fn expected(&self) -> f64 {
+        let ahead = (self.here() + 1).saturating_sub(self.0.cores) as f64 / self.0.cores as f64;
+        (1.0 + ahead) / (self.0.speed)(self.0.clock.now())
+    }
+}
+
+impl Service<Request<Body>> for Server {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        let here = Here::new(&self.0);
+        Box::pin(async move {
+            let server = &here.0;
+            let core = server.free.acquire().await;
+            let reply = (server.behaviour)(server.clock.now(), &mut server.rng.lock().unwrap());
+            server.clock.after(reply.takes).await;
+            drop(core);
+            server.clock.after(reply.head).await;
+            let nth = server.nth;
+            let body = match reply.body {
+                0.0 => Body::empty(),
+                wait => Body::new(Slow { timer: server.clock.after(wait), here: Some(here) }),
+            };
+            let status = StatusCode::from_u16(reply.status).unwrap();
+            Ok(Response::builder().status(status).extension(At(nth)).body(body).unwrap())
+        })
+    }
+}
+
+/// A request that is at a server.
+struct Here(Arc<Inner>);
+
+impl Here {
+    fn new(server: &Arc<Inner>) -> Self {
+        server.here.fetch_add(1, Relaxed);
+        Self(server.clone())
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.0.here.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A body whose only byte comes late.
+struct Slow {
+    timer: Timer,
+    here: Option<Here>,
+}
+
+impl http_body::Body for Slow {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.here.is_none() {
+            return Poll::Ready(None);
+        }
+        std::task::ready!(Pin::new(&mut self.timer).poll(cx));
+        self.here = None;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
+    }
+}
