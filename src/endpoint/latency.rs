@@ -8,10 +8,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::peers::Micros;
+use super::{peers::Micros, waiting::Wait};
 
 /// How fast what was seen loses weight, in seconds: by a factor of e.
-const DECAY: f32 = 5.0;
+const DECAY: f32 = 2.0;
 
 /// How many answers' weight the peers' median has.
 const PRIOR: f32 = 1.0;
@@ -24,8 +24,9 @@ const OUTLIER: f32 = 4.0;
 /// asked has to ask again.
 const FAILURE: f32 = 100.0;
 
-/// Estimates within this factor of the median are the same.
-const ALIKE: f32 = 1.25;
+/// Between idle endpoints, estimates within this factor of the median are the same: what differs by chance alone should
+/// take turns.
+const ALIKE: f32 = 1.1;
 
 /// Less than this, in seconds, is the scheduler's doing and not the endpoint's: it is added to what is compared.
 const NOISE: f32 = 1e-3;
@@ -52,6 +53,14 @@ struct Evidence {
     failed: f32,
 }
 
+/// How long the next answer takes, as a multiple of what peers take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Estimate {
+    pub(super) exact: f32,
+    /// The same without what may be chance.
+    pub(super) about: f32,
+}
+
 impl Latency {
     fn evidence(&self, now: Micros) -> Evidence {
         let age = now.saturating_sub(self.at.load(Relaxed)) as f32 * 1e-6;
@@ -74,12 +83,19 @@ impl Latency {
         (evidence.weight >= PRIOR / 4.0).then_some(evidence.mean)
     }
 
-    /// What a request costs here for as long as it takes, in seconds, where peers take `median`: the next answer's
-    /// latency, and failures as if they took longer.
-    pub(super) fn estimate(&self, now: Micros, median: f32) -> f32 {
+    /// What the next answer takes, in seconds, where peers take `median` and `wait` is how those do that wait now.
+    /// Failures are time, too.
+    pub(super) fn estimate(&self, now: Micros, median: f32, wait: Option<Wait>) -> Estimate {
         let Evidence { mean, weight, failed } = self.evidence(now);
-        let latency = (mean * weight + median * PRIOR) / (weight + PRIOR);
-        about(latency + NOISE, median + NOISE) * (1.0 + FAILURE * failed / (weight + failed + PRIOR))
+        let seen = (mean * weight + median * PRIOR) / (weight + PRIOR);
+        let floor = wait.map_or(0.0, |wait| match wait.count as f32 > weight {
+            // More is waited for than was answered of late, and the fast answers came first.
+            true => wait.silence.max(wait.age),
+            false => wait.silence,
+        });
+        let ratio = (seen.max(floor) + NOISE) / (median + NOISE);
+        let failures = 1.0 + FAILURE * failed / (weight + failed + PRIOR);
+        Estimate { exact: ratio * failures, about: about(ratio) * failures }
     }
 
     /// An answer came after `latency` seconds.
@@ -111,12 +127,94 @@ impl Latency {
     }
 }
 
-/// `latency`, but the median when it is near it: what differs by chance alone should take turns.
-fn about(latency: f32, median: f32) -> f32 {
-    let (low, high) = (median / ALIKE, median * ALIKE);
-    match latency {
-        _ if latency < low => latency * ALIKE,
-        _ if latency > high => latency / ALIKE,
-        _ => median,
+/// `ratio`, but 1 when it is near it.
+fn about(ratio: f32) -> f32 {
+    match ratio {
+        _ if ratio < 1.0 / ALIKE => ratio * ALIKE,
+        _ if ratio > ALIKE => ratio / ALIKE,
+        _ => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Micros = 1_000_000;
+    const MEDIAN: f32 = 0.01;
+
+    fn estimate(latency: &Latency, now: Micros) -> f32 {
+        latency.estimate(now, MEDIAN, None).exact
+    }
+
+    fn after(answers: impl IntoIterator<Item = f32>) -> Latency {
+        let latency = Latency::default();
+        answers.into_iter().for_each(|answer| latency.succeeded(0, answer, Some(MEDIAN)));
+        latency
+    }
+
+    #[test]
+    fn who_is_not_known_is_like_the_others() {
+        assert_eq!(estimate(&Latency::default(), 0), 1.0);
+    }
+
+    #[test]
+    fn it_decays_toward_the_median_and_not_by_being_read() {
+        for answer in [0.1, 0.001] {
+            let latency = after([answer; 100]);
+            let at_once = estimate(&latency, 0);
+            assert!((at_once - 1.0).abs() > 0.5, "{at_once}");
+            for _ in 0..1_000 {
+                assert_eq!(estimate(&latency, 0), at_once);
+            }
+            let later = [2, 5, 10, 20].map(|seconds| (estimate(&latency, seconds * S) - 1.0).abs());
+            assert!(later.is_sorted_by(|a, b| a > b) && later[3] < 0.1, "{later:?}");
+        }
+    }
+
+    /// S21.
+    #[test]
+    fn one_spike_is_no_exile_and_several_are_believed() {
+        let latency = after([0.01; 20]);
+        latency.succeeded(0, 2.0, Some(MEDIAN));
+        assert!(estimate(&latency, 0) < 1.2, "{}", estimate(&latency, 0));
+        (0..20).for_each(|_| latency.succeeded(0, 2.0, Some(MEDIAN)));
+        assert!(estimate(&latency, 0) > 5.0, "{}", estimate(&latency, 0));
+    }
+
+    #[test]
+    fn a_failure_never_makes_it_look_faster() {
+        let latency = after([0.01; 20]);
+        let before = estimate(&latency, 0);
+        latency.failed(0);
+        assert!(estimate(&latency, 0) > 2.0 * before);
+        assert!(estimate(&latency, 15 * S) < 1.1, "and is forgotten");
+    }
+
+    #[test]
+    fn giving_up_only_ever_raises_it() {
+        let latency = after([0.01; 20]);
+        let before = estimate(&latency, 0);
+        latency.given_up(0, 0.001, Some(MEDIAN));
+        assert_eq!(estimate(&latency, 0), before);
+        latency.given_up(0, 1.0, Some(MEDIAN));
+        assert!(estimate(&latency, 0) > before);
+    }
+
+    /// S5.
+    #[test]
+    fn silence_is_a_floor() {
+        let latency = after([0.01; 20]);
+        let wait = Wait { count: 1, silence: 1.0, age: 1.0 };
+        assert!(latency.estimate(0, MEDIAN, Some(wait)).exact > 50.0);
+        let long_poll = Wait { count: 1, silence: 0.005, age: 10.0 };
+        assert_eq!(latency.estimate(0, MEDIAN, Some(long_poll)).exact, estimate(&latency, 0));
+    }
+
+    #[test]
+    fn the_age_counts_where_little_was_answered() {
+        let latency = after([0.001; 3]);
+        let wait = Wait { count: 50, silence: 0.001, age: 0.1 };
+        assert!(latency.estimate(0, MEDIAN, Some(wait)).exact > 5.0);
     }
 }

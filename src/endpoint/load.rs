@@ -22,7 +22,7 @@ use super::{
     latency::Latency,
     outcome::Outcome,
     peers::{Micros, Peers, STRIDE},
-    silence::Silence,
+    waiting::Waiting,
 };
 
 /// How long a new endpoint gets less than its share, and how much less at first: caches are cold, code is not compiled.
@@ -36,7 +36,7 @@ pub(crate) struct Load {
     peers: Arc<Peers>,
     latency: Arc<Latency>,
     in_flight: AtomicUsize,
-    silence: Silence,
+    waiting: Waiting,
     /// Has answered well since it was inserted.
     proven: AtomicBool,
     /// When it was inserted, if others had been at work by then.
@@ -57,7 +57,7 @@ impl Load {
             peers,
             latency,
             in_flight: AtomicUsize::default(),
-            silence: Silence::default(),
+            waiting: Waiting::default(),
             proven: AtomicBool::new(newcomer.is_none()),
             newcomer,
             away_until: AtomicU64::default(),
@@ -88,19 +88,30 @@ impl Load {
 
     /// The cost by latency, and by what is in flight.
     pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
+        let cost = self.cost_in_flight(weight);
+        // Before the first answer anywhere, nothing is known of latency.
+        let Some(median) = self.peers.median() else { return cost };
         let now = self.peers.now();
-        let latency = self.peers.median().map_or(1.0, |median| {
-            self.latency.estimate(now, median).max(self.silence.lasted(now).unwrap_or(0.0))
-        });
-        Cost { latency, ..self.cost_in_flight(weight) }
+        let latency = self.latency.estimate(now, median, self.waiting.wait(now));
+        let idle = cost.idle.map(|_| latency.about);
+        Cost { load: cost.load * f64::from(latency.exact), idle, ..cost }
     }
 
     /// The cost by what is in flight alone.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
-        let weight = self.weight(weight, self.peers.now());
         let in_flight = self.in_flight.load(Relaxed);
+        let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.peers.now()));
+        Cost { load, idle: (in_flight == 0).then_some(1.0), ..self.cost_of_turn() }
+    }
+
+    /// The cost by what the user says.
+    pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
+        Cost { load: load / f64::from(self.weight(weight, self.peers.now())), ..self.cost_of_turn() }
+    }
+
+    fn cost_of_turn(&self) -> Cost {
         let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
-        Cost { class: self.class(), in_flight, latency: 1.0, weight, turn, reported: None }
+        Cost { class: self.class(), load: 0.0, idle: None, turn }
     }
 
     pub(super) fn class(&self) -> Class {
@@ -124,7 +135,7 @@ impl Load {
     pub(super) fn start(self: &Arc<Self>, weight: NonZeroU32) -> InFlight {
         let sent = self.peers.now();
         self.in_flight.fetch_add(1, Relaxed);
-        self.silence.asked(sent);
+        self.waiting.sent(sent);
         let step = STRIDE as f32 / self.weight(weight, sent);
         self.turn.store(self.peers.take_turn(self.turn.load(Relaxed)) + step as u64, Relaxed);
         self.picked.store(self.peers.next_pick(), Relaxed);
@@ -147,7 +158,7 @@ impl Load {
     fn answered(&self, sent: Micros, outcome: Outcome) {
         let now = self.peers.clock();
         let waited = now.saturating_sub(sent) as f32 * 1e-6;
-        self.silence.answered(now, outcome != Outcome::Unknown);
+        self.waiting.ended(sent, now, outcome != Outcome::Unknown);
         match outcome {
             Outcome::Success => {
                 self.latency.succeeded(now, waited, self.peers.median());

@@ -17,9 +17,9 @@ mod latency;
 mod load;
 mod outcome;
 mod peers;
-mod silence;
 mod spec;
 mod state;
+mod waiting;
 
 pub(crate) use self::{
     cost::{Class, Cost},

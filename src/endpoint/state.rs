@@ -58,9 +58,7 @@ impl<S> Endpoint<S> {
     pub(crate) fn cost(&self, measure: Measure) -> Cost {
         match (measure, &self.metric) {
             (Measure::Latency, _) => self.load.cost(self.weight),
-            (Measure::Reported, Some(metric)) => {
-                self.load.cost_in_flight(self.weight).reported(metric.load())
-            }
+            (Measure::Reported, Some(metric)) => self.load.cost_reported(self.weight, metric.load()),
             (Measure::InFlight, _) | (Measure::Reported, None) => self.load.cost_in_flight(self.weight),
         }
     }
