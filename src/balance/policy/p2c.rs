@@ -30,8 +30,9 @@ const REDRAWS: usize = 3;
 /// are often two bad ones: with these, the slowest 1 % of the requests of scenario S8 take 276 ms instead of 490.
 const RIVALS: usize = 6;
 
-/// Over how many picks "usual" is the mean, as a power of two.
-const USUAL: f64 = 64.0;
+/// What is usual is a mean over about so many picks, and a little more.
+const USUAL_PICKS: f64 = 64.0;
+const USUAL_SLACK: f64 = 1.05;
 
 /// The better of two endpoints drawn at random. The default.
 ///
@@ -155,7 +156,7 @@ impl<S> State<S> {
     ) -> Arc<Endpoint<S>> {
         let mut least = picked.cost(self.measure);
         for _ in 0..RIVALS {
-            if least.load() <= self.usual {
+            if least.load() <= self.usual * USUAL_SLACK {
                 break;
             }
             let rival = &members[self.rng.usize(..members.len())];
@@ -164,7 +165,7 @@ impl<S> State<S> {
                 (picked, least) = (rival.clone(), cost);
             }
         }
-        self.usual += (least.load() - self.usual) / USUAL;
+        self.usual += (least.load() - self.usual) / USUAL_PICKS;
         picked
     }
 
