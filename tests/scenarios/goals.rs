@@ -1,1 +1,123 @@
-//! The goals as tests.
+//! The goals, and what tower's `PeakEwma` makes of some of them. Shorter runs than the bench's.
+
+use crate::{
+    cases,
+    sim::{
+        client::Picks::{self, Default, Ideal, InFlight, TowerPeakEwma},
+        clock,
+        load::{Arrivals, Setup},
+        server::{Reply, Server},
+    },
+};
+
+const SEEDS: [u64; 2] = [1, 2];
+
+fn mean(case: impl Fn(u64) -> f64) -> f64 {
+    SEEDS.iter().map(|seed| case(*seed)).sum::<f64>() / SEEDS.len() as f64
+}
+
+#[test]
+fn s1_one_slow_of_eleven() {
+    let under = |picks| mean(|seed| cases::s1(picks, seed, 60.0));
+    assert!(under(Default) >= 0.999, "{}", under(Default));
+    assert!(under(Picks::RoundRobin) < 0.96, "the scenario is as hard as it should be");
+}
+
+#[test]
+fn s2_fast_and_slow_at_once() {
+    let p999 = |picks| mean(|seed| cases::s2(picks, seed, 100_000));
+    assert!(p999(Default) <= 0.105, "{}", p999(Default));
+}
+
+#[test]
+fn s3_a_black_hole_attracts_nothing() {
+    let errors = |picks| mean(|seed| cases::s3(picks, seed, 15.0));
+    assert!(errors(Default) <= 0.005, "{}", errors(Default));
+    assert!(errors(TowerPeakEwma) > 0.15);
+}
+
+#[test]
+fn s5_a_stall_is_noticed_before_any_timeout() {
+    let stuck = |picks| mean(|seed| cases::s5(picks, seed));
+    assert!(stuck(Default) <= 4.0, "{}", stuck(Default));
+    assert!(stuck(TowerPeakEwma) > 4.0);
+}
+
+#[test]
+fn s6_a_cold_start_is_slow() {
+    for seed in SEEDS {
+        let shares = cases::s6(Default, seed);
+        let (cold, warm) = (&shares[..10], &shares[20..]);
+        assert!(cold.iter().all(|share| *share <= 1.0), "{shares:?}");
+        assert!(warm.iter().sum::<f64>() / warm.len() as f64 >= 0.9, "{shares:?}");
+    }
+}
+
+#[test]
+fn s8_unlike_and_noisy_servers() {
+    let p99 = |picks| mean(|seed| cases::s8(picks, seed, 0.9, 10.0));
+    let (own, towers, ideal) = (p99(Default), p99(TowerPeakEwma), p99(Ideal));
+    assert!(own <= 0.350 && own < 0.75 * towers, "{own}, tower {towers}, ideal {ideal}");
+}
+
+#[test]
+fn s9_two_very_slow_of_sixteen() {
+    let p99 = |picks| mean(|seed| cases::s9(picks, seed, 20.0));
+    assert!(p99(Default) <= 0.080, "{}", p99(Default));
+    assert!(p99(Picks::LeastRequest) > 0.7);
+}
+
+#[test]
+fn s11_many_balancers_do_not_herd() {
+    let p99 = |clients| mean(|seed| cases::s11(Default, seed, clients, 20.0));
+    let (one, twenty) = (p99(1), p99(20));
+    assert!(twenty < 1.25 * one, "{one} to {twenty}");
+}
+
+/// Mitzenmacher's formula, with room for 200 servers being fewer than infinitely many.
+#[test]
+fn s12_the_power_of_two_choices() {
+    let sojourn = mean(|seed| cases::s12(InFlight, seed, 200, 0.9, 150.0));
+    assert!((sojourn / 2.614 - 1.0).abs() < 0.04, "{sojourn}");
+    assert!(mean(|seed| cases::s12(Default, seed, 200, 0.9, 150.0)) < sojourn);
+}
+
+#[test]
+fn s13_one_at_a_time_goes_round() {
+    for servers in 2..=10 {
+        let most = cases::s13(Default, 1, servers, 0.001);
+        assert!(most <= 1.05, "{servers} servers: {most}");
+    }
+}
+
+#[test]
+fn s13_the_busy_one_of_two_is_never_picked() {
+    let servers = |clock: &clock::Clock| {
+        (0..2).map(|nth| Server::new(nth, clock, 1, 1, |_, _| Reply::after(0.9))).collect()
+    };
+    // Never more than two at once, so there is always an idle one, and a wrong pick waits.
+    let arrivals = Arrivals::Even(2.0);
+    let log = Setup { arrivals, ..Setup::new(Default, 1, 0.0, 500.0, &servers) }.run();
+    assert_eq!(log.samples.len(), 999);
+    assert!(log.samples.iter().all(|sample| sample.latency < 0.95));
+}
+
+#[test]
+fn s21_one_spike_is_no_exile() {
+    assert!(mean(|seed| cases::s21(Default, seed, 40.0)) <= 5.0);
+    assert!(mean(|seed| cases::s21(TowerPeakEwma, seed, 40.0)) > 20.0);
+}
+
+#[test]
+fn s22_a_body_is_load_to_its_last_byte() {
+    let unevenness = |picks| mean(|seed| cases::s22(picks, seed, 30.0));
+    assert!(unevenness(Default) <= 1.2, "{}", unevenness(Default));
+    assert!(unevenness(TowerPeakEwma) > 1.2);
+}
+
+#[test]
+fn long_polls_are_no_stall() {
+    let p99 = |picks| mean(|seed| cases::long_polls(picks, seed, 30.0));
+    let (own, ideal) = (p99(Default), p99(Ideal));
+    assert!(own < 1.1 * ideal, "{own}, ideal {ideal}");
+}

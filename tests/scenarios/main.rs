@@ -4,6 +4,5 @@
 #![allow(unreachable_pub)]
 
 mod cases;
-mod sim;
-
 mod goals;
+mod sim;

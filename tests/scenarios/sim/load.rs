@@ -71,7 +71,6 @@ impl<'s> Setup<'s> {
         let log = Rc::new(RefCell::new(Log::default()));
         let mut rng = fastrand::Rng::with_seed(self.seed);
         let parts: RefCell<Option<(Vec<Server>, Box<dyn Fn() -> Client>)>> = RefCell::default();
-        let sent = std::cell::Cell::new(0);
         run(
             // What has not been answered long after the last was sent never will be.
             self.lasts + 60.0,
@@ -102,13 +101,12 @@ impl<'s> Setup<'s> {
                     log.borrow_mut().here.push(servers.iter().map(Server::here).collect());
                 }
                 if now > 0.0 {
-                    sent.set(sent.get() + 1);
                     let (clock, log, client) = (clock.clone(), log.clone(), client());
                     tasks.push(Box::pin(async move { exchange(&clock, now, &client, &log).await }));
                 }
                 let next = match self.arrivals {
                     Arrivals::Poisson(rate) => now - (1.0 - rng.f64()).ln() / rate,
-                    Arrivals::Even(rate) => f64::from(sent.get() + 1) / rate,
+                    Arrivals::Even(rate) => now + 1.0 / rate,
                     Arrivals::Closed { .. } => return None,
                 };
                 (next < self.lasts).then_some(next)

@@ -4,3 +4,5 @@ pub mod client;
 pub mod clock;
 pub mod load;
 pub mod server;
+#[cfg(test)]
+mod tests;
