@@ -197,9 +197,25 @@ pub fn s13(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
     counts.into_iter().fold(0.0, f64::max) / (1_000.0 / servers as f64)
 }
 
+/// Two servers, and never more than two requests at once: the share that was sent to the one that was busy.
+pub fn s13_wrong(picks: Picks, seed: u64) -> f64 {
+    let make = |clock: &Clock| {
+        (0..2).map(|nth| Server::new(nth, clock, 1, seed, |_, _| Reply::after(0.9))).collect()
+    };
+    let arrivals = Arrivals::Even(2.0);
+    let log = Setup { arrivals, ..Setup::new(picks, seed, 0.0, 500.0, &make) }.run();
+    log.share(|_| true, |sample| sample.latency > 0.95)
+}
+
 /// A single answer of two seconds among answers of 10 ms, at one of ten: how many seconds that endpoint got less than
 /// half of its share.
 pub fn s21(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    // The answer comes two seconds after it was asked for.
+    s21_shares(picks, seed, lasts).iter().skip(12).filter(|share| **share < 0.5).count() as f64
+}
+
+/// Its share of its fair share, second by second.
+pub fn s21_shares(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> {
     let spiked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let servers = |clock: &Clock| {
         let server = |nth| {
@@ -214,11 +230,9 @@ pub fn s21(picks: Picks, seed: u64, lasts: f64) -> f64 {
     };
     let rate = 1_000.0;
     let log = Setup::new(picks, seed, rate, lasts, &servers).run();
-    let starved = |second: &usize| {
-        log.share(|sample| in_second(sample, *second), |sample| sample.server == 0) * 10.0 < 0.5
-    };
-    // The answer comes two seconds after it was asked for.
-    (12..lasts as usize).filter(starved).count() as f64
+    (0..lasts as usize)
+        .map(|second| log.share(|sample| in_second(sample, second), |sample| sample.server == 0) * 10.0)
+        .collect()
 }
 
 /// A tenth of the bodies last ten seconds after a fast head: the most at one server, as a multiple of the mean.

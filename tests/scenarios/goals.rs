@@ -2,12 +2,7 @@
 
 use crate::{
     cases,
-    sim::{
-        client::Picks::{self, Default, Ideal, InFlight, TowerPeakEwma},
-        clock,
-        load::{Arrivals, Setup},
-        server::{Reply, Server},
-    },
+    sim::client::Picks::{self, Default, Ideal, InFlight, TowerPeakEwma},
 };
 
 const SEEDS: [u64; 2] = [1, 2];
@@ -92,14 +87,7 @@ fn s13_one_at_a_time_goes_round() {
 
 #[test]
 fn s13_the_busy_one_of_two_is_never_picked() {
-    let servers = |clock: &clock::Clock| {
-        (0..2).map(|nth| Server::new(nth, clock, 1, 1, |_, _| Reply::after(0.9))).collect()
-    };
-    // Never more than two at once, so there is always an idle one, and a wrong pick waits.
-    let arrivals = Arrivals::Even(2.0);
-    let log = Setup { arrivals, ..Setup::new(Default, 1, 0.0, 500.0, &servers) }.run();
-    assert_eq!(log.samples.len(), 999);
-    assert!(log.samples.iter().all(|sample| sample.latency < 0.95));
+    assert_eq!(cases::s13_wrong(Default, 1), 0.0);
 }
 
 #[test]

@@ -6,3 +6,4 @@
 mod cases;
 mod goals;
 mod sim;
+mod simulation;

@@ -4,5 +4,3 @@ pub mod client;
 pub mod clock;
 pub mod load;
 pub mod server;
-#[cfg(test)]
-mod tests;

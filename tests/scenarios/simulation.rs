@@ -1,6 +1,6 @@
 //! The simulation itself.
 
-use super::{
+use crate::sim::{
     client::Picks,
     clock::Clock,
     load::{Arrivals, Setup},
