@@ -8,7 +8,7 @@
 //!
 //! The table and the plots are written to `target/scenarios/`, too.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // A bench exports nothing, so the lint would have every `pub` of the simulation be `pub(crate)`.
 #![allow(unreachable_pub)]
 

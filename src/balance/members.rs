@@ -94,3 +94,76 @@ impl<S> Members<S> {
         self.all.iter().map(|member| (member.name().clone(), member.clone())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::{
+        super::policy::{Means, Policy},
+        *,
+    };
+
+    fn members(subset: Option<usize>, seed: u64) -> Members<()> {
+        let means = Means { rng: fastrand::Rng::with_seed(seed), waker: Waker::noop().clone() };
+        Members::new(Policy::default().picker(means), subset, seed)
+    }
+
+    fn fill(members: &mut Members<()>, names: std::ops::Range<u32>) {
+        let all = names.map(|name| members.make(EndpointSpec::new(name.to_string(), ()), None)).collect();
+        members.set(all);
+    }
+
+    fn drawn(members: &Members<()>) -> HashSet<Arc<str>> {
+        members.subset.iter().flatten().map(|member| member.name().clone()).collect()
+    }
+
+    /// S26: what was known of an endpoint survives its removal.
+    #[test]
+    fn who_comes_back_is_known() {
+        let mut members = members(None, 1);
+        fill(&mut members, 0..3);
+        let known = members.named("1").unwrap().load().remembered().clone();
+        members.set(Vec::new());
+        fill(&mut members, 0..3);
+        assert!(Arc::ptr_eq(members.named("1").unwrap().load().remembered(), &known));
+        assert!(!Arc::ptr_eq(members.named("2").unwrap().load().remembered(), &known));
+    }
+
+    #[test]
+    fn what_is_remembered_has_an_end() {
+        let mut members = members(None, 1);
+        for round in 0..10 {
+            fill(&mut members, 1_000 * round..1_000 * (round + 1));
+        }
+        assert_eq!(members.gone.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn a_change_moves_one_of_a_subset_at_most() {
+        let mut members = members(Some(10), 7);
+        fill(&mut members, 0..100);
+        let before = drawn(&members);
+        assert_eq!(before.len(), 10);
+        fill(&mut members, 1..101);
+        assert!(drawn(&members).difference(&before).count() <= 2, "one left and one came");
+        let subset = drawn(&members);
+        let picked = || members.pick(&[], Affinity::default()).unwrap().endpoint.name().clone();
+        assert!((0..100).all(|_| subset.contains(&picked())));
+        fill(&mut members, 0..5);
+        assert_eq!(members.subset.as_ref().map(Vec::len), None, "fewer than asked for: all");
+    }
+
+    #[test]
+    fn the_subsets_of_many_processes_cover_all_alike() {
+        let mut counts = HashMap::<Arc<str>, u32>::new();
+        for process in 0..300 {
+            let mut members = members(Some(10), mixed(process + 1));
+            fill(&mut members, 0..100);
+            drawn(&members).into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
+        }
+        assert_eq!(counts.len(), 100);
+        // 30 each by chance, with a deviation of 5.
+        assert!(counts.values().all(|count| (10..=50).contains(count)), "{counts:?}");
+    }
+}

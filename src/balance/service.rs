@@ -21,8 +21,9 @@ use crate::{
 
 /// Sends each request to the better of two endpoints drawn at random.
 ///
-/// "Better" has fewer requests in flight for its weight, counted until the last byte of each response has left; between
-/// equals, the one picked longer ago. A request that could not connect goes to another endpoint. See the
+/// "Better" has fewer requests in flight for its weight, counted until the last byte of each response has left, and
+/// answers faster; between equals, the one picked longer ago. [`LoadBalanceBuilder::policy`] chooses another
+/// [policy](crate::policy). A request that could not connect goes to another endpoint. See the
 /// [module docs](crate::balance).
 ///
 /// Clones share the cluster. Always ready: whether an endpoint is, is found out by the call.

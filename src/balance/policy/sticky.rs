@@ -76,7 +76,7 @@ impl Sticky {
     }
 
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
-        let value = cookie(request.headers(), &self.name).and_then(|value| str::from_utf8(value).ok());
+        let value = cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
         // Set by the proxy in front of the balancer, whatever the client sent.
         let proto = request.headers().get("x-forwarded-proto").map(HeaderValue::as_bytes);
         Affinity {

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use http_body_util::BodyExt;
 
 use super::{
-    client::{Client, Picks, World},
+    client::{Client, Picks, World, in_turn},
     clock::{Clock, run},
     server::{At, Server},
 };
@@ -46,6 +46,12 @@ pub enum Arrivals {
     Closed { at_once: usize, total: usize },
 }
 
+/// What there is once time has begun.
+struct Parts {
+    servers: Vec<Server>,
+    client: Box<dyn Fn() -> Client>,
+}
+
 #[derive(Default)]
 pub struct Log {
     pub samples: Vec<Sample>,
@@ -70,7 +76,7 @@ impl<'s> Setup<'s> {
     pub fn run(&self) -> Log {
         let log = Rc::new(RefCell::new(Log::default()));
         let mut rng = fastrand::Rng::with_seed(self.seed);
-        let parts: RefCell<Option<(Vec<Server>, Box<dyn Fn() -> Client>)>> = RefCell::default();
+        let parts = RefCell::new(None::<Parts>);
         run(
             // What has not been answered long after the last was sent never will be.
             self.lasts + 60.0,
@@ -79,11 +85,11 @@ impl<'s> Setup<'s> {
                 let world = World { servers: &servers, joins: self.joins, clock, tasks };
                 let client = |nth| Client::new(self.picks, &world, self.seed + nth as u64 * 7_919);
                 let clients = (0..self.clients).map(client).collect();
-                *parts.borrow_mut() = Some((servers, Box::new(super::client::in_turn(clients))));
+                *parts.borrow_mut() = Some(Parts { servers, client: Box::new(in_turn(clients)) });
             },
             |clock, tasks| {
                 let parts = parts.borrow();
-                let (servers, client) = parts.as_ref()?;
+                let Parts { servers, client } = parts.as_ref()?;
                 if let Arrivals::Closed { at_once, total } = self.arrivals {
                     for _ in 0..at_once {
                         let (clock, log, client) = (clock.clone(), log.clone(), client());
