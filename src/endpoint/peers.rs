@@ -120,8 +120,8 @@ impl Peers {
         self.picks.fetch_add(1, Relaxed)
     }
 
-    /// Where an endpoint whose turn was `turn` is in the schedule. One that has been passed over by chance may catch up;
-    /// one that was busy for long, or is new, begins not far behind the first, so that it does not get all the next
+    /// Where an endpoint whose turn was `turn` is in the schedule. One that has been passed over by chance may catch
+    /// up; one that was busy for long, or is new, begins not far behind the first, so that it does not get all the next
     /// picks.
     pub(super) fn take_turn(&self, turn: u64) -> u64 {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);

@@ -169,3 +169,90 @@ impl fmt::Debug for ConsistentHash {
         f.debug_struct("ConsistentHash").field("key", &key).field("bound", &self.bound).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{
+        super::fixture::{Cluster, KEY, keyed},
+        *,
+    };
+
+    /// S24: of a hundred endpoints one leaves; only its keys move, and they go everywhere.
+    #[test]
+    fn consistent_hash_moves_only_the_keys_of_who_left() {
+        const KEYS: usize = 20_000;
+        let mut cluster = Cluster::new(ConsistentHash::header(KEY), &[1; 100]);
+        let owners = |cluster: &Cluster| -> Vec<_> {
+            (0..KEYS).map(|key| cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name().clone()).collect()
+        };
+        let before = owners(&cluster);
+        assert_eq!(before, owners(&cluster), "the same key, the same endpoint");
+        let gone = cluster.remove(42).name().clone();
+        let after = owners(&cluster);
+        let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
+        assert!(moved.iter().all(|(before, _)| **before == gone));
+        assert!(moved.len() as f64 / KEYS as f64 <= 1.1 / 100.0, "{} keys moved", moved.len());
+        let mut heirs = BTreeMap::<_, usize>::new();
+        moved.iter().for_each(|(_, after)| *heirs.entry((*after).clone()).or_default() += 1);
+        assert!(heirs.len() > 60 && *heirs.values().max().unwrap() < 15, "{heirs:?}");
+    }
+
+    #[test]
+    fn consistent_hash_honours_weights() {
+        let cluster = Cluster::new(ConsistentHash::header(KEY), &[1, 2]);
+        let of_heavy =
+            (0..30_000).filter(|key| &**cluster.pick_for(&[], &keyed(*key)).unwrap().endpoint.name() == "1");
+        let share = of_heavy.count() as f64 / 30_000.0;
+        assert!((share - 2.0 / 3.0).abs() < 0.01, "{share}");
+    }
+
+    /// S24: one hot key does not make one hot endpoint.
+    #[test]
+    fn consistent_hash_bounds_the_load() {
+        let cluster = Cluster::new(ConsistentHash::header(KEY).bounded_load(1.25), &[1; 10]);
+        let mut busy = Vec::new();
+        for n in 0..1_000 {
+            // Nine of ten requests have the same key.
+            busy.push(cluster.pick_for(&[], &keyed(if n % 10 == 0 { n } else { 0 })).unwrap());
+        }
+        let most = cluster.members.iter().map(|member| member.load().in_flight()).max().unwrap();
+        assert!(most <= 125, "{most} of 1000 in flight at one of ten");
+    }
+
+    #[test]
+    fn keys_come_from_where_they_should() {
+        let request = Request::get("/a/b?c")
+            .header("x-key", "1")
+            .header("cookie", "other=2; session=3")
+            .header("x-forwarded-for", "192.0.2.1, 10.0.0.1")
+            .body(Body::empty())
+            .unwrap();
+        let of = |bytes: &[u8]| {
+            ConsistentHash::by({
+                let bytes = bytes.to_vec();
+                move |_| Some(bytes.clone())
+            })
+            .key(&request)
+        };
+        assert_eq!(ConsistentHash::header(KEY).key(&request), of(b"1"));
+        assert_eq!(ConsistentHash::cookie("session").key(&request), of(b"3"));
+        assert_eq!(ConsistentHash::client_addr().key(&request), of(b"192.0.2.1"));
+        assert_eq!(ConsistentHash::path().key(&request), of(b"/a/b"));
+        let bare = Request::new(Body::empty());
+        assert!(ConsistentHash::header(KEY).key(&bare).is_none());
+        assert!(ConsistentHash::cookie("session").key(&bare).is_none());
+        assert!(ConsistentHash::client_addr().key(&bare).is_none());
+    }
+
+    /// The hash must not change from version to version: proxies of two versions stand before one set of caches.
+    #[test]
+    fn the_choices_are_the_same_in_every_process() {
+        let cluster = Cluster::new(ConsistentHash::header(KEY), &[1; 10]);
+        let choices: String = (0..20)
+            .map(|key| cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name().to_string())
+            .collect();
+        assert_eq!(choices, "23750323988127182648");
+    }
+}

@@ -25,14 +25,14 @@
 //! ```
 
 mod consistent_hash;
+#[cfg(test)]
+mod fixture;
 mod least_request;
 mod p2c;
 mod priority;
 mod random;
 mod round_robin;
 mod sticky;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, task::Waker};
 
@@ -179,6 +179,120 @@ impl Policy {
     pub(super) fn mark<B>(&self, response: &mut Response<B>, affinity: Affinity, endpoint: &Arc<str>) {
         if let Self::Sticky(sticky) = self {
             sticky.mark(response, affinity, endpoint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::{
+        fixture::{Cluster, KEY, keyed},
+        *,
+    };
+    use crate::endpoint::{EndpointSpec, Outcome};
+
+    fn all() -> Vec<Policy> {
+        vec![
+            P2c::new().into(),
+            P2c::in_flight().into(),
+            P2c::reported().into(),
+            RoundRobin.into(),
+            LeastRequest.into(),
+            Random.into(),
+            ConsistentHash::header(KEY).into(),
+            ConsistentHash::header(KEY).bounded_load(1.25).into(),
+            Sticky::cookie("backend").unwrap().into(),
+        ]
+    }
+
+    #[test]
+    fn tried_ones_are_not_picked_again() {
+        for policy in all() {
+            let cluster = Cluster::new(policy.clone(), &[1; 10]);
+            let mut tried = Vec::new();
+            while let Some(picked) = cluster.pick_for(&tried, &keyed(7)) {
+                tried.push(picked.endpoint);
+            }
+            assert_eq!(tried.len(), 10, "{policy:?}");
+        }
+    }
+
+    /// S26: after the update that removed it, nobody gets it, and nothing keeps it.
+    #[test]
+    fn what_left_is_neither_picked_nor_kept() {
+        for policy in all() {
+            let mut cluster = Cluster::new(policy.clone(), &[1, 4, 1]);
+            for n in 0..50 {
+                let gone = cluster.remove(n % 3);
+                let name = gone.name().clone();
+                assert!(
+                    (0..20).all(|key| *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() != name)
+                );
+                assert_eq!(Arc::strong_count(&gone), 1, "{policy:?} keeps {gone:?}");
+                cluster.add(EndpointSpec::new(name, ()));
+            }
+            while !cluster.members.is_empty() {
+                cluster.remove(0);
+            }
+            assert!(cluster.pick(&[]).is_none());
+        }
+    }
+
+    #[test]
+    fn shares_follow_weights() {
+        let weighted = |policy: &Policy| !matches!(policy, Policy::ConsistentHash(_));
+        for policy in all().into_iter().filter(weighted) {
+            for weights in [&[1, 1, 1][..], &[5, 1, 1], &[10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], &[100, 100, 1]] {
+                let total: u32 = weights.iter().sum();
+                let shares = Cluster::new(policy.clone(), weights).shares();
+                for (weight, share) in weights.iter().zip(&shares) {
+                    let fair = f64::from(*weight) / f64::from(total);
+                    assert!((share / fair - 1.0).abs() < 0.25, "{policy:?}: {weights:?} gave {shares:?}");
+                }
+            }
+        }
+    }
+
+    /// Who asked to be left alone is, as long as there is another; when more than half ask, all are used.
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_honoured() {
+        for policy in all() {
+            let cluster = Cluster::new(policy.clone(), &[1, 1, 1, 1]);
+            let Picked { endpoint: away, mut in_flight } = cluster.pick(&[]).unwrap();
+            in_flight.answered(Outcome::Failure { retry_after: Some(Duration::from_secs(30)) });
+            drop(in_flight);
+            let share = || {
+                let is_away =
+                    |key| *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() == *away.name();
+                (0..200).filter(|key| is_away(*key)).count()
+            };
+            assert_eq!(share(), 0, "{policy:?}");
+            tokio::time::advance(Duration::from_secs(31)).await;
+            // What latency and failures make of it takes a while to be forgotten.
+            if !matches!(policy, Policy::P2c(_) | Policy::Sticky(_)) {
+                assert!(share() > 0, "{policy:?} does not use it again");
+            }
+        }
+    }
+
+    /// S13, and the turns that two idle endpoints take.
+    #[test]
+    fn one_at_a_time_goes_round() {
+        for policy in [Policy::from(P2c::new()), P2c::in_flight().into(), LeastRequest.into()] {
+            assert!(["010101", "101010"].contains(&&*Cluster::new(policy.clone(), &[1, 1]).names(6)));
+            let heavy = Cluster::new(policy.clone(), &[5, 1]).names(600);
+            assert!(heavy.matches('1').count().abs_diff(100) <= 10, "{policy:?}: {heavy}");
+            for n in 3..=10 {
+                let cluster = Cluster::new(policy.clone(), &vec![1; n]);
+                let mut counts = BTreeMap::<_, usize>::new();
+                for _ in 0..1_000 {
+                    *counts.entry(cluster.pick(&[]).unwrap().endpoint.name().clone()).or_default() += 1;
+                }
+                let most = *counts.values().max().unwrap() as f64;
+                assert!(most / (1_000.0 / n as f64) <= 1.05, "{policy:?}: {counts:?}");
+            }
         }
     }
 }

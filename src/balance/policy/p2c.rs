@@ -263,3 +263,27 @@ impl Rng for Random {
         self.0.u64(..)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::Cluster, *};
+    use crate::endpoint::EndpointSpec;
+
+    #[test]
+    fn reported_load_decides() {
+        struct Gauge(f64);
+        impl tower::load::Load for Gauge {
+            type Metric = f64;
+            fn load(&self) -> f64 {
+                self.0
+            }
+        }
+        let mut cluster = Cluster::new(P2c::reported(), &[]);
+        for (name, load) in [("0", 3.0), ("1", 1.0), ("2", 2.0)] {
+            cluster.add(EndpointSpec::new(name, ()).load(Gauge(load)));
+        }
+        let picks = cluster.names(300);
+        assert_eq!(picks.matches('0').count(), 0);
+        assert!(picks.matches('1').count() > picks.matches('2').count());
+    }
+}

@@ -98,7 +98,13 @@ impl<S: Send + Sync + 'static> Picker<S> for Tiers<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{
+        super::{RoundRobin, fixture::Cluster},
+        *,
+    };
+    use crate::endpoint::{EndpointSpec, Outcome};
 
     /// Envoy's table for two tiers, the second being well.
     #[test]
@@ -117,5 +123,24 @@ mod tests {
             .map(|tier| (0..1_000).filter(|n| spill(&healths, f64::from(*n) / 1_000.0) == tier).count());
         assert_eq!(shares, [250, 250, 500]);
         assert_eq!(spill(&[0.0, 0.0], 0.5), 0);
+    }
+
+    /// S28 end to end: half of the first tier asks to be left alone.
+    #[tokio::test(start_paused = true)]
+    async fn the_next_tier_takes_what_the_first_cannot() {
+        let mut cluster = Cluster::new(RoundRobin, &[1; 10]);
+        for name in 10..20 {
+            cluster.add(EndpointSpec::new(name.to_string(), ()).priority(1));
+        }
+        let second = |cluster: &Cluster| {
+            let is_second = |_: &i32| cluster.pick(&[]).unwrap().endpoint.priority() == 1;
+            (0..10_000).filter(is_second).count() as f64 / 10_000.0
+        };
+        assert_eq!(second(&cluster), 0.0);
+        for member in &cluster.members[..5] {
+            let retry_after = Some(Duration::from_secs(30));
+            member.start().answered(Outcome::Failure { retry_after });
+        }
+        assert!((second(&cluster) - 0.3).abs() < 0.02, "{}", second(&cluster));
     }
 }

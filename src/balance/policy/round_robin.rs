@@ -56,3 +56,16 @@ impl<S: Send + Sync> Picker<S> for Wheel<S> {
         Some(Picked::start(&members[richest]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::Cluster, *};
+
+    /// S23, as nginx has it.
+    #[test]
+    fn round_robin_is_smooth_and_exact() {
+        assert_eq!(Cluster::new(RoundRobin, &[5, 1, 1]).names(14), "00102000010200");
+        let hundred = Cluster::new(RoundRobin, &[100, 1]).names(101 * 3);
+        assert_eq!(hundred.matches('1').count(), 3);
+    }
+}

@@ -144,3 +144,69 @@ pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]>
     let values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     values.into_iter().next()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::Cluster, *};
+
+    fn with_cookie(cookie: &str) -> Request<Body> {
+        let request = Request::get("/").header("cookie", format!("a=b; {cookie}; c=d"));
+        request.header("x-forwarded-proto", "https").body(Body::empty()).unwrap()
+    }
+
+    /// The cookie a client gets that sends this request, and the endpoint.
+    fn visit(cluster: &Cluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
+        let endpoint = cluster.pick_for(&[], request).unwrap().endpoint.name().clone();
+        let mut response = Response::new(());
+        cluster.policy.mark(&mut response, cluster.policy.affinity(request), &endpoint);
+        let set = response.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+        (set, endpoint)
+    }
+
+    #[test]
+    fn a_client_comes_back_to_its_endpoint() {
+        let mut cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 10]);
+        let (set, first) = visit(&cluster, &with_cookie("x=y"));
+        let set = set.unwrap();
+        let (pair, attributes) = set.split_once("; ").unwrap();
+        assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Secure");
+        for _ in 0..20 {
+            assert_eq!(visit(&cluster, &with_cookie(pair)), (None, first.clone()), "no new cookie, either");
+        }
+        let at = cluster.members.iter().position(|member| *member.name() == first).unwrap();
+        cluster.remove(at);
+        let (set, second) = visit(&cluster, &with_cookie(pair));
+        assert!(second != first && set.is_some(), "its endpoint is gone: another, and a new cookie");
+    }
+
+    #[test]
+    fn the_cookie_reveals_nothing_and_cannot_be_made_up() {
+        let cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
+        for forged in ["backend=0", "backend=", "backend=zzz", "backend=00000000000000000000000000000001"] {
+            assert!(visit(&cluster, &with_cookie(forged)).0.is_some(), "{forged}");
+        }
+        let other = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
+        let cookie = visit(&cluster, &with_cookie("x=y")).0.unwrap();
+        let pair = cookie.split(';').next().unwrap();
+        assert!(visit(&other, &with_cookie(pair)).0.is_some(), "another process has another key");
+    }
+
+    #[test]
+    fn attributes_follow_the_settings() {
+        let attributes = |sticky: Sticky, proto: &str| {
+            let request = Request::get("/").header("x-forwarded-proto", proto).body(Body::empty()).unwrap();
+            let cookie = visit(&Cluster::new(sticky, &[1]), &request).0.unwrap();
+            cookie.split_once("; ").unwrap().1.to_owned()
+        };
+        let sticky = || Sticky::cookie("backend").unwrap();
+        assert_eq!(attributes(sticky(), "http"), "Path=/; HttpOnly; SameSite=Lax");
+        let none = || sticky().same_site(SameSite::None);
+        assert_eq!(attributes(none(), "https"), "Path=/; HttpOnly; SameSite=None; Secure");
+        assert_eq!(
+            attributes(none(), "http"),
+            "Path=/; HttpOnly; SameSite=Lax",
+            "None without Secure is dropped"
+        );
+        assert!(Sticky::cookie("no name").unwrap_err().to_string().contains("sticky cookie"));
+    }
+}
