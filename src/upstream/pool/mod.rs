@@ -72,7 +72,7 @@ impl Pool {
         };
         let runtime = runtime.id();
         if !fresh {
-            if let Some(ready) = self.ready(runtime, versions).await {
+            if let Some(ready) = self.ready(runtime, versions) {
                 return Ok(ready);
             }
         }
@@ -90,16 +90,16 @@ impl Pool {
             drop(turn);
             return self.open(runtime, versions, deadline).await;
         }
-        match self.ready(runtime, versions).await {
+        match self.ready(runtime, versions) {
             Some(ready) => Ok(ready),
             None => self.open(runtime, versions, deadline).await,
         }
     }
 
     /// What is there and can be used.
-    async fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
-            if http1.is_usable().await {
+            if http1.is_usable() {
                 return Some(Checkout::Http1 { http1, reused: true });
             }
         }
@@ -135,7 +135,7 @@ impl Pool {
                 if timeout_at(deadline, freed).await.is_err() {
                     return Err(Error::new(Kind::Busy).at(&self.target.name));
                 }
-                if let Some(ready) = self.ready(runtime, versions).await {
+                if let Some(ready) = self.ready(runtime, versions) {
                     return Ok(ready);
                 }
             },
