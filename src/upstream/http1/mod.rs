@@ -21,7 +21,10 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
-use hyper::client::conn::{TrySendError, http1};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
 use tokio::{
     runtime,
     sync::oneshot,
@@ -38,6 +41,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, Kind},
+    rewrite::{Fields, Seen},
 };
 
 /// A connection and its sender, both idle or both in use.
@@ -163,18 +167,30 @@ impl Http1 {
         });
     }
 
-    /// Sends a request in origin form and waits for the response head.
+    /// Sends a request in origin form and waits for the response head. `seen` is what is in the request's.
     ///
     /// Dropping the future closes the connection. An error that still has the request in it was not sent.
-    pub(super) async fn send(
+    pub(super) fn send(
         mut self,
         mut request: Request<Body>,
+        seen: Seen,
+        pool: &Arc<Pool>,
+    ) -> impl Future<Output = Result<Response<Http1Body>, TrySendError<Request<Body>>>> {
+        frame(&mut request, seen);
+        let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
+        // At once, so that the future has no room for a request.
+        let response = self.0.sender.try_send_request(request);
+        self.answer(response, sent, seen.any(Fields::UPGRADE), pool)
+    }
+
+    async fn answer(
+        mut self,
+        response: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
+        sent: Option<Arc<AtomicBool>>,
+        upgrade: bool,
         pool: &Arc<Pool>,
     ) -> Result<Response<Http1Body>, TrySendError<Request<Body>>> {
-        frame(&mut request);
-        let upgrade = request.headers().contains_key(header::UPGRADE);
-        let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
-        let mut response = pin!(self.0.sender.try_send_request(request));
+        let mut response = pin!(response);
         if upgrade {
             self.0.health.expect_tunnel();
             if let Some(driver) = self.0.driver.take() {
@@ -213,7 +229,7 @@ fn is_sent(flag: Option<&AtomicBool>) -> bool {
 }
 
 /// Puts on a head what belongs to this connection: its framing, and the options of `Connection`.
-fn frame(request: &mut Request<Body>) {
+fn frame(request: &mut Request<Body>, seen: Seen) {
     let body = request.body();
     // hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
     let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
@@ -222,7 +238,7 @@ fn frame(request: &mut Request<Body>) {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     // RFC 9110 7.8 and 10.1.4: a sender of Upgrade or TE has to name it in Connection.
-    let options = match (headers.contains_key(header::UPGRADE), headers.contains_key(header::TE)) {
+    let options = match (seen.any(Fields::UPGRADE), seen.any(Fields::TE)) {
         (false, false) => return,
         (true, false) => "upgrade",
         (false, true) => "te",

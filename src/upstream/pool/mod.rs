@@ -76,6 +76,16 @@ impl Pool {
                 return Ok(ready);
             }
         }
+        // Boxed, because few requests connect, and all would have the room for it in their futures.
+        Box::pin(self.connect(runtime, versions, fresh)).await
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        runtime: runtime::Id,
+        versions: Versions,
+        fresh: bool,
+    ) -> Result<Checkout, Error> {
         let deadline = after(Instant::now(), self.limits.connect_timeout);
         if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
             return self.open(runtime, versions, deadline).await;
