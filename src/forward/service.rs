@@ -19,7 +19,7 @@ use crate::{
     body::{Body, Progress, RequestBody, Trailers},
     error::{Error, Kind},
     info::Tracker,
-    rewrite::{Downstream, Peer, Rewrite, Verdict, accepts_trailers, is_grpc, strip_trailers},
+    rewrite::{Downstream, Peer, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers},
 };
 
 type Hook<P> = Arc<dyn Fn(&mut P) + Send + Sync>;
@@ -97,7 +97,8 @@ where
     /// What is wrong with the request: 400, 405, 413, 501 or 508. Nothing has been sent then.
     pub(crate) fn start(&self, mut request: Request<Body>, received: &Received) -> Result<Start<S>, Error> {
         let config = &self.config;
-        let asked = upgrade::asked(&mut request, &config.upgrades);
+        let seen = Seen::in_head(request.headers());
+        let asked = upgrade::asked(&mut request, seen, &config.upgrades);
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
 
@@ -105,7 +106,7 @@ where
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
         let downstream =
             Downstream { peer: received.peer.as_ref(), scheme: received.scheme, prefix: prefix.as_ref() };
-        let nominated = match config.rewrite.request(&mut parts, downstream)? {
+        let nominated = match config.rewrite.request(&mut parts, seen, downstream)? {
             Verdict::Forward { nominated } => nominated,
             Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
         };
@@ -156,7 +157,7 @@ where
 /// them into its headers would take them for what a proxy has checked.
 fn wants_trailers(parts: &RequestParts) -> bool {
     let headers = &parts.headers;
-    headers.contains_key(header::TRAILER) || accepts_trailers(headers) || is_grpc(headers)
+    headers.contains_key(header::TRAILER) || accepts_trailers(headers) || is_grpc(&parts.method, headers)
 }
 
 /// The answer of the final recipient that `Max-Forwards: 0` makes us, RFC 9110 7.6.2.

@@ -43,7 +43,8 @@ pin_project! {
     #[derive(Debug)]
     pub(super) struct HeadTimer {
         timeouts: Timeouts,
-        start: Instant,
+        // When the exchange began; read late, at the first wait, where no total time is counted from it.
+        start: Option<Instant>,
         upload: Option<Arc<Progress>>,
         // Made when first needed: most answers to most requests are there before the first look at the clock.
         #[pin]
@@ -53,7 +54,8 @@ pin_project! {
 
 impl HeadTimer {
     pub(super) fn new(timeouts: Timeouts, upload: Option<Arc<Progress>>) -> Self {
-        Self { timeouts, start: Instant::now(), upload, sleep: None }
+        let start = timeouts.total.map(|_| Instant::now());
+        Self { timeouts, start, upload, sleep: None }
     }
 
     pub(super) fn upload(&self) -> Option<Upload> {
@@ -76,7 +78,9 @@ impl HeadTimer {
 
     pub(super) fn poll_expired(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Kind> {
         if self.sleep.is_none() {
-            let Some(look) = self.next_look() else { return Poll::Pending };
+            let now = Instant::now();
+            self.as_mut().project().start.get_or_insert(now);
+            let Some(look) = self.next_look(now) else { return Poll::Pending };
             self.as_mut().project().sleep.set(Some(sleep_until(look)));
         }
         while let Some(sleep) = self.as_mut().project().sleep.as_pin_mut() {
@@ -84,18 +88,18 @@ impl HeadTimer {
                 break;
             }
             let now = Instant::now();
-            if let Some((_, kind)) = self.due().into_iter().flatten().find(|(due, _)| *due <= now) {
+            if let Some((_, kind)) = self.due(now).into_iter().flatten().find(|(due, _)| *due <= now) {
                 return Poll::Ready(kind);
             }
-            let look = self.next_look();
+            let look = self.next_look(now);
             self.as_mut().project().sleep.set(look.map(sleep_until));
         }
         Poll::Pending
     }
 
     /// The deadlines as things stand.
-    fn due(&self) -> [Option<(Instant, Kind)>; 2] {
-        let moved = self.moved();
+    fn due(&self, now: Instant) -> [Option<(Instant, Kind)>; 2] {
+        let moved = self.moved(now);
         let (limit, kind) = match self.upload() {
             Some(Upload::Wanted) => (self.timeouts.idle, Kind::ClientStalled),
             Some(Upload::Held) => (self.timeouts.idle, Kind::IdleTimeout),
@@ -106,8 +110,8 @@ impl HeadTimer {
 
     /// When to look again. The upload may end without waking this task, so at the earliest time at which a deadline
     /// could be due if it ended now; and while it lasts there is always such a time.
-    fn next_look(&self) -> Option<Instant> {
-        let (moved, now) = (self.moved(), Instant::now());
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        let moved = self.moved(now);
         let Timeouts { head, idle, .. } = self.timeouts;
         let uploading = matches!(self.upload(), Some(Upload::Held | Upload::Wanted));
         let idle = idle.filter(|_| uploading).map(|idle| after(moved, idle));
@@ -119,10 +123,10 @@ impl HeadTimer {
     }
 
     fn over(&self) -> Option<Instant> {
-        self.timeouts.total.map(|total| after(self.start, total))
+        self.timeouts.total.zip(self.start).map(|(total, start)| after(start, total))
     }
 
-    fn moved(&self) -> Instant {
-        self.upload.as_deref().map_or(self.start, Progress::last_moved)
+    fn moved(&self, now: Instant) -> Instant {
+        self.upload.as_deref().map_or(self.start.unwrap_or(now), Progress::last_moved)
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     body::{Body, Progress, Upload},
     clock::after,
     error::{Error, Kind},
-    rewrite::tokens,
+    rewrite::{Fields, Seen, tokens},
 };
 
 /// A client's wish to switch, with its end of the tunnel to be.
@@ -39,11 +39,11 @@ pub(super) struct Asked {
 ///
 /// Only HTTP/1.1 has it. A request with a body goes as a plain one: where its body ends and the tunnel begins is what
 /// smuggling attacks play with (CVE-2026-58055).
-pub(super) fn asked(request: &mut Request<Body>, allowed: &[String]) -> Option<Asked> {
-    let headers = request.headers();
-    if request.version() != Version::HTTP_11 || !headers.contains_key(header::UPGRADE) {
+pub(super) fn asked(request: &mut Request<Body>, seen: Seen, allowed: &[String]) -> Option<Asked> {
+    if request.version() != Version::HTTP_11 || !seen.any(Fields::UPGRADE) {
         return None;
     }
+    let headers = request.headers();
     let upgrade = tokens(headers, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     if !upgrade || !request.body().is_end_stream() {
         return None;

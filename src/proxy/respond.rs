@@ -23,7 +23,7 @@ pub(super) struct Responder {
 
 impl Responder {
     pub(super) fn new<B>(request: &Request<B>, hook: Option<&ErrorHook>) -> Self {
-        let grpc = is_grpc(request.headers());
+        let grpc = is_grpc(request.method(), request.headers());
         Self { hook: hook.cloned(), grpc, http1: request.version() < Version::HTTP_2 }
     }
 

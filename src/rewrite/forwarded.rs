@@ -5,8 +5,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, header::Entry};
 use ipnet::IpNet;
+
+use super::seen::{Fields, Seen};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -53,7 +55,7 @@ pub(super) fn is_x_forwarded(name: &str) -> bool {
         && name[..12].iter().zip(b"x-forwarded-").all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
 }
 
-fn is_forwarding(name: &str) -> bool {
+pub(super) fn is_forwarding(name: &str) -> bool {
     is_x_forwarded(name)
         || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for")
 }
@@ -63,18 +65,19 @@ fn is_forwarding(name: &str) -> bool {
 pub(super) fn apply(
     policy: &ForwardedPolicy,
     headers: &mut HeaderMap,
+    seen: Seen,
     downstream: Downstream<'_>,
-    host: Option<&HeaderValue>,
+    host: Option<HeaderValue>,
 ) {
     let ip = downstream.peer.map(|peer| peer.ip);
     let trusted = ip.is_some_and(|ip| policy.trusted.iter().any(|net| net.contains(&ip)));
-    if !trusted {
+    if !trusted && seen.any(Fields::FORWARDING) {
         while let Some(name) = headers.keys().find(|name| is_forwarding(name.as_str())).cloned() {
             headers.remove(name);
         }
     }
     if policy.rfc7239 {
-        if let Ok(element) = HeaderValue::try_from(element(ip, downstream.scheme, host)) {
+        if let Ok(element) = HeaderValue::try_from(element(ip, downstream.scheme, host.as_ref())) {
             append(headers, header::FORWARDED, &element);
         }
     } else if trusted {
@@ -87,7 +90,7 @@ pub(super) fn apply(
     let scheme = HeaderValue::from_static(downstream.scheme);
     headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
     if let Some(host) = host {
-        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
     if let Some(prefix) = downstream.prefix {
         // What a trusted proxy took off stood before what we take off.
@@ -100,20 +103,23 @@ pub(super) fn apply(
 
 /// Adds a member to a list field, folding all its lines into one, so that no reader sees only the first.
 pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, member.clone());
-        return;
-    }
+    let mut lines = match headers.entry(name) {
+        Entry::Vacant(none) => {
+            none.insert(member.clone());
+            return;
+        }
+        Entry::Occupied(lines) => lines,
+    };
     let mut all = Vec::new();
-    let lines = headers.get_all(&name).into_iter().map(HeaderValue::as_bytes);
-    for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+    let said = lines.iter().map(HeaderValue::as_bytes);
+    for line in said.filter(|line| !line.trim_ascii().is_empty()) {
         all.extend_from_slice(line);
         all.extend_from_slice(b", ");
     }
     all.extend_from_slice(member.as_bytes());
     // Made of values that were valid, so it is valid.
     if let Ok(value) = HeaderValue::try_from(all) {
-        headers.insert(name, value);
+        lines.insert(value);
     }
 }
 
@@ -150,7 +156,8 @@ mod tests {
         let host = HeaderValue::from_static("example.com:8080");
         let peer = peer.parse::<SocketAddr>().ok().map(Peer::from);
         let downstream = Downstream { peer: peer.as_ref(), scheme: "http", prefix: None };
-        apply(policy, &mut headers, downstream, Some(&host));
+        let seen = Seen::in_head(&headers);
+        apply(policy, &mut headers, seen, downstream, Some(host));
         headers
     }
 

@@ -1,10 +1,15 @@
 //! Fields that belong to one connection and must not cross the proxy.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
+
+use super::seen::{Fields, Seen};
 
 /// Names that never cross, whether `Connection` lists them or not: RFC 9110 7.6.1, the fields RFC 2616 13.5.1 had, and
 /// what speaks of the connection's own security or encoding. `Trailer` is not here: it announces fields that do cross.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -38,36 +43,42 @@ fn is_never_nominated(name: &str) -> bool {
 /// included (CVE-2021-33197). A malformed token names nothing.
 ///
 /// What was named is given back, because it has to go from the trailers too.
-pub(crate) fn strip(headers: &mut HeaderMap, keep: &[HeaderName]) -> Vec<HeaderName> {
+pub(super) fn strip(headers: &mut HeaderMap, seen: Seen, keep: &[HeaderName]) -> Vec<HeaderName> {
     let mut nominated = Vec::new();
-    if headers.contains_key(header::CONNECTION) {
-        nominated = names(headers);
+    if seen.any(Fields::CONNECTION) {
+        if let Entry::Occupied(lines) = headers.entry(header::CONNECTION) {
+            nominated = names(lines.iter());
+            lines.remove();
+        }
         nominated.retain(|name| !is_never_nominated(name.as_str()) && !keep.contains(name));
         for name in &nominated {
             headers.remove(name);
         }
     }
-    // Most messages have none of them, so look first: one pass over the names costs less than a look-up each.
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
-        headers.remove(name);
+    if seen.any(Fields::HOP_BY_HOP) {
+        while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
+            headers.remove(name);
+        }
     }
     nominated
 }
 
-fn names(headers: &HeaderMap) -> Vec<HeaderName> {
-    tokens(headers, &header::CONNECTION)
-        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .collect()
+fn names<'a>(connection: impl Iterator<Item = &'a HeaderValue>) -> Vec<HeaderName> {
+    let is_field =
+        |option: &[u8]| !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive");
+    // Nearly every line is one of the two words: then it need not be taken apart.
+    let lines = connection.filter(|line| is_field(line.as_bytes()));
+    let options = lines.flat_map(members).filter(|option| is_field(option));
+    options.filter_map(|option| HeaderName::from_bytes(option).ok()).collect()
 }
 
 /// The members of a comma-separated list over all its lines, trimmed.
 pub(crate) fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
+    headers.get_all(name).into_iter().flat_map(members)
+}
+
+fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// True when `TE` says `trailers`: the client can take them.
@@ -124,11 +135,16 @@ mod tests {
             })
     }
 
+    fn strip_all(headers: &mut HeaderMap, keep: &[HeaderName]) {
+        let seen = Seen::in_head(headers);
+        strip(headers, seen, keep);
+    }
+
     /// Check 2: all `Connection` lines count.
     #[test]
     fn an_empty_first_line_hides_nothing() {
         let mut headers = map(&[("connection", ""), ("connection", "X-Foo"), ("x-foo", "1"), ("x-bar", "2")]);
-        strip(&mut headers, &[]);
+        strip_all(&mut headers, &[]);
         assert_eq!(headers, map(&[("x-bar", "2")]));
     }
 
@@ -139,7 +155,7 @@ mod tests {
         let mut headers = map(&kept);
         headers.append("connection", HeaderValue::from_static("host, x-forwarded-for, X_Forwarded_For"));
         headers.append("connection", HeaderValue::from_static("x-auth-user,,\"a b\", :authority"));
-        strip(&mut headers, &[HeaderName::from_static("x-auth-user")]);
+        strip_all(&mut headers, &[HeaderName::from_static("x-auth-user")]);
         assert_eq!(headers, map(&kept));
     }
 
@@ -154,7 +170,7 @@ mod tests {
             ("accept", "*/*"),
         ]);
         assert!(!accepts_trailers(&headers));
-        strip(&mut headers, &[]);
+        strip_all(&mut headers, &[]);
         assert_eq!(headers, map(&[("accept", "*/*")]));
     }
 

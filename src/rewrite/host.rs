@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
 
+use super::seen::Seen;
 use crate::error::{Error, Kind};
 
 /// What the endpoint sees as `Host`.
@@ -23,14 +24,12 @@ pub enum HostPolicy {
 /// a Host header field and to any request message that contains more than one Host header field line or a Host header
 /// field with an invalid field value." 3.2.2: an absolute-form target wins over the field. RFC 9113 8.3.1: a `Host`
 /// that differs from `:authority` is malformed.
-pub(super) fn settle(parts: &mut Parts) -> Result<(), Error> {
-    let mut lines = parts.headers.get_all(header::HOST).into_iter();
-    let (first, more) = (lines.next(), lines.next());
-    if more.is_some() {
+pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
+    if seen.repeats() && parts.headers.get_all(header::HOST).into_iter().nth(1).is_some() {
         return Err(bad("more than one Host"));
     }
     let http2 = parts.version == Version::HTTP_2;
-    match (parts.uri.authority(), first) {
+    match (parts.uri.authority(), parts.headers.get(header::HOST)) {
         (Some(target), host) => {
             // RFC 9112 3.2.3: authority-form is for CONNECT alone.
             if parts.uri.scheme().is_none() {
@@ -103,7 +102,8 @@ mod tests {
             request = request.header("host", *host);
         }
         let mut parts = request.body(()).unwrap().into_parts().0;
-        settle(&mut parts).ok()?;
+        let seen = Seen::in_head(&parts.headers);
+        settle(&mut parts, seen).ok()?;
         Some(parts.headers.get("host").map(|host| host.to_str().unwrap().to_owned()).unwrap_or_default())
     }
 

@@ -17,6 +17,7 @@ mod forwarded;
 mod hop_by_hop;
 mod host;
 mod path;
+mod seen;
 mod via;
 
 use std::fmt;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     forwarded::{Downstream, ForwardedPolicy, Peer},
     hop_by_hop::{accepts_trailers, strip_trailers, tokens},
     path::{PathRewrite, below, climbs, parse_prefix, strip_prefix},
+    seen::{Fields, Seen},
     via::Via,
 };
 use crate::error::{Error, Kind};
@@ -74,14 +76,14 @@ pub(crate) enum Verdict {
 }
 
 impl Rewrite {
-    /// Makes a received request head fit to be sent.
+    /// Makes a received request head fit to be sent. `seen` is what is in it.
     ///
     /// 1. CONNECT is refused; there is exactly one valid host, or 400.
     /// 2. A loop is refused; `Max-Forwards` is counted down.
     /// 3. Framing is `chunked`, a length, or nothing; hop-by-hop fields go, before anything is added that a client
     ///    could name in `Connection`.
     /// 4. The path is rewritten.
-    /// 5. Forwarding fields say who the client was and which host it asked for; then `Host` follows its policy.
+    /// 5. Forwarding fields say who the client was and which host it asked for; `Host` follows its policy.
     /// 6. `TE: trailers`, one `Cookie` line, `Via`.
     ///
     /// The user's hook comes after all of it (in `forward/`), so that nothing undoes what it did.
@@ -92,33 +94,39 @@ impl Rewrite {
     pub(crate) fn request(
         &self,
         parts: &mut RequestParts,
+        seen: Seen,
         downstream: Downstream<'_>,
     ) -> Result<Verdict, Error> {
         if parts.method == Method::CONNECT {
             return Err(Error::new(Kind::Method));
         }
-        host::settle(parts)?;
-        if let Some(via) = &self.via {
+        host::settle(parts, seen)?;
+        if let (Some(via), true) = (&self.via, seen.any(Fields::VIA)) {
             via.check_loop(&parts.headers)?;
         }
         if via::max_forwards(parts)? {
             return Ok(Verdict::Answer);
         }
 
-        let te_trailers = accepts_trailers(&parts.headers);
-        strip_framing(&mut parts.headers)?;
-        let nominated = hop_by_hop::strip(&mut parts.headers, &self.protected);
+        let te_trailers = seen.any(Fields::TE) && accepts_trailers(&parts.headers);
+        strip_framing(&mut parts.headers, seen)?;
+        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &self.protected);
 
-        parts.uri = self.target(parts.uri.path_and_query())?;
-
-        let host = parts.headers.get(header::HOST).cloned();
-        forwarded::apply(&self.forwarded, &mut parts.headers, downstream, host.as_ref());
-        match &self.host {
-            HostPolicy::Preserve => {}
-            // Whoever knows the endpoint sets a Host where there is none.
-            HostPolicy::Endpoint => drop(parts.headers.remove(header::HOST)),
-            HostPolicy::Fixed(host) => drop(parts.headers.insert(header::HOST, host.clone())),
+        if let Some(target) = self.target(&parts.uri)? {
+            parts.uri = target;
         }
+
+        let asked_for = match &self.host {
+            HostPolicy::Preserve => parts.headers.get(header::HOST).cloned(),
+            // Whoever knows the endpoint sets a Host where there is none.
+            HostPolicy::Endpoint => parts.headers.remove(header::HOST),
+            HostPolicy::Fixed(host) => {
+                let asked_for = parts.headers.get(header::HOST).cloned();
+                parts.headers.insert(header::HOST, host.clone());
+                asked_for
+            }
+        };
+        forwarded::apply(&self.forwarded, &mut parts.headers, seen, downstream, asked_for);
 
         if te_trailers {
             hop_by_hop::set_te_trailers(&mut parts.headers);
@@ -127,7 +135,9 @@ impl Rewrite {
             // RFC 9110 10.1.1: a 100-continue expectation of an HTTP/1.0 request is to be ignored.
             parts.headers.remove(header::EXPECT);
         }
-        join_cookies(&mut parts.headers);
+        if seen.repeats() && seen.any(Fields::COOKIE) {
+            join_cookies(&mut parts.headers);
+        }
         if let Some(via) = &self.via {
             via.add(&mut parts.headers, parts.version);
         }
@@ -142,12 +152,13 @@ impl Rewrite {
     ///
     /// 502 when its transfer coding is not `chunked`.
     pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Vec<HeaderName>, Error> {
-        strip_framing(&mut parts.headers).map_err(|error| Error::new(Kind::Exchange).with(error))?;
+        let seen = Seen::in_head(&parts.headers);
+        strip_framing(&mut parts.headers, seen).map_err(|error| Error::new(Kind::Exchange).with(error))?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let nominated = hop_by_hop::strip(&mut parts.headers, &[]);
+        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &[]);
         if let (true, Some(via)) = (self.via_on_responses, &self.via) {
             via.add(&mut parts.headers, parts.version);
         }
@@ -155,14 +166,16 @@ impl Rewrite {
         Ok(nominated)
     }
 
-    /// The request target in origin form, rewritten.
-    fn target(&self, from: Option<&PathAndQuery>) -> Result<Uri, Error> {
-        let from = from.cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    /// The request target in origin form, rewritten; none if it is that already.
+    fn target(&self, from: &Uri) -> Result<Option<Uri>, Error> {
         // `*` is no path and has no prefix (RFC 9112 3.2.4).
-        if self.path.is_noop() || from.path() == "*" {
-            return Ok(Uri::from(from));
+        let keep = self.path.is_noop() || from.path() == "*";
+        if keep && from.authority().is_none() {
+            return Ok(None);
         }
-        self.path.apply(&from).map(Uri::from)
+        let from = from.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = if keep { from } else { self.path.apply(&from)? };
+        Ok(Some(target.into()))
     }
 }
 
@@ -172,8 +185,8 @@ impl Rewrite {
 /// hyper has undone `chunked` by now, and nobody else undoes any other coding: to send on what is left of
 /// `gzip, chunked` would be to lose the `gzip`. RFC 9112 6.1: "A server that receives a request message with a transfer
 /// coding it does not understand SHOULD respond with 501".
-fn strip_framing(headers: &mut HeaderMap) -> Result<(), Error> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+fn strip_framing(headers: &mut HeaderMap, seen: Seen) -> Result<(), Error> {
+    if seen.any(Fields::TRANSFER_ENCODING) {
         let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
         let chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
         if !chunked || codings.next().is_some() {
@@ -182,7 +195,7 @@ fn strip_framing(headers: &mut HeaderMap) -> Result<(), Error> {
         drop(codings);
         headers.remove(header::CONTENT_LENGTH);
     }
-    one_length(headers)
+    if seen.any(Fields::CONTENT_LENGTH) { one_length(headers) } else { Ok(()) }
 }
 
 /// RFC 9112 6.3: a list of one and the same length is replaced by that length, or refused.
@@ -203,10 +216,12 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a request is a gRPC call: its protocol lives on trailers, and its clients read no text.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+/// Whether a request is a gRPC call: its protocol lives on trailers, and its clients read no text. Its method is always
+/// POST ("gRPC over HTTP2", Requests).
+pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
+    let content_type = || headers.get(header::CONTENT_TYPE);
+    method == Method::POST
+        && content_type().is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// RFC 9113 8.2.3: cookie crumbs "MUST be concatenated into a single octet string using the two-octet delimiter of
@@ -242,7 +257,8 @@ mod tests {
 
     fn request(rewrite: &Rewrite, request: http::request::Builder) -> Result<RequestParts, Error> {
         let mut parts = request.body(()).unwrap().into_parts().0;
-        rewrite.request(&mut parts, NOBODY).map(|_| parts)
+        let seen = Seen::in_head(&parts.headers);
+        rewrite.request(&mut parts, seen, NOBODY).map(|_| parts)
     }
 
     /// Check 9, and 10: nothing is invented.

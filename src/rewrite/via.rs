@@ -38,7 +38,7 @@ impl Via {
             let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
             words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(self.pseudonym.as_bytes()))
         };
-        if headers.contains_key(header::VIA) && tokens(headers, &header::VIA).any(ours) {
+        if tokens(headers, &header::VIA).any(ours) {
             return Err(Error::new(Kind::Loop));
         }
         Ok(())

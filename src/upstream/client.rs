@@ -26,6 +26,7 @@ use crate::{
     body::Body,
     error::{Error, Kind},
     info::{Info, Tracker},
+    rewrite::{Fields, Seen},
 };
 
 /// Sends requests to one server, over a pool of connections of its own.
@@ -75,9 +76,12 @@ impl Client {
 
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         request.body().note_endpoint(&self.target.name);
-        settle_length(&mut request);
+        let seen = Seen::in_head(request.headers());
+        if seen.any(Fields::CONTENT_LENGTH) {
+            settle_length(&mut request);
+        }
         // Prior knowledge says that no HTTP/1 can be had: there an upgrade goes as the plain request it also is.
-        let upgrade = request.headers().contains_key(header::UPGRADE) && self.target.scheme != Scheme::H2c;
+        let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
         let versions = if upgrade { Versions::Http1 } else { Versions::All };
         let (mut repeated, mut fresh) = (false, false);
         loop {
@@ -85,13 +89,14 @@ impl Client {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(SendError::unsent(error, request)),
             };
-            let before = self.target.apply(&mut request, checkout.is_http2())?;
+            let before = self.target.apply(&mut request, seen, checkout.is_http2())?;
             let spare = Spare::of(&request, &checkout, repeated);
             let reused = checkout.is_reused();
             let sent = match checkout {
-                Checkout::Http1 { http1, .. } => {
-                    http1.send(request, &self.pool).await.map(|response| response.map(ClientBody::http1))
-                }
+                Checkout::Http1 { http1, .. } => http1
+                    .send(request, seen, &self.pool)
+                    .await
+                    .map(|response| response.map(ClientBody::http1)),
                 #[cfg(feature = "http2")]
                 Checkout::Http2 { stream, .. } => {
                     stream.send(request).await.map(|response| response.map(ClientBody::http2))
@@ -132,9 +137,6 @@ impl Client {
 /// Makes `Content-Length` say what the body is, which a layer may have read or replaced since the head was written. A
 /// request that is shorter than it says would swallow the next one on its connection.
 fn settle_length(request: &mut Request<Body>) {
-    if !request.headers().contains_key(header::CONTENT_LENGTH) {
-        return;
-    }
     let length = request.body().size_hint().exact();
     let said =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());

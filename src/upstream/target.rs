@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
     error::{BoxError, Error, Kind},
-    rewrite,
+    rewrite::{self, Fields, Seen},
 };
 
 /// How to speak to an endpoint.
@@ -37,23 +37,30 @@ pub(crate) struct Target {
     base: String,
 }
 
-/// What a head was before it was pointed at an endpoint, so that an unsent request can go to another.
+/// What was taken off a head, or replaced, to point it at an endpoint, so that an unsent request can go to another.
+#[derive(Default)]
 pub(crate) struct Before {
-    uri: Uri,
+    uri: Option<Uri>,
     host: Option<HeaderValue>,
     upgrade: Option<HeaderValue>,
+    /// It had no `Host`.
+    hostless: bool,
 }
 
 impl Before {
     pub(crate) fn restore<B>(self, request: &mut Request<B>) {
-        *request.uri_mut() = self.uri;
+        if let Some(uri) = self.uri {
+            *request.uri_mut() = uri;
+        }
         let headers = request.headers_mut();
         headers.remove(header::TRANSFER_ENCODING);
         headers.remove(header::CONNECTION);
+        if self.hostless {
+            headers.remove(header::HOST);
+        }
         for (name, value) in [(header::HOST, self.host), (header::UPGRADE, self.upgrade)] {
-            match value {
-                Some(value) => drop(headers.insert(name, value)),
-                None => drop(headers.remove(name)),
+            if let Some(value) = value {
+                headers.insert(name, value);
             }
         }
     }
@@ -71,23 +78,31 @@ impl Target {
     }
 
     /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless somebody
-    /// chose one; for HTTP/2 in absolute form.
+    /// chose one; for HTTP/2 in absolute form. `seen` is what is in it.
     ///
     /// # Errors
     ///
     /// 400 when the path would climb out of the base path.
-    pub(crate) fn apply<B>(&self, request: &mut Request<B>, http2: bool) -> Result<Before, Error> {
-        let host = request.headers().get(header::HOST).cloned();
-        let upgrade = request.headers().get(header::UPGRADE).cloned();
-        let before = Before { uri: request.uri().clone(), host, upgrade };
-        if !self.base.is_empty() && before.uri.path() != "*" {
-            if let Some(path) = before.uri.path_and_query() {
-                *request.uri_mut() = Uri::from(rewrite::below(&self.base, path)?);
+    pub(crate) fn apply<B>(
+        &self,
+        request: &mut Request<B>,
+        seen: Seen,
+        http2: bool,
+    ) -> Result<Before, Error> {
+        let mut before = Before { hostless: !seen.any(Fields::HOST), ..Before::default() };
+        if !self.base.is_empty() && request.uri().path() != "*" {
+            if let Some(path) = request.uri().path_and_query() {
+                let below = Uri::from(rewrite::below(&self.base, path)?);
+                before.uri = Some(std::mem::replace(request.uri_mut(), below));
             }
         }
         if http2 {
+            before.uri.get_or_insert_with(|| request.uri().clone());
+            before.host = request.headers_mut().remove(header::HOST);
+            // RFC 9113 8.2.2: no fields that belong to an HTTP/1 connection.
+            before.upgrade = request.headers_mut().remove(header::UPGRADE);
             self.absolute(request, before.host.as_ref())?;
-        } else if before.host.is_none() {
+        } else if before.hostless {
             request.headers_mut().insert(header::HOST, self.host.clone());
         }
         Ok(before)
@@ -101,9 +116,6 @@ impl Target {
                 .map_err(|error| Error::new(Kind::BadRequest("Host is no authority")).with(error))?,
             None => self.authority.clone(),
         };
-        request.headers_mut().remove(header::HOST);
-        // RFC 9113 8.2.2: no fields that belong to an HTTP/1 connection.
-        request.headers_mut().remove(header::UPGRADE);
         let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = self.origin.scheme().cloned();
         uri.authority = Some(authority);
@@ -202,11 +214,16 @@ mod tests {
         }
     }
 
+    fn apply(target: &Target, request: &mut Request<()>, http2: bool) -> Result<Before, Error> {
+        let seen = Seen::in_head(request.headers());
+        target.apply(request, seen, http2)
+    }
+
     #[test]
     fn base_and_host_are_put_on() {
         let target: Target = "http://a:5000/base/".parse().unwrap();
         let mut request = Request::get("/x?y").body(()).unwrap();
-        let before = target.apply(&mut request, false).unwrap();
+        let before = apply(&target, &mut request, false).unwrap();
         assert_eq!(request.uri(), "/base/x?y");
         assert_eq!(request.headers()["host"], "a:5000");
         before.restore(&mut request);
@@ -214,7 +231,7 @@ mod tests {
         assert!(request.headers().is_empty());
 
         let mut request = Request::get("/../x").header("host", "kept").body(()).unwrap();
-        assert!(target.apply(&mut request, false).is_err());
+        assert!(apply(&target, &mut request, false).is_err());
     }
 
     #[cfg(feature = "http2")]
@@ -222,7 +239,7 @@ mod tests {
     fn http2_takes_its_authority_from_host() {
         let target: Target = "h2c://a:5000".parse().unwrap();
         let mut request = Request::get("/x").header("host", "b").body(()).unwrap();
-        let before = target.apply(&mut request, true).unwrap();
+        let before = apply(&target, &mut request, true).unwrap();
         assert_eq!(request.uri(), "http://b/x");
         assert!(!request.headers().contains_key("host"));
         before.restore(&mut request);

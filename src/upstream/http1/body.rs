@@ -4,11 +4,11 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
@@ -51,17 +51,6 @@ impl Http1Body {
             pool.put(http1);
         }
     }
-
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        match &frame {
-            // Nothing comes after trailers, and hyper's server does not ask.
-            Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {}
-            Some(Ok(_)) | None => self.finish(),
-            Some(Err(_)) => self.held = None,
-        }
-        Poll::Ready(frame)
-    }
 }
 
 impl http_body::Body for Http1Body {
@@ -72,17 +61,23 @@ impl http_body::Body for Http1Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // First the body, which tells the driver that a frame is wanted; then the driver, which may read one.
-        if let Poll::Ready(frame) = self.poll_incoming(cx) {
-            return Poll::Ready(frame);
-        }
-        let Some(held) = &mut self.held else {
-            return Poll::Pending;
+        let Self { incoming, held, .. } = &mut *self;
+        let mut poll = |cx: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(cx);
+        let frame = match held {
+            // The first frame has often come with the head.
+            Some(Held { http1, .. }) => match poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => ready!(http1.drive(cx, poll)),
+            },
+            None => ready!(poll(cx)),
         };
-        if held.http1.poll_driver(cx).is_ready() {
-            self.held = None;
+        match &frame {
+            // Nothing comes after trailers, and hyper's server does not ask.
+            Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {}
+            Some(Ok(_)) | None => self.finish(),
+            Some(Err(_)) => self.held = None,
         }
-        self.poll_incoming(cx)
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,6 +6,7 @@
 //! and a response that starts before the request body has been sent, where both bodies would wait for one another.
 
 mod body;
+mod watch;
 
 use std::{
     future::{Future, poll_fn},
@@ -20,7 +21,10 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
-use hyper::client::conn::{TrySendError, http1};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
 use tokio::{
     runtime,
     sync::oneshot,
@@ -28,6 +32,7 @@ use tokio::{
 };
 
 pub(super) use self::body::Http1Body;
+use self::watch::Watch;
 use super::{
     connect::Io,
     pool::{Lease, Pool},
@@ -36,6 +41,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, Kind},
+    rewrite::{Fields, Seen},
 };
 
 /// A connection and its sender, both idle or both in use.
@@ -52,7 +58,10 @@ struct Ends {
     health: Arc<Health>,
     runtime: runtime::Id,
     expires: Option<Instant>,
-    /// Watches the connection while it idles.
+    watch: Arc<Watch>,
+    /// The watch, as what the driver is polled with.
+    waker: Waker,
+    /// Told of what happens to the connection while it idles.
     keeper: Waker,
 }
 
@@ -71,13 +80,16 @@ impl Http1 {
             .handshake(Stream::new(io, health.clone(), permit))
             .await;
         let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
-        Ok(Self(Box::new(Ends { sender, driver: Some(driver), health, runtime, expires, keeper })))
+        let watch = Arc::<Watch>::default();
+        let waker = watch.clone().into();
+        let driver = Some(driver);
+        Ok(Self(Box::new(Ends { sender, driver, health, runtime, expires, watch, waker, keeper })))
     }
 
-    /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for.
-    pub(super) async fn is_usable(&mut self) -> bool {
-        let Ends { sender, driver, .. } = &mut *self.0;
-        poll_fn(|cx| Poll::Ready(poll_driver(driver, cx).is_pending())).await && sender.is_ready()
+    /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for, where
+    /// something has stirred since it was found reusable.
+    pub(super) fn is_usable(&mut self) -> bool {
+        self.0.watch.hush() || (self.poll_driver().is_pending() && self.0.sender.is_ready())
     }
 
     /// Whether a connection whose exchange is over can take another. From here on its keeper is woken when the server
@@ -86,8 +98,12 @@ impl Http1 {
         if self.0.health.is_spent() || self.0.expires.is_some_and(|expires| expires <= Instant::now()) {
             return false;
         }
-        let Ends { sender, driver, keeper, .. } = &mut *self.0;
-        poll_driver(driver, &mut Context::from_waker(keeper)).is_pending() && sender.is_ready()
+        self.0.watch.hush();
+        let reusable = self.poll_driver().is_pending() && self.0.sender.is_ready();
+        if reusable {
+            self.0.watch.tell(&self.0.keeper);
+        }
+        reusable
     }
 
     pub(super) fn runtime(&self) -> runtime::Id {
@@ -111,8 +127,28 @@ impl Http1 {
     }
 
     /// Ready when the connection has ended.
-    fn poll_driver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        poll_driver(&mut self.0.driver, cx)
+    fn poll_driver(&mut self) -> Poll<()> {
+        let Ends { driver, waker, .. } = &mut *self.0;
+        if let Some(open) = driver {
+            if let Err(error) = ready!(Pin::new(open).poll(&mut Context::from_waker(waker))) {
+                tracing::debug!(%error, "connection ended");
+            }
+            *driver = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Polls the driver, and then what it feeds, which need not wake anybody for it. Whoever polls this is told when
+    /// there is more.
+    fn drive<T>(&mut self, cx: &Context<'_>, fed: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.0.watch.hush();
+        // What a connection that ends has received is with those it feeds when it has been dropped.
+        let _ = self.poll_driver();
+        let polled = fed(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            self.0.watch.tell(cx.waker());
+        }
+        polled
     }
 
     /// Gives what is left of a connection's work to a task: it ends with the connection, or a while after `done`.
@@ -131,18 +167,30 @@ impl Http1 {
         });
     }
 
-    /// Sends a request in origin form and waits for the response head.
+    /// Sends a request in origin form and waits for the response head. `seen` is what is in the request's.
     ///
     /// Dropping the future closes the connection. An error that still has the request in it was not sent.
-    pub(super) async fn send(
+    pub(super) fn send(
         mut self,
         mut request: Request<Body>,
+        seen: Seen,
+        pool: &Arc<Pool>,
+    ) -> impl Future<Output = Result<Response<Http1Body>, TrySendError<Request<Body>>>> {
+        frame(&mut request, seen);
+        let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
+        // At once, so that the future has no room for a request.
+        let response = self.0.sender.try_send_request(request);
+        self.answer(response, sent, seen.any(Fields::UPGRADE), pool)
+    }
+
+    async fn answer(
+        mut self,
+        response: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
+        sent: Option<Arc<AtomicBool>>,
+        upgrade: bool,
         pool: &Arc<Pool>,
     ) -> Result<Response<Http1Body>, TrySendError<Request<Body>>> {
-        frame(&mut request);
-        let upgrade = request.headers().contains_key(header::UPGRADE);
-        let sent = (!request.body().is_end_stream()).then(|| request.body_mut().track());
-        let mut response = pin!(self.0.sender.try_send_request(request));
+        let mut response = pin!(response);
         if upgrade {
             self.0.health.expect_tunnel();
             if let Some(driver) = self.0.driver.take() {
@@ -152,12 +200,7 @@ impl Http1 {
             return Ok(response.await?.map(Http1Body::alone));
         }
 
-        let response = poll_fn(|cx| {
-            // What a connection that ends has received is in the response future when it has been dropped.
-            let _ = self.poll_driver(cx);
-            response.as_mut().poll(cx)
-        })
-        .await?;
+        let response = poll_fn(|cx| self.drive(cx, |fed| response.as_mut().poll(fed))).await?;
         if response.version() < Version::HTTP_11 {
             // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
             self.0.health.spend();
@@ -181,22 +224,12 @@ impl Http1 {
     }
 }
 
-fn poll_driver(driver: &mut Option<Driver>, cx: &mut Context<'_>) -> Poll<()> {
-    if let Some(open) = driver {
-        if let Err(error) = ready!(Pin::new(open).poll(cx)) {
-            tracing::debug!(%error, "connection ended");
-        }
-        *driver = None;
-    }
-    Poll::Ready(())
-}
-
 fn is_sent(flag: Option<&AtomicBool>) -> bool {
     flag.is_none_or(|flag| flag.load(Acquire))
 }
 
 /// Puts on a head what belongs to this connection: its framing, and the options of `Connection`.
-fn frame(request: &mut Request<Body>) {
+fn frame(request: &mut Request<Body>, seen: Seen) {
     let body = request.body();
     // hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
     let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
@@ -205,7 +238,7 @@ fn frame(request: &mut Request<Body>) {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     // RFC 9110 7.8 and 10.1.4: a sender of Upgrade or TE has to name it in Connection.
-    let options = match (headers.contains_key(header::UPGRADE), headers.contains_key(header::TE)) {
+    let options = match (seen.any(Fields::UPGRADE), seen.any(Fields::TE)) {
         (false, false) => return,
         (true, false) => "upgrade",
         (false, true) => "te",

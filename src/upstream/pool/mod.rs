@@ -72,10 +72,20 @@ impl Pool {
         };
         let runtime = runtime.id();
         if !fresh {
-            if let Some(ready) = self.ready(runtime, versions).await {
+            if let Some(ready) = self.ready(runtime, versions) {
                 return Ok(ready);
             }
         }
+        // Boxed, because few requests connect, and all would have the room for it in their futures.
+        Box::pin(self.connect(runtime, versions, fresh)).await
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        runtime: runtime::Id,
+        versions: Versions,
+        fresh: bool,
+    ) -> Result<Checkout, Error> {
         let deadline = after(Instant::now(), self.limits.connect_timeout);
         if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
             return self.open(runtime, versions, deadline).await;
@@ -90,16 +100,16 @@ impl Pool {
             drop(turn);
             return self.open(runtime, versions, deadline).await;
         }
-        match self.ready(runtime, versions).await {
+        match self.ready(runtime, versions) {
             Some(ready) => Ok(ready),
             None => self.open(runtime, versions, deadline).await,
         }
     }
 
     /// What is there and can be used.
-    async fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
-            if http1.is_usable().await {
+            if http1.is_usable() {
                 return Some(Checkout::Http1 { http1, reused: true });
             }
         }
@@ -135,7 +145,7 @@ impl Pool {
                 if timeout_at(deadline, freed).await.is_err() {
                     return Err(Error::new(Kind::Busy).at(&self.target.name));
                 }
-                if let Some(ready) = self.ready(runtime, versions).await {
+                if let Some(ready) = self.ready(runtime, versions) {
                     return Ok(ready);
                 }
             },
