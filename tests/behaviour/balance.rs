@@ -8,7 +8,10 @@ use std::{
 };
 
 use axum::{Router, extract::Request as AxumRequest, routing::get};
-use axum_upstream::{Body, BoxError, EndpointSpec, Error, Info, LoadBalance, ReverseProxy, upstream::Client};
+use axum_upstream::{
+    Body, BoxError, EndpointSpec, Error, Info, LoadBalance, ReverseProxy, policy::RoundRobin,
+    upstream::Client,
+};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::{sync::mpsc, time::Instant};
@@ -115,7 +118,7 @@ async fn unlike_endpoints_share_a_cluster() {
             EndpointSpec::url(&two.url_for(crate::support::Http::Two)).unwrap().boxed(),
             EndpointSpec::new("in-process", router).boxed(),
         ];
-        let balance = LoadBalance::builder().seed(3).endpoints(specs).unwrap();
+        let balance = LoadBalance::builder().policy(RoundRobin).endpoints(specs).unwrap();
         let proxy = proxy::serve(ReverseProxy::new(balance)).await;
         let mut seen = BTreeMap::<String, usize>::new();
         let mut client = Conn::connect(proxy.address).await;
