@@ -216,8 +216,8 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a request is a gRPC call: its protocol lives on trailers, and its clients read no text. Its method is always
-/// POST ("gRPC over HTTP2", Requests).
+/// Whether a request is a gRPC call: its protocol lives on trailers, and its clients read no text. Its method is
+/// always POST ("gRPC over HTTP2", Requests).
 pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
     let content_type = || headers.get(header::CONTENT_TYPE);
     method == Method::POST

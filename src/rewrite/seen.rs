@@ -8,8 +8,8 @@ use super::{forwarded::is_forwarding, hop_by_hop::is_hop_by_hop};
 
 /// What there is of the fields that we ask for.
 ///
-/// Most heads have next to none of them, and a pass over the names that are there costs less than a look-up of each
-/// that is not (some 75 instructions; there were twenty).
+/// Most heads have next to none of them, and a pass over the names that are there costs less than a look-up of
+/// each that is not (some 75 instructions; there were twenty).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     fields: Fields,

@@ -97,6 +97,10 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A request without a body is one buffer, and `send` costs a socket 0.2 us less than `writev`.
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
         let len = bufs.iter().map(|buf| buf.len()).sum();
         self.write(len, |io| io.poll_write_vectored(cx, bufs))
     }

@@ -67,7 +67,7 @@ where
     shares
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_are_spread_by_weight() {
     let specs = [named("a"), named("b"), named("c").weight(2).unwrap()];
     let balance = LoadBalance::builder().seed(1).endpoints(specs).unwrap();
@@ -77,7 +77,7 @@ async fn requests_are_spread_by_weight() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_same_seed_makes_the_same_choices() {
     let picks = || async {
         let specs = ["a", "b", "c", "d", "e"].map(named);
@@ -93,7 +93,7 @@ async fn the_same_seed_makes_the_same_choices() {
 }
 
 /// Check 67: a response that has not ended is load, so the other endpoint gets the next requests.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_long_response_is_load_to_its_last_byte() {
     let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
     let response = balance.clone().oneshot(request()).await.unwrap();
@@ -176,7 +176,7 @@ async fn removal_drains() {
 }
 
 /// Whoever inserted a URL can remove it by the same.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_url_is_removed_as_it_was_inserted() {
     let balance = LoadBalance::new(["http://a/base/;weight=2"]).unwrap();
     let handle = balance.handle();
@@ -185,7 +185,7 @@ async fn a_url_is_removed_as_it_was_inserted() {
     assert!(handle.remove("http://a/base/;weight=2").is_some());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn replacing_keeps_what_stays() {
     let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
     let handle = balance.handle();
@@ -240,7 +240,7 @@ fn discovered() -> (Feed, LoadBalance<Named>) {
     (feed, LoadBalance::from_discover(UnboundedReceiverStream::new(changes)).unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn discovery_inserts_replaces_and_removes() {
     let (feed, balance) = discovered();
     let names = || balance.handle().endpoints().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();
@@ -256,7 +256,7 @@ async fn discovery_inserts_replaces_and_removes() {
 }
 
 /// Check 75: the end and an error of discovery keep the last set.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_last_set_outlives_its_discovery() {
     for end in [None, Some("broken")] {
         let (feed, balance) = discovered();
@@ -301,7 +301,7 @@ async fn discovery_ends_with_its_balancer() {
 }
 
 /// Any `Discover`: tower's own list of services.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn towers_service_list_is_a_discovery() {
     let clients = ["http://a", "http://b"].map(|url| Client::new(url).unwrap());
     let list = ServiceList::new::<Request<Body>>(clients);
@@ -405,7 +405,7 @@ async fn a_stale_connection_is_no_error() {
 }
 
 /// An endpoint of one's own that fails is a 502 with its name.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_fails_is_a_502() {
     let fails = service_fn(|_: Request<Body>| async { Reply::Err("boom".into()) });
     let balance = LoadBalance::builder().endpoints([EndpointSpec::new("fails", fails)]).unwrap();
@@ -419,7 +419,7 @@ async fn a_service_that_fails_is_a_502() {
     assert_eq!(handle.endpoints()[0].in_flight, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn settings_that_cannot_work_are_named() {
     for (urls, says) in [
         (&["http://a", "http://a"][..], "endpoints"),
@@ -437,7 +437,7 @@ async fn settings_that_cannot_work_are_named() {
 }
 
 /// Dropping a request that waits for an endpoint leaves nothing counted.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_while_waiting() {
     let (feed, balance) = discovered();
     let mut waiting = Box::pin(balance.clone().oneshot(request()));
@@ -449,7 +449,7 @@ async fn dropped_while_waiting() {
 }
 
 /// Discovery that gives a key another endpoint never leaves a cluster of one empty; a name lives as long as any key.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn discovery_changes_in_one_step() {
     let (feed, balance) = discovered();
     let names = || balance.handle().endpoints().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();

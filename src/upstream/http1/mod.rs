@@ -86,7 +86,7 @@ impl Http1 {
         Ok(Self(Box::new(Ends { sender, driver, health, runtime, expires, watch, waker, keeper })))
     }
 
-    /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for, where
+    /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for, if
     /// something has stirred since it was found reusable.
     pub(super) fn is_usable(&mut self) -> bool {
         self.0.watch.hush() || (self.poll_driver().is_pending() && self.0.sender.is_ready())
@@ -138,8 +138,8 @@ impl Http1 {
         Poll::Ready(())
     }
 
-    /// Polls the driver, and then what it feeds, which need not wake anybody for it. Whoever polls this is told when
-    /// there is more.
+    /// Polls the driver, and then what it feeds, which need not wake anybody for it. Whoever polls this is told
+    /// when there is more.
     fn drive<T>(&mut self, cx: &Context<'_>, fed: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         self.0.watch.hush();
         // What a connection that ends has received is with those it feeds when it has been dropped.
