@@ -10,9 +10,19 @@ pub(crate) struct Cost {
     pub(super) load: f64,
     /// What counts between two endpoints that are both idle: about how long they take, whatever their weights. One
     /// request at a time then goes round in proportion to the weights, where `load` would give the heaviest all.
-    pub(super) idle: Option<f32>,
+    pub(super) idle: Idle,
     /// Position in the schedule, then the number of its last pick.
     pub(super) turn: (u64, u64),
+}
+
+/// How long an endpoint takes for which nothing is in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Idle {
+    Takes(f32),
+    /// Nobody knows, so it takes its turn.
+    Unknown,
+    /// It is not idle.
+    Busy,
 }
 
 /// Whether an endpoint should be used at all. A worse one is picked when there is no better.
@@ -33,7 +43,8 @@ impl Cost {
 
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
         let by_load = match (self.idle, other.idle) {
-            (Some(own), Some(others)) => own.total_cmp(&others),
+            (Idle::Takes(own), Idle::Takes(others)) => own.total_cmp(&others),
+            (Idle::Takes(_) | Idle::Unknown, Idle::Takes(_) | Idle::Unknown) => Ordering::Equal,
             _ => self.load.total_cmp(&other.load),
         };
         self.class.cmp(&other.class).then(by_load).then(self.turn.cmp(&other.turn))

@@ -28,6 +28,10 @@ const FAILURE: f32 = 100.0;
 /// take turns.
 const ALIKE: f32 = 1.1;
 
+/// How many answers' weight it takes to tell an idle endpoint from another. With less it takes its turn: else one that
+/// was never asked would stay so beside one that is fast. With 1.5 here, S11 with 100 clients was five times slower.
+const KNOWN: f32 = 0.3;
+
 /// Less than this, in seconds, is the scheduler's doing and not the endpoint's: it is added to what is compared.
 const NOISE: f32 = 1e-3;
 
@@ -57,8 +61,8 @@ struct Evidence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
     pub(super) exact: f32,
-    /// The same without what may be chance.
-    pub(super) about: f32,
+    /// The same without what may be chance; none if too little is known.
+    pub(super) about: Option<f32>,
 }
 
 impl Latency {
@@ -95,7 +99,8 @@ impl Latency {
         });
         let ratio = (seen.max(floor) + NOISE) / (median + NOISE);
         let failures = 1.0 + FAILURE * failed / (weight + failed + PRIOR);
-        Estimate { exact: ratio * failures, about: about(ratio) * failures }
+        let known = weight + failed >= KNOWN;
+        Estimate { exact: ratio * failures, about: known.then(|| about(ratio) * failures) }
     }
 
     /// An answer came after `latency` seconds.

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    cost::{Class, Cost},
+    cost::{Class, Cost, Idle},
     latency::Latency,
     outcome::Outcome,
     peers::{Micros, Peers, STRIDE},
@@ -93,7 +93,10 @@ impl Load {
         let Some(median) = self.peers.median() else { return cost };
         let now = self.peers.now();
         let latency = self.latency.estimate(now, median, self.waiting.wait(now));
-        let idle = cost.idle.map(|_| latency.about);
+        let idle = match cost.idle {
+            Idle::Busy => Idle::Busy,
+            _ => latency.about.map_or(Idle::Unknown, Idle::Takes),
+        };
         Cost { load: cost.load * f64::from(latency.exact), idle, ..cost }
     }
 
@@ -101,7 +104,8 @@ impl Load {
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.in_flight.load(Relaxed);
         let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.peers.now()));
-        Cost { load, idle: (in_flight == 0).then_some(1.0), ..self.cost_of_turn() }
+        let idle = if in_flight == 0 { Idle::Unknown } else { Idle::Busy };
+        Cost { load, idle, ..self.cost_of_turn() }
     }
 
     /// The cost by what the user says.
@@ -111,7 +115,7 @@ impl Load {
 
     fn cost_of_turn(&self) -> Cost {
         let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
-        Cost { class: self.class(), load: 0.0, idle: None, turn }
+        Cost { class: self.class(), load: 0.0, idle: Idle::Busy, turn }
     }
 
     pub(super) fn class(&self) -> Class {

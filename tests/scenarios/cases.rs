@@ -44,18 +44,26 @@ pub fn s1_log(picks: Picks, seed: u64, lasts: f64) -> Log {
 }
 
 /// tower's demo: ten endpoints from fast to very slow, 500 requests at any time; p999 in seconds.
-pub fn s2(picks: Picks, seed: u64, total: usize) -> f64 {
-    const MOST: [u64; 10] = [1, 5, 10, 10, 10, 100, 100, 100, 500, 1000];
+pub fn s2(picks: Picks, seed: u64) -> f64 {
+    s2_with(picks, seed, [1, 5, 10, 10, 10, 100, 100, 100, 500, 1000], 500, 100_000)
+}
+
+/// The same as it was when its numbers were published.
+pub fn s2_published(picks: Picks, seed: u64) -> f64 {
+    s2_with(picks, seed, [1, 10, 10, 10, 10, 100, 100, 100, 100, 1000], 50, 50_000)
+}
+
+fn s2_with(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usize) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth: usize| {
-            let speed = move |_| 1.0 / MOST[nth] as f64;
+            let speed = move |_| 1.0 / most[nth] as f64;
             Server::with_speed(nth, clock, UNLIMITED, seed, speed, move |_, rng| {
-                Reply::after(rng.u64(..MOST[nth]) as f64 / 1e3)
+                Reply::after(rng.u64(..most[nth]) as f64 / 1e3)
             })
         };
         (0..10).map(server).collect()
     };
-    let arrivals = Arrivals::Closed { at_once: 500, total };
+    let arrivals = Arrivals::Closed { at_once, total };
     Setup { arrivals, ..Setup::new(picks, seed, 0.0, 600.0, &servers) }.run().quantile(0.999)
 }
 
@@ -139,18 +147,18 @@ fn s8_with(picks: Picks, seed: u64, load: f64, lasts: f64, clients: usize) -> f6
     const CORES: usize = 4;
     const WORK: f64 = 0.04;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let factors: Vec<Vec<f64>> = (0..SERVERS)
-        .map(|nth| {
-            // Half are old machines; the loud neighbours of a third change each second.
-            let base = if nth % 2 == 0 { 1.0 } else { 0.5 };
-            let noisy = nth % 10 < 3;
-            let (low, high) = if noisy { (0.3, 1.3) } else { (1.2, 2.0) };
-            (0..lasts as usize + 70).map(|_| base * (low + (high - low) * rng.f64())).collect()
-        })
-        .collect();
-    let mean_factor: f64 =
-        factors.iter().map(|f| f.iter().sum::<f64>() / f.len() as f64).sum::<f64>() / SERVERS as f64;
-    let capacity = mean_factor * (SERVERS * CORES) as f64 / WORK;
+    // Half are old machines; the loud neighbours of a third come and go each second.
+    let noise = |nth: usize, rng: &mut fastrand::Rng| match (nth % 10 < 3, rng.bool()) {
+        (true, true) => 0.3 + 0.4 * rng.f64(),
+        (true, false) => 0.9 + 0.4 * rng.f64(),
+        (false, _) => 1.2 + 0.8 * rng.f64(),
+    };
+    let base = |nth: usize| if nth % 2 == 0 { 1.0 } else { 0.5 };
+    let seconds = lasts as usize + 70;
+    let factors: Vec<Vec<f64>> =
+        (0..SERVERS).map(|nth| (0..seconds).map(|_| base(nth) * noise(nth, &mut rng)).collect()).collect();
+    // What was paid for, whatever the neighbours do.
+    let capacity = (0..SERVERS).map(base).sum::<f64>() * CORES as f64 / WORK;
     let servers = |clock: &Clock| {
         let server = |nth: usize| {
             let factor = factors[nth].clone();
@@ -277,15 +285,15 @@ pub fn s22(picks: Picks, seed: u64, lasts: f64) -> f64 {
 pub fn long_polls(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
-            Server::new(nth, clock, 4, seed, |_, rng| match rng.f64() < 0.01 {
+            Server::new(nth, clock, 1, seed, |_, rng| match rng.f64() < 0.01 {
                 // Waits without a core, as long polls do.
                 true => Reply { takes: 0.0, head: 10.0, ..Reply::after(0.0) },
-                false => Reply::after(exponential(0.05, rng)),
+                false => Reply::after(exponential(0.01, rng)),
             })
         };
         (0..10).map(server).collect()
     };
-    let rate = 600.0;
+    let rate = 500.0;
     let log = Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run();
     let quick = log.samples.iter().filter(|sample| sample.latency < 10.0).map(|sample| sample.latency);
     crate::sim::load::quantile(quick.collect(), 0.99)

@@ -20,8 +20,8 @@ fn s1_one_slow_of_eleven() {
 
 #[test]
 fn s2_fast_and_slow_at_once() {
-    let p999 = |picks| mean(|seed| cases::s2(picks, seed, 100_000));
-    assert!(p999(Default) <= 0.105, "{}", p999(Default));
+    assert!(mean(|seed| cases::s2(Default, seed)) <= 0.105);
+    assert!(mean(|seed| cases::s2_published(Default, seed)) <= 0.105);
 }
 
 #[test]
@@ -101,11 +101,4 @@ fn s22_a_body_is_load_to_its_last_byte() {
     let unevenness = |picks| mean(|seed| cases::s22(picks, seed, 30.0));
     assert!(unevenness(Default) <= 1.2, "{}", unevenness(Default));
     assert!(unevenness(TowerPeakEwma) > 1.2);
-}
-
-#[test]
-fn long_polls_are_no_stall() {
-    let p99 = |picks| mean(|seed| cases::long_polls(picks, seed, 30.0));
-    let (own, ideal) = (p99(Default), p99(Ideal));
-    assert!(own < 1.1 * ideal, "{own}, ideal {ideal}");
 }

@@ -34,10 +34,6 @@ fn the_same_seed_gives_the_same_run() {
         (0..5).map(|nth| Server::new(nth, clock, 1, 1, |_, rng| Reply::after(exponential(rng)))).collect()
     };
     for picks in Picks::ALL {
-        // tower draws from a seed of its own.
-        if picks.name().starts_with("tower") {
-            continue;
-        }
         let run = |seed| Setup::new(picks, seed, 3.0, 100.0, &servers).run().mean();
         assert_eq!(run(1), run(1), "{}", picks.name());
         assert_ne!(run(1), run(2), "{}", picks.name());

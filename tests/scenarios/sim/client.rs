@@ -93,11 +93,11 @@ impl Client {
             Picks::LeastRequest => LeastRequest.into(),
             Picks::TowerPending => {
                 let complete = CompleteOnResponse::default();
-                return Self::tower(world, move |server| PendingRequests::new(server, complete));
+                return Self::tower(world, seed, move |server| PendingRequests::new(server, complete));
             }
             Picks::TowerPeakEwma => {
                 let (rtt, decay, complete) = (Duration::from_millis(30), 10e9, CompleteOnResponse::default());
-                return Self::tower(world, move |server| PeakEwma::new(server, rtt, decay, complete));
+                return Self::tower(world, seed, move |server| PeakEwma::new(server, rtt, decay, complete));
             }
             Picks::Ideal => return Self::ideal(world, seed),
         };
@@ -133,14 +133,14 @@ impl Client {
     }
 
     /// tower's `Balance` in a `Buffer`, as people use it.
-    fn tower<L>(world: &World<'_, '_>, load: impl Fn(Server) -> L) -> Self
+    fn tower<L>(world: &World<'_, '_>, seed: u64, load: impl Fn(Server) -> L) -> Self
     where
         L: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
             + Load<Metric: Debug>
             + Send
             + 'static,
     {
-        let balance = Balance::new(world.changes(load));
+        let balance = Balance::from_rng(world.changes(load), Seeded(fastrand::Rng::with_seed(seed)));
         let (buffer, worker) = Buffer::<Request<Body>, _>::pair(balance, 1024);
         world.tasks.push(Box::pin(worker));
         Self::of(move || buffer.clone())
@@ -158,6 +158,15 @@ impl Client {
             let order = here[start..].iter().chain(&here[..start]);
             order.min_by(|a, b| a.expected().total_cmp(&b.expected())).unwrap().clone()
         })
+    }
+}
+
+/// What tower draws from.
+struct Seeded(fastrand::Rng);
+
+impl tower::util::rng::Rng for Seeded {
+    fn next_u64(&mut self) -> u64 {
+        self.0.u64(..)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -26,6 +26,8 @@ pub struct Clock(Arc<Timers>);
 struct Timers {
     start: Instant,
     due: Mutex<BinaryHeap<Reverse<Due>>>,
+    /// Timers that are due at the same time go off in the order in which they were set.
+    set: AtomicUsize,
 }
 
 struct Due {
@@ -67,7 +69,7 @@ impl Future for Timer {
         }
         if !std::mem::replace(&mut self.waits, true) {
             let mut due = self.timers.due.lock().unwrap();
-            let nth = due.len();
+            let nth = self.timers.set.fetch_add(1, SeqCst);
             due.push(Reverse(Due { at, nth, waker: cx.waker().clone() }));
         }
         Poll::Pending
@@ -86,7 +88,7 @@ pub fn run<'t>(
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(tokio::task::unconstrained(async {
-        let timers = Timers { start: Instant::now(), due: Mutex::default() };
+        let timers = Timers { start: Instant::now(), due: Mutex::default(), set: AtomicUsize::default() };
         let clock = Clock(Arc::new(timers));
         let mut tasks = Tasks::new();
         start(&clock, &tasks);
