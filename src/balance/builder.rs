@@ -63,7 +63,8 @@ impl LoadBalanceBuilder {
         self
     }
 
-    /// Makes the choices repeatable, for tests. Default: a seed from the operating system.
+    /// Makes the choices repeatable, for tests, as far as answers take the same time: in tokio's paused time they do.
+    /// Default: a seed from the operating system.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
