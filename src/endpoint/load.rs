@@ -39,6 +39,8 @@ pub(crate) struct Load {
     waiting: Waiting,
     /// Has answered well since it was inserted.
     proven: AtomicBool,
+    /// Has answered at all. How long the first answer takes is not its latency: it holds connecting, too.
+    acquainted: AtomicBool,
     /// When it was inserted, if others had been at work by then.
     newcomer: Option<Micros>,
     /// When it may be asked again.
@@ -59,6 +61,7 @@ impl Load {
             in_flight: AtomicUsize::default(),
             waiting: Waiting::default(),
             proven: AtomicBool::new(newcomer.is_none()),
+            acquainted: AtomicBool::default(),
             newcomer,
             away_until: AtomicU64::default(),
             turn: AtomicU64::default(),
@@ -165,7 +168,9 @@ impl Load {
         self.waiting.ended(sent, now, outcome != Outcome::Unknown);
         match outcome {
             Outcome::Success => {
-                self.latency.succeeded(now, waited, self.peers.median());
+                if self.acquainted.swap(true, Relaxed) {
+                    self.latency.succeeded(now, waited, self.peers.median());
+                }
                 self.proven.store(true, Relaxed);
             }
             Outcome::Failure { retry_after } => {

@@ -102,3 +102,12 @@ fn s22_a_body_is_load_to_its_last_byte() {
     assert!(unevenness(Default) <= 1.2, "{}", unevenness(Default));
     assert!(unevenness(TowerPeakEwma) > 1.2);
 }
+
+/// The price of many draws, kept in bounds: see `docs/BALANCING.md`.
+#[test]
+fn long_polls_cost_the_others_little() {
+    let p99 = |picks| mean(|seed| cases::long_polls(picks, seed, 30.0));
+    let (own, in_flight, ideal) = (p99(Default), p99(InFlight), p99(Ideal));
+    assert!(in_flight < 1.3 * ideal, "{in_flight}, ideal {ideal}");
+    assert!(own < 5.0 * ideal, "{own}, ideal {ideal}");
+}
