@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::policy::{Affinity, Ask, Picked, Picker, mixed};
+use super::policy::{Affinity, Ask, Picked, Picker, hash, mixed};
 use crate::endpoint::{Endpoint, EndpointSpec, Latency, Peers};
 
 /// How many endpoints that left are remembered: enough for a rolling restart of a large cluster, and an end to what
@@ -80,7 +80,7 @@ impl<S> Members<S> {
     }
 
     fn score(&self, member: &Endpoint<S>) -> u64 {
-        member.name().bytes().fold(self.subset_seed, |hash, byte| mixed(hash ^ u64::from(byte)))
+        mixed(hash(member.name().as_bytes()) as u64 ^ self.subset_seed)
     }
 
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {

@@ -3,7 +3,7 @@
 use crate::sim::{
     client::Picks,
     clock::Clock,
-    load::{Arrivals, Log, Setup},
+    load::{Arrivals, Setup},
     server::{Reply, Server, UNLIMITED},
 };
 
@@ -17,30 +17,36 @@ fn normal(mean: f64, deviation: f64, rng: &mut fastrand::Rng) -> f64 {
     mean + deviation * radius * (std::f64::consts::TAU * rng.f64()).cos()
 }
 
-/// One slow of eleven: the share answered within a second. (Linkerd, "Beyond Round Robin")
-pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
-    let log = s1_log(picks, seed, lasts);
-    log.share(|_| true, |sample| sample.latency < 1.0)
+/// A server where nothing queues and a request takes `takes(now)` on average.
+fn changing(
+    nth: usize,
+    clock: &Clock,
+    seed: u64,
+    takes: impl Fn(f64) -> f64 + Copy + Send + Sync + 'static,
+    draw: fn(f64, &mut fastrand::Rng) -> f64,
+) -> Server {
+    Server::with_speed(
+        nth,
+        clock,
+        UNLIMITED,
+        seed,
+        move |now| 1.0 / takes(now),
+        move |now, rng| Reply::after(draw(takes(now), rng)),
+    )
 }
 
-pub fn s1_log(picks: Picks, seed: u64, lasts: f64) -> Log {
+/// One slow of eleven: the share answered within a second. (Linkerd, "Beyond Round Robin")
+pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let takes =
                 move |now| if nth == 0 && (lasts / 4.0..lasts * 0.75).contains(&now) { 2.0 } else { 0.167 };
-            Server::with_speed(
-                nth,
-                clock,
-                UNLIMITED,
-                seed,
-                move |now| 1.0 / takes(now),
-                move |now, rng| Reply::after(normal(takes(now), 0.005, rng)),
-            )
+            changing(nth, clock, seed, takes, |mean, rng| normal(mean, 0.005, rng))
         };
         (0..11).map(server).collect()
     };
-    let rate = 1_000.0;
-    Setup::new(picks, seed, rate, lasts, &servers).run()
+    let log = Setup::new(picks, seed, 1_000.0, lasts, &servers).run();
+    log.share(|_| true, |sample| sample.latency < 1.0)
 }
 
 /// tower's demo: ten endpoints from fast to very slow, 500 requests at any time; p999 in seconds.
@@ -79,8 +85,7 @@ pub fn s3(picks: Picks, seed: u64, lasts: f64) -> f64 {
         };
         (0..10).map(server).collect()
     };
-    let rate = 500.0;
-    let setup = Setup::new(picks, seed, rate, lasts, &servers);
+    let setup = Setup::new(picks, seed, 500.0, lasts, &servers);
     setup.run().share(|_| true, |sample| !sample.ok)
 }
 
@@ -96,8 +101,7 @@ pub fn s5(picks: Picks, seed: u64) -> f64 {
         };
         (0..10).map(server).collect()
     };
-    let rate = 500.0;
-    let setup = Setup { warm_up: 10.0, ..Setup::new(picks, seed, rate, 20.0, &servers) };
+    let setup = Setup { warm_up: 10.0, ..Setup::new(picks, seed, 500.0, 20.0, &servers) };
     setup.run().samples.iter().filter(|sample| sample.latency.is_infinite()).count() as f64
 }
 
@@ -108,14 +112,7 @@ pub fn s6(picks: Picks, seed: u64) -> Vec<f64> {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let takes = move |now| if nth == 10 && now < 20.0 { 0.05 } else { 0.01 };
-            Server::with_speed(
-                nth,
-                clock,
-                UNLIMITED,
-                seed,
-                move |now| 1.0 / takes(now),
-                move |now, rng| Reply::after(exponential(takes(now), rng)),
-            )
+            changing(nth, clock, seed, takes, exponential)
         };
         (0..11).map(server).collect()
     };
@@ -181,19 +178,11 @@ pub fn s9(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let mean = if nth < 2 { 0.8 } else { 0.05 };
-            Server::with_speed(
-                nth,
-                clock,
-                UNLIMITED,
-                seed,
-                move |_| 1.0 / mean,
-                move |_, rng| Reply::after(normal(mean, mean / 10.0, rng).max(0.0)),
-            )
+            changing(nth, clock, seed, move |_| mean, |mean, rng| normal(mean, mean / 10.0, rng).max(0.0))
         };
         (0..16).map(server).collect()
     };
-    let rate = 500.0;
-    Setup { warm_up: lasts / 5.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run().quantile(0.99)
+    Setup { warm_up: lasts / 5.0, ..Setup::new(picks, seed, 500.0, lasts, &servers) }.run().quantile(0.99)
 }
 
 /// 500 M/M/1 servers and one client: the mean time in the system, in units of the mean service time. Mitzenmacher's
@@ -254,8 +243,7 @@ pub fn s21_shares(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> {
         };
         (0..10).map(server).collect()
     };
-    let rate = 1_000.0;
-    let log = Setup::new(picks, seed, rate, lasts, &servers).run();
+    let log = Setup::new(picks, seed, 1_000.0, lasts, &servers).run();
     (0..lasts as usize)
         .map(|second| log.share(|sample| in_second(sample, second), |sample| sample.server == 0) * 10.0)
         .collect()
@@ -272,8 +260,7 @@ pub fn s22(picks: Picks, seed: u64, lasts: f64) -> f64 {
         };
         (0..10).map(server).collect()
     };
-    let rate = 500.0;
-    let log = Setup { warm_up: lasts / 2.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run();
+    let log = Setup { warm_up: lasts / 2.0, ..Setup::new(picks, seed, 500.0, lasts, &servers) }.run();
     let unevenness = |here: &Vec<usize>| {
         let most = here.iter().copied().max().unwrap_or(0) as f64;
         most * here.len() as f64 / here.iter().sum::<usize>() as f64
@@ -293,8 +280,7 @@ pub fn long_polls(picks: Picks, seed: u64, lasts: f64) -> f64 {
         };
         (0..10).map(server).collect()
     };
-    let rate = 500.0;
-    let log = Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, rate, lasts, &servers) }.run();
+    let log = Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, 500.0, lasts, &servers) }.run();
     let quick = log.samples.iter().filter(|sample| sample.latency < 10.0).map(|sample| sample.latency);
     crate::sim::load::quantile(quick.collect(), 0.99)
 }

@@ -5,7 +5,7 @@ use std::{fmt, hash::Hasher, sync::Arc};
 use http::{HeaderName, Request};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::{Ask, Means, Members, Picked, Picker, sticky::cookie};
+use super::{Ask, Members, Picked, Picker, cheapest, sticky::cookie};
 use crate::{body::Body, endpoint::Measure};
 
 /// The same endpoint for requests with the same key, as long as it is there.
@@ -92,13 +92,13 @@ impl ConsistentHash {
         }
     }
 
-    pub(super) fn picker(&self, _: Means) -> Rendezvous {
+    pub(super) fn picker(&self) -> Rendezvous {
         Rendezvous { names: Vec::new(), bound: self.bound }
     }
 }
 
 /// SipHash-1-3 without a key: the same in every process and every version.
-fn hash(bytes: &[u8]) -> u128 {
+pub(in crate::balance) fn hash(bytes: &[u8]) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write(bytes);
     hasher.finish128().as_u128()
@@ -117,9 +117,8 @@ impl<S> Picker<S> for Rendezvous {
 
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
         let Some(key) = ask.affinity.key else {
-            let least =
-                ask.candidates(members).map(|(_, endpoint)| (endpoint, endpoint.cost(Measure::InFlight)));
-            return least.min_by(|(_, a), (_, b)| a.compare(b)).map(|(endpoint, _)| Picked::start(endpoint));
+            let candidates = ask.candidates(members).map(|(_, endpoint)| endpoint);
+            return cheapest(candidates, Measure::InFlight).map(Picked::start);
         };
         // In flight per weight, the request at hand included.
         let mean = || {

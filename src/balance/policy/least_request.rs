@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Ask, Members, Picked, Picker};
+use super::{Ask, Members, Picked, Picker, cheapest};
 use crate::endpoint::Measure;
 
 /// The endpoint with the fewest requests in flight for its weight; between equals, the one picked longer ago.
@@ -30,8 +30,6 @@ impl<S> Picker<S> for Scan {
         let start = rng.usize(..members.len().max(1));
         let (before, after) = members.split_at(start.min(members.len()));
         let untried = after.iter().chain(before).filter(|endpoint| ask.untried(endpoint));
-        let costs = untried.map(|endpoint| (endpoint, endpoint.cost(Measure::InFlight)));
-        let (least, _) = costs.min_by(|(_, a), (_, b)| a.compare(b))?;
-        Some(Picked::start(least))
+        cheapest(untried, Measure::InFlight).map(Picked::start)
     }
 }

@@ -38,7 +38,7 @@ use std::{sync::Arc, task::Waker};
 
 use http::{Request, Response};
 
-pub(super) use self::consistent_hash::mixed;
+pub(super) use self::consistent_hash::{hash, mixed};
 pub use self::{
     consistent_hash::ConsistentHash,
     least_request::LeastRequest,
@@ -49,7 +49,7 @@ pub use self::{
 };
 use crate::{
     body::Body,
-    endpoint::{Class, Endpoint, InFlight},
+    endpoint::{Class, Endpoint, InFlight, Measure},
 };
 
 /// Any of the policies. Made by `into()` from each; see the [module docs](self).
@@ -118,6 +118,15 @@ impl<S> Ask<'_, S> {
     }
 }
 
+/// The one where a request costs least; of equals, the first.
+fn cheapest<'m, S: 'm>(
+    endpoints: impl Iterator<Item = &'m Arc<Endpoint<S>>>,
+    measure: Measure,
+) -> Option<&'m Arc<Endpoint<S>>> {
+    let costs = endpoints.map(|endpoint| (endpoint, endpoint.cost(measure)));
+    costs.min_by(|(_, a), (_, b)| a.compare(b)).map(|(endpoint, _)| endpoint)
+}
+
 /// What a request says about where it belongs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Affinity {
@@ -161,7 +170,7 @@ impl Policy {
             Self::RoundRobin(_) => Box::new(round_robin::Wheel::default()),
             Self::LeastRequest(_) => Box::new(least_request::Scan::new(means.rng)),
             Self::Random(_) => Box::new(random::Dice::new(means.rng)),
-            Self::ConsistentHash(hash) => Box::new(hash.picker(means)),
+            Self::ConsistentHash(hash) => Box::new(hash.picker()),
             Self::Sticky(sticky) => Box::new(sticky.picker(means)),
         }
     }

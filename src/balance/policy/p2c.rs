@@ -20,7 +20,7 @@ use std::{
 use futures_core::Stream;
 use tower::{Service, balance::p2c::Balance, discover::Change, load, util::rng::Rng};
 
-use super::{Ask, Means, Members, Picked, Picker};
+use super::{Ask, Means, Members, Picked, Picker, cheapest};
 use crate::endpoint::{Class, Cost, Endpoint, Measure};
 
 /// How often a draw is repeated that gave an endpoint which should not be used, until all are looked at.
@@ -73,17 +73,20 @@ impl P2c {
         let (feed, changes) = mpsc::channel();
         let Means { mut rng, waker } = means;
         let balance = Balance::from_rng(Feed(changes), Random(rng.fork()));
-        let measure = self.measure;
-        let state =
-            State { measure, balance, feed, members: HashMap::new(), next_id: 0, waker, rng, usual: 0.0 };
-        Draw { measure, state: Mutex::new(state) }
+        Draw(Mutex::new(State {
+            measure: self.measure,
+            balance,
+            feed,
+            members: HashMap::new(),
+            next_id: 0,
+            waker,
+            rng,
+            usual: 0.0,
+        }))
     }
 }
 
-pub(super) struct Draw<S> {
-    measure: Measure,
-    state: Mutex<State<S>>,
-}
+pub(super) struct Draw<S>(Mutex<State<S>>);
 
 struct State<S> {
     measure: Measure,
@@ -106,14 +109,14 @@ struct Member<S> {
 
 impl<S: Send + Sync> Picker<S> for Draw<S> {
     fn update(&mut self, members: &Members<S>) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.update(members);
         // The balance takes changes in when it is polled: now, so that what left is dropped now.
         state.draw();
     }
 
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.class() == Class::Ready;
         let mut endpoint = state.draw()?;
         for _ in 0..REDRAWS {
@@ -123,14 +126,13 @@ impl<S: Send + Sync> Picker<S> for Draw<S> {
             endpoint = state.draw()?;
         }
         if !fits(&endpoint) {
-            let costs = ask.candidates(members).map(|(_, endpoint)| (endpoint, endpoint.cost(self.measure)));
-            endpoint = costs.min_by(|(_, a), (_, b)| a.compare(b))?.0.clone();
+            let candidates = ask.candidates(members).map(|(_, endpoint)| endpoint);
+            endpoint = cheapest(candidates, state.measure)?.clone();
         }
-        if self.measure == Measure::Latency && members.len() > 2 {
+        if state.measure == Measure::Latency && members.len() > 2 {
             endpoint = state.challenge(endpoint, members, fits);
         }
-        let in_flight = endpoint.start();
-        Some(Picked { endpoint, in_flight })
+        Some(Picked::start(&endpoint))
     }
 }
 
