@@ -60,16 +60,24 @@ impl Service<Request<Body>> for Instant {
 fn pick(bencher: Bencher<'_, '_>, endpoints: usize) {
     let specs = (0..endpoints).map(|n| EndpointSpec::new(n.to_string(), Instant));
     let balance = LoadBalance::builder().seed(1).endpoints(specs).unwrap();
-    bencher.with_inputs(|| (balance.clone(), runtime())).bench_local_refs(|(balance, runtime)| {
-        runtime.block_on(balance.call(Request::new(Body::empty()))).unwrap()
-    });
+    bencher
+        .with_inputs(|| (balance.clone(), runtime()))
+        .bench_local_refs(|(balance, runtime)| {
+            runtime
+                .block_on(balance.call(Request::new(Body::empty())))
+                .unwrap()
+        });
 }
 
 /// The least there is to compare with: the same call without a balancer.
 #[divan::bench]
 fn no_pick(bencher: Bencher<'_, '_>) {
     let runtime = runtime();
-    bencher.bench_local(|| runtime.block_on(Instant.call(Request::new(Body::empty()))).unwrap());
+    bencher.bench_local(|| {
+        runtime
+            .block_on(Instant.call(Request::new(Body::empty())))
+            .unwrap()
+    });
 }
 
 /// A browser's request head through a proxy, and an empty response back.
@@ -86,12 +94,21 @@ fn browser_request() -> Request<Body> {
     Request::get("/articles/2026/11?page=2")
         .version(Version::HTTP_11)
         .header("host", "www.example.com")
-        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
-        .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+        .header(
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        )
+        .header(
+            "accept",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        )
         .header("accept-language", "en-US,en;q=0.5")
         .header("accept-encoding", "gzip, deflate, br, zstd")
         .header("connection", "keep-alive")
-        .header("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark")
+        .header(
+            "cookie",
+            "session=0123456789abcdef0123456789abcdef; theme=dark",
+        )
         .body(Body::empty())
         .unwrap()
 }
@@ -104,14 +121,22 @@ fn proxied_request(bencher: Bencher<'_, '_>) {
         let connector = tower::service_fn(|_: http::Uri| async {
             let (ours, theirs) = duplex(64 * 1024);
             tokio::spawn(async move {
-                let answer =
-                    service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
-                auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(theirs), answer).await
+                let answer = service_fn(|_| async {
+                    Ok::<_, Infallible>(Response::new(Body::from("hello")))
+                });
+                auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(theirs), answer)
+                    .await
             });
             Ok::<_, Infallible>(TokioIo::new(ours))
         });
-        let upstream = Client::builder().connector(connector).build("http://endpoint").unwrap();
-        in_memory(ReverseProxy::new(LoadBalance::builder().endpoints([upstream.into()]).unwrap()))
+        let upstream = Client::builder()
+            .connector(connector)
+            .build("http://endpoint")
+            .unwrap();
+        in_memory(ReverseProxy::new(
+            LoadBalance::builder().endpoints([upstream.into()]).unwrap(),
+        ))
     });
     bencher.bench_local(|| runtime.block_on(get(&mut client)));
 }
@@ -120,7 +145,8 @@ fn proxied_request(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn direct_request(bencher: Bencher<'_, '_>) {
     let runtime = runtime();
-    let hello = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
+    let hello =
+        tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
     let mut client = runtime.block_on(async { in_memory(hello) });
     bencher.bench_local(|| runtime.block_on(get(&mut client)));
 }
@@ -128,8 +154,12 @@ fn direct_request(bencher: Bencher<'_, '_>) {
 /// Serves HTTP on one end of a pipe, and gives the other.
 fn in_memory<S, B>(service: S) -> DuplexStream
 where
-    S: Service<Request<hyper::body::Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
-        + Clone
+    S: Service<
+            Request<hyper::body::Incoming>,
+            Response = Response<B>,
+            Error = Infallible,
+            Future: Send,
+        > + Clone
         + Send
         + 'static,
     B: http_body::Body<Data = bytes::Bytes, Error: Into<axum_upstream::BoxError>> + Send + 'static,
@@ -138,13 +168,20 @@ where
     let service = TowerToHyperService::new(service.boxed_clone());
     tokio::spawn(async move {
         let builder = auto::Builder::new(TokioExecutor::new());
-        drop(builder.serve_connection(TokioIo::new(theirs), service).await);
+        drop(
+            builder
+                .serve_connection(TokioIo::new(theirs), service)
+                .await,
+        );
     });
     ours
 }
 
 async fn get(client: &mut DuplexStream) {
-    client.write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n").await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n")
+        .await
+        .unwrap();
     let mut read = Vec::with_capacity(1024);
     while !read.ends_with(b"hello") {
         client.read_buf(&mut read).await.unwrap();

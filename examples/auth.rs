@@ -34,10 +34,19 @@ async fn main() -> Result<(), BoxError> {
         // Added after the layer, so open to everyone.
         .route("/healthz", get(|| async { "ok\n" }));
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
-    println!("try: curl -i -H 'Authorization: Bearer enigma' http://{}/", listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    println!(
+        "try: curl -i -H 'Authorization: Bearer enigma' http://{}/",
+        listener.local_addr()?
+    );
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -45,11 +54,17 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
     // The backend needs the user, not the secret.
     let credentials = request.headers_mut().remove(header::AUTHORIZATION);
     let Some(user) = credentials.and_then(|credentials| user_of(&credentials)) else {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "who are you?\n")
+        return (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Bearer")],
+            "who are you?\n",
+        )
             .into_response();
     };
     // Replaces what a client may have claimed.
-    request.headers_mut().insert(X_AUTH_USER, HeaderValue::from_static(user));
+    request
+        .headers_mut()
+        .insert(X_AUTH_USER, HeaderValue::from_static(user));
     next.run(request).await
 }
 
@@ -63,7 +78,8 @@ fn user_of(credentials: &HeaderValue) -> Option<&'static str> {
 }
 
 async fn backend() -> Result<String, BoxError> {
-    let app = Router::new().fallback(|headers: HeaderMap| async move { format!("hello, {headers:#?}\n") });
+    let app = Router::new()
+        .fallback(|headers: HeaderMap| async move { format!("hello, {headers:#?}\n") });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, app).into_future());

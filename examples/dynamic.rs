@@ -18,7 +18,9 @@ use axum::{
     http::{StatusCode, Uri},
     routing::get,
 };
-use axum_upstream::{BoxError, EndpointSpec, LoadBalance, ReverseProxy, balance::Handle, upstream::Client};
+use axum_upstream::{
+    BoxError, EndpointSpec, LoadBalance, ReverseProxy, balance::Handle, upstream::Client,
+};
 use tokio::{net::TcpListener, time::sleep};
 
 type Endpoints = State<Handle<Client>>;
@@ -26,7 +28,11 @@ type Params = Query<HashMap<String, String>>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let urls = [backend("ada").await?, backend("grace").await?, backend("edsger").await?];
+    let urls = [
+        backend("ada").await?,
+        backend("grace").await?,
+        backend("edsger").await?,
+    ];
     let backends = LoadBalance::new(&urls[..1])?;
 
     // In earnest these routes need a layer that checks who asks, or a listener of their own.
@@ -35,31 +41,55 @@ async fn main() -> Result<(), BoxError> {
         .with_state(backends.handle())
         .fallback_service(ReverseProxy::new(backends));
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     println!("try: curl -i http://{address}/");
     println!("     curl -i http://{address}/endpoints");
-    println!("     curl -i -X PUT 'http://{address}/endpoints?url={};weight=2'", urls[1]);
-    println!("     curl -i -X PUT 'http://{address}/endpoints?url={}'", urls[2]);
-    println!("     curl -i -X DELETE 'http://{address}/endpoints?url={}'", urls[0]);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    println!(
+        "     curl -i -X PUT 'http://{address}/endpoints?url={};weight=2'",
+        urls[1]
+    );
+    println!(
+        "     curl -i -X PUT 'http://{address}/endpoints?url={}'",
+        urls[2]
+    );
+    println!(
+        "     curl -i -X DELETE 'http://{address}/endpoints?url={}'",
+        urls[0]
+    );
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
 async fn list(State(endpoints): Endpoints) -> String {
     let endpoints = endpoints.endpoints();
-    endpoints.iter().map(|e| format!("{} weight {} in flight {}\n", e.name, e.weight, e.in_flight)).collect()
+    endpoints
+        .iter()
+        .map(|e| format!("{} weight {} in flight {}\n", e.name, e.weight, e.in_flight))
+        .collect()
 }
 
-async fn insert(State(endpoints): Endpoints, Query(params): Params) -> Result<StatusCode, StatusCode> {
+async fn insert(
+    State(endpoints): Endpoints,
+    Query(params): Params,
+) -> Result<StatusCode, StatusCode> {
     let url = params.get("url").ok_or(StatusCode::BAD_REQUEST)?;
     endpoints.insert(EndpointSpec::url(url).map_err(|_| StatusCode::BAD_REQUEST)?);
     Ok(StatusCode::CREATED)
 }
 
 /// Answers when the last request there has ended.
-async fn remove(State(endpoints): Endpoints, Query(params): Params) -> Result<StatusCode, StatusCode> {
+async fn remove(
+    State(endpoints): Endpoints,
+    Query(params): Params,
+) -> Result<StatusCode, StatusCode> {
     let url = params.get("url").ok_or(StatusCode::BAD_REQUEST)?;
     let draining = endpoints.remove(url).ok_or(StatusCode::NOT_FOUND)?;
     draining.finished().await;

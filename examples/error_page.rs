@@ -33,13 +33,19 @@ async fn main() -> Result<(), BoxError> {
         // Nothing listens there.
         .fallback_service(ReverseProxy::to("http://127.0.0.1:1")?.on_error(page));
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     println!("try: curl -i http://{address}/");
     println!("     curl -i http://{address}/slow");
     println!("     curl -i http://{address}/nobody");
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -51,7 +57,10 @@ fn page(error: &Error, mut response: Response) -> Response {
         _ if error.is_timeout() => "That took too long. Please try again.",
         _ => "We will be back soon.",
     };
-    let html = format!("<!doctype html>\n<title>{}</title>\n<h1>{text}</h1>\n", response.status());
+    let html = format!(
+        "<!doctype html>\n<title>{}</title>\n<h1>{text}</h1>\n",
+        response.status()
+    );
     *response.body_mut() = Body::from(html);
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, html);

@@ -82,10 +82,15 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(2, &error),
     };
-    let filter =
-        tracing_subscriber::EnvFilter::builder().with_default_directive(Level::INFO.into()).from_env_lossy();
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(Level::INFO.into())
+        .from_env_lossy();
     let ansi = io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(ansi)
+        .init();
 
     let mut runtime = match options.workers {
         // One thread needs no other's help, and does without the locks for it.
@@ -129,9 +134,12 @@ enum Failure {
 async fn run(options: Options) -> Result<(), Failure> {
     let mut upstreams = options.upstreams;
     let listener = TcpListener::bind(options.listen).await;
-    let listener = listener
-        .map_err(|error| Failure::Run(format!("cannot listen on {}: {error}", options.listen).into()))?;
-    let address = listener.local_addr().map_err(|error| Failure::Run(error.into()))?;
+    let listener = listener.map_err(|error| {
+        Failure::Run(format!("cannot listen on {}: {error}", options.listen).into())
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::Run(error.into()))?;
     if upstreams.is_empty() {
         upstreams = demo_servers().await.map_err(Failure::Run)?;
     }
@@ -140,7 +148,10 @@ async fn run(options: Options) -> Result<(), Failure> {
     if let Some(timeout) = options.connect_timeout {
         client = client.connect_timeout(timeout);
     }
-    let balance = LoadBalance::builder().policy(options.policy).client(client).urls(&upstreams);
+    let balance = LoadBalance::builder()
+        .policy(options.policy)
+        .client(client)
+        .urls(&upstreams);
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
     let handle = balance.handle();
     let mut proxy = ReverseProxy::new(balance);
@@ -184,7 +195,9 @@ async fn serve(listener: TcpListener, proxy: Proxy, signal: impl Future<Output =
         }
         let proxy = proxy.clone().client_addr(peer);
         let service = service_fn(move |request| answer(proxy.clone(), request));
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = server
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -200,14 +213,20 @@ async fn serve(listener: TcpListener, proxy: Proxy, signal: impl Future<Output =
 }
 
 /// Forwards one request, and logs it.
-async fn answer(mut proxy: Proxy, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    mut proxy: Proxy,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     if !tracing::enabled!(Level::INFO) {
         return proxy.call(request).await;
     }
     let mut line = LogLine::new(&request);
     let response = proxy.call(request).await?;
     let answered = response.extensions().get::<Info>().map(Info::endpoint);
-    let failed = response.extensions().get::<Arc<Error>>().and_then(|error| error.endpoint());
+    let failed = response
+        .extensions()
+        .get::<Arc<Error>>()
+        .and_then(|error| error.endpoint());
     line.status = response.status().as_u16();
     line.endpoint = answered.or(failed).map(ToOwned::to_owned);
     Ok(response)
@@ -226,13 +245,25 @@ impl LogLine {
     fn new<B>(request: &Request<B>) -> Self {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         // What nginx logs for a client that did not wait.
-        Self { method, path, start: Instant::now(), endpoint: None, status: 499 }
+        Self {
+            method,
+            path,
+            start: Instant::now(),
+            endpoint: None,
+            status: 499,
+        }
     }
 }
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let Self { method, path, start, endpoint, status } = self;
+        let Self {
+            method,
+            path,
+            start,
+            endpoint,
+            status,
+        } = self;
         let endpoint = endpoint.as_deref().unwrap_or("-");
         tracing::info!(%method, path, endpoint, status, time = ?start.elapsed());
     }
@@ -268,7 +299,11 @@ async fn describe(State(name): State<&'static str>, request: AxumRequest) -> Str
 
     let mut text = format!("I am {name}.\n\n{} {}\n", request.method(), request.uri());
     for (field, value) in request.headers() {
-        let _ = writeln!(text, "{field}: {}", String::from_utf8_lossy(value.as_bytes()));
+        let _ = writeln!(
+            text,
+            "{field}: {}",
+            String::from_utf8_lossy(value.as_bytes())
+        );
     }
     text
 }
@@ -292,9 +327,12 @@ impl Options {
                 Long("listen") => options.listen = value(&mut parser, "--listen", parse_address)?,
                 Long("upstream") => options.upstreams.push(parser.value()?.string()?),
                 Long("policy") => options.policy = value(&mut parser, "--policy", parse_policy)?,
-                Long("workers") => options.workers = Some(value(&mut parser, "--workers", parse_workers)?),
+                Long("workers") => {
+                    options.workers = Some(value(&mut parser, "--workers", parse_workers)?)
+                }
                 Long("connect-timeout") => {
-                    options.connect_timeout = Some(value(&mut parser, "--connect-timeout", parse_duration)?);
+                    options.connect_timeout =
+                        Some(value(&mut parser, "--connect-timeout", parse_duration)?);
                 }
                 Long("response-timeout") => {
                     options.response_timeout =
@@ -314,12 +352,16 @@ fn value<T>(
     flag: &str,
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Result<T, BoxError> {
-    let text = parser.value()?.into_string().map_err(|_| format!("{flag} is not Unicode"))?;
+    let text = parser
+        .value()?
+        .into_string()
+        .map_err(|_| format!("{flag} is not Unicode"))?;
     parse(&text).map_err(|wrong| format!("{flag} {text}: {wrong}").into())
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
+    text.parse()
+        .map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
 }
 
 fn parse_policy(name: &str) -> Result<Policy, &'static str> {
@@ -330,15 +372,22 @@ fn parse_policy(name: &str) -> Result<Policy, &'static str> {
         "least-request" => LeastRequest.into(),
         "random" => Random.into(),
         "hash-ip" => ConsistentHash::client_addr().into(),
-        "sticky" => Sticky::cookie("gateway").map_err(|_| "is not possible")?.into(),
+        "sticky" => Sticky::cookie("gateway")
+            .map_err(|_| "is not possible")?
+            .into(),
         _ => {
-            return Err("must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky");
+            return Err(
+                "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
+            );
         }
     })
 }
 
 fn parse_workers(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|workers| *workers > 0).ok_or("must be 1 or more")
+    text.parse()
+        .ok()
+        .filter(|workers| *workers > 0)
+        .ok_or("must be 1 or more")
 }
 
 fn parse_duration(text: &str) -> Result<Duration, &'static str> {

@@ -19,14 +19,22 @@ use tokio::{net::TcpListener, signal, time::sleep};
 async fn main() -> Result<(), BoxError> {
     let app = Router::new().fallback_service(ReverseProxy::to(&slow_backend().await?)?);
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
-    println!("try: curl -i http://{}/ and press Ctrl-C here before it answers", listener.local_addr()?);
+    println!(
+        "try: curl -i http://{}/ and press Ctrl-C here before it answers",
+        listener.local_addr()?
+    );
     // The proxy itself needs no shutdown. This waits for every response to end, however long; WebSockets it does not
     // wait for.
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop())
-        .await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(stop())
+    .await?;
     println!("all requests have finished");
     Ok(())
 }

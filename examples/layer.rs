@@ -28,15 +28,22 @@ async fn main() -> Result<(), BoxError> {
         .fallback(|| async { (StatusCode::NOT_FOUND, "the app has no such page\n") })
         .layer(ProxyLayer::new(backends).path_prefix("/api"));
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
     println!("try: curl -i http://{}/api/users", listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
 async fn backend(name: &'static str) -> Result<String, BoxError> {
-    let app = Router::new().fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });
+    let app = Router::new()
+        .fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, app).into_future());

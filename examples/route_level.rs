@@ -26,17 +26,24 @@ async fn main() -> Result<(), BoxError> {
         // Nesting takes the prefix off, and the URL's own path goes in front: /legacy/report becomes /base/report.
         .nest_service("/legacy", ReverseProxy::to(&legacy)?);
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     println!("try: curl -i http://{address}/api/users/7");
     println!("     curl -i 'http://{address}/legacy/report?year=1999'");
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
 async fn backend(name: &'static str) -> Result<String, BoxError> {
-    let app = Router::new().fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });
+    let app = Router::new()
+        .fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, app).into_future());

@@ -33,16 +33,28 @@ async fn main() -> Result<(), BoxError> {
 
     let listener = TcpListener::bind(listen).await?;
     println!("{url} is behind this proxy");
-    println!("try: curl -i 'http://{}/hello?name=ada'", listener.local_addr()?);
+    println!(
+        "try: curl -i 'http://{}/hello?name=ada'",
+        listener.local_addr()?
+    );
     // The connect info is the client's address, which the proxy sends on as X-Forwarded-For.
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
 /// Shows what it received.
 async fn backend() -> Result<String, BoxError> {
     let app = Router::new().fallback(|request: Request| async move {
-        format!("{} {}\n{:#?}\n", request.method(), request.uri(), request.headers())
+        format!(
+            "{} {}\n{:#?}\n",
+            request.method(),
+            request.uri(),
+            request.headers()
+        )
     });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

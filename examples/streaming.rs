@@ -26,10 +26,16 @@ async fn main() -> Result<(), BoxError> {
     let proxy = ReverseProxy::to(&backend().await?)?.idle_timeout(Duration::from_secs(5));
     let app = Router::new().fallback_service(proxy);
 
-    let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(listen).await?;
     println!("try: curl -N http://{}/ticks", listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -43,5 +49,7 @@ async fn backend() -> Result<String, BoxError> {
 
 fn ticks() -> impl Stream<Item = Result<Event, Infallible>> {
     let timer = IntervalStream::new(interval(Duration::from_millis(500)));
-    timer.enumerate().map(|(n, _)| Ok(Event::default().data(format!("tick {n}"))))
+    timer
+        .enumerate()
+        .map(|(n, _)| Ok(Event::default().data(format!("tick {n}"))))
 }

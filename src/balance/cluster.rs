@@ -55,7 +55,10 @@ impl<S> Cluster<S> {
     {
         let waiters = Arc::<Waiters>::default();
         let seed = rng.u64(..);
-        let picker = policy.picker(Means { rng, waker: Waker::from(waiters.clone()) });
+        let picker = policy.picker(Means {
+            rng,
+            waker: Waker::from(waiters.clone()),
+        });
         Self {
             policy,
             members: RwLock::new(Members::new(picker, subset, seed)),
@@ -67,11 +70,19 @@ impl<S> Cluster<S> {
 
     /// Looks at the members as they are.
     pub(super) fn members<T>(&self, look: impl FnOnce(&[Arc<Endpoint<S>>]) -> T) -> T {
-        look(self.members.read().unwrap_or_else(PoisonError::into_inner).all())
+        look(
+            self.members
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .all(),
+        )
     }
 
     /// Changes the members. When it returns, those that left get no request any more, and are given back.
-    fn change(&self, change: impl FnOnce(&Members<S>) -> Vec<Arc<Endpoint<S>>>) -> Vec<Arc<Endpoint<S>>> {
+    fn change(
+        &self,
+        change: impl FnOnce(&Members<S>) -> Vec<Arc<Endpoint<S>>>,
+    ) -> Vec<Arc<Endpoint<S>>> {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         let now = change(&members);
         let left = members.set(now);
@@ -87,12 +98,19 @@ impl<S> Cluster<S> {
     }
 
     /// Inserts an endpoint, in the place of one of the same name, and removes another in the same step.
-    pub(super) fn exchange(&self, before: Option<&Arc<str>>, spec: EndpointSpec<S>) -> Vec<Arc<Endpoint<S>>> {
+    pub(super) fn exchange(
+        &self,
+        before: Option<&Arc<str>>,
+        spec: EndpointSpec<S>,
+    ) -> Vec<Arc<Endpoint<S>>> {
         self.change(|members| {
             let same = members.named(spec.name());
             let endpoint = members.make(spec, same.map(AsRef::as_ref));
             let mut now = members.all().to_vec();
-            match now.iter_mut().find(|member| member.name() == endpoint.name()) {
+            match now
+                .iter_mut()
+                .find(|member| member.name() == endpoint.name())
+            {
                 Some(same) => *same = endpoint,
                 None => now.push(endpoint),
             }
@@ -104,7 +122,12 @@ impl<S> Cluster<S> {
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
         let removed = self.change(|members| {
             let name = canonical_name(name, |name| members.named(name).is_some());
-            members.all().iter().filter(|member| &**member.name() != name).cloned().collect()
+            members
+                .all()
+                .iter()
+                .filter(|member| &**member.name() != name)
+                .cloned()
+                .collect()
         });
         removed.into_iter().next()
     }
@@ -117,7 +140,10 @@ impl<S> Cluster<S> {
         self.change(|members| {
             let before = members.by_name();
             let mut seen = HashSet::new();
-            let last = specs.into_iter().rev().filter(|spec| seen.insert(spec.name().to_owned()));
+            let last = specs
+                .into_iter()
+                .rev()
+                .filter(|spec| seen.insert(spec.name().to_owned()));
             let mut now: Vec<_> = last
                 .map(|spec| match before.get(spec.name()) {
                     Some(same) => Arc::new(same.reweighted(&spec)),
@@ -146,12 +172,20 @@ impl<S> Cluster<S> {
     }
 
     /// Tells the client where it belongs from now on, where the policy wants it to know.
-    pub(super) fn mark<B>(&self, response: &mut Response<B>, affinity: Affinity, endpoint: &Arc<str>) {
+    pub(super) fn mark<B>(
+        &self,
+        response: &mut Response<B>,
+        affinity: Affinity,
+        endpoint: &Arc<str>,
+    ) {
         self.policy.mark(response, affinity, endpoint);
     }
 
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
-        self.members.read().unwrap_or_else(PoisonError::into_inner).pick(tried, affinity)
+        self.members
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pick(tried, affinity)
     }
 
     /// Picks as soon as an endpoint is ready.

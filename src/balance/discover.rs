@@ -48,9 +48,14 @@ where
             Some(Ok(Change::Insert(key, spec))) => {
                 let spec = spec.into();
                 let name: Arc<str> = spec.name().into();
-                let before = names.insert(key, name.clone()).filter(|before| *before != name);
+                let before = names
+                    .insert(key, name.clone())
+                    .filter(|before| *before != name);
                 // In one step: a cluster of one must not be empty in between.
-                cluster.exchange(before.as_ref().filter(|before| !is_named(&names, before)), spec);
+                cluster.exchange(
+                    before.as_ref().filter(|before| !is_named(&names, before)),
+                    spec,
+                );
             }
             Some(Ok(Change::Remove(key))) => {
                 if let Some(name) = names.remove(&key).filter(|name| !is_named(&names, name)) {

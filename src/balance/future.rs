@@ -77,10 +77,17 @@ where
             Some(picked) => State::send(picked, request),
             None => {
                 let cluster = cluster.clone();
-                State::Wait { picked: Box::pin(async move { Ok((cluster.wait(affinity).await?, request)) }) }
+                State::Wait {
+                    picked: Box::pin(async move { Ok((cluster.wait(affinity).await?, request)) }),
+                }
             }
         };
-        Self { cluster, affinity, tried: Vec::new(), state }
+        Self {
+            cluster,
+            affinity,
+            tried: Vec::new(),
+            state,
+        }
     }
 }
 
@@ -89,7 +96,10 @@ where
     S: Service<Request<Body>> + Clone,
 {
     fn send(picked: Picked<S>, request: Request<Body>) -> Self {
-        let Picked { endpoint, in_flight } = picked;
+        let Picked {
+            endpoint,
+            in_flight,
+        } = picked;
         let (service, request, host_set) = endpoint.prepare(request);
         Self::Send {
             endpoint,
@@ -116,15 +126,26 @@ where
                     let (picked, request) = ready!(picked.as_mut().poll(cx))?;
                     State::send(picked, request)
                 }
-                StateProj::Send { endpoint, in_flight, host_set, response } => {
+                StateProj::Send {
+                    endpoint,
+                    in_flight,
+                    host_set,
+                    response,
+                } => {
                     let error = match ready!(response.poll(cx)) {
                         Ok(mut response) => {
                             if let Some(in_flight) = in_flight {
                                 in_flight.answered(Outcome::of_response(&response));
                             }
-                            this.cluster.mark(&mut response, *this.affinity, endpoint.name());
+                            this.cluster
+                                .mark(&mut response, *this.affinity, endpoint.name());
                             let attempts = this.tried.len() + 1;
-                            return Poll::Ready(Ok(finish(response, endpoint, in_flight.take(), attempts)));
+                            return Poll::Ready(Ok(finish(
+                                response,
+                                endpoint,
+                                in_flight.take(),
+                                attempts,
+                            )));
                         }
                         Err(error) => error.into(),
                     };
@@ -133,7 +154,8 @@ where
                     if let Some(mut in_flight) = in_flight.take() {
                         in_flight.answered(Outcome::of_error(&error));
                     }
-                    let Some(mut request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS) else {
+                    let Some(mut request) = unsent.filter(|_| this.tried.len() + 1 < MAX_ATTEMPTS)
+                    else {
                         return Poll::Ready(Err(error));
                     };
                     if *host_set {
@@ -158,7 +180,10 @@ fn finish<S, B: http_body::Body>(
     in_flight: Option<InFlight>,
     attempts: usize,
 ) -> Response<ResponseBody<B>> {
-    let info = Info::new(endpoint.name().clone(), u32::try_from(attempts).unwrap_or(u32::MAX));
+    let info = Info::new(
+        endpoint.name().clone(),
+        u32::try_from(attempts).unwrap_or(u32::MAX),
+    );
     let extensions = response.extensions_mut();
     // A client has put one there already; a second insertion would allocate again.
     match extensions.get_mut() {
@@ -171,6 +196,8 @@ fn finish<S, B: http_body::Body>(
 
 impl<S: Service<Request<Body>>> fmt::Debug for ResponseFuture<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("tried", &self.tried).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("tried", &self.tried)
+            .finish_non_exhaustive()
     }
 }

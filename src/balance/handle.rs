@@ -26,7 +26,10 @@ impl<S> Handle<S> {
     /// Removes an endpoint by its name, or by the URL it was inserted with; none if there is no such.
     ///
     /// When it returns, no new request goes there. Those in flight finish; [`Draining`] tells when.
-    #[allow(clippy::must_use_candidate, reason = "the endpoint drains whether anyone watches or not")]
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "the endpoint drains whether anyone watches or not"
+    )]
     pub fn remove(&self, name: &str) -> Option<Draining> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
     }
@@ -39,25 +42,37 @@ impl<S> Handle<S> {
     where
         S: Clone,
     {
-        self.cluster.replace(specs.into_iter().collect()).iter().map(Draining::new).collect()
+        self.cluster
+            .replace(specs.into_iter().collect())
+            .iter()
+            .map(Draining::new)
+            .collect()
     }
 
     /// The endpoints as they are now, in the order of their insertion.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
-        self.cluster.members(|all| all.iter().map(|endpoint| EndpointStatus::of(endpoint)).collect())
+        self.cluster.members(|all| {
+            all.iter()
+                .map(|endpoint| EndpointStatus::of(endpoint))
+                .collect()
+        })
     }
 }
 
 impl<S> Clone for Handle<S> {
     fn clone(&self) -> Self {
-        Self { cluster: self.cluster.clone() }
+        Self {
+            cluster: self.cluster.clone(),
+        }
     }
 }
 
 impl<S> fmt::Debug for Handle<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("endpoints", &self.endpoints()).finish()
+        f.debug_struct("Handle")
+            .field("endpoints", &self.endpoints())
+            .finish()
     }
 }
 
@@ -95,7 +110,10 @@ pub struct Draining {
 impl Draining {
     fn new<S>(endpoint: &Arc<Endpoint<S>>) -> Self {
         // The load alone, so that waiting does not keep the connections open.
-        Self { name: endpoint.name().clone(), load: endpoint.load().clone() }
+        Self {
+            name: endpoint.name().clone(),
+            load: endpoint.load().clone(),
+        }
     }
 
     /// The name it had.

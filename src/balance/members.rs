@@ -27,7 +27,11 @@ pub(super) struct Members<S> {
 }
 
 impl<S> Members<S> {
-    pub(super) fn new(picker: Box<dyn Picker<S>>, subset_size: Option<usize>, subset_seed: u64) -> Self {
+    pub(super) fn new(
+        picker: Box<dyn Picker<S>>,
+        subset_size: Option<usize>,
+        subset_seed: u64,
+    ) -> Self {
         Self {
             all: Vec::new(),
             subset: None,
@@ -48,9 +52,18 @@ impl<S> Members<S> {
     }
 
     /// A new member to be, which knows what `before`, in whose place it comes, or the last of its name knew.
-    pub(super) fn make(&self, spec: EndpointSpec<S>, before: Option<&Endpoint<S>>) -> Arc<Endpoint<S>> {
+    pub(super) fn make(
+        &self,
+        spec: EndpointSpec<S>,
+        before: Option<&Endpoint<S>>,
+    ) -> Arc<Endpoint<S>> {
         let before = before.map(|before| before.load().remembered());
-        let gone = || self.gone.iter().rfind(|(name, _)| **name == *spec.name()).map(|(_, latency)| latency);
+        let gone = || {
+            self.gone
+                .iter()
+                .rfind(|(name, _)| **name == *spec.name())
+                .map(|(_, latency)| latency)
+        };
         let latency = before.or_else(gone).cloned().unwrap_or_default();
         Arc::new(Endpoint::new(spec, &self.peers, latency))
     }
@@ -58,25 +71,48 @@ impl<S> Members<S> {
     /// Makes the members be `now`, and gives back those that left.
     pub(super) fn set(&mut self, now: Vec<Arc<Endpoint<S>>>) -> Vec<Arc<Endpoint<S>>> {
         let before = std::mem::replace(&mut self.all, now);
-        self.subset = self.subset_size.filter(|size| *size < self.all.len()).map(|size| self.drawn(size));
-        self.picker.update(self.subset.as_deref().unwrap_or(&self.all));
+        self.subset = self
+            .subset_size
+            .filter(|size| *size < self.all.len())
+            .map(|size| self.drawn(size));
+        self.picker
+            .update(self.subset.as_deref().unwrap_or(&self.all));
 
-        let stayed: HashSet<_> = self.all.iter().map(|member| Arc::as_ptr(member.load())).collect();
-        let left = before.into_iter().filter(|member| !stayed.contains(&Arc::as_ptr(member.load())));
+        let stayed: HashSet<_> = self
+            .all
+            .iter()
+            .map(|member| Arc::as_ptr(member.load()))
+            .collect();
+        let left = before
+            .into_iter()
+            .filter(|member| !stayed.contains(&Arc::as_ptr(member.load())));
         let left: Vec<_> = left.collect();
         for member in &left {
-            self.gone.push_back((member.name().clone(), member.load().remembered().clone()));
+            self.gone
+                .push_back((member.name().clone(), member.load().remembered().clone()));
         }
-        self.gone.drain(..self.gone.len().saturating_sub(REMEMBERED));
+        self.gone
+            .drain(..self.gone.len().saturating_sub(REMEMBERED));
         left
     }
 
     /// The `size` members of the highest scores.
     fn drawn(&self, size: usize) -> Vec<Arc<Endpoint<S>>> {
-        let mut scored: Vec<_> = self.all.iter().map(|member| (self.score(member), member)).collect();
+        let mut scored: Vec<_> = self
+            .all
+            .iter()
+            .map(|member| (self.score(member), member))
+            .collect();
         scored.select_nth_unstable_by_key(size, |(score, _)| std::cmp::Reverse(*score));
-        let chosen: HashSet<_> = scored[..size].iter().map(|(_, member)| Arc::as_ptr(member)).collect();
-        self.all.iter().filter(|member| chosen.contains(&Arc::as_ptr(member))).cloned().collect()
+        let chosen: HashSet<_> = scored[..size]
+            .iter()
+            .map(|(_, member)| Arc::as_ptr(member))
+            .collect();
+        self.all
+            .iter()
+            .filter(|member| chosen.contains(&Arc::as_ptr(member)))
+            .cloned()
+            .collect()
     }
 
     fn score(&self, member: &Endpoint<S>) -> u64 {
@@ -91,7 +127,10 @@ impl<S> Members<S> {
 
     /// By name, for a change of many.
     pub(super) fn by_name(&self) -> HashMap<Arc<str>, Arc<Endpoint<S>>> {
-        self.all.iter().map(|member| (member.name().clone(), member.clone())).collect()
+        self.all
+            .iter()
+            .map(|member| (member.name().clone(), member.clone()))
+            .collect()
     }
 }
 
@@ -105,17 +144,27 @@ mod tests {
     };
 
     fn members(subset: Option<usize>, seed: u64) -> Members<()> {
-        let means = Means { rng: fastrand::Rng::with_seed(seed), waker: Waker::noop().clone() };
+        let means = Means {
+            rng: fastrand::Rng::with_seed(seed),
+            waker: Waker::noop().clone(),
+        };
         Members::new(Policy::default().picker(means), subset, seed)
     }
 
     fn fill(members: &mut Members<()>, names: std::ops::Range<u32>) {
-        let all = names.map(|name| members.make(EndpointSpec::new(name.to_string(), ()), None)).collect();
+        let all = names
+            .map(|name| members.make(EndpointSpec::new(name.to_string(), ()), None))
+            .collect();
         members.set(all);
     }
 
     fn drawn(members: &Members<()>) -> HashSet<Arc<str>> {
-        members.subset.iter().flatten().map(|member| member.name().clone()).collect()
+        members
+            .subset
+            .iter()
+            .flatten()
+            .map(|member| member.name().clone())
+            .collect()
     }
 
     /// S26: what was known of an endpoint survives its removal.
@@ -126,8 +175,14 @@ mod tests {
         let known = members.named("1").unwrap().load().remembered().clone();
         members.set(Vec::new());
         fill(&mut members, 0..3);
-        assert!(Arc::ptr_eq(members.named("1").unwrap().load().remembered(), &known));
-        assert!(!Arc::ptr_eq(members.named("2").unwrap().load().remembered(), &known));
+        assert!(Arc::ptr_eq(
+            members.named("1").unwrap().load().remembered(),
+            &known
+        ));
+        assert!(!Arc::ptr_eq(
+            members.named("2").unwrap().load().remembered(),
+            &known
+        ));
     }
 
     #[test]
@@ -146,12 +201,26 @@ mod tests {
         let before = drawn(&members);
         assert_eq!(before.len(), 10);
         fill(&mut members, 1..101);
-        assert!(drawn(&members).difference(&before).count() <= 2, "one left and one came");
+        assert!(
+            drawn(&members).difference(&before).count() <= 2,
+            "one left and one came"
+        );
         let subset = drawn(&members);
-        let picked = || members.pick(&[], Affinity::default()).unwrap().endpoint.name().clone();
+        let picked = || {
+            members
+                .pick(&[], Affinity::default())
+                .unwrap()
+                .endpoint
+                .name()
+                .clone()
+        };
         assert!((0..100).all(|_| subset.contains(&picked())));
         fill(&mut members, 0..5);
-        assert_eq!(members.subset.as_ref().map(Vec::len), None, "fewer than asked for: all");
+        assert_eq!(
+            members.subset.as_ref().map(Vec::len),
+            None,
+            "fewer than asked for: all"
+        );
     }
 
     #[test]
@@ -160,10 +229,15 @@ mod tests {
         for process in 0..300 {
             let mut members = members(Some(10), mixed(process + 1));
             fill(&mut members, 0..100);
-            drawn(&members).into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
+            drawn(&members)
+                .into_iter()
+                .for_each(|name| *counts.entry(name).or_default() += 1);
         }
         assert_eq!(counts.len(), 100);
         // 30 each by chance, with a deviation of 5.
-        assert!(counts.values().all(|count| (10..=50).contains(count)), "{counts:?}");
+        assert!(
+            counts.values().all(|count| (10..=50).contains(count)),
+            "{counts:?}"
+        );
     }
 }

@@ -82,7 +82,10 @@ impl<S> LoadBalance<S> {
     }
 
     pub(super) fn new_in(cluster: Arc<Cluster<S>>, driver: Option<JoinSet<()>>) -> Self {
-        Self { cluster, driver: driver.map(Arc::new) }
+        Self {
+            cluster,
+            driver: driver.map(Arc::new),
+        }
     }
 
     /// Changes the endpoints while requests are served.
@@ -113,12 +116,17 @@ where
 
 impl<S> Clone for LoadBalance<S> {
     fn clone(&self) -> Self {
-        Self { cluster: self.cluster.clone(), driver: self.driver.clone() }
+        Self {
+            cluster: self.cluster.clone(),
+            driver: self.driver.clone(),
+        }
     }
 }
 
 impl<S> fmt::Debug for LoadBalance<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoadBalance").field("cluster", &self.handle()).finish_non_exhaustive()
+        f.debug_struct("LoadBalance")
+            .field("cluster", &self.handle())
+            .finish_non_exhaustive()
     }
 }

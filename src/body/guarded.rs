@@ -68,7 +68,11 @@ mod tests {
         let mut body = Guarded::new(Full::new(Bytes::from("x")), guard.clone(), false);
         assert_eq!(Arc::strong_count(&guard), 2);
         body.frame().await.unwrap().unwrap();
-        assert_eq!(Arc::strong_count(&guard), 1, "before anyone polls for the end");
+        assert_eq!(
+            Arc::strong_count(&guard),
+            1,
+            "before anyone polls for the end"
+        );
     }
 
     #[test]
@@ -85,7 +89,11 @@ mod tests {
     #[test]
     fn dropped_half_way_gives_the_guard_up() {
         let guard = Arc::new(());
-        drop(Guarded::new(Full::new(Bytes::from("x")), guard.clone(), false));
+        drop(Guarded::new(
+            Full::new(Bytes::from("x")),
+            guard.clone(),
+            false,
+        ));
         assert_eq!(Arc::strong_count(&guard), 1);
     }
 }

@@ -70,9 +70,10 @@ impl Body {
             return own.take().unwrap_or_default();
         }
         match body {
-            Some(body) if !body.is_end_stream() => {
-                Self { inner: Some(body.map_err(Into::into).boxed_unsync()), ..Self::default() }
-            }
+            Some(body) if !body.is_end_stream() => Self {
+                inner: Some(body.map_err(Into::into).boxed_unsync()),
+                ..Self::default()
+            },
             _ => Self::empty(),
         }
     }
@@ -129,11 +130,15 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.inner
+            .as_ref()
+            .is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
     }
 }
 
@@ -157,7 +162,9 @@ impl From<String> for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("empty", &self.inner.is_none()).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("empty", &self.inner.is_none())
+            .finish_non_exhaustive()
     }
 }
 

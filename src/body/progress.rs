@@ -32,7 +32,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), moved: AtomicU64::new(0), upload: AtomicU8::new(Upload::Held as u8) }
+        Self {
+            start: Instant::now(),
+            moved: AtomicU64::new(0),
+            upload: AtomicU8::new(Upload::Held as u8),
+        }
     }
 
     pub(crate) fn upload(&self) -> Upload {

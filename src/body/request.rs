@@ -26,8 +26,18 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Body, progress: Arc<Progress>, limit: u64, trailers: Option<Trailers>) -> Self {
-        Self { inner, progress, remaining: limit, trailers }
+    pub(crate) fn new(
+        inner: Body,
+        progress: Arc<Progress>,
+        limit: u64,
+        trailers: Option<Trailers>,
+    ) -> Self {
+        Self {
+            inner,
+            progress,
+            remaining: limit,
+            trailers,
+        }
     }
 }
 
@@ -52,8 +62,16 @@ impl http_body::Body for RequestBody {
             Some(Err(error)) => {
                 // A limit that a layer in front has set.
                 let too_large = is_length_limit(&*error);
-                this.progress.touch(if too_large { Upload::TooLarge } else { Upload::Broken });
-                let kind = if too_large { Kind::BodyTooLarge } else { Kind::RequestBody };
+                this.progress.touch(if too_large {
+                    Upload::TooLarge
+                } else {
+                    Upload::Broken
+                });
+                let kind = if too_large {
+                    Kind::BodyTooLarge
+                } else {
+                    Kind::RequestBody
+                };
                 return Poll::Ready(Some(Err(Error::new(kind).with(error).into())));
             }
             None => {
@@ -68,7 +86,8 @@ impl http_body::Body for RequestBody {
             };
             this.remaining = remaining;
             let ended = this.inner.is_end_stream();
-            this.progress.touch(if ended { Upload::Done } else { Upload::Held });
+            this.progress
+                .touch(if ended { Upload::Done } else { Upload::Held });
         } else if let Some(trailers) = frame.trailers_mut() {
             this.progress.touch(Upload::Done);
             match &this.trailers {
@@ -103,7 +122,9 @@ impl Drop for RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("RequestBody")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +155,8 @@ mod tests {
     #[tokio::test]
     async fn trailers_are_dropped_or_filtered() {
         let trailers = || {
-            let map = [("a", "1"), ("b", "2")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
+            let map =
+                [("a", "1"), ("b", "2")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
             frames(vec![Frame::trailers(HeaderMap::from_iter(map))])
         };
         let without = RequestBody::new(trailers(), Arc::new(Progress::new()), 9, None);
@@ -145,13 +167,21 @@ mod tests {
         }
         let rule = Trailers::new(remove, vec![B]);
         let filtered = RequestBody::new(trailers(), Arc::new(Progress::new()), 9, Some(rule));
-        assert_eq!(filtered.collect().await.unwrap().trailers().unwrap().len(), 1);
+        assert_eq!(
+            filtered.collect().await.unwrap().trailers().unwrap().len(),
+            1
+        );
     }
 
     #[test]
     fn dropped_half_way_is_done() {
         let progress = Arc::new(Progress::new());
-        drop(RequestBody::new(frames(vec![Frame::data("1".into())]), progress.clone(), 9, None));
+        drop(RequestBody::new(
+            frames(vec![Frame::data("1".into())]),
+            progress.clone(),
+            9,
+            None,
+        ));
         assert_eq!(progress.upload(), Upload::Done);
     }
 }

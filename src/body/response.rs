@@ -55,20 +55,37 @@ impl<B> ResponseBody<B> {
         trailers: Trailers,
         endpoint: Option<Arc<str>>,
     ) -> Self {
-        Self { inner: Some(inner), endpoint, deadlines, trailers: Some(trailers), sleep: None, waiting: None }
+        Self {
+            inner: Some(inner),
+            endpoint,
+            deadlines,
+            trailers: Some(trailers),
+            sleep: None,
+            waiting: None,
+        }
     }
 
     /// The body of a 101: nothing.
     pub(crate) fn tunnel() -> Self {
         let deadlines = Deadlines::default();
-        Self { inner: None, endpoint: None, deadlines, trailers: None, sleep: None, waiting: None }
+        Self {
+            inner: None,
+            endpoint: None,
+            deadlines,
+            trailers: None,
+            sleep: None,
+            waiting: None,
+        }
     }
 }
 
 impl Deadlines {
     /// When the next deadline is due for an exchange that has been still since `since`.
     fn due(&self, since: Instant) -> Option<Instant> {
-        let since = self.upload.as_ref().map_or(since, |upload| since.max(upload.last_moved()));
+        let since = self
+            .upload
+            .as_ref()
+            .map_or(since, |upload| since.max(upload.last_moved()));
         match (self.idle.map(|idle| after(since, idle)), self.total) {
             (Some(idle), Some(total)) => Some(idle.min(total)),
             (idle, total) => idle.or(total),
@@ -84,18 +101,27 @@ where
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(None);
         };
-        let mut watch = Watch { deadlines: this.deadlines, sleep: this.sleep, waiting: this.waiting };
+        let mut watch = Watch {
+            deadlines: this.deadlines,
+            sleep: this.sleep,
+            waiting: this.waiting,
+        };
         let frame = match inner.poll_frame(cx) {
             // A body that never pauses would outrun its timer.
             Poll::Ready(_) if watch.is_over() => Some(Err(Error::new(Kind::TotalTimeout))),
             Poll::Ready(frame) => {
                 *watch.waiting = None;
-                frame.map(|frame| frame.map_err(|error| Error::own_or(Kind::ResponseBody, error.into())))
+                frame.map(|frame| {
+                    frame.map_err(|error| Error::own_or(Kind::ResponseBody, error.into()))
+                })
             }
             Poll::Pending => Some(Err(Error::new(ready!(watch.poll_expired(cx))))),
         };
@@ -120,7 +146,9 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -133,7 +161,9 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     fn is_over(&self) -> bool {
-        self.deadlines.total.is_some_and(|total| total <= Instant::now())
+        self.deadlines
+            .total
+            .is_some_and(|total| total <= Instant::now())
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
@@ -180,7 +210,14 @@ mod tests {
     async fn a_silent_endpoint_is_idle() {
         let start = Instant::now();
         let idle = Some(Duration::from_secs(100));
-        let error = silent(Deadlines { idle, ..Deadlines::default() }).frame().await.unwrap().unwrap_err();
+        let error = silent(Deadlines {
+            idle,
+            ..Deadlines::default()
+        })
+        .frame()
+        .await
+        .unwrap()
+        .unwrap_err();
         assert_eq!(error.kind(), Kind::IdleTimeout);
         assert_eq!(start.elapsed().as_secs(), 100);
     }
@@ -190,7 +227,11 @@ mod tests {
         let upload = Arc::new(Progress::new());
         let idle = Some(Duration::from_secs(10));
         let start = Instant::now();
-        let mut body = silent(Deadlines { idle, total: None, upload: Some(upload.clone()) });
+        let mut body = silent(Deadlines {
+            idle,
+            total: None,
+            upload: Some(upload.clone()),
+        });
         let mover = async {
             tokio::time::sleep(Duration::from_secs(7)).await;
             upload.touch(super::super::Upload::Held);
@@ -208,7 +249,15 @@ mod tests {
     async fn total_wins_when_it_is_first() {
         let total = Some(Instant::now() + Duration::from_secs(3));
         let idle = Some(Duration::from_secs(100));
-        let error = silent(Deadlines { idle, total, upload: None }).frame().await.unwrap().unwrap_err();
+        let error = silent(Deadlines {
+            idle,
+            total,
+            upload: None,
+        })
+        .frame()
+        .await
+        .unwrap()
+        .unwrap_err();
         assert_eq!(error.kind(), Kind::TotalTimeout);
     }
 }

@@ -12,7 +12,10 @@ pub(crate) struct Trailers {
 }
 
 impl Trailers {
-    pub(crate) fn new(strip: fn(&mut HeaderMap, &[HeaderName]), nominated: Vec<HeaderName>) -> Self {
+    pub(crate) fn new(
+        strip: fn(&mut HeaderMap, &[HeaderName]),
+        nominated: Vec<HeaderName>,
+    ) -> Self {
         Self { strip, nominated }
     }
 
@@ -23,6 +26,8 @@ impl Trailers {
 
 impl fmt::Debug for Trailers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trailers").field("nominated", &self.nominated).finish_non_exhaustive()
+        f.debug_struct("Trailers")
+            .field("nominated", &self.nominated)
+            .finish_non_exhaustive()
     }
 }

@@ -47,7 +47,10 @@ impl Cost {
             (Idle::Takes(_) | Idle::Unknown, Idle::Takes(_) | Idle::Unknown) => Ordering::Equal,
             _ => self.load.total_cmp(&other.load),
         };
-        self.class.cmp(&other.class).then(by_load).then(self.turn.cmp(&other.turn))
+        self.class
+            .cmp(&other.class)
+            .then(by_load)
+            .then(self.turn.cmp(&other.turn))
     }
 }
 

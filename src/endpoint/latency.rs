@@ -72,7 +72,11 @@ impl Latency {
         let decay = (-age / DECAY).exp();
         let seen = self.seen.load(Relaxed);
         let [mean, weight] = [(seen >> 32) as u32, seen as u32].map(f32::from_bits);
-        Evidence { mean, weight: weight * decay, failed: f32::from_bits(self.failed.load(Relaxed)) * decay }
+        Evidence {
+            mean,
+            weight: weight * decay,
+            failed: f32::from_bits(self.failed.load(Relaxed)) * decay,
+        }
     }
 
     fn store(&self, now: Micros, evidence: Evidence) {
@@ -91,7 +95,11 @@ impl Latency {
     /// What the next answer takes, in seconds, where peers take `median` and `wait` is how those do that wait now.
     /// Failures are time, too.
     pub(super) fn estimate(&self, now: Micros, median: f32, wait: Option<Wait>) -> Estimate {
-        let Evidence { mean, weight, failed } = self.evidence(now);
+        let Evidence {
+            mean,
+            weight,
+            failed,
+        } = self.evidence(now);
         let seen = (mean * weight + median * PRIOR) / (weight + PRIOR);
         let floor = wait.map_or(0.0, |wait| match wait.count as f32 > weight {
             // More is waited for than was answered of late, and the fast answers came first.
@@ -101,7 +109,10 @@ impl Latency {
         let ratio = (seen.max(floor) + NOISE) / (median + NOISE);
         let failures = 1.0 + FAILURE * failed / (weight + failed + PRIOR);
         let known = weight + failed >= KNOWN;
-        Estimate { exact: ratio * failures, about: known.then(|| about(ratio) * failures) }
+        Estimate {
+            exact: ratio * failures,
+            about: known.then(|| about(ratio) * failures),
+        }
     }
 
     /// An answer came after `latency` seconds.
@@ -111,7 +122,9 @@ impl Latency {
             true => Some(evidence.mean.max(median.unwrap_or(0.0))),
             false => median,
         };
-        let latency = latency.min(usual.map_or(f32::MAX, |usual| usual * OUTLIER)).max(1e-6);
+        let latency = latency
+            .min(usual.map_or(f32::MAX, |usual| usual * OUTLIER))
+            .max(1e-6);
         evidence.mean = (evidence.mean * evidence.weight + latency) / (evidence.weight + 1.0);
         evidence.weight += 1.0;
         self.store(now, evidence);
@@ -155,7 +168,9 @@ mod tests {
 
     fn after(answers: impl IntoIterator<Item = f32>) -> Latency {
         let latency = Latency::default();
-        answers.into_iter().for_each(|answer| latency.succeeded(0, answer, Some(MEDIAN)));
+        answers
+            .into_iter()
+            .for_each(|answer| latency.succeeded(0, answer, Some(MEDIAN)));
         latency
     }
 
@@ -174,7 +189,10 @@ mod tests {
                 assert_eq!(estimate(&latency, 0), at_once);
             }
             let later = [2, 5, 10, 20].map(|seconds| (estimate(&latency, seconds * S) - 1.0).abs());
-            assert!(later.is_sorted_by(|a, b| a > b) && later[3] < 0.1, "{later:?}");
+            assert!(
+                later.is_sorted_by(|a, b| a > b) && later[3] < 0.1,
+                "{later:?}"
+            );
         }
     }
 
@@ -211,16 +229,31 @@ mod tests {
     #[test]
     fn silence_is_a_floor() {
         let latency = after([0.01; 20]);
-        let wait = Wait { count: 1, silence: 1.0, age: 1.0 };
+        let wait = Wait {
+            count: 1,
+            silence: 1.0,
+            age: 1.0,
+        };
         assert!(latency.estimate(0, MEDIAN, Some(wait)).exact > 50.0);
-        let long_poll = Wait { count: 1, silence: 0.005, age: 10.0 };
-        assert_eq!(latency.estimate(0, MEDIAN, Some(long_poll)).exact, estimate(&latency, 0));
+        let long_poll = Wait {
+            count: 1,
+            silence: 0.005,
+            age: 10.0,
+        };
+        assert_eq!(
+            latency.estimate(0, MEDIAN, Some(long_poll)).exact,
+            estimate(&latency, 0)
+        );
     }
 
     #[test]
     fn the_age_counts_where_little_was_answered() {
         let latency = after([0.001; 3]);
-        let wait = Wait { count: 50, silence: 0.001, age: 0.1 };
+        let wait = Wait {
+            count: 50,
+            silence: 0.001,
+            age: 0.1,
+        };
         assert!(latency.estimate(0, MEDIAN, Some(wait)).exact > 5.0);
     }
 }

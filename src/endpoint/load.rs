@@ -93,32 +93,54 @@ impl Load {
     pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
         let cost = self.cost_in_flight(weight);
         // Before the first answer anywhere, nothing is known of latency.
-        let Some(median) = self.peers.median() else { return cost };
+        let Some(median) = self.peers.median() else {
+            return cost;
+        };
         let now = self.peers.now();
         let latency = self.latency.estimate(now, median, self.waiting.wait(now));
         let idle = match cost.idle {
             Idle::Busy => Idle::Busy,
             _ => latency.about.map_or(Idle::Unknown, Idle::Takes),
         };
-        Cost { load: cost.load * f64::from(latency.exact), idle, ..cost }
+        Cost {
+            load: cost.load * f64::from(latency.exact),
+            idle,
+            ..cost
+        }
     }
 
     /// The cost by what is in flight alone.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.in_flight.load(Relaxed);
         let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.peers.now()));
-        let idle = if in_flight == 0 { Idle::Unknown } else { Idle::Busy };
-        Cost { load, idle, ..self.cost_of_turn() }
+        let idle = if in_flight == 0 {
+            Idle::Unknown
+        } else {
+            Idle::Busy
+        };
+        Cost {
+            load,
+            idle,
+            ..self.cost_of_turn()
+        }
     }
 
     /// The cost by what the user says.
     pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
-        Cost { load: load / f64::from(self.weight(weight, self.peers.now())), ..self.cost_of_turn() }
+        Cost {
+            load: load / f64::from(self.weight(weight, self.peers.now())),
+            ..self.cost_of_turn()
+        }
     }
 
     fn cost_of_turn(&self) -> Cost {
         let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
-        Cost { class: self.class(), load: 0.0, idle: Idle::Busy, turn }
+        Cost {
+            class: self.class(),
+            load: 0.0,
+            idle: Idle::Busy,
+            turn,
+        }
     }
 
     pub(super) fn class(&self) -> Class {
@@ -144,9 +166,15 @@ impl Load {
         self.in_flight.fetch_add(1, Relaxed);
         self.waiting.sent(sent);
         let step = STRIDE as f32 / self.weight(weight, sent);
-        self.turn.store(self.peers.take_turn(self.turn.load(Relaxed)) + step as u64, Relaxed);
+        self.turn.store(
+            self.peers.take_turn(self.turn.load(Relaxed)) + step as u64,
+            Relaxed,
+        );
         self.picked.store(self.peers.next_pick(), Relaxed);
-        InFlight { load: self.clone(), sent: Some(sent) }
+        InFlight {
+            load: self.clone(),
+            sent: Some(sent),
+        }
     }
 
     /// Waits until nothing is in flight.

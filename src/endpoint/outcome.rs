@@ -24,11 +24,16 @@ impl Outcome {
     /// A server error, or too much for this endpoint (429), is a failure; so is a gRPC call whose head says so.
     pub(crate) fn of_response<B>(response: &Response<B>) -> Self {
         let status = response.status();
-        let overloaded = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let overloaded = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
         match overloaded || status.is_server_error() || grpc_failed(response.headers()) {
-            true => {
-                Self::Failure { retry_after: overloaded.then(|| retry_after(response.headers())).flatten() }
-            }
+            true => Self::Failure {
+                retry_after: overloaded
+                    .then(|| retry_after(response.headers()))
+                    .flatten(),
+            },
             false => Self::Success,
         }
     }
@@ -53,7 +58,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     let wait = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok()?,
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .ok()?,
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
@@ -71,7 +79,9 @@ mod tests {
     }
 
     fn failure(seconds: impl Into<Option<u64>>) -> Outcome {
-        Outcome::Failure { retry_after: seconds.into().map(Duration::from_secs) }
+        Outcome::Failure {
+            retry_after: seconds.into().map(Duration::from_secs),
+        }
     }
 
     #[test]
@@ -83,7 +93,11 @@ mod tests {
             assert_eq!(outcome(status, &[]), failure(None), "{status}");
         }
         assert_eq!(outcome(200, &[("grpc-status", "14")]), failure(None));
-        assert_eq!(outcome(200, &[("grpc-status", "5")]), Outcome::Success, "NOT_FOUND is an answer");
+        assert_eq!(
+            outcome(200, &[("grpc-status", "5")]),
+            Outcome::Success,
+            "NOT_FOUND is an answer"
+        );
     }
 
     #[test]
@@ -91,20 +105,36 @@ mod tests {
         assert_eq!(outcome(503, &[("retry-after", "7")]), failure(7));
         assert_eq!(outcome(429, &[("retry-after", "100000")]), failure(300));
         assert_eq!(outcome(503, &[("retry-after", "soon")]), failure(None));
-        assert_eq!(outcome(500, &[("retry-after", "7")]), failure(None), "not a status that it belongs to");
+        assert_eq!(
+            outcome(500, &[("retry-after", "7")]),
+            failure(None),
+            "not a status that it belongs to"
+        );
         let past = outcome(503, &[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]);
         assert_eq!(past, failure(None));
         let future = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
-        let Outcome::Failure { retry_after: Some(wait) } = outcome(503, &[("retry-after", &future)]) else {
+        let Outcome::Failure {
+            retry_after: Some(wait),
+        } = outcome(503, &[("retry-after", &future)])
+        else {
             panic!("the date is in the future");
         };
-        assert!(wait <= Duration::from_secs(90) && wait > Duration::from_secs(60), "{wait:?}");
+        assert!(
+            wait <= Duration::from_secs(90) && wait > Duration::from_secs(60),
+            "{wait:?}"
+        );
     }
 
     #[test]
     fn errors_of_the_client_are_not_the_endpoints() {
         use crate::error::Kind;
-        assert_eq!(Outcome::of_error(&Error::new(Kind::Unreachable)), failure(None));
-        assert_eq!(Outcome::of_error(&Error::new(Kind::RequestBody)), Outcome::Unknown);
+        assert_eq!(
+            Outcome::of_error(&Error::new(Kind::Unreachable)),
+            failure(None)
+        );
+        assert_eq!(
+            Outcome::of_error(&Error::new(Kind::RequestBody)),
+            Outcome::Unknown
+        );
     }
 }

@@ -98,14 +98,21 @@ impl Peers {
 
     fn refresh<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
         let now = self.now();
-        let sampled =
-            || endpoints.iter().step_by(endpoints.len().div_ceil(SAMPLE)).map(|endpoint| endpoint.load());
+        let sampled = || {
+            endpoints
+                .iter()
+                .step_by(endpoints.len().div_ceil(SAMPLE))
+                .map(|endpoint| endpoint.load())
+        };
         let mut estimates: Vec<f32> = sampled().filter_map(|load| load.latency(now)).collect();
         if !estimates.is_empty() {
             let upper = estimates.len() / 2;
             let lower = (estimates.len() - 1) / 2;
             estimates.sort_unstable_by(f32::total_cmp);
-            self.median.store(f32::midpoint(estimates[lower], estimates[upper]).to_bits(), Relaxed);
+            self.median.store(
+                f32::midpoint(estimates[lower], estimates[upper]).to_bits(),
+                Relaxed,
+            );
         }
         let away = sampled().filter(|load| load.is_away()).count();
         self.panic.store(2 * away > sampled().len(), Relaxed);

@@ -70,9 +70,20 @@ impl<S> EndpointSpec<S> {
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
         let name = name.into();
         let is_host = Authority::try_from(name.as_bytes()).is_ok();
-        let host = if is_host { HeaderValue::from_str(&name).ok() } else { None };
+        let host = if is_host {
+            HeaderValue::from_str(&name).ok()
+        } else {
+            None
+        };
         let host = host.or(Some(HeaderValue::from_static("localhost")));
-        Self { name, weight: NonZeroU32::MIN, priority: 0, metric: None, host, service }
+        Self {
+            name,
+            weight: NonZeroU32::MIN,
+            priority: 0,
+            metric: None,
+            host,
+            service,
+        }
     }
 
     /// How much it should get compared with the others. Default 1.
@@ -111,8 +122,22 @@ impl<S> EndpointSpec<S> {
 
     /// Wraps the service: a timeout, a rate limit, a header, on this endpoint alone.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
-        let Self { name, weight, priority, metric, host, service } = self;
-        EndpointSpec { name, weight, priority, metric, host, service: wrap(service) }
+        let Self {
+            name,
+            weight,
+            priority,
+            metric,
+            host,
+            service,
+        } = self;
+        EndpointSpec {
+            name,
+            weight,
+            priority,
+            metric,
+            host,
+            service: wrap(service),
+        }
     }
 
     /// The same endpoint behind one type, so that a cluster can mix URLs, routers and other services.
@@ -139,7 +164,9 @@ impl<S> EndpointSpec<S> {
         B::Error: Into<BoxError>,
     {
         self.map(|service| {
-            let service = service.map_response(|response| response.map(Body::new)).map_err(Into::into);
+            let service = service
+                .map_response(|response| response.map(Body::new))
+                .map_err(Into::into);
             BoxCloneSyncService::new(service)
         })
     }
@@ -149,7 +176,14 @@ impl From<Client> for EndpointSpec {
     /// Named by its URL.
     fn from(client: Client) -> Self {
         let name = client.name().clone();
-        Self { name, weight: NonZeroU32::MIN, priority: 0, metric: None, host: None, service: client }
+        Self {
+            name,
+            weight: NonZeroU32::MIN,
+            priority: 0,
+            metric: None,
+            host: None,
+            service: client,
+        }
     }
 }
 
@@ -158,11 +192,15 @@ pub(crate) fn canonical_name(name: &str, exists: impl Fn(&str) -> bool) -> &str 
     if exists(name) {
         return name;
     }
-    name.rsplit_once(";weight=").map_or(name, |(url, _)| url).trim_end_matches('/')
+    name.rsplit_once(";weight=")
+        .map_or(name, |(url, _)| url)
+        .trim_end_matches('/')
 }
 
 fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {
-    weight.parse().map_err(|_| Error::config("endpoint weight", format!("{weight:?} is not 1 or more")))
+    weight
+        .parse()
+        .map_err(|_| Error::config("endpoint weight", format!("{weight:?} is not 1 or more")))
 }
 
 impl<S> fmt::Debug for EndpointSpec<S> {
@@ -183,8 +221,19 @@ mod tests {
     fn a_url_may_carry_a_weight() {
         let spec = EndpointSpec::url("http://a:1/base;weight=3").unwrap();
         assert_eq!((spec.name(), spec.weight.get()), ("http://a:1/base", 3));
-        for url in ["http://a;weight=0", "http://a;weight=x", "http://a;weight=-1", "http://a;weight="] {
-            assert!(EndpointSpec::url(url).unwrap_err().to_string().contains("endpoint weight"), "{url}");
+        for url in [
+            "http://a;weight=0",
+            "http://a;weight=x",
+            "http://a;weight=-1",
+            "http://a;weight=",
+        ] {
+            assert!(
+                EndpointSpec::url(url)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("endpoint weight"),
+                "{url}"
+            );
         }
     }
 

@@ -32,9 +32,24 @@ pub(crate) struct Endpoint<S> {
 impl<S> Endpoint<S> {
     /// `latency` is what is remembered of one of this name that was here before.
     pub(crate) fn new(spec: EndpointSpec<S>, peers: &Arc<Peers>, latency: Arc<Latency>) -> Self {
-        let EndpointSpec { name, weight, priority, metric, host, service } = spec;
+        let EndpointSpec {
+            name,
+            weight,
+            priority,
+            metric,
+            host,
+            service,
+        } = spec;
         let load = Arc::new(Load::new(peers.clone(), latency));
-        Self { name, weight, priority, metric, host, service, load }
+        Self {
+            name,
+            weight,
+            priority,
+            metric,
+            host,
+            service,
+            load,
+        }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -58,8 +73,12 @@ impl<S> Endpoint<S> {
     pub(crate) fn cost(&self, measure: Measure) -> Cost {
         match (measure, &self.metric) {
             (Measure::Latency, _) => self.load.cost(self.weight),
-            (Measure::Reported, Some(metric)) => self.load.cost_reported(self.weight, metric.load()),
-            (Measure::InFlight, _) | (Measure::Reported, None) => self.load.cost_in_flight(self.weight),
+            (Measure::Reported, Some(metric)) => {
+                self.load.cost_reported(self.weight, metric.load())
+            }
+            (Measure::InFlight, _) | (Measure::Reported, None) => {
+                self.load.cost_in_flight(self.weight)
+            }
         }
     }
 
@@ -91,7 +110,10 @@ impl<S: Clone> Endpoint<S> {
     /// A service to send `request` with, and the request as this endpoint wants it; and whether `Host` was set for it.
     pub(crate) fn prepare(&self, mut request: Request<Body>) -> (S, Request<Body>, bool) {
         request.body().note_endpoint(&self.name);
-        let host = self.host.as_ref().filter(|_| !request.headers().contains_key(header::HOST));
+        let host = self
+            .host
+            .as_ref()
+            .filter(|_| !request.headers().contains_key(header::HOST));
         if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host.clone());
         }

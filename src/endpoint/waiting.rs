@@ -54,11 +54,17 @@ impl Waiting {
         if count == 0 {
             return None;
         }
-        let all = now.wrapping_mul(count).wrapping_sub(self.sent.load(Relaxed)) as i64;
+        let all = now
+            .wrapping_mul(count)
+            .wrapping_sub(self.sent.load(Relaxed)) as i64;
         let heard_ago = (now & (u64::MAX >> COUNT)).saturating_sub(heard);
         // Count and sum are not read at the same time, and a clock may be read late: never less than nothing.
         let age = all.max(0) as f32 * 1e-6 / count as f32;
-        Some(Wait { count, silence: heard_ago as f32 * 1e-6, age })
+        Some(Wait {
+            count,
+            silence: heard_ago as f32 * 1e-6,
+            age,
+        })
     }
 
     fn change(&self, change: impl Fn(Micros, u64) -> (Micros, u64)) {
@@ -88,9 +94,23 @@ mod tests {
         assert_eq!(waiting.wait(5 * S), None);
         waiting.sent(10 * S);
         waiting.sent(12 * S);
-        assert_eq!(waiting.wait(13 * S), Some(Wait { count: 2, silence: 3.0, age: 2.0 }));
+        assert_eq!(
+            waiting.wait(13 * S),
+            Some(Wait {
+                count: 2,
+                silence: 3.0,
+                age: 2.0
+            })
+        );
         waiting.ended(12 * S, 14 * S, true);
-        assert_eq!(waiting.wait(15 * S), Some(Wait { count: 1, silence: 1.0, age: 5.0 }));
+        assert_eq!(
+            waiting.wait(15 * S),
+            Some(Wait {
+                count: 1,
+                silence: 1.0,
+                age: 5.0
+            })
+        );
         waiting.ended(10 * S, 16 * S, true);
         assert_eq!(waiting.wait(17 * S), None);
     }
@@ -101,6 +121,13 @@ mod tests {
         waiting.sent(S);
         waiting.sent(2 * S);
         waiting.ended(S, 4 * S, false);
-        assert_eq!(waiting.wait(5 * S), Some(Wait { count: 1, silence: 4.0, age: 3.0 }));
+        assert_eq!(
+            waiting.wait(5 * S),
+            Some(Wait {
+                count: 1,
+                silence: 4.0,
+                age: 3.0
+            })
+        );
     }
 }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts};
+use http::{
+    HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
+};
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
@@ -74,14 +76,19 @@ where
         let mut exchange = self.project().exchange.project();
         match exchange.response.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => {
-                let endpoint = response.extensions().get::<Info>().map(Info::shared_endpoint);
+                let endpoint = response
+                    .extensions()
+                    .get::<Info>()
+                    .map(Info::shared_endpoint);
                 let finished = exchange.finish(response, endpoint.clone());
                 Poll::Ready(finished.map_err(|error| error.at_any(endpoint.as_ref())))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failed(error.into()))),
             Poll::Pending => {
                 let kind = ready!(exchange.timer.poll_expired(cx));
-                Poll::Ready(Err(Error::new(kind).at_any(exchange.tracker.endpoint().as_ref())))
+                Poll::Ready(Err(
+                    Error::new(kind).at_any(exchange.tracker.endpoint().as_ref())
+                ))
             }
         }
     }
@@ -125,7 +132,11 @@ where
     }
 
     /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
-    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<Vec<HeaderName>, Error> {
+    fn head(
+        &self,
+        parts: &mut Parts,
+        upgrade: Option<HeaderValue>,
+    ) -> Result<Vec<HeaderName>, Error> {
         let nominated = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
             upgrade::announce(&mut parts.headers, upgrade);

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts as RequestParts,
-    response::Parts as ResponseParts,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
+    request::Parts as RequestParts, response::Parts as ResponseParts,
 };
 use http_body::Body as _;
 use tower::{Service, util::Oneshot};
@@ -19,7 +19,9 @@ use crate::{
     body::{Body, Progress, RequestBody, Trailers},
     error::{Error, Kind},
     info::Tracker,
-    rewrite::{Downstream, Peer, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers},
+    rewrite::{
+        Downstream, Peer, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
+    },
 };
 
 type Hook<P> = Arc<dyn Fn(&mut P) + Send + Sync>;
@@ -68,7 +70,10 @@ pub(crate) struct Forward<S> {
 }
 
 /// How a request goes on.
-#[expect(clippy::large_enum_variant, reason = "taken apart at once, by the caller that was given it")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart at once, by the caller that was given it"
+)]
 pub(crate) enum Start<S: Service<Request<Body>>> {
     Sent(ForwardFuture<S>),
     /// It was for us.
@@ -77,7 +82,11 @@ pub(crate) enum Start<S: Service<Request<Body>>> {
 
 impl<S> Forward<S> {
     pub(crate) fn new(service: S) -> Self {
-        Self { service, config: Arc::default(), tunnels: Arc::default() }
+        Self {
+            service,
+            config: Arc::default(),
+            tunnels: Arc::default(),
+        }
     }
 
     /// The settings, to change them; clones made before keep theirs.
@@ -95,17 +104,27 @@ where
     /// # Errors
     ///
     /// What is wrong with the request: 400, 405, 413, 501 or 508. Nothing has been sent then.
-    pub(crate) fn start(&self, mut request: Request<Body>, received: &Received) -> Result<Start<S>, Error> {
+    pub(crate) fn start(
+        &self,
+        mut request: Request<Body>,
+        received: &Received,
+    ) -> Result<Start<S>, Error> {
         let config = &self.config;
         let seen = Seen::in_head(request.headers());
         let asked = upgrade::asked(&mut request, seen, &config.upgrades);
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
 
-        let prefix = config.rewrite.path.taken_off(received.prefix.as_deref(), parts.uri.path());
+        let prefix = config
+            .rewrite
+            .path
+            .taken_off(received.prefix.as_deref(), parts.uri.path());
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
-        let downstream =
-            Downstream { peer: received.peer.as_ref(), scheme: received.scheme, prefix: prefix.as_ref() };
+        let downstream = Downstream {
+            peer: received.peer.as_ref(),
+            scheme: received.scheme,
+            prefix: prefix.as_ref(),
+        };
         let nominated = match config.rewrite.request(&mut parts, seen, downstream)? {
             Verdict::Forward { nominated } => nominated,
             Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
@@ -157,7 +176,9 @@ where
 /// them into its headers would take them for what a proxy has checked.
 fn wants_trailers(parts: &RequestParts) -> bool {
     let headers = &parts.headers;
-    headers.contains_key(header::TRAILER) || accepts_trailers(headers) || is_grpc(&parts.method, headers)
+    headers.contains_key(header::TRAILER)
+        || accepts_trailers(headers)
+        || is_grpc(&parts.method, headers)
 }
 
 /// The answer of the final recipient that `Max-Forwards: 0` makes us, RFC 9110 7.6.2.
@@ -165,19 +186,32 @@ fn answer(parts: &RequestParts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::OK;
     if parts.method == Method::TRACE {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("message/http"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("message/http"),
+        );
         *response.body_mut() = Bytes::from(reflect(parts)).into();
     } else {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     response
 }
 
 /// The head as it came. RFC 9110 9.3.8: fields that are likely to hold sensitive data are left out.
 fn reflect(parts: &RequestParts) -> Vec<u8> {
-    let sensitive = [header::COOKIE, header::AUTHORIZATION, header::PROXY_AUTHORIZATION];
+    let sensitive = [
+        header::COOKIE,
+        header::AUTHORIZATION,
+        header::PROXY_AUTHORIZATION,
+    ];
     let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
-    for (name, value) in parts.headers.iter().filter(|(name, _)| !sensitive.contains(name)) {
+    for (name, value) in parts
+        .headers
+        .iter()
+        .filter(|(name, _)| !sensitive.contains(name))
+    {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             text.extend_from_slice(part);
         }

@@ -31,7 +31,11 @@ pub(crate) struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         // Head: nginx's proxy_read_timeout. Idle: YARP's ActivityTimeout.
-        Self { head: Some(Duration::from_secs(60)), idle: Some(Duration::from_secs(100)), total: None }
+        Self {
+            head: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_secs(100)),
+            total: None,
+        }
     }
 }
 
@@ -55,7 +59,12 @@ pin_project! {
 impl HeadTimer {
     pub(super) fn new(timeouts: Timeouts, upload: Option<Arc<Progress>>) -> Self {
         let start = timeouts.total.map(|_| Instant::now());
-        Self { timeouts, start, upload, sleep: None }
+        Self {
+            timeouts,
+            start,
+            upload,
+            sleep: None,
+        }
     }
 
     pub(super) fn upload(&self) -> Option<Upload> {
@@ -80,7 +89,9 @@ impl HeadTimer {
         if self.sleep.is_none() {
             let now = Instant::now();
             self.as_mut().project().start.get_or_insert(now);
-            let Some(look) = self.next_look(now) else { return Poll::Pending };
+            let Some(look) = self.next_look(now) else {
+                return Poll::Pending;
+            };
             self.as_mut().project().sleep.set(Some(sleep_until(look)));
         }
         while let Some(sleep) = self.as_mut().project().sleep.as_pin_mut() {
@@ -88,7 +99,12 @@ impl HeadTimer {
                 break;
             }
             let now = Instant::now();
-            if let Some((_, kind)) = self.due(now).into_iter().flatten().find(|(due, _)| *due <= now) {
+            if let Some((_, kind)) = self
+                .due(now)
+                .into_iter()
+                .flatten()
+                .find(|(due, _)| *due <= now)
+            {
                 return Poll::Ready(kind);
             }
             let look = self.next_look(now);
@@ -105,7 +121,10 @@ impl HeadTimer {
             Some(Upload::Held) => (self.timeouts.idle, Kind::IdleTimeout),
             _ => (self.timeouts.head, Kind::HeadTimeout),
         };
-        [limit.map(|limit| (after(moved, limit), kind)), self.over().map(|over| (over, Kind::TotalTimeout))]
+        [
+            limit.map(|limit| (after(moved, limit), kind)),
+            self.over().map(|over| (over, Kind::TotalTimeout)),
+        ]
     }
 
     /// When to look again. The upload may end without waking this task, so at the earliest time at which a deadline
@@ -119,14 +138,23 @@ impl HeadTimer {
             past if past <= now => after(now, head),
             look => look,
         });
-        [idle, head, self.over()].into_iter().flatten().filter(|look| *look > now).min()
+        [idle, head, self.over()]
+            .into_iter()
+            .flatten()
+            .filter(|look| *look > now)
+            .min()
     }
 
     fn over(&self) -> Option<Instant> {
-        self.timeouts.total.zip(self.start).map(|(total, start)| after(start, total))
+        self.timeouts
+            .total
+            .zip(self.start)
+            .map(|(total, start)| after(start, total))
     }
 
     fn moved(&self, now: Instant) -> Instant {
-        self.upload.as_deref().map_or(self.start.unwrap_or(now), Progress::last_moved)
+        self.upload
+            .as_deref()
+            .map_or(self.start.unwrap_or(now), Progress::last_moved)
     }
 }

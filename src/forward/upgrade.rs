@@ -44,17 +44,24 @@ pub(super) fn asked(request: &mut Request<Body>, seen: Seen, allowed: &[String])
         return None;
     }
     let headers = request.headers();
-    let upgrade = tokens(headers, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let upgrade =
+        tokens(headers, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     if !upgrade || !request.body().is_end_stream() {
         return None;
     }
-    let allowed =
-        |token: &&[u8]| allowed.iter().any(|allowed| token.eq_ignore_ascii_case(allowed.as_bytes()));
+    let allowed = |token: &&[u8]| {
+        allowed
+            .iter()
+            .any(|allowed| token.eq_ignore_ascii_case(allowed.as_bytes()))
+    };
     let token = tokens(headers, &header::UPGRADE).find(allowed)?;
     let token = HeaderValue::from_bytes(token).ok()?;
     // A server that cannot hand its connection over, or a test that has none.
     request.extensions().get::<OnUpgrade>()?;
-    Some(Asked { token, downstream: on(request) })
+    Some(Asked {
+        token,
+        downstream: on(request),
+    })
 }
 
 impl Asked {
@@ -72,13 +79,21 @@ impl Asked {
         idle: Option<Duration>,
     ) -> Result<(HeaderValue, Response<Tunnel<B>>), Error> {
         let ours = |token: &[u8]| token.eq_ignore_ascii_case(self.token.as_bytes());
-        let agreed = response.headers().get(header::UPGRADE).is_some_and(|token| ours(token.as_bytes()))
+        let agreed = response
+            .headers()
+            .get(header::UPGRADE)
+            .is_some_and(|token| ours(token.as_bytes()))
             && tokens(response.headers(), &header::UPGRADE).count() == 1;
         if !agreed || response.extensions().get::<OnUpgrade>().is_none() {
             return Err(Error::new(Kind::Upgrade));
         }
         let (downstream, upstream) = (self.downstream, on(&mut response));
-        let response = response.map(|held| Tunnel { downstream, upstream, idle, held });
+        let response = response.map(|held| Tunnel {
+            downstream,
+            upstream,
+            idle,
+            held,
+        });
         Ok((self.token, response))
     }
 }
@@ -101,7 +116,12 @@ impl<B> Tunnel<B> {
     /// Copies both ways until both sides have closed, one breaks, or nothing has moved for the idle time. A side that
     /// closes its half is told on; the other half goes on.
     async fn run(self) {
-        let Self { downstream, upstream, idle, held } = self;
+        let Self {
+            downstream,
+            upstream,
+            idle,
+            held,
+        } = self;
         let ends = async { tokio::try_join!(downstream, upstream) };
         let (downstream, upstream) = match ends.await {
             Ok(ends) => ends,
@@ -109,8 +129,14 @@ impl<B> Tunnel<B> {
             Err(error) => return tracing::debug!(%error, "no tunnel"),
         };
         let moved = Progress::new();
-        let mut downstream = Watched { io: TokioIo::new(downstream), moved: &moved };
-        let mut upstream = Watched { io: TokioIo::new(upstream), moved: &moved };
+        let mut downstream = Watched {
+            io: TokioIo::new(downstream),
+            moved: &moved,
+        };
+        let mut upstream = Watched {
+            io: TokioIo::new(upstream),
+            moved: &moved,
+        };
         tokio::select! {
             ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
                 Ok((up, down)) => tracing::debug!(up, down, "tunnel closed"),
@@ -123,7 +149,9 @@ impl<B> Tunnel<B> {
 }
 
 async fn idle_for(moved: &Progress, idle: Option<Duration>) {
-    let Some(idle) = idle else { return std::future::pending().await };
+    let Some(idle) = idle else {
+        return std::future::pending().await;
+    };
     loop {
         let due = after(moved.last_moved(), idle);
         if due <= Instant::now() {
@@ -174,7 +202,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<'_, T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<'_, T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

@@ -20,12 +20,18 @@ pub(super) fn received<B>(
         None => default_scheme,
     };
     let peer = known.cloned().or_else(|| peer(extensions).map(Peer::from));
-    Received { peer, scheme, prefix: nested_at(extensions, request.uri().path()) }
+    Received {
+        peer,
+        scheme,
+        prefix: nested_at(extensions, request.uri().path()),
+    }
 }
 
 /// `ConnectInfo` is there under `into_make_service_with_connect_info`; a server of one's own may put the bare address.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    let info = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let info = extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0);
     info.or_else(|| extensions.get::<SocketAddr>().copied())
 }
 
@@ -47,7 +53,9 @@ mod tests {
 
     fn prefix(original: &'static str, path: &'static str) -> Option<String> {
         let mut request = Request::get(path).body(()).unwrap();
-        request.extensions_mut().insert(OriginalUri(original.parse().unwrap()));
+        request
+            .extensions_mut()
+            .insert(OriginalUri(original.parse().unwrap()));
         received(&request, "http", None).prefix
     }
 

@@ -57,11 +57,17 @@ pin_project! {
 
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
     pub(super) fn sent(future: ForwardFuture<S>, responder: Responder) -> Self {
-        Self { state: State::Sent { future, responder } }
+        Self {
+            state: State::Sent { future, responder },
+        }
     }
 
     pub(super) fn done(response: Response<AxumBody>) -> Self {
-        Self { state: State::Done { response: Some(response) } }
+        Self {
+            state: State::Done {
+                response: Some(response),
+            },
+        }
     }
 }
 

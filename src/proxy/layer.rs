@@ -75,7 +75,10 @@ impl<S> ProxyLayer<S> {
 
 impl<S> From<ReverseProxy<S>> for ProxyLayer<S> {
     fn from(proxy: ReverseProxy<S>) -> Self {
-        Self { proxy, matcher: Arc::default() }
+        Self {
+            proxy,
+            matcher: Arc::default(),
+        }
     }
 }
 

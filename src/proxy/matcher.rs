@@ -37,8 +37,10 @@ impl Matcher {
 
     pub(super) fn matches(&self, parts: &Parts) -> bool {
         let any = |none: bool, found: bool| none || found;
-        any(self.methods.is_empty(), self.methods.contains(&parts.method))
-            && any(self.prefixes.is_empty(), self.has_prefix(parts.uri.path()))
+        any(
+            self.methods.is_empty(),
+            self.methods.contains(&parts.method),
+        ) && any(self.prefixes.is_empty(), self.has_prefix(parts.uri.path()))
             && any(self.hosts.is_empty(), self.has_host(parts))
             && self.predicates.iter().all(|predicate| predicate(parts))
     }
@@ -88,7 +90,12 @@ mod tests {
     use super::*;
 
     fn matches(matcher: &Matcher, method: &str, uri: &str, host: &str) -> bool {
-        let request = Request::builder().method(method).uri(uri).header("host", host).body(()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("host", host)
+            .body(())
+            .unwrap();
         matcher.matches(&request.into_parts().0)
     }
 
@@ -98,10 +105,29 @@ mod tests {
         let mut matcher = Matcher::default();
         matcher.prefix("/api");
         matcher.prefix("v1/");
-        for path in ["/api", "/api/", "/api/x?y", "/v1/x", "/api/../api/x", "/api/a/../b"] {
-            assert_eq!(matches(&matcher, "GET", path, "a"), !path.contains("api/.."), "{path}");
+        for path in [
+            "/api",
+            "/api/",
+            "/api/x?y",
+            "/v1/x",
+            "/api/../api/x",
+            "/api/a/../b",
+        ] {
+            assert_eq!(
+                matches(&matcher, "GET", path, "a"),
+                !path.contains("api/.."),
+                "{path}"
+            );
         }
-        for path in ["/", "/apiary", "/x/api", "/api/../admin", "/api/%2e%2e/admin", "/api%2f..", "/API"] {
+        for path in [
+            "/",
+            "/apiary",
+            "/x/api",
+            "/api/../admin",
+            "/api/%2e%2e/admin",
+            "/api%2f..",
+            "/API",
+        ] {
             assert!(!matches(&matcher, "GET", path, "a"), "{path}");
         }
     }
@@ -114,7 +140,10 @@ mod tests {
         assert!(matches(&matcher, "GET", "/", "example.COM:8080"));
         assert!(matches(&matcher, "GET", "/", "b.test:81"));
         assert!(!matches(&matcher, "GET", "/", "b.test:82"));
-        assert!(!matches(&matcher, "GET", "http://other/", "example.com"), "the target wins");
+        assert!(
+            !matches(&matcher, "GET", "http://other/", "example.com"),
+            "the target wins"
+        );
     }
 
     #[test]

@@ -24,7 +24,11 @@ pub(super) struct Responder {
 impl Responder {
     pub(super) fn new<B>(request: &Request<B>, hook: Option<&ErrorHook>) -> Self {
         let grpc = is_grpc(request.method(), request.headers());
-        Self { hook: hook.cloned(), grpc, http1: request.version() < Version::HTTP_2 }
+        Self {
+            hook: hook.cloned(),
+            grpc,
+            http1: request.version() < Version::HTTP_2,
+        }
     }
 
     /// The status and a short body that gives nothing away; the cause goes to the log and, as an `Arc<Error>`, to the
@@ -32,19 +36,34 @@ impl Responder {
     pub(super) fn respond(&self, error: Error) -> Response<Body> {
         let status = error.status();
         log(&error, status);
-        let mut response = if self.grpc { grpc_response(status) } else { text_response(status) };
+        let mut response = if self.grpc {
+            grpc_response(status)
+        } else {
+            text_response(status)
+        };
         *response.status_mut() = status;
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.http1 && matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED) {
+        if self.http1
+            && matches!(
+                status,
+                StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED
+            )
+        {
             // Who knows where a malformed request ends: nothing after it is read as another. RFC 9112 6.3.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             // RFC 9110 15.5.6: a 405 must say what is allowed. All but CONNECT is; these are the ones in use.
             let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         if let Some(hook) = &self.hook {
             response = hook(&error, response);
@@ -57,9 +76,10 @@ impl Responder {
 fn text_response(status: StatusCode) -> Response<Body> {
     let text = status.canonical_reason().unwrap_or("error");
     let mut response = Response::new(Body::from(format!("{text}\n")));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -75,8 +95,13 @@ fn grpc_response(status: StatusCode) -> Response<Body> {
         _ => "2",
     };
     let mut response = Response::new(Body::empty());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response.headers_mut().insert("grpc-status", HeaderValue::from_static(code));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
+    response
+        .headers_mut()
+        .insert("grpc-status", HeaderValue::from_static(code));
     response
 }
 
@@ -104,17 +129,36 @@ mod tests {
     /// Check 76.
     #[tokio::test]
     async fn the_body_is_silent_and_the_cause_is_kept_aside() {
-        let error = Error::new(Kind::Unreachable).with("10.0.0.7 refused").at(&"http://10.0.0.7".into());
+        let error = Error::new(Kind::Unreachable)
+            .with("10.0.0.7 refused")
+            .at(&"http://10.0.0.7".into());
         let response = respond(error, None);
         assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
-        assert!(response.extensions().get::<Arc<Error>>().unwrap().to_string().contains("10.0.0.7"));
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "Bad Gateway\n");
+        assert!(
+            response
+                .extensions()
+                .get::<Arc<Error>>()
+                .unwrap()
+                .to_string()
+                .contains("10.0.0.7")
+        );
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "Bad Gateway\n"
+        );
     }
 
     #[test]
     fn every_status_says_what_the_client_needs() {
-        assert_eq!(respond(Error::new(Kind::NoEndpoint), None).headers()["retry-after"], "1");
-        assert!(respond(Error::new(Kind::Method), None).headers().contains_key("allow"));
+        assert_eq!(
+            respond(Error::new(Kind::NoEndpoint), None).headers()["retry-after"],
+            "1"
+        );
+        assert!(
+            respond(Error::new(Kind::Method), None)
+                .headers()
+                .contains_key("allow")
+        );
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::{
 
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, request::Parts as RequestParts, response::Parts as ResponseParts};
+use http::{
+    HeaderName, Request, Response, request::Parts as RequestParts, response::Parts as ResponseParts,
+};
 use ipnet::IpNet;
 use tower::Service;
 
@@ -69,7 +71,12 @@ impl ReverseProxy {
 impl<S> ReverseProxy<S> {
     /// A proxy in front of `service`.
     pub fn new(service: S) -> Self {
-        Self { forward: Forward::new(service), scheme: "http", peer: None, error_hook: None }
+        Self {
+            forward: Forward::new(service),
+            scheme: "http",
+            peer: None,
+            error_hook: None,
+        }
     }
 
     /// What the endpoint sees as `Host`. Default: its own authority.
@@ -117,7 +124,9 @@ impl<S> ReverseProxy<S> {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let networks = networks.into_iter().map(|network| parse_network(network.as_ref()));
+        let networks = networks
+            .into_iter()
+            .map(|network| parse_network(network.as_ref()));
         self.forward.config_mut().rewrite.forwarded.trusted = networks.collect::<Result<_, _>>()?;
         Ok(self)
     }
@@ -224,7 +233,9 @@ impl<S> ReverseProxy<S> {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let protocols = protocols.into_iter().map(|protocol| protocol.as_ref().to_ascii_lowercase());
+        let protocols = protocols
+            .into_iter()
+            .map(|protocol| protocol.as_ref().to_ascii_lowercase());
         self.forward.config_mut().upgrades = protocols.collect();
         self
     }
@@ -243,7 +254,10 @@ impl<S> ReverseProxy<S> {
     /// # Ok::<(), axum_upstream::Error>(())
     /// ```
     #[must_use]
-    pub fn rewrite_request(mut self, hook: impl Fn(&mut RequestParts) + Send + Sync + 'static) -> Self {
+    pub fn rewrite_request(
+        mut self,
+        hook: impl Fn(&mut RequestParts) + Send + Sync + 'static,
+    ) -> Self {
         self.forward.config_mut().request_hook = Some(Arc::new(hook));
         self
     }
@@ -251,7 +265,10 @@ impl<S> ReverseProxy<S> {
     /// Changes each response head before it is sent on, after all else. Default: nothing. Errors of ours go to
     /// [`on_error`](Self::on_error) instead.
     #[must_use]
-    pub fn rewrite_response(mut self, hook: impl Fn(&mut ResponseParts) + Send + Sync + 'static) -> Self {
+    pub fn rewrite_response(
+        mut self,
+        hook: impl Fn(&mut ResponseParts) + Send + Sync + 'static,
+    ) -> Self {
         self.forward.config_mut().response_hook = Some(Arc::new(hook));
         self
     }
@@ -309,7 +326,12 @@ where
 fn parse_network(network: &str) -> Result<IpNet, Error> {
     let address = || network.parse::<std::net::IpAddr>().map(IpNet::from).ok();
     let parsed = network.parse().ok().or_else(address);
-    parsed.ok_or_else(|| Error::config("trusted_peers", format!("{network:?} is no IP address or network")))
+    parsed.ok_or_else(|| {
+        Error::config(
+            "trusted_peers",
+            format!("{network:?} is no IP address or network"),
+        )
+    })
 }
 
 impl<S: Clone> Clone for ReverseProxy<S> {
@@ -325,6 +347,8 @@ impl<S: Clone> Clone for ReverseProxy<S> {
 
 impl<S: fmt::Debug> fmt::Debug for ReverseProxy<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReverseProxy").field("forward", &self.forward).finish_non_exhaustive()
+        f.debug_struct("ReverseProxy")
+            .field("forward", &self.forward)
+            .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,11 @@ pub struct Proxy<S, I> {
 
 impl<S, I> Proxy<S, I> {
     pub(super) fn new(proxy: ReverseProxy<S>, matcher: Arc<Matcher>, inner: I) -> Self {
-        Self { proxy, matcher, inner }
+        Self {
+            proxy,
+            matcher,
+            inner,
+        }
     }
 }
 
@@ -57,8 +61,12 @@ where
         let matches = self.matcher.matches(&parts);
         let request = Request::from_parts(parts, body);
         let fork = match matches {
-            true => Fork::Proxy { future: self.proxy.call(request) },
-            false => Fork::Inner { future: Oneshot::new(self.inner.clone(), request) },
+            true => Fork::Proxy {
+                future: self.proxy.call(request),
+            },
+            false => Fork::Inner {
+                future: Oneshot::new(self.inner.clone(), request),
+            },
         };
         RouteFuture { fork }
     }
@@ -106,7 +114,9 @@ where
                 let Ok(response) = ready!(future.poll(cx));
                 Ok(response)
             }
-            ForkProj::Inner { future } => ready!(future.poll(cx)).map(|response| response.map(AxumBody::new)),
+            ForkProj::Inner { future } => {
+                ready!(future.poll(cx)).map(|response| response.map(AxumBody::new))
+            }
         })
     }
 }

@@ -34,7 +34,10 @@ pub(crate) struct Peer {
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         let ip = address.ip().to_canonical();
-        Self { ip, text: HeaderValue::try_from(ip.to_string()).ok() }
+        Self {
+            ip,
+            text: HeaderValue::try_from(ip.to_string()).ok(),
+        }
     }
 }
 
@@ -52,12 +55,18 @@ pub(crate) struct Downstream<'a> {
 pub(super) fn is_x_forwarded(name: &str) -> bool {
     let name = name.as_bytes();
     name.len() > 12
-        && name[..12].iter().zip(b"x-forwarded-").all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+        && name[..12]
+            .iter()
+            .zip(b"x-forwarded-")
+            .all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
 }
 
 pub(super) fn is_forwarding(name: &str) -> bool {
     is_x_forwarded(name)
-        || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for")
+        || matches!(
+            name,
+            "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for"
+        )
 }
 
 /// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to. `host` is what
@@ -72,7 +81,11 @@ pub(super) fn apply(
     let ip = downstream.peer.map(|peer| peer.ip);
     let trusted = ip.is_some_and(|ip| policy.trusted.iter().any(|net| net.contains(&ip)));
     if !trusted && seen.any(Fields::FORWARDING) {
-        while let Some(name) = headers.keys().find(|name| is_forwarding(name.as_str())).cloned() {
+        while let Some(name) = headers
+            .keys()
+            .find(|name| is_forwarding(name.as_str()))
+            .cloned()
+        {
             headers.remove(name);
         }
     }
@@ -94,7 +107,9 @@ pub(super) fn apply(
     }
     if let Some(prefix) = downstream.prefix {
         // What a trusted proxy took off stood before what we take off.
-        let before = headers.get(X_FORWARDED_PREFIX).map_or(&b""[..], HeaderValue::as_bytes);
+        let before = headers
+            .get(X_FORWARDED_PREFIX)
+            .map_or(&b""[..], HeaderValue::as_bytes);
         if let Ok(all) = HeaderValue::from_bytes(&[before, prefix.as_bytes()].concat()) {
             headers.insert(X_FORWARDED_PREFIX, all);
         }
@@ -148,14 +163,22 @@ fn element(peer: Option<IpAddr>, scheme: &str, host: Option<&HeaderValue>) -> St
 mod tests {
     use super::*;
 
-    fn run(policy: &ForwardedPolicy, sent: &[(&'static str, &'static str)], peer: &str) -> HeaderMap {
+    fn run(
+        policy: &ForwardedPolicy,
+        sent: &[(&'static str, &'static str)],
+        peer: &str,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let host = HeaderValue::from_static("example.com:8080");
         let peer = peer.parse::<SocketAddr>().ok().map(Peer::from);
-        let downstream = Downstream { peer: peer.as_ref(), scheme: "http", prefix: None };
+        let downstream = Downstream {
+            peer: peer.as_ref(),
+            scheme: "http",
+            prefix: None,
+        };
         let seen = Seen::in_head(&headers);
         apply(policy, &mut headers, seen, downstream, Some(host));
         headers
@@ -186,7 +209,10 @@ mod tests {
     /// Check 8: a trusted proxy's list grows, the rest is kept, several lines become one.
     #[test]
     fn a_trusted_peer_is_added_to() {
-        let policy = ForwardedPolicy { trusted: vec!["10.0.0.0/8".parse().unwrap()], rfc7239: true };
+        let policy = ForwardedPolicy {
+            trusted: vec!["10.0.0.0/8".parse().unwrap()],
+            rfc7239: true,
+        };
         let sent = [
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-for", "2.2.2.2"),
@@ -196,7 +222,10 @@ mod tests {
         let headers = run(&policy, &sent, "[::ffff:10.1.2.3]:80");
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.1.2.3");
         assert_eq!(headers["x-forwarded-proto"], "https");
-        assert_eq!(headers["forwarded"], "for=1.1.1.1, for=10.1.2.3;host=\"example.com:8080\";proto=http");
+        assert_eq!(
+            headers["forwarded"],
+            "for=1.1.1.1, for=10.1.2.3;host=\"example.com:8080\";proto=http"
+        );
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
     }
 
@@ -204,16 +233,32 @@ mod tests {
     #[test]
     fn rfc_7239_quotes_what_could_be_parameters() {
         let host = HeaderValue::from_static("a;for=6.6.6.6");
-        assert_eq!(element(None, "http", Some(&host)), "for=unknown;host=\"a;for=6.6.6.6\";proto=http");
+        assert_eq!(
+            element(None, "http", Some(&host)),
+            "for=unknown;host=\"a;for=6.6.6.6\";proto=http"
+        );
     }
 
     #[test]
     fn rfc_7239_quotes_ipv6_and_says_unknown() {
-        let policy = ForwardedPolicy { trusted: Vec::new(), rfc7239: true };
+        let policy = ForwardedPolicy {
+            trusted: Vec::new(),
+            rfc7239: true,
+        };
         let headers = run(&policy, &[], "[2001:db8::1]:80");
-        assert!(headers["forwarded"].to_str().unwrap().starts_with("for=\"[2001:db8::1]\";"));
+        assert!(
+            headers["forwarded"]
+                .to_str()
+                .unwrap()
+                .starts_with("for=\"[2001:db8::1]\";")
+        );
         let headers = run(&policy, &[], "nobody");
-        assert!(headers["forwarded"].to_str().unwrap().starts_with("for=unknown;"));
+        assert!(
+            headers["forwarded"]
+                .to_str()
+                .unwrap()
+                .starts_with("for=unknown;")
+        );
         assert!(!headers.contains_key("x-forwarded-for"));
     }
 }

@@ -31,8 +31,10 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
 /// Fields a sender cannot remove by naming them: who the request is for, how it is framed, and what proxies before us
 /// said of it. Obeying a nomination of these has been an attack more than once (CVE-2021-32813, CVE-2024-45410).
 fn is_never_nominated(name: &str) -> bool {
-    matches!(name, "host" | "content-length" | "forwarded" | "via" | "max-forwards" | "x-real-ip")
-        || super::forwarded::is_x_forwarded(name)
+    matches!(
+        name,
+        "host" | "content-length" | "forwarded" | "via" | "max-forwards" | "x-real-ip"
+    ) || super::forwarded::is_x_forwarded(name)
 }
 
 /// Removes the fixed list and every field that any `Connection` line names, but for those in `keep`.
@@ -56,7 +58,11 @@ pub(super) fn strip(headers: &mut HeaderMap, seen: Seen, keep: &[HeaderName]) ->
         }
     }
     if seen.any(Fields::HOP_BY_HOP) {
-        while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
+        while let Some(name) = headers
+            .keys()
+            .find(|name| is_hop_by_hop(name.as_str()))
+            .cloned()
+        {
             headers.remove(name);
         }
     }
@@ -64,21 +70,29 @@ pub(super) fn strip(headers: &mut HeaderMap, seen: Seen, keep: &[HeaderName]) ->
 }
 
 fn names<'a>(connection: impl Iterator<Item = &'a HeaderValue>) -> Vec<HeaderName> {
-    let is_field =
-        |option: &[u8]| !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive");
+    let is_field = |option: &[u8]| {
+        !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
+    };
     // Nearly every line is one of the two words: then it need not be taken apart.
     let lines = connection.filter(|line| is_field(line.as_bytes()));
     let options = lines.flat_map(members).filter(|option| is_field(option));
-    options.filter_map(|option| HeaderName::from_bytes(option).ok()).collect()
+    options
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .collect()
 }
 
 /// The members of a comma-separated list over all its lines, trimmed.
-pub(crate) fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().flat_map(members)
 }
 
 fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+    line.as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
 }
 
 /// True when `TE` says `trailers`: the client can take them.
@@ -116,7 +130,11 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap, nominated: &[HeaderName])
                     | "www-authenticate"
             )
     };
-    while let Some(name) = trailers.keys().find(|name| forbidden(name.as_str())).cloned() {
+    while let Some(name) = trailers
+        .keys()
+        .find(|name| forbidden(name.as_str()))
+        .cloned()
+    {
         trailers.remove(name);
     }
 }
@@ -128,7 +146,12 @@ mod tests {
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
             .fold(HeaderMap::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
@@ -143,7 +166,12 @@ mod tests {
     /// Check 2: all `Connection` lines count.
     #[test]
     fn an_empty_first_line_hides_nothing() {
-        let mut headers = map(&[("connection", ""), ("connection", "X-Foo"), ("x-foo", "1"), ("x-bar", "2")]);
+        let mut headers = map(&[
+            ("connection", ""),
+            ("connection", "X-Foo"),
+            ("x-foo", "1"),
+            ("x-bar", "2"),
+        ]);
         strip_all(&mut headers, &[]);
         assert_eq!(headers, map(&[("x-bar", "2")]));
     }
@@ -151,10 +179,21 @@ mod tests {
     /// Checks 1 and 3: what cannot be nominated, and tokens that are none.
     #[test]
     fn some_names_are_not_obeyed() {
-        let kept = [("host", "a"), ("x-forwarded-for", "1"), ("x_forwarded_for", "1"), ("x-auth-user", "me")];
+        let kept = [
+            ("host", "a"),
+            ("x-forwarded-for", "1"),
+            ("x_forwarded_for", "1"),
+            ("x-auth-user", "me"),
+        ];
         let mut headers = map(&kept);
-        headers.append("connection", HeaderValue::from_static("host, x-forwarded-for, X_Forwarded_For"));
-        headers.append("connection", HeaderValue::from_static("x-auth-user,,\"a b\", :authority"));
+        headers.append(
+            "connection",
+            HeaderValue::from_static("host, x-forwarded-for, X_Forwarded_For"),
+        );
+        headers.append(
+            "connection",
+            HeaderValue::from_static("x-auth-user,,\"a b\", :authority"),
+        );
         strip_all(&mut headers, &[HeaderName::from_static("x-auth-user")]);
         assert_eq!(headers, map(&kept));
     }
@@ -176,8 +215,12 @@ mod tests {
 
     #[test]
     fn trailers_cannot_frame_or_authenticate() {
-        let mut trailers =
-            map(&[("content-length", "3"), ("authorization", "x"), ("grpc-status", "0"), ("x", "1")]);
+        let mut trailers = map(&[
+            ("content-length", "3"),
+            ("authorization", "x"),
+            ("grpc-status", "0"),
+            ("x", "1"),
+        ]);
         strip_trailers(&mut trailers, &[HeaderName::from_static("x")]);
         assert_eq!(trailers, map(&[("grpc-status", "0")]));
     }

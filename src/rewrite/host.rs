@@ -25,7 +25,14 @@ pub enum HostPolicy {
 /// field with an invalid field value." 3.2.2: an absolute-form target wins over the field. RFC 9113 8.3.1: a `Host`
 /// that differs from `:authority` is malformed.
 pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
-    if seen.repeats() && parts.headers.get_all(header::HOST).into_iter().nth(1).is_some() {
+    if seen.repeats()
+        && parts
+            .headers
+            .get_all(header::HOST)
+            .into_iter()
+            .nth(1)
+            .is_some()
+    {
         return Err(bad("more than one Host"));
     }
     let http2 = parts.version == Version::HTTP_2;
@@ -39,14 +46,19 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
                 return Err(bad("invalid authority"));
             }
             match host {
-                Some(host) if host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) => {
+                Some(host)
+                    if host
+                        .as_bytes()
+                        .eq_ignore_ascii_case(target.as_str().as_bytes()) =>
+                {
                     return Ok(());
                 }
                 Some(_) if http2 => return Err(bad("Host differs from :authority")),
                 Some(host) if !is_valid(host.as_bytes()) => return Err(bad("invalid Host")),
                 _ => {}
             }
-            let value = HeaderValue::from_str(target.as_str()).map_err(|_| bad("invalid authority"))?;
+            let value =
+                HeaderValue::from_str(target.as_str()).map_err(|_| bad("invalid authority"))?;
             parts.headers.insert(header::HOST, value);
         }
         (None, Some(host)) if is_valid(host.as_bytes()) => {}
@@ -81,7 +93,9 @@ fn is_plain(host: &[u8]) -> bool {
         None => (host, &b""[..]),
     };
     !name.is_empty()
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
         && port.len() <= 4
         && port.iter().all(u8::is_ascii_digit)
 }
@@ -104,17 +118,33 @@ mod tests {
         let mut parts = request.body(()).unwrap().into_parts().0;
         let seen = Seen::in_head(&parts.headers);
         settle(&mut parts, seen).ok()?;
-        Some(parts.headers.get("host").map(|host| host.to_str().unwrap().to_owned()).unwrap_or_default())
+        Some(
+            parts
+                .headers
+                .get("host")
+                .map(|host| host.to_str().unwrap().to_owned())
+                .unwrap_or_default(),
+        )
     }
 
     /// Check 29.
     #[test]
     fn exactly_one_valid_host() {
         let one = |host| host_of("/", Version::HTTP_11, &[host]);
-        for good in ["a", "a:80", "a:", "1.2.3.4:5", "[::1]:80", "[::1]", "A.b-c_d"] {
+        for good in [
+            "a",
+            "a:80",
+            "a:",
+            "1.2.3.4:5",
+            "[::1]:80",
+            "[::1]",
+            "A.b-c_d",
+        ] {
             assert_eq!(one(good).as_deref(), Some(good));
         }
-        for bad in ["", "a@b", "a/b", "a b", "a:x", "a:99999", ":80", "a,b", "[::1", "a?b", "a#b"] {
+        for bad in [
+            "", "a@b", "a/b", "a b", "a:x", "a:99999", ":80", "a,b", "[::1", "a?b", "a#b",
+        ] {
             assert_eq!(one(bad), None, "{bad:?}");
         }
         assert_eq!(host_of("/", Version::HTTP_11, &["a", "a"]), None);
@@ -125,9 +155,18 @@ mod tests {
     /// Check 28, and RFC 9113 8.3.1.
     #[test]
     fn the_target_wins_over_the_field() {
-        assert_eq!(host_of("http://x:81/p", Version::HTTP_11, &["y"]).as_deref(), Some("x:81"));
-        assert_eq!(host_of("http://x/p", Version::HTTP_2, &[]).as_deref(), Some("x"));
-        assert_eq!(host_of("http://x/p", Version::HTTP_2, &["X"]).as_deref(), Some("X"));
+        assert_eq!(
+            host_of("http://x:81/p", Version::HTTP_11, &["y"]).as_deref(),
+            Some("x:81")
+        );
+        assert_eq!(
+            host_of("http://x/p", Version::HTTP_2, &[]).as_deref(),
+            Some("x")
+        );
+        assert_eq!(
+            host_of("http://x/p", Version::HTTP_2, &["X"]).as_deref(),
+            Some("X")
+        );
         assert_eq!(host_of("http://x/p", Version::HTTP_2, &["y"]), None);
         assert_eq!(host_of("http://u@x/p", Version::HTTP_11, &["x"]), None);
     }

@@ -126,7 +126,13 @@ impl Rewrite {
                 asked_for
             }
         };
-        forwarded::apply(&self.forwarded, &mut parts.headers, seen, downstream, asked_for);
+        forwarded::apply(
+            &self.forwarded,
+            &mut parts.headers,
+            seen,
+            downstream,
+            asked_for,
+        );
 
         if te_trailers {
             hop_by_hop::set_te_trailers(&mut parts.headers);
@@ -153,7 +159,8 @@ impl Rewrite {
     /// 502 when its transfer coding is not `chunked`.
     pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Vec<HeaderName>, Error> {
         let seen = Seen::in_head(&parts.headers);
-        strip_framing(&mut parts.headers, seen).map_err(|error| Error::new(Kind::Exchange).with(error))?;
+        strip_framing(&mut parts.headers, seen)
+            .map_err(|error| Error::new(Kind::Exchange).with(error))?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -173,7 +180,10 @@ impl Rewrite {
         if keep && from.authority().is_none() {
             return Ok(None);
         }
-        let from = from.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let from = from
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         let target = if keep { from } else { self.path.apply(&from)? };
         Ok(Some(target.into()))
     }
@@ -188,14 +198,20 @@ impl Rewrite {
 fn strip_framing(headers: &mut HeaderMap, seen: Seen) -> Result<(), Error> {
     if seen.any(Fields::TRANSFER_ENCODING) {
         let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
-        let chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        let chunked = codings
+            .next()
+            .is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
         if !chunked || codings.next().is_some() {
             return Err(Error::new(Kind::Coding));
         }
         drop(codings);
         headers.remove(header::CONTENT_LENGTH);
     }
-    if seen.any(Fields::CONTENT_LENGTH) { one_length(headers) } else { Ok(()) }
+    if seen.any(Fields::CONTENT_LENGTH) {
+        one_length(headers)
+    } else {
+        Ok(())
+    }
 }
 
 /// RFC 9112 6.3: a list of one and the same length is replaced by that length, or refused.
@@ -229,8 +245,11 @@ pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
 fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(header::COOKIE).into_iter();
     if let (Some(_), Some(_)) = (lines.next(), lines.next()) {
-        let crumbs: Vec<&[u8]> =
-            headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
+        let crumbs: Vec<&[u8]> = headers
+            .get_all(header::COOKIE)
+            .into_iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
         if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             headers.insert(header::COOKIE, joined);
         }
@@ -253,7 +272,11 @@ mod tests {
 
     use super::*;
 
-    const NOBODY: Downstream<'static> = Downstream { peer: None, scheme: "http", prefix: None };
+    const NOBODY: Downstream<'static> = Downstream {
+        peer: None,
+        scheme: "http",
+        prefix: None,
+    };
 
     fn request(rewrite: &Rewrite, request: http::request::Builder) -> Result<RequestParts, Error> {
         let mut parts = request.body(()).unwrap().into_parts().0;
@@ -275,7 +298,10 @@ mod tests {
     /// Check 11.
     #[test]
     fn cookie_crumbs_become_one_line() {
-        let crumbs = Request::get("/").header("host", "a").header("cookie", "a=1").header("cookie", "b=2");
+        let crumbs = Request::get("/")
+            .header("host", "a")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
         let sent = request(&Rewrite::default(), crumbs).unwrap();
         assert_eq!(sent.headers["cookie"], "a=1; b=2");
         assert_eq!(sent.headers.get_all("cookie").iter().count(), 1);
@@ -283,30 +309,49 @@ mod tests {
 
     #[test]
     fn host_follows_its_policy_and_the_clients_is_kept_aside() {
-        let with = |host| Rewrite { host, ..Rewrite::default() };
+        let with = |host| Rewrite {
+            host,
+            ..Rewrite::default()
+        };
         let get = || Request::get("/").header("host", "a:1");
         let sent = request(&with(HostPolicy::Endpoint), get()).unwrap();
         assert!(!sent.headers.contains_key("host"));
         assert_eq!(sent.headers["x-forwarded-host"], "a:1");
-        assert_eq!(request(&with(HostPolicy::Preserve), get()).unwrap().headers["host"], "a:1");
+        assert_eq!(
+            request(&with(HostPolicy::Preserve), get()).unwrap().headers["host"],
+            "a:1"
+        );
         let fixed = HostPolicy::Fixed(HeaderValue::from_static("b"));
         assert_eq!(request(&with(fixed), get()).unwrap().headers["host"], "b");
     }
 
     #[test]
     fn connect_and_loops_are_refused() {
-        let rewrite = Rewrite { via: Via::new("me").ok(), ..Rewrite::default() };
-        let error = request(&rewrite, Request::connect("a:443").header("host", "a:443")).unwrap_err();
-        assert_eq!(error.status(), StatusCode::METHOD_NOT_ALLOWED);
+        let rewrite = Rewrite {
+            via: Via::new("me").ok(),
+            ..Rewrite::default()
+        };
         let error =
-            request(&rewrite, Request::get("/").header("host", "a").header("via", "2 me")).unwrap_err();
+            request(&rewrite, Request::connect("a:443").header("host", "a:443")).unwrap_err();
+        assert_eq!(error.status(), StatusCode::METHOD_NOT_ALLOWED);
+        let error = request(
+            &rewrite,
+            Request::get("/").header("host", "a").header("via", "2 me"),
+        )
+        .unwrap_err();
         assert_eq!(error.status(), StatusCode::LOOP_DETECTED);
     }
 
     #[test]
     fn asterisk_form_has_no_prefix() {
-        let path = PathRewrite { strip: None, add: Some("/v1".into()) };
-        let rewrite = Rewrite { path, ..Rewrite::default() };
+        let path = PathRewrite {
+            strip: None,
+            add: Some("/v1".into()),
+        };
+        let rewrite = Rewrite {
+            path,
+            ..Rewrite::default()
+        };
         let sent = request(&rewrite, Request::options("*").header("host", "a")).unwrap();
         assert_eq!(sent.uri, "*");
     }
@@ -319,14 +364,25 @@ mod tests {
             for (name, value) in fields {
                 response = response.header(*name, *value);
             }
-            let mut parts = response.version(Version::HTTP_10).body(()).unwrap().into_parts().0;
+            let mut parts = response
+                .version(Version::HTTP_10)
+                .body(())
+                .unwrap()
+                .into_parts()
+                .0;
             Rewrite::default().response(&mut parts).unwrap();
             parts
         };
-        let parts = response(200, &[("transfer-encoding", "chunked"), ("content-length", "3")]);
+        let parts = response(
+            200,
+            &[("transfer-encoding", "chunked"), ("content-length", "3")],
+        );
         assert!(parts.headers.is_empty());
         assert_eq!(parts.version, Version::HTTP_11);
         assert!(response(204, &[("content-length", "0")]).headers.is_empty());
-        assert_eq!(response(304, &[("content-length", "9")]).headers["content-length"], "9");
+        assert_eq!(
+            response(304, &[("content-length", "9")]).headers["content-length"],
+            "9"
+        );
     }
 }

@@ -38,7 +38,11 @@ pub(crate) fn climbs(path: &str) -> bool {
         return false;
     }
     let decoded = path.replace("%2e", ".").replace("%2E", ".");
-    let decoded = decoded.replace("%2f", "/").replace("%2F", "/").replace("%5c", "/").replace("%5C", "/");
+    let decoded = decoded
+        .replace("%2f", "/")
+        .replace("%2F", "/")
+        .replace("%5c", "/")
+        .replace("%5C", "/");
     let mut depth = 0i32;
     decoded.split(['/', '\\']).any(|segment| {
         // `..;x` is `..` to servers that strip path parameters.
@@ -65,7 +69,10 @@ impl PathRewrite {
 
     /// All that was taken off a path: `before` by a router, and our own prefix.
     pub(crate) fn taken_off(&self, before: Option<&str>, path: &str) -> Option<String> {
-        let own = self.strip.as_deref().filter(|prefix| strip_prefix(path, prefix).is_some());
+        let own = self
+            .strip
+            .as_deref()
+            .filter(|prefix| strip_prefix(path, prefix).is_some());
         match (before, own) {
             (None, None) => None,
             (before, own) => Some([before.unwrap_or(""), own.unwrap_or("")].concat()),
@@ -80,7 +87,11 @@ impl PathRewrite {
     /// 400 when the path would climb out of the prefix that is put on, or can be no path at all.
     pub(crate) fn apply(&self, from: &PathAndQuery) -> Result<PathAndQuery, Error> {
         let path = from.path();
-        let stripped = self.strip.as_deref().and_then(|prefix| strip_prefix(path, prefix)).unwrap_or(path);
+        let stripped = self
+            .strip
+            .as_deref()
+            .and_then(|prefix| strip_prefix(path, prefix))
+            .unwrap_or(path);
         rebuild(self.add.as_deref().unwrap_or(""), stripped, from.query())
     }
 }
@@ -97,7 +108,9 @@ pub(crate) fn below(base: &str, from: &PathAndQuery) -> Result<PathAndQuery, Err
 fn rebuild(base: &str, path: &str, query: Option<&str>) -> Result<PathAndQuery, Error> {
     // The base is a boundary: what a route let through to `/app` must not reach `/admin` as `/app/../admin`.
     if climbs(path) {
-        return Err(Error::new(Kind::BadRequest("the path climbs out of its prefix")));
+        return Err(Error::new(Kind::BadRequest(
+            "the path climbs out of its prefix",
+        )));
     }
     let mut joined = join(base, path);
     if let Some(query) = query {
@@ -116,7 +129,10 @@ pub(crate) fn parse_prefix(setting: &'static str, prefix: &str) -> Result<String
     };
     match parsed {
         Ok(parsed) if parsed.query().is_none() => Ok(prefix.trim_end_matches('/').to_owned()),
-        Ok(_) => Err(Error::config(setting, format!("{prefix:?} must have no query"))),
+        Ok(_) => Err(Error::config(
+            setting,
+            format!("{prefix:?} must have no query"),
+        )),
         Err(error) => Err(Error::config(setting, error)),
     }
 }
@@ -128,7 +144,10 @@ mod tests {
     use super::*;
 
     fn rewrite(strip: &str, add: &str, from: &str) -> String {
-        let rewrite = PathRewrite { strip: Some(strip.into()), add: Some(add.into()) };
+        let rewrite = PathRewrite {
+            strip: Some(strip.into()),
+            add: Some(add.into()),
+        };
         rewrite.apply(&from.parse().unwrap()).unwrap().to_string()
     }
 
@@ -146,7 +165,10 @@ mod tests {
     #[test]
     fn bytes_survive() {
         assert_eq!(rewrite("/api", "", "/api/api/x"), "/api/x");
-        assert_eq!(rewrite("/api", "/v1/", "/api//a%2Fb;c%00?x=%zz;y"), "/v1//a%2Fb;c%00?x=%zz;y");
+        assert_eq!(
+            rewrite("/api", "/v1/", "/api//a%2Fb;c%00?x=%zz;y"),
+            "/v1//a%2Fb;c%00?x=%zz;y"
+        );
         assert_eq!(rewrite("/api", "", "/api?"), "/?");
         assert_eq!(rewrite("/api", "/v1", "/other"), "/v1/other");
     }

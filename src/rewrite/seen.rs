@@ -61,8 +61,13 @@ impl BitOr for Fields {
 
 impl Seen {
     pub(crate) fn in_head(headers: &HeaderMap) -> Self {
-        let fields = headers.keys().fold(Fields(0), |seen, name| seen | Fields::named(name.as_str()));
-        Self { fields, repeats: headers.len() != headers.keys_len() }
+        let fields = headers
+            .keys()
+            .fold(Fields(0), |seen, name| seen | Fields::named(name.as_str()));
+        Self {
+            fields,
+            repeats: headers.len() != headers.keys_len(),
+        }
     }
 
     /// Whether any of `fields` is there.
@@ -89,7 +94,11 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("1"));
         }
         let seen = Seen::in_head(&headers);
-        assert!(seen.any(Fields::UPGRADE) && seen.any(Fields::HOP_BY_HOP) && seen.any(Fields::FORWARDING));
+        assert!(
+            seen.any(Fields::UPGRADE)
+                && seen.any(Fields::HOP_BY_HOP)
+                && seen.any(Fields::FORWARDING)
+        );
         assert!(!seen.any(Fields::CONNECTION | Fields::TE | Fields::HOST) && !seen.repeats());
         headers.append("accept", HeaderValue::from_static("2"));
         assert!(Seen::in_head(&headers).repeats());

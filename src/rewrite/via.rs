@@ -35,8 +35,12 @@ impl Via {
     pub(super) fn check_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
         let ours = |member: &[u8]| {
             // received-protocol RWS received-by [ RWS comment ]
-            let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(self.pseudonym.as_bytes()))
+            let mut words = member
+                .split(u8::is_ascii_whitespace)
+                .filter(|word| !word.is_empty());
+            words
+                .nth(1)
+                .is_some_and(|by| by.eq_ignore_ascii_case(self.pseudonym.as_bytes()))
         };
         if tokens(headers, &header::VIA).any(ours) {
             return Err(Error::new(Kind::Loop));
@@ -71,8 +75,10 @@ pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
             false => Ok(false),
         };
     };
-    let digits =
-        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     let digits = digits.ok_or_else(|| Error::new(Kind::BadRequest("invalid Max-Forwards")))?;
     // More hops than fit a u64 are more than there are.
     match digits.parse::<u64>().unwrap_or(u64::MAX).checked_sub(1) {
@@ -100,23 +106,39 @@ mod tests {
             map
         };
         let me = Via::new("me").unwrap();
-        assert!(me.check_loop(&headers(&["1.0 fred", "1.1 x, HTTP/1.1 Me (comment)"])).is_err());
-        assert!(me.check_loop(&headers(&["1.0 fred", "1.1 mexico (me)"])).is_ok());
+        assert!(
+            me.check_loop(&headers(&["1.0 fred", "1.1 x, HTTP/1.1 Me (comment)"]))
+                .is_err()
+        );
+        assert!(
+            me.check_loop(&headers(&["1.0 fred", "1.1 mexico (me)"]))
+                .is_ok()
+        );
         assert!(Via::new("two words").is_err());
     }
 
     #[test]
     fn max_forwards_counts_down_for_two_methods() {
         let run = |method: &str, value: &str| {
-            let request = Request::builder().method(method).header("max-forwards", value).body(()).unwrap();
+            let request = Request::builder()
+                .method(method)
+                .header("max-forwards", value)
+                .body(())
+                .unwrap();
             let mut parts = request.into_parts().0;
             let answer = max_forwards(&mut parts).ok()?;
-            Some((answer, parts.headers["max-forwards"].to_str().unwrap().to_owned()))
+            Some((
+                answer,
+                parts.headers["max-forwards"].to_str().unwrap().to_owned(),
+            ))
         };
         assert_eq!(run("OPTIONS", "0"), Some((true, "0".into())));
         assert_eq!(run("TRACE", "7"), Some((false, "6".into())));
         assert_eq!(run("GET", "0"), Some((false, "0".into())));
         assert_eq!(run("OPTIONS", "-1"), None);
-        assert_eq!(run("OPTIONS", "99999999999999999999999"), Some((false, (u64::MAX - 1).to_string())));
+        assert_eq!(
+            run("OPTIONS", "99999999999999999999999"),
+            Some((false, (u64::MAX - 1).to_string()))
+        );
     }
 }

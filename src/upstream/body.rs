@@ -37,7 +37,10 @@ impl ClientBody {
 
     #[cfg(feature = "http2")]
     pub(super) fn http2((incoming, stream): (Incoming, Stream)) -> Self {
-        Self(Version::Http2 { incoming, _stream: stream })
+        Self(Version::Http2 {
+            incoming,
+            _stream: stream,
+        })
     }
 }
 

@@ -147,7 +147,10 @@ impl ClientBuilder {
     pub fn build(&self, url: &str) -> Result<Client, Error> {
         let target: Arc<Target> = Arc::new(url.parse()?);
         if target.scheme == Scheme::Unix && self.custom.is_some() {
-            return Err(Error::config("connector", "it cannot connect to a unix: endpoint"));
+            return Err(Error::config(
+                "connector",
+                "it cannot connect to a unix: endpoint",
+            ));
         }
         let connector = Connector::new(self.custom.clone());
         #[cfg(feature = "tls")]
@@ -164,6 +167,8 @@ impl ClientBuilder {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

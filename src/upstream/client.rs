@@ -82,7 +82,11 @@ impl Client {
         }
         // Prior knowledge says that no HTTP/1 can be had: there an upgrade goes as the plain request it also is.
         let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
-        let versions = if upgrade { Versions::Http1 } else { Versions::All };
+        let versions = if upgrade {
+            Versions::Http1
+        } else {
+            Versions::All
+        };
         let (mut repeated, mut fresh) = (false, false);
         loop {
             let checkout = match self.pool.checkout(versions, fresh).await {
@@ -98,13 +102,16 @@ impl Client {
                     .await
                     .map(|response| response.map(ClientBody::http1)),
                 #[cfg(feature = "http2")]
-                Checkout::Http2 { stream, .. } => {
-                    stream.send(request).await.map(|response| response.map(ClientBody::http2))
-                }
+                Checkout::Http2 { stream, .. } => stream
+                    .send(request)
+                    .await
+                    .map(|response| response.map(ClientBody::http2)),
             };
             let mut failed = match sent {
                 Ok(mut response) => {
-                    response.extensions_mut().insert(Info::new(self.target.name.clone(), 1));
+                    response
+                        .extensions_mut()
+                        .insert(Info::new(self.target.name.clone(), 1));
                     return Ok(response);
                 }
                 Err(failed) => failed,
@@ -112,7 +119,9 @@ impl Client {
             let (mut again, unsent) = match (failed.take_message(), spare) {
                 // The connection closed before it took the request.
                 (Some(unsent), _) => (unsent, true),
-                (None, Some(spare)) if spare.may_be_repeated(failed.error()) => (spare.into_request(), false),
+                (None, Some(spare)) if spare.may_be_repeated(failed.error()) => {
+                    (spare.into_request(), false)
+                }
                 (None, _) => return Err(self.failed(failed).into()),
             };
             before.restore(&mut again);
@@ -130,7 +139,9 @@ impl Client {
     }
 
     fn failed(&self, failed: TrySendError<Request<Body>>) -> Error {
-        Error::new(Kind::Exchange).with(failed.into_error()).at(&self.target.name)
+        Error::new(Kind::Exchange)
+            .with(failed.into_error())
+            .at(&self.target.name)
     }
 }
 
@@ -138,11 +149,17 @@ impl Client {
 /// request that is shorter than it says would swallow the next one on its connection.
 fn settle_length(request: &mut Request<Body>) {
     let length = request.body().size_hint().exact();
-    let said =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let said = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     match length {
         Some(length) if said == Some(length) => {}
-        Some(length) => drop(request.headers_mut().insert(header::CONTENT_LENGTH, length.into())),
+        Some(length) => drop(
+            request
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length.into()),
+        ),
         // Then it will be chunked.
         None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
     }
@@ -212,11 +229,18 @@ fn is_refused(_: &hyper::Error) -> bool {
 /// The connection ended before the first byte of a response.
 fn is_early_close(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message() || {
-        let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        let io = error
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>());
         io.is_some_and(|io| {
             // The last is what rustls says of a close without a farewell.
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-            matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+            use std::io::ErrorKind::{
+                BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof,
+            };
+            matches!(
+                io.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+            )
         })
     }
 }
@@ -237,7 +261,9 @@ impl Service<Request<Body>> for Client {
 }
 
 /// The response future of [`Client`].
-pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<Response<ClientBody>, SendError>> + Send>>);
+pub struct ResponseFuture(
+    Pin<Box<dyn Future<Output = Result<Response<ClientBody>, SendError>> + Send>>,
+);
 
 impl Future for ResponseFuture {
     type Output = Result<Response<ClientBody>, SendError>;

@@ -23,12 +23,18 @@ pub struct SendError {
 
 impl SendError {
     pub(super) fn unsent(error: Error, request: Request<Body>) -> Self {
-        Self { error, request: Mutex::new(Some(Box::new(request))) }
+        Self {
+            error,
+            request: Mutex::new(Some(Box::new(request))),
+        }
     }
 
     /// The request, when it was not sent and can go elsewhere.
     pub fn take_request(&mut self) -> Option<Request<Body>> {
-        let request = self.request.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let request = self
+            .request
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         request.take().map(|request| *request)
     }
 
@@ -52,7 +58,10 @@ impl SendError {
 
 impl From<Error> for SendError {
     fn from(error: Error) -> Self {
-        Self { error, request: Mutex::default() }
+        Self {
+            error,
+            request: Mutex::default(),
+        }
     }
 }
 

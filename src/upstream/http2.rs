@@ -69,8 +69,15 @@ pub(super) struct Stream {
 impl Http2 {
     /// Waits for the server's first SETTINGS too: without them nobody knows how many requests may share the connection,
     /// and those that wait for it would pile up on it.
-    pub(super) async fn handshake(io: Io, lease: Lease, ping: Option<Duration>) -> Result<Self, Error> {
-        let spawn = Spawn { settled: Arc::default(), stirred: Arc::default() };
+    pub(super) async fn handshake(
+        io: Io,
+        lease: Lease,
+        ping: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let spawn = Spawn {
+            settled: Arc::default(),
+            stirred: Arc::default(),
+        };
         let Spawn { settled, stirred } = spawn.clone();
         let mut builder = http2::Builder::new(spawn);
         builder
@@ -81,14 +88,19 @@ impl Http2 {
             // those for an attack, and would close a connection that others use.
             .max_local_error_reset_streams(None);
         if let Some(ping) = ping {
-            builder.keep_alive_interval(ping).keep_alive_timeout(ping).keep_alive_while_idle(true);
+            builder
+                .keep_alive_interval(ping)
+                .keep_alive_timeout(ping)
+                .keep_alive_while_idle(true);
         }
         let unreachable = |error| Error::new(Kind::Unreachable).with(error);
         let handshake = builder.handshake(TokioIo::new(io)).await;
         let (sender, mut driver) = handshake.map_err(unreachable)?;
         loop {
             let woken = stirred.notified();
-            if let Poll::Ready(ended) = poll_fn(|cx| Poll::Ready(Pin::new(&mut driver).poll(cx))).await {
+            if let Poll::Ready(ended) =
+                poll_fn(|cx| Poll::Ready(Pin::new(&mut driver).poll(cx))).await
+            {
                 let closed = Error::new(Kind::Unreachable).with("closed before its SETTINGS");
                 return Err(ended.map_or_else(unreachable, |()| closed));
             }
@@ -112,7 +124,9 @@ impl Http2 {
             let _permit = lease.permit;
             let ended = poll_fn(|cx| {
                 let polled = Pin::new(&mut driver).poll(cx);
-                watched.max_streams.store(driver.current_max_send_streams(), Relaxed);
+                watched
+                    .max_streams
+                    .store(driver.current_max_send_streams(), Relaxed);
                 polled
             });
             if let Err(error) = ended.await {
@@ -127,7 +141,10 @@ impl Http2 {
         let given_up = self.is_suspect() && self.streams() == 0;
         !given_up
             && !self.sender.is_closed()
-            && self.shared.expires.is_none_or(|expires| expires > Instant::now())
+            && self
+                .shared
+                .expires
+                .is_none_or(|expires| expires > Instant::now())
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -151,7 +168,11 @@ impl Http2 {
 
     pub(super) fn stream(&self) -> Stream {
         self.shared.streams.fetch_add(1, AcqRel);
-        Stream { http2: self.clone(), started: Instant::now(), answered: false }
+        Stream {
+            http2: self.clone(),
+            started: Instant::now(),
+            answered: false,
+        }
     }
 }
 

@@ -53,7 +53,12 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(io: Io, health: Arc<Health>, permit: Option<Permit>) -> Self {
-        Self { io: TokioIo::new(io), health, deaf: false, _permit: permit }
+        Self {
+            io: TokioIo::new(io),
+            health,
+            deaf: false,
+            _permit: permit,
+        }
     }
 
     fn write(
@@ -88,7 +93,11 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.write(buf.len(), |io| io.poll_write(cx, buf))
     }
 
@@ -110,7 +119,8 @@ impl Write for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(0, |io| io.poll_flush(cx).map_ok(|()| 0)).map_ok(|_| ())
+        self.write(0, |io| io.poll_flush(cx).map_ok(|()| 0))
+            .map_ok(|_| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

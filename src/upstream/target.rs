@@ -69,11 +69,18 @@ impl Before {
 impl Target {
     /// The name or address to connect to, an IPv6 address without its brackets.
     pub(crate) fn host_name(&self) -> &str {
-        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+        self.authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
     }
 
     pub(crate) fn port(&self) -> u16 {
-        let default = if self.scheme == Scheme::Https { 443 } else { 80 };
+        let default = if self.scheme == Scheme::Https {
+            443
+        } else {
+            80
+        };
         self.authority.port_u16().unwrap_or(default)
     }
 
@@ -89,7 +96,10 @@ impl Target {
         seen: Seen,
         http2: bool,
     ) -> Result<Before, Error> {
-        let mut before = Before { hostless: !seen.any(Fields::HOST), ..Before::default() };
+        let mut before = Before {
+            hostless: !seen.any(Fields::HOST),
+            ..Before::default()
+        };
         if !self.base.is_empty() && request.uri().path() != "*" {
             if let Some(path) = request.uri().path_and_query() {
                 let below = Uri::from(rewrite::below(&self.base, path)?);
@@ -103,24 +113,32 @@ impl Target {
             before.upgrade = request.headers_mut().remove(header::UPGRADE);
             self.absolute(request, before.host.as_ref())?;
         } else if before.hostless {
-            request.headers_mut().insert(header::HOST, self.host.clone());
+            request
+                .headers_mut()
+                .insert(header::HOST, self.host.clone());
         }
         Ok(before)
     }
 
     /// The absolute form of a target in origin form, which HTTP/2 takes `:scheme` and `:authority` from. RFC 9113
     /// 8.3.1: a proxy that has a `Host` makes `:authority` of it.
-    fn absolute<B>(&self, request: &mut Request<B>, host: Option<&HeaderValue>) -> Result<(), Error> {
+    fn absolute<B>(
+        &self,
+        request: &mut Request<B>,
+        host: Option<&HeaderValue>,
+    ) -> Result<(), Error> {
         let authority = match host.filter(|host| **host != self.host) {
-            Some(host) => Authority::try_from(host.as_bytes())
-                .map_err(|error| Error::new(Kind::BadRequest("Host is no authority")).with(error))?,
+            Some(host) => Authority::try_from(host.as_bytes()).map_err(|error| {
+                Error::new(Kind::BadRequest("Host is no authority")).with(error)
+            })?,
             None => self.authority.clone(),
         };
         let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = self.origin.scheme().cloned();
         uri.authority = Some(authority);
-        *request.uri_mut() = Uri::from_parts(uri)
-            .map_err(|error| Error::new(Kind::BadRequest("the target has no absolute form")).with(error))?;
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| {
+            Error::new(Kind::BadRequest("the target has no absolute form")).with(error)
+        })?;
         Ok(())
     }
 }
@@ -158,7 +176,10 @@ fn parse(url: &str) -> Result<Target, BoxError> {
         Some("h2c") => return fail("needs the feature `http2`"),
         _ => return fail("must start with http://, https://, h2c:// or unix:/"),
     };
-    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+    let Some(authority) = uri
+        .authority()
+        .filter(|authority| !authority.host().is_empty())
+    else {
         return fail("has no host");
     };
     if authority.as_str().contains('@') {
@@ -172,11 +193,20 @@ fn parse(url: &str) -> Result<Target, BoxError> {
         return fail("must have no query");
     }
     let base = uri.path().trim_end_matches('/');
-    let connect = if scheme == Scheme::Https { "https" } else { "http" };
+    let connect = if scheme == Scheme::Https {
+        "https"
+    } else {
+        "http"
+    };
     Ok(Target {
         scheme,
         origin: format!("{connect}://{authority}").parse()?,
-        name: format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), base).into(),
+        name: format!(
+            "{}://{authority}{}",
+            uri.scheme_str().unwrap_or_default(),
+            base
+        )
+        .into(),
         socket: None,
         host: HeaderValue::from_str(authority.as_str())?,
         authority: authority.clone(),
@@ -209,7 +239,10 @@ mod tests {
             ("http://a b", "not a URL"),
         ] {
             let error = Target::from_str(url).unwrap_err();
-            assert!(error.is_config() && error.to_string().contains("endpoint URL"), "{url}");
+            assert!(
+                error.is_config() && error.to_string().contains("endpoint URL"),
+                "{url}"
+            );
             assert!(error.to_string().contains(says), "{error}");
         }
     }
@@ -230,7 +263,10 @@ mod tests {
         assert_eq!(request.uri(), "/x?y");
         assert!(request.headers().is_empty());
 
-        let mut request = Request::get("/../x").header("host", "kept").body(()).unwrap();
+        let mut request = Request::get("/../x")
+            .header("host", "kept")
+            .body(())
+            .unwrap();
         assert!(apply(&target, &mut request, false).is_err());
     }
 

@@ -35,7 +35,10 @@ impl Service<Request<Body>> for Named {
     type Error = Infallible;
     type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
         std::task::Poll::Ready(Ok(()))
     }
 
@@ -62,7 +65,16 @@ where
     let mut shares = BTreeMap::new();
     for _ in 0..n {
         let response = balance.clone().oneshot(request()).await.unwrap();
-        *shares.entry(response.extensions().get::<Info>().unwrap().endpoint().to_owned()).or_default() += 1;
+        *shares
+            .entry(
+                response
+                    .extensions()
+                    .get::<Info>()
+                    .unwrap()
+                    .endpoint()
+                    .to_owned(),
+            )
+            .or_default() += 1;
     }
     shares
 }
@@ -85,7 +97,14 @@ async fn the_same_seed_makes_the_same_choices() {
         let mut picks = Vec::new();
         for _ in 0..50 {
             let response = balance.clone().oneshot(request()).await.unwrap();
-            picks.push(response.extensions().get::<Info>().unwrap().endpoint().to_owned());
+            picks.push(
+                response
+                    .extensions()
+                    .get::<Info>()
+                    .unwrap()
+                    .endpoint()
+                    .to_owned(),
+            );
         }
         picks
     };
@@ -95,9 +114,16 @@ async fn the_same_seed_makes_the_same_choices() {
 /// Check 67: a response that has not ended is load, so the other endpoint gets the next requests.
 #[tokio::test(start_paused = true)]
 async fn a_long_response_is_load_to_its_last_byte() {
-    let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
+    let balance = LoadBalance::builder()
+        .endpoints(["a", "b"].map(named))
+        .unwrap();
     let response = balance.clone().oneshot(request()).await.unwrap();
-    let busy = response.extensions().get::<Info>().unwrap().endpoint().to_owned();
+    let busy = response
+        .extensions()
+        .get::<Info>()
+        .unwrap()
+        .endpoint()
+        .to_owned();
     assert!(!shares(&balance, 20).await.contains_key(&busy));
     drop(response);
     assert!(shares(&balance, 20).await.contains_key(&busy));
@@ -115,18 +141,28 @@ async fn unlike_endpoints_share_a_cluster() {
         );
         let specs = [
             EndpointSpec::url(&one.url()).unwrap().boxed(),
-            EndpointSpec::url(&two.url_for(crate::support::Http::Two)).unwrap().boxed(),
+            EndpointSpec::url(&two.url_for(crate::support::Http::Two))
+                .unwrap()
+                .boxed(),
             EndpointSpec::new("in-process", router).boxed(),
         ];
-        let balance = LoadBalance::builder().policy(RoundRobin).endpoints(specs).unwrap();
+        let balance = LoadBalance::builder()
+            .policy(RoundRobin)
+            .endpoints(specs)
+            .unwrap();
         let proxy = proxy::serve(ReverseProxy::new(balance)).await;
         let mut seen = BTreeMap::<String, usize>::new();
         let mut client = Conn::connect(proxy.address).await;
         for _ in 0..30 {
             client.send(proxy::get("")).await;
-            *seen.entry(client.response().await.unwrap().text()).or_default() += 1;
+            *seen
+                .entry(client.response().await.unwrap().text())
+                .or_default() += 1;
         }
-        assert_eq!(seen.keys().collect::<Vec<_>>(), ["\"in-process\"", "one", "two"]);
+        assert_eq!(
+            seen.keys().collect::<Vec<_>>(),
+            ["\"in-process\"", "one", "two"]
+        );
     })
     .await;
 }
@@ -134,7 +170,9 @@ async fn unlike_endpoints_share_a_cluster() {
 /// Check 64: an empty cluster answers at once, says when to come back, and recovers with the next insert.
 #[tokio::test(start_paused = true)]
 async fn an_empty_cluster_is_a_503_until_the_next_insert() {
-    let balance = LoadBalance::builder().endpoints(Vec::<EndpointSpec<Named>>::new()).unwrap();
+    let balance = LoadBalance::builder()
+        .endpoints(Vec::<EndpointSpec<Named>>::new())
+        .unwrap();
     let handle = balance.handle();
     let proxy = ReverseProxy::new(balance);
     let start = Instant::now();
@@ -142,23 +180,38 @@ async fn an_empty_cluster_is_a_503_until_the_next_insert() {
     let response = proxy.clone().oneshot(get()).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
-    assert!(response.extensions().get::<Arc<Error>>().unwrap().is_no_endpoint());
+    assert!(
+        response
+            .extensions()
+            .get::<Arc<Error>>()
+            .unwrap()
+            .is_no_endpoint()
+    );
     assert_eq!(start.elapsed(), Duration::ZERO);
 
     assert!(handle.insert(named("a")).is_none());
-    assert_eq!(proxy.clone().oneshot(get()).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        proxy.clone().oneshot(get()).await.unwrap().status(),
+        StatusCode::OK
+    );
     assert!(handle.remove("a").is_some());
-    assert_eq!(proxy.clone().oneshot(get()).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        proxy.clone().oneshot(get()).await.unwrap().status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
 }
 
 /// Check 65, S26: removed is removed, in-flight requests finish, and the handle tells when.
 #[tokio::test]
 async fn removal_drains() {
     within(async {
-        let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
+        let balance = LoadBalance::builder()
+            .endpoints(["a", "b"].map(named))
+            .unwrap();
         let handle = balance.handle();
         let held: Vec<_> =
-            futures_util::future::join_all((0..4).map(|_| balance.clone().oneshot(request()))).await;
+            futures_util::future::join_all((0..4).map(|_| balance.clone().oneshot(request())))
+                .await;
         let draining = handle.remove("a").unwrap();
         assert_eq!((draining.name(), draining.in_flight()), ("a", 2));
         assert!(handle.remove("a").is_none());
@@ -187,17 +240,30 @@ async fn a_url_is_removed_as_it_was_inserted() {
 
 #[tokio::test(start_paused = true)]
 async fn replacing_keeps_what_stays() {
-    let balance = LoadBalance::builder().endpoints(["a", "b"].map(named)).unwrap();
+    let balance = LoadBalance::builder()
+        .endpoints(["a", "b"].map(named))
+        .unwrap();
     let handle = balance.handle();
     let held: Vec<_> =
         futures_util::future::join_all((0..2).map(|_| balance.clone().oneshot(request()))).await;
     let gone = handle.replace([named("b").weight(3).unwrap(), named("c")]);
-    assert_eq!(gone.iter().map(|gone| gone.name()).collect::<Vec<_>>(), ["a"]);
-    let now: Vec<_> =
-        handle.endpoints().into_iter().map(|e| (e.name.to_string(), e.weight, e.in_flight)).collect();
+    assert_eq!(
+        gone.iter().map(|gone| gone.name()).collect::<Vec<_>>(),
+        ["a"]
+    );
+    let now: Vec<_> = handle
+        .endpoints()
+        .into_iter()
+        .map(|e| (e.name.to_string(), e.weight, e.in_flight))
+        .collect();
     assert_eq!(now, [("b".to_owned(), 3, 1), ("c".to_owned(), 1, 0)]);
     drop(held);
-    assert!(handle.insert(named("c")).is_some_and(|gone| gone.in_flight() == 0), "replaced under its name");
+    assert!(
+        handle
+            .insert(named("c"))
+            .is_some_and(|gone| gone.in_flight() == 0),
+        "replaced under its name"
+    );
     assert!(!shares(&balance, 50).await.contains_key("a"));
 }
 
@@ -229,7 +295,12 @@ async fn changes_under_load_lose_nothing() {
         }
         tokio::task::yield_now().await;
     }
-    assert!(handle.endpoints().iter().all(|endpoint| endpoint.in_flight == 0));
+    assert!(
+        handle
+            .endpoints()
+            .iter()
+            .all(|endpoint| endpoint.in_flight == 0)
+    );
 }
 
 /// A discovery fed by hand.
@@ -237,13 +308,23 @@ type Feed = mpsc::UnboundedSender<Result<Change<u32, EndpointSpec<Named>>, &'sta
 
 fn discovered() -> (Feed, LoadBalance<Named>) {
     let (feed, changes) = mpsc::unbounded_channel();
-    (feed, LoadBalance::from_discover(UnboundedReceiverStream::new(changes)).unwrap())
+    (
+        feed,
+        LoadBalance::from_discover(UnboundedReceiverStream::new(changes)).unwrap(),
+    )
 }
 
 #[tokio::test(start_paused = true)]
 async fn discovery_inserts_replaces_and_removes() {
     let (feed, balance) = discovered();
-    let names = || balance.handle().endpoints().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();
+    let names = || {
+        balance
+            .handle()
+            .endpoints()
+            .iter()
+            .map(|e| e.name.to_string())
+            .collect::<Vec<_>>()
+    };
     feed.send(Ok(Change::Insert(1, named("a")))).unwrap();
     feed.send(Ok(Change::Insert(2, named("b")))).unwrap();
     eventually(|| names() == ["a", "b"]).await;
@@ -285,7 +366,13 @@ async fn the_first_answer_of_discovery_is_waited_for() {
 
     let (_feed, silent) = discovered();
     let start = Instant::now();
-    assert!(silent.oneshot(request()).await.unwrap_err().is_no_endpoint());
+    assert!(
+        silent
+            .oneshot(request())
+            .await
+            .unwrap_err()
+            .is_no_endpoint()
+    );
     assert_eq!(start.elapsed(), Duration::from_secs(1));
 }
 
@@ -342,13 +429,17 @@ async fn a_refused_connection_is_tried_elsewhere() {
 async fn when_all_refuse_the_answer_is_502() {
     let dead: Vec<_> = (0..3).map(|_| server::refusing()).collect();
     let balance = LoadBalance::new(dead.iter().map(server::Refusing::url)).unwrap();
-    let response =
-        within(ReverseProxy::new(balance).oneshot(Request::get("http://a/").body(Body::empty()).unwrap()));
+    let response = within(
+        ReverseProxy::new(balance).oneshot(Request::get("http://a/").body(Body::empty()).unwrap()),
+    );
     let response = response.await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let error = response.extensions().get::<Arc<Error>>().unwrap();
     assert!(error.is_connect());
-    assert!(dead.iter().any(|dead| Some(dead.url().as_str()) == error.endpoint()));
+    assert!(
+        dead.iter()
+            .any(|dead| Some(dead.url().as_str()) == error.endpoint())
+    );
 }
 
 /// Check 69: a request whose bytes went out is not sent again.
@@ -367,16 +458,24 @@ async fn what_may_have_arrived_is_not_sent_twice() {
         })
         .await;
         let (live, _requests) = server::canned(proxy::OK).await;
-        let balance = LoadBalance::builder().seed(1).urls([dies.url(), live.url()]).unwrap();
+        let balance = LoadBalance::builder()
+            .seed(1)
+            .urls([dies.url(), live.url()])
+            .unwrap();
         let proxy = proxy::serve(ReverseProxy::new(balance)).await;
         let mut statuses = Vec::new();
         for _ in 0..10 {
             let mut client = Conn::connect(proxy.address).await;
-            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await;
+            client
+                .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+                .await;
             statuses.push(client.response().await.unwrap().status());
         }
         let failed = statuses.iter().filter(|status| **status == 502).count();
-        assert!(failed > 0 && failed == *count.lock().unwrap(), "{statuses:?}");
+        assert!(
+            failed > 0 && failed == *count.lock().unwrap(),
+            "{statuses:?}"
+        );
     })
     .await;
 }
@@ -393,7 +492,9 @@ async fn a_stale_connection_is_no_error() {
         let proxy = proxy::to(&once.url()).await;
         let mut client = Conn::connect(proxy.address).await;
         for _ in 0..50 {
-            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await;
+            client
+                .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+                .await;
             // A POST that a closing connection may have taken must not be repeated; one that it surely did not, must.
             let status = client.response().await.unwrap().status();
             assert!(status == 200 || status == 502);
@@ -408,14 +509,19 @@ async fn a_stale_connection_is_no_error() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_is_a_502() {
     let fails = service_fn(|_: Request<Body>| async { Reply::Err("boom".into()) });
-    let balance = LoadBalance::builder().endpoints([EndpointSpec::new("fails", fails)]).unwrap();
+    let balance = LoadBalance::builder()
+        .endpoints([EndpointSpec::new("fails", fails)])
+        .unwrap();
     let handle = balance.handle();
     let request = Request::get("http://a/").body(Body::empty()).unwrap();
     let response = ReverseProxy::new(balance).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let error = response.extensions().get::<Arc<Error>>().unwrap();
     assert_eq!(error.endpoint(), Some("fails"));
-    assert_eq!(std::error::Error::source(&**error).unwrap().to_string(), "boom");
+    assert_eq!(
+        std::error::Error::source(&**error).unwrap().to_string(),
+        "boom"
+    );
     assert_eq!(handle.endpoints()[0].in_flight, 0);
 }
 
@@ -427,7 +533,10 @@ async fn settings_that_cannot_work_are_named() {
         (&["nonsense"], "endpoint URL"),
     ] {
         let error = LoadBalance::new(urls).unwrap_err();
-        assert!(error.is_config() && error.to_string().contains(says), "{error}");
+        assert!(
+            error.is_config() && error.to_string().contains(says),
+            "{error}"
+        );
     }
     let outside = std::thread::spawn(|| {
         let list = ServiceList::new::<Request<Body>>([Client::new("http://a").unwrap()]);
@@ -452,7 +561,14 @@ async fn dropped_while_waiting() {
 #[tokio::test(start_paused = true)]
 async fn discovery_changes_in_one_step() {
     let (feed, balance) = discovered();
-    let names = || balance.handle().endpoints().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();
+    let names = || {
+        balance
+            .handle()
+            .endpoints()
+            .iter()
+            .map(|e| e.name.to_string())
+            .collect::<Vec<_>>()
+    };
     feed.send(Ok(Change::Insert(1, named("a")))).unwrap();
     feed.send(Ok(Change::Insert(2, named("a")))).unwrap();
     feed.send(Ok(Change::Remove(1))).unwrap();
@@ -460,7 +576,9 @@ async fn discovery_changes_in_one_step() {
     eventually(|| names() == ["a", "b"]).await;
     feed.send(Ok(Change::Remove(2))).unwrap();
     eventually(|| names() == ["b"]).await;
-    let gone = balance.handle().replace([named("c"), named("c").weight(2).unwrap()]);
+    let gone = balance
+        .handle()
+        .replace([named("c"), named("c").weight(2).unwrap()]);
     assert_eq!(gone.len(), 1);
     assert_eq!(balance.handle().endpoints()[0].weight, 2);
     assert_eq!(balance.handle().endpoints().len(), 1);
@@ -493,8 +611,21 @@ async fn a_host_stays_with_its_endpoint() {
         ];
         let balance = LoadBalance::builder().seed(1).endpoints(specs).unwrap();
         for _ in 0..10 {
-            balance.clone().oneshot(request()).await.unwrap().into_body().collect().await.unwrap();
-            let host = requests.recv().await.unwrap().field("host").map(ToOwned::to_owned);
+            balance
+                .clone()
+                .oneshot(request())
+                .await
+                .unwrap()
+                .into_body()
+                .collect()
+                .await
+                .unwrap();
+            let host = requests
+                .recv()
+                .await
+                .unwrap()
+                .field("host")
+                .map(ToOwned::to_owned);
             assert_eq!(host, Some(live.address.to_string()));
         }
     })

@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use axum_upstream::{Body, BoxError, EndpointSpec, Error, LoadBalance, ReverseProxy, upstream::Client};
+use axum_upstream::{
+    Body, BoxError, EndpointSpec, Error, LoadBalance, ReverseProxy, upstream::Client,
+};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -20,7 +22,9 @@ fn post(body: Body) -> Request<Body> {
 /// Frames that come after `every`, `count` of them, then nothing for ever.
 fn slow(every: Duration, count: usize) -> Body {
     let frames = tokio_stream::iter(0..count).then(move |_| async move {
-        tokio::time::timeout(every, pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(every, pending::<()>())
+            .await
+            .unwrap_err();
         Ok::<_, Infallible>(Frame::data(Bytes::from("x")))
     });
     Body::new(StreamBody::new(frames.chain(tokio_stream::pending())))
@@ -38,12 +42,21 @@ async fn read(mut body: Body) -> Result<(), BoxError> {
 async fn a_head_that_does_not_come_is_a_504() {
     let start = Instant::now();
     let silent = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
-    let response = ReverseProxy::new(silent).oneshot(post(Body::empty())).await.unwrap();
-    assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::GATEWAY_TIMEOUT, 60));
+    let response = ReverseProxy::new(silent)
+        .oneshot(post(Body::empty()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status(), start.elapsed().as_secs()),
+        (StatusCode::GATEWAY_TIMEOUT, 60)
+    );
 
     let start = Instant::now();
     let proxy = ReverseProxy::new(silent).response_timeout(Duration::from_secs(3));
-    assert_eq!(proxy.oneshot(post(Body::empty())).await.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(
+        proxy.oneshot(post(Body::empty())).await.unwrap().status(),
+        StatusCode::GATEWAY_TIMEOUT
+    );
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
@@ -57,11 +70,19 @@ async fn a_slow_upload_is_no_slow_answer() {
         Ok::<_, BoxError>(Response::new(Body::empty()))
     });
     let frames = tokio_stream::iter(0..10).then(|_| async {
-        tokio::time::timeout(Duration::from_secs(50), pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(Duration::from_secs(50), pending::<()>())
+            .await
+            .unwrap_err();
         Ok::<_, Infallible>(Frame::data(Bytes::from("x")))
     });
-    let response = ReverseProxy::new(silent).oneshot(post(Body::new(StreamBody::new(frames)))).await.unwrap();
-    assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::GATEWAY_TIMEOUT, 560));
+    let response = ReverseProxy::new(silent)
+        .oneshot(post(Body::new(StreamBody::new(frames))))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status(), start.elapsed().as_secs()),
+        (StatusCode::GATEWAY_TIMEOUT, 560)
+    );
 }
 
 /// Check 59: a client that stops sending is a 408, and its request is cancelled.
@@ -73,12 +94,27 @@ async fn a_client_that_stalls_is_a_408() {
         Ok::<_, BoxError>(Response::new(Body::empty()))
     });
     let balance = LoadBalance::builder();
-    let balance = balance.endpoints([EndpointSpec::new("reads", reads)]).unwrap();
+    let balance = balance
+        .endpoints([EndpointSpec::new("reads", reads)])
+        .unwrap();
     let handle = balance.handle();
     let body = slow(Duration::from_secs(30), 2);
-    let response = ReverseProxy::new(balance).oneshot(post(body)).await.unwrap();
-    assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::REQUEST_TIMEOUT, 160));
-    assert_eq!(response.extensions().get::<Arc<Error>>().unwrap().endpoint(), Some("reads"));
+    let response = ReverseProxy::new(balance)
+        .oneshot(post(body))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status(), start.elapsed().as_secs()),
+        (StatusCode::REQUEST_TIMEOUT, 160)
+    );
+    assert_eq!(
+        response
+            .extensions()
+            .get::<Arc<Error>>()
+            .unwrap()
+            .endpoint(),
+        Some("reads")
+    );
     assert_eq!(handle.endpoints()[0].in_flight, 0);
 }
 
@@ -96,7 +132,10 @@ async fn an_endpoint_that_does_not_read_is_a_504() {
     let frames = std::iter::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from("x"))));
     let body = Body::new(StreamBody::new(tokio_stream::iter(frames)));
     let response = ReverseProxy::new(deaf).oneshot(post(body)).await.unwrap();
-    assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::GATEWAY_TIMEOUT, 100));
+    assert_eq!(
+        (response.status(), start.elapsed().as_secs()),
+        (StatusCode::GATEWAY_TIMEOUT, 100)
+    );
 }
 
 /// In mid-response a deadline can only break the body.
@@ -106,12 +145,17 @@ async fn a_response_that_stalls_breaks_off() {
         Ok::<_, Infallible>(Response::new(slow(Duration::from_secs(90), 3)))
     });
     let start = Instant::now();
-    let response = ReverseProxy::new(stalls).oneshot(post(Body::empty())).await.unwrap();
+    let response = ReverseProxy::new(stalls)
+        .oneshot(post(Body::empty()))
+        .await
+        .unwrap();
     assert!(response.into_body().collect().await.is_err());
     assert_eq!(start.elapsed().as_secs(), 3 * 90 + 100);
 
     let start = Instant::now();
-    let proxy = ReverseProxy::new(stalls).total_timeout(Duration::from_secs(200)).idle_timeout(None);
+    let proxy = ReverseProxy::new(stalls)
+        .total_timeout(Duration::from_secs(200))
+        .idle_timeout(None);
     let response = proxy.oneshot(post(Body::empty())).await.unwrap();
     assert!(response.into_body().collect().await.is_err());
     assert_eq!(start.elapsed().as_secs(), 200);
@@ -121,8 +165,13 @@ async fn a_response_that_stalls_breaks_off() {
 async fn the_total_deadline_covers_the_wait_for_the_head() {
     let start = Instant::now();
     let silent = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
-    let proxy = ReverseProxy::new(silent).total_timeout(Duration::from_secs(7)).response_timeout(None);
-    assert_eq!(proxy.oneshot(post(Body::empty())).await.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    let proxy = ReverseProxy::new(silent)
+        .total_timeout(Duration::from_secs(7))
+        .response_timeout(None);
+    assert_eq!(
+        proxy.oneshot(post(Body::empty())).await.unwrap().status(),
+        StatusCode::GATEWAY_TIMEOUT
+    );
     assert_eq!(start.elapsed().as_secs(), 7);
 }
 
@@ -131,8 +180,13 @@ async fn the_total_deadline_covers_the_wait_for_the_head() {
 async fn connecting_too_slowly_is_a_504() {
     let silent = server::raw(|mut conn| async move { drop(conn.rest().await) }).await;
     let url = silent.url().replace("http://", "https://");
-    let client = Client::builder().tls(tls::trusting_nobody()).connect_timeout(Duration::from_millis(20));
-    let response = ReverseProxy::new(client.build(&url).unwrap()).oneshot(post(Body::empty())).await.unwrap();
+    let client = Client::builder()
+        .tls(tls::trusting_nobody())
+        .connect_timeout(Duration::from_millis(20));
+    let response = ReverseProxy::new(client.build(&url).unwrap())
+        .oneshot(post(Body::empty()))
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     let error = response.extensions().get::<Arc<Error>>().unwrap();
     assert!(error.is_timeout() && error.is_connect());
@@ -149,11 +203,20 @@ async fn a_head_is_due_however_the_upload_moves() {
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     let frames = tokio_stream::iter(0..2).then(|_| async {
-        tokio::time::timeout(Duration::from_secs(50), pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(Duration::from_secs(50), pending::<()>())
+            .await
+            .unwrap_err();
         Ok::<_, Infallible>(Frame::data(Bytes::from("x")))
     });
     let proxy = ReverseProxy::new(spawns).idle_timeout(None);
-    let response = proxy.oneshot(post(Body::new(StreamBody::new(frames)))).await.unwrap();
+    let response = proxy
+        .oneshot(post(Body::new(StreamBody::new(frames))))
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
-    assert!((160..230).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(
+        (160..230).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
 }

@@ -68,7 +68,9 @@ impl ServerStreamingService<Text> for Count {
         Box::pin(async {
             let counted = (0..3).map(|n| Ok(text(n.to_string())));
             let failed = [Err(Status::resource_exhausted("only to three"))];
-            Ok(Response::new(Box::pin(tokio_stream::iter(counted.chain(failed))) as Texts))
+            Ok(Response::new(
+                Box::pin(tokio_stream::iter(counted.chain(failed))) as Texts,
+            ))
         })
     }
 }
@@ -88,9 +90,13 @@ impl StreamingService<Text> for Chat {
 impl Service<http::Request<axum::body::Body>> for Echo {
     type Response = http::Response<tonic::body::Body>;
     type Error = Infallible;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
         std::task::Poll::Ready(Ok(()))
     }
 
@@ -112,15 +118,26 @@ async fn echo() -> Server {
 }
 
 async fn client(proxy: &Server) -> ClientGrpc<Channel> {
-    let channel = Channel::from_shared(proxy.url()).unwrap().connect().await.unwrap();
+    let channel = Channel::from_shared(proxy.url())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     ClientGrpc::new(channel)
 }
 
 /// One call with one answer.
-async fn unary(client: &mut ClientGrpc<Channel>, said: &str, path: &'static str) -> Result<Text, Status> {
+async fn unary(
+    client: &mut ClientGrpc<Channel>,
+    said: &str,
+    path: &'static str,
+) -> Result<Text, Status> {
     client.ready().await.unwrap();
     let path = PathAndQuery::from_static(path);
-    client.unary(Request::new(text(said)), path, codec()).await.map(Response::into_inner)
+    client
+        .unary(Request::new(text(said)), path, codec())
+        .await
+        .map(Response::into_inner)
 }
 
 fn path(path: &'static str) -> PathAndQuery {
@@ -138,9 +155,17 @@ async fn unary_calls_and_their_errors() {
         let server = echo().await;
         let proxy = proxy::balanced([server.url_for(Http::Two)]).await;
         let mut client = client(&proxy).await;
-        assert_eq!(unary(&mut client, "hi", "/echo.Echo/Say").await.unwrap(), text("hi"));
-        let failed = unary(&mut client, "fail", "/echo.Echo/Say").await.unwrap_err();
-        assert_eq!((failed.code(), failed.message()), (Code::PermissionDenied, "not you"));
+        assert_eq!(
+            unary(&mut client, "hi", "/echo.Echo/Say").await.unwrap(),
+            text("hi")
+        );
+        let failed = unary(&mut client, "fail", "/echo.Echo/Say")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (failed.code(), failed.message()),
+            (Code::PermissionDenied, "not you")
+        );
         let unknown = unary(&mut client, "", "/echo.Echo/No").await.unwrap_err();
         assert_eq!(unknown.code(), Code::Unimplemented);
     })
@@ -154,12 +179,19 @@ async fn server_streams_end_in_their_status() {
         let proxy = proxy::balanced([server.url_for(Http::Two)]).await;
         let mut client = client(&proxy).await;
         client.ready().await.unwrap();
-        let counted = client.server_streaming(Request::new(text("")), path("/echo.Echo/Count"), codec());
+        let counted =
+            client.server_streaming(Request::new(text("")), path("/echo.Echo/Count"), codec());
         let mut counted = counted.await.unwrap().into_inner();
         for n in 0..3 {
-            assert_eq!(counted.message().await.unwrap().unwrap(), text(n.to_string()));
+            assert_eq!(
+                counted.message().await.unwrap().unwrap(),
+                text(n.to_string())
+            );
         }
-        assert_eq!(counted.message().await.unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(
+            counted.message().await.unwrap_err().code(),
+            Code::ResourceExhausted
+        );
     })
     .await;
 }
@@ -178,7 +210,10 @@ async fn both_sides_stream_at_once() {
         let chat = client.streaming(Request::new(said), path("/echo.Echo/Chat"), codec());
         let mut heard = chat.await.unwrap().into_inner();
         for n in 1..5 {
-            assert_eq!(heard.next().await.unwrap().unwrap(), text((n - 1).to_string()));
+            assert_eq!(
+                heard.next().await.unwrap().unwrap(),
+                text((n - 1).to_string())
+            );
             feed.send(text(n.to_string())).unwrap();
         }
         drop(feed);
@@ -192,7 +227,9 @@ async fn both_sides_stream_at_once() {
 #[tokio::test]
 async fn an_empty_cluster_is_unavailable() {
     within(async {
-        let empty = LoadBalance::builder().endpoints(Vec::<EndpointSpec>::new()).unwrap();
+        let empty = LoadBalance::builder()
+            .endpoints(Vec::<EndpointSpec>::new())
+            .unwrap();
         let proxy = proxy::serve(ReverseProxy::new(empty)).await;
         let mut client = client(&proxy).await;
         let failed = unary(&mut client, "", "/echo.Echo/Say").await.unwrap_err();

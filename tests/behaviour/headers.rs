@@ -8,8 +8,14 @@ use crate::support::proxy::{OK, exchange, exchange_with, get};
 /// Check 1: fields a client nominates in Connection go, but not those that a proxy vouches for.
 #[tokio::test]
 async fn nominated_fields_go_but_not_ours() {
-    let request = get("Connection: X-Forwarded-For, X-Auth-User, X-Gone\r\nX-Auth-User: me\r\nX-Gone: 1\r\n");
-    let proxy = exchange_with(|p| p.protected(["x-auth-user".parse().unwrap()]), request, OK).await;
+    let request =
+        get("Connection: X-Forwarded-For, X-Auth-User, X-Gone\r\nX-Auth-User: me\r\nX-Gone: 1\r\n");
+    let proxy = exchange_with(
+        |p| p.protected(["x-auth-user".parse().unwrap()]),
+        request,
+        OK,
+    )
+    .await;
     assert_eq!(proxy.up().field("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(proxy.up().field("x-auth-user"), Some("me"));
     assert!(!proxy.up().has("x-gone") && !proxy.up().has("connection"));
@@ -19,8 +25,12 @@ async fn nominated_fields_go_but_not_ours() {
 #[tokio::test]
 async fn a_hook_is_not_undone() {
     let set = |parts: &mut http::request::Parts| {
-        parts.headers.insert("x-auth-user", HeaderValue::from_static("me"));
-        parts.headers.insert("host", HeaderValue::from_static("chosen.test"));
+        parts
+            .headers
+            .insert("x-auth-user", HeaderValue::from_static("me"));
+        parts
+            .headers
+            .insert("host", HeaderValue::from_static("chosen.test"));
     };
     let request = get("Connection: X-Auth-User, Host\r\nX-Auth-User: forged\r\n");
     let proxy = exchange_with(|p| p.rewrite_request(set), request, OK).await;
@@ -38,7 +48,14 @@ async fn an_empty_connection_line_hides_no_other() {
 /// Check 3: what is nominated never changes the host or the framing.
 #[tokio::test]
 async fn host_and_framing_cannot_be_nominated() {
-    for option in ["host", "content-length", "transfer-encoding", "\"a b\"", ",,", ":authority"] {
+    for option in [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "\"a b\"",
+        ",,",
+        ":authority",
+    ] {
         let request = format!(
             "POST / HTTP/1.1\r\nHost: example.com\r\nConnection: {option}\r\nContent-Length: 3\r\n\r\nabc"
         );
@@ -85,7 +102,10 @@ async fn hop_by_hop_fields_do_not_cross() {
 #[tokio::test]
 async fn forwarding_fields_of_strangers_are_replaced() {
     let names = ["For", "Host", "Proto", "Prefix", "Port", "Server"];
-    let spoofed: String = names.iter().map(|name| format!("X-Forwarded-{name}: evil\r\n")).collect();
+    let spoofed: String = names
+        .iter()
+        .map(|name| format!("X-Forwarded-{name}: evil\r\n"))
+        .collect();
     let request = get(&format!(
         "{spoofed}X-Forwarded-For: evil\r\nX_Forwarded_For: evil\r\nX-Real-Ip: evil\r\nForwarded: for=evil\r\n"
     ));
@@ -99,13 +119,21 @@ async fn forwarding_fields_of_strangers_are_replaced() {
 /// Check 8.
 #[tokio::test]
 async fn a_trusted_proxys_fields_are_added_to() {
-    let request =
-        get("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\nX-Forwarded-Proto: https\r\n");
-    let trusted = |p: axum_upstream::ReverseProxy| p.trusted_peers(["127.0.0.0/8"]).unwrap().with_forwarded();
+    let request = get(
+        "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\nX-Forwarded-Proto: https\r\n",
+    );
+    let trusted =
+        |p: axum_upstream::ReverseProxy| p.trusted_peers(["127.0.0.0/8"]).unwrap().with_forwarded();
     let proxy = exchange_with(trusted, request, OK).await;
-    assert_eq!(proxy.up().field("x-forwarded-for"), Some("192.0.2.1, 192.0.2.2, 127.0.0.1"));
+    assert_eq!(
+        proxy.up().field("x-forwarded-for"),
+        Some("192.0.2.1, 192.0.2.2, 127.0.0.1")
+    );
     assert_eq!(proxy.up().field("x-forwarded-proto"), Some("https"));
-    assert_eq!(proxy.up().field("forwarded"), Some("for=127.0.0.1;host=example.com;proto=http"));
+    assert_eq!(
+        proxy.up().field("forwarded"),
+        Some("for=127.0.0.1;host=example.com;proto=http")
+    );
 }
 
 /// Check 9.
@@ -113,7 +141,11 @@ async fn a_trusted_proxys_fields_are_added_to() {
 async fn te_says_trailers_or_nothing() {
     let proxy = exchange(get("TE: trailers, gzip;q=0.5\r\n"), OK).await;
     assert_eq!(proxy.up().field("te"), Some("trailers"));
-    assert_eq!(proxy.up().field("connection"), Some("te"), "RFC 9110 10.1.4");
+    assert_eq!(
+        proxy.up().field("connection"),
+        Some("te"),
+        "RFC 9110 10.1.4"
+    );
     assert!(!exchange(get("TE: gzip\r\n"), OK).await.up().has("te"));
     assert!(!exchange(get(""), OK).await.up().has("te"));
 }
@@ -127,8 +159,12 @@ async fn no_user_agent_is_invented() {
 /// Check 12.
 #[tokio::test]
 async fn cookies_are_set_one_by_one_and_in_order() {
-    let response = "HTTP/1.1 200 OK\r\nSet-Cookie: b=1, x\r\nSet-Cookie: a=2\r\nContent-Length: 0\r\n\r\n";
-    assert_eq!(exchange(get(""), response).await.down.all("set-cookie"), ["b=1, x", "a=2"]);
+    let response =
+        "HTTP/1.1 200 OK\r\nSet-Cookie: b=1, x\r\nSet-Cookie: a=2\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(
+        exchange(get(""), response).await.down.all("set-cookie"),
+        ["b=1, x", "a=2"]
+    );
 }
 
 /// Check 14.
@@ -147,11 +183,18 @@ async fn trace_does_not_echo_secrets() {
 /// RFC 9110 7.6.2.
 #[tokio::test]
 async fn max_forwards_is_counted_down_or_answered() {
-    let options = |left: &str| format!("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {left}\r\n\r\n");
-    assert_eq!(exchange(options("3"), OK).await.up().field("max-forwards"), Some("2"));
+    let options =
+        |left: &str| format!("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {left}\r\n\r\n");
+    assert_eq!(
+        exchange(options("3"), OK).await.up().field("max-forwards"),
+        Some("2")
+    );
     let proxy = exchange(options("0"), OK).await;
     assert!(proxy.up.is_none());
-    assert_eq!((proxy.down.status(), proxy.down.field("content-length")), (200, Some("0")));
+    assert_eq!(
+        (proxy.down.status(), proxy.down.field("content-length")),
+        (200, Some("0"))
+    );
     assert_eq!(exchange(options("many"), OK).await.down.status(), 400);
 }
 
@@ -169,7 +212,10 @@ async fn forbidden_bytes_in_a_response_are_a_502() {
 /// Check 16.
 #[tokio::test]
 async fn a_head_without_bounds_is_a_502() {
-    let long = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(2 << 20));
+    let long = format!(
+        "HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n",
+        "x".repeat(2 << 20)
+    );
     assert_eq!(exchange(get(""), &long).await.down.status(), 502);
     let fields: String = (0..10_000).map(|n| format!("X-{n}: 1\r\n")).collect();
     let many = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n");
@@ -200,7 +246,10 @@ async fn host_is_the_endpoints_unless_told_otherwise() {
     client.send(get("")).await;
     client.response().await.unwrap();
     let seen = requests.recv().await.unwrap();
-    assert_eq!(seen.field("host"), Some(server.address.to_string().as_str()));
+    assert_eq!(
+        seen.field("host"),
+        Some(server.address.to_string().as_str())
+    );
 
     let preserved = exchange_with(|p| p.host(HostPolicy::Preserve), get(""), OK).await;
     assert_eq!(preserved.up().field("host"), Some("example.com"));
@@ -212,7 +261,9 @@ async fn host_is_the_endpoints_unless_told_otherwise() {
 #[tokio::test]
 async fn response_heads_pass_the_hook_last() {
     let hook = |parts: &mut http::response::Parts| {
-        parts.headers.insert("x-hook", HeaderValue::from_static("1"));
+        parts
+            .headers
+            .insert("x-hook", HeaderValue::from_static("1"));
         parts.headers.remove("server");
     };
     let response = "HTTP/1.1 404 Gone Fishing\r\nServer: secret/1.0\r\nContent-Length: 0\r\n\r\n";

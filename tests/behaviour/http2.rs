@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
 
-use crate::support::{Client, Conn, Http, client::text, proxy, proxy::OK, server, versions, within};
+use crate::support::{
+    Client, Conn, Http, client::text, proxy, proxy::OK, server, versions, within,
+};
 
 /// Check 11, RFC 9113 8.2.3.
 #[tokio::test]
@@ -15,9 +17,14 @@ async fn cookie_crumbs_become_one_line() {
         let (server, mut requests) = server::canned(OK).await;
         let proxy = proxy::to(&server.url()).await;
         let mut client = Client::connect(Http::Two, proxy.address).await;
-        let request = http::Request::get("/").header("cookie", "a=1").header("cookie", "b=2");
+        let request = http::Request::get("/")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
         client.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(requests.recv().await.unwrap().field("cookie"), Some("a=1; b=2"));
+        assert_eq!(
+            requests.recv().await.unwrap().field("cookie"),
+            Some("a=1; b=2")
+        );
     })
     .await;
 }
@@ -48,11 +55,17 @@ async fn a_body_of_another_length_is_no_request() {
             let (server, mut requests) = server::canned(OK).await;
             let proxy = proxy::to(&server.url()).await;
             let mut client = Client::connect(Http::Two, proxy.address).await;
-            let frames =
-                tokio_stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from("four")))]);
+            let frames = tokio_stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(
+                Bytes::from("four"),
+            ))]);
             let request = http::Request::post("/").header("content-length", length);
-            let sent = client.try_send(request.body(Body::new(StreamBody::new(frames))).unwrap()).await;
-            assert!(sent.is_err() || !sent.unwrap().status().is_success(), "{length}");
+            let sent = client
+                .try_send(request.body(Body::new(StreamBody::new(frames))).unwrap())
+                .await;
+            assert!(
+                sent.is_err() || !sent.unwrap().status().is_success(),
+                "{length}"
+            );
             assert!(requests.try_recv().is_err(), "{length}");
         })
         .await;
@@ -128,8 +141,10 @@ async fn one_connection_serves_all() {
             client.send(proxy::get("")).await;
             client.response().await.unwrap().text()
         });
-        let peers: std::collections::HashSet<String> =
-            futures_util::future::join_all(all).await.into_iter().collect();
+        let peers: std::collections::HashSet<String> = futures_util::future::join_all(all)
+            .await
+            .into_iter()
+            .collect();
         assert_eq!(peers.len(), 1, "{peers:?}");
     })
     .await;

@@ -39,7 +39,10 @@ async fn backend() -> (LoadBalance, Server, Requests) {
 }
 
 async fn call(app: Router, request: http::request::Builder) -> (StatusCode, String) {
-    let response = app.oneshot(request.body(AxumBody::empty()).unwrap()).await.unwrap();
+    let response = app
+        .oneshot(request.body(AxumBody::empty()).unwrap())
+        .await
+        .unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.into()).unwrap())
@@ -52,11 +55,15 @@ fn at(path: &str) -> http::request::Builder {
 #[tokio::test]
 async fn as_a_fallback() {
     let (backends, _server, mut requests) = backend().await;
-    let app =
-        Router::new().route("/ours", get(|| async { "ours" })).fallback_service(ReverseProxy::new(backends));
+    let app = Router::new()
+        .route("/ours", get(|| async { "ours" }))
+        .fallback_service(ReverseProxy::new(backends));
     assert_eq!(call(app.clone(), at("/ours")).await.1, "ours");
     assert_eq!(call(app, at("/other?x")).await.1, "ok");
-    assert_eq!(requests.recv().await.unwrap().start_line(), "GET /other?x HTTP/1.1");
+    assert_eq!(
+        requests.recv().await.unwrap().start_line(),
+        "GET /other?x HTTP/1.1"
+    );
 }
 
 #[tokio::test]
@@ -65,7 +72,10 @@ async fn as_a_route() {
     let app = Router::new().route_service("/api/{*rest}", ReverseProxy::new(backends));
     assert_eq!(call(app.clone(), at("/api/a/b")).await.1, "ok");
     assert_eq!(call(app, at("/other")).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(requests.recv().await.unwrap().start_line(), "GET /api/a/b HTTP/1.1");
+    assert_eq!(
+        requests.recv().await.unwrap().start_line(),
+        "GET /api/a/b HTTP/1.1"
+    );
 }
 
 /// `nest` takes the prefix off, and the endpoint is told.
@@ -74,7 +84,10 @@ async fn nested() {
     let (server, mut requests) = server::canned(OK).await;
     let proxy = ReverseProxy::to(&format!("{}/base", server.url())).unwrap();
     let app = Router::new().nest("/outer", Router::new().nest_service("/legacy", proxy));
-    for (path, forwarded) in [("/outer/legacy/x?y", "/base/x?y"), ("/outer/legacy/legacy", "/base/legacy")] {
+    for (path, forwarded) in [
+        ("/outer/legacy/x?y", "/base/x?y"),
+        ("/outer/legacy/legacy", "/base/legacy"),
+    ] {
         assert_eq!(call(app.clone(), at(path)).await.1, "ok");
         let seen = requests.recv().await.unwrap();
         assert_eq!(seen.start_line(), format!("GET {forwarded} HTTP/1.1"));
@@ -92,11 +105,25 @@ async fn as_a_layer() {
         .matching(|head| !head.headers.contains_key("x-ours"));
     let app = Router::new().fallback(|| async { "ours" }).layer(layer);
     assert_eq!(call(app.clone(), at("/api/x")).await.1, "ok");
-    assert_eq!(requests.recv().await.unwrap().start_line(), "GET /api/x HTTP/1.1");
+    assert_eq!(
+        requests.recv().await.unwrap().start_line(),
+        "GET /api/x HTTP/1.1"
+    );
     assert_eq!(call(app.clone(), at("/x")).await.1, "ours");
-    assert_eq!(call(app.clone(), at("/api/x").method(Method::PUT)).await.1, "ours");
-    assert_eq!(call(app.clone(), Request::get("/api/x").header("host", "other")).await.1, "ours");
-    assert_eq!(call(app, at("/api/x").header("x-ours", "1")).await.1, "ours");
+    assert_eq!(
+        call(app.clone(), at("/api/x").method(Method::PUT)).await.1,
+        "ours"
+    );
+    assert_eq!(
+        call(app.clone(), Request::get("/api/x").header("host", "other"))
+            .await
+            .1,
+        "ours"
+    );
+    assert_eq!(
+        call(app, at("/api/x").header("x-ours", "1")).await.1,
+        "ours"
+    );
     assert!(requests.try_recv().is_err());
 }
 
@@ -110,10 +137,16 @@ async fn a_layer_leaves_the_rest_alone() {
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
     let service = ProxyLayer::new(backends).path_prefix("/api").layer(inner);
-    let request =
-        Request::post("/x").header("connection", "x").extension(7u8).body(AxumBody::from("body")).unwrap();
+    let request = Request::post("/x")
+        .header("connection", "x")
+        .extension(7u8)
+        .body(AxumBody::from("body"))
+        .unwrap();
     let response = service.oneshot(request).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "body");
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "body"
+    );
 }
 
 /// Check 25: a request that auth refuses reaches no endpoint, and its body is never the next request.
@@ -123,7 +156,9 @@ async fn auth_in_front() {
         let (backends, _server, mut requests) = backend().await;
         #[allow(deprecated)]
         let auth = ValidateRequestHeaderLayer::bearer("token");
-        let app = Router::new().fallback_service(ReverseProxy::new(backends)).layer(auth);
+        let app = Router::new()
+            .fallback_service(ReverseProxy::new(backends))
+            .layer(auth);
         let app = server::app(app).await;
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token\r\n\r\n";
         let mut client = Conn::connect(app.address).await;
@@ -134,10 +169,15 @@ async fn auth_in_front() {
             ))
             .await;
         assert_eq!(client.response().await.unwrap().status(), 401);
-        client.try_send(proxy::get("Authorization: Bearer token\r\n")).await;
+        client
+            .try_send(proxy::get("Authorization: Bearer token\r\n"))
+            .await;
         if let Some(response) = client.response().await {
             assert_eq!(response.text(), "ok");
-            assert_eq!(requests.recv().await.unwrap().start_line(), "GET / HTTP/1.1");
+            assert_eq!(
+                requests.recv().await.unwrap().start_line(),
+                "GET / HTTP/1.1"
+            );
         }
         assert!(requests.try_recv().is_err());
     })
@@ -150,14 +190,27 @@ async fn auth_vouches_for_a_field() {
     let (backends, _server, mut requests) = backend().await;
     let user = HeaderName::from_static("x-auth-user");
     let proxy = ReverseProxy::new(backends).protected([user]);
-    let app = Router::new().fallback_service(proxy).layer(middleware::from_fn(
-        |mut request: Request, next: Next| async {
-            request.headers_mut().insert("x-auth-user", "me".parse().unwrap());
-            next.run(request).await
-        },
-    ));
-    call(app, at("/").header("connection", "x-auth-user").header("x-auth-user", "forged")).await;
-    assert_eq!(requests.recv().await.unwrap().field("x-auth-user"), Some("me"));
+    let app = Router::new()
+        .fallback_service(proxy)
+        .layer(middleware::from_fn(
+            |mut request: Request, next: Next| async {
+                request
+                    .headers_mut()
+                    .insert("x-auth-user", "me".parse().unwrap());
+                next.run(request).await
+            },
+        ));
+    call(
+        app,
+        at("/")
+            .header("connection", "x-auth-user")
+            .header("x-auth-user", "forged"),
+    )
+    .await;
+    assert_eq!(
+        requests.recv().await.unwrap().field("x-auth-user"),
+        Some("me")
+    );
 }
 
 /// tower-http's layers around it.
@@ -230,7 +283,10 @@ async fn alone_under_axum_serve() {
         let mut client = Conn::connect(address).await;
         client.send(proxy::get("")).await;
         assert_eq!(client.response().await.unwrap().text(), "ok");
-        assert_eq!(requests.recv().await.unwrap().field("x-forwarded-for"), Some("127.0.0.1"));
+        assert_eq!(
+            requests.recv().await.unwrap().field("x-forwarded-for"),
+            Some("127.0.0.1")
+        );
         served.abort();
 
         let (backends, _server, _requests) = backend().await;
@@ -257,7 +313,9 @@ async fn alone_under_hyper() {
         let served = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
             let io = hyper_util::rt::TokioIo::new(stream);
-            hyper::server::conn::http1::Builder::new().serve_connection(io, service).await
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(io, service)
+                .await
         });
         let mut client = Conn::connect(address).await;
         client.send(proxy::get("Connection: close\r\n")).await;
@@ -274,11 +332,18 @@ async fn errors_become_responses() {
         Err::<http::Response<Body>, _>(axum_upstream::BoxError::from("secret 10.0.0.7"))
     });
     let app = Router::new().fallback_service(ReverseProxy::new(fails));
-    assert_eq!(call(app, at("/")).await, (StatusCode::BAD_GATEWAY, "Bad Gateway\n".into()));
-    let page =
-        |error: &Error, _: Response| (StatusCode::IM_A_TEAPOT, format!("{}", error.status())).into_response();
+    assert_eq!(
+        call(app, at("/")).await,
+        (StatusCode::BAD_GATEWAY, "Bad Gateway\n".into())
+    );
+    let page = |error: &Error, _: Response| {
+        (StatusCode::IM_A_TEAPOT, format!("{}", error.status())).into_response()
+    };
     let app = Router::new().fallback_service(ReverseProxy::new(fails).on_error(page));
-    assert_eq!(call(app, at("/")).await, (StatusCode::IM_A_TEAPOT, "502 Bad Gateway".into()));
+    assert_eq!(
+        call(app, at("/")).await,
+        (StatusCode::IM_A_TEAPOT, "502 Bad Gateway".into())
+    );
 }
 
 /// Check 76, over the wire.
@@ -289,7 +354,10 @@ async fn error_bodies_give_nothing_away() {
     let mut client = Conn::connect(proxy.address).await;
     client.send(proxy::get("")).await;
     let response = within(client.response()).await.unwrap();
-    assert_eq!((response.status(), response.text().as_str()), (502, "Bad Gateway\n"));
+    assert_eq!(
+        (response.status(), response.text().as_str()),
+        (502, "Bad Gateway\n")
+    );
     assert!(!response.head.contains("127.0.0.1"));
 }
 
@@ -299,19 +367,37 @@ async fn the_server_around_tells_who_and_how() {
     let (backends, _server, mut requests) = backend().await;
     let proxy = ReverseProxy::new(backends);
     let peer: SocketAddr = "[::ffff:192.0.2.7]:1".parse().unwrap();
-    let request = at("http://a/").extension(ConnectInfo(peer)).extension(http::uri::Scheme::HTTPS);
-    proxy.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let request = at("http://a/")
+        .extension(ConnectInfo(peer))
+        .extension(http::uri::Scheme::HTTPS);
+    proxy
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     let seen = requests.recv().await.unwrap();
     assert_eq!(seen.field("x-forwarded-for"), Some("192.0.2.7"));
     assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
     let known = proxy.clone().client_addr(([192, 0, 2, 8], 1).into());
-    known.oneshot(at("http://a/").extension(ConnectInfo(peer)).body(Body::empty()).unwrap()).await.unwrap();
+    known
+        .oneshot(
+            at("http://a/")
+                .extension(ConnectInfo(peer))
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+        .unwrap();
     assert_eq!(
         requests.recv().await.unwrap().field("x-forwarded-for"),
         Some("192.0.2.8"),
         "what is set wins"
     );
-    proxy.behind_tls().oneshot(at("/").body(Body::empty()).unwrap()).await.unwrap();
+    proxy
+        .behind_tls()
+        .oneshot(at("/").body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     let seen = requests.recv().await.unwrap();
     assert!(!seen.has("x-forwarded-for"));
     assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
@@ -323,13 +409,23 @@ async fn settings_that_cannot_work_are_named() {
     for (error, setting) in [
         (proxy().strip_prefix("api").unwrap_err(), "strip_prefix"),
         (proxy().add_prefix("/a b").unwrap_err(), "add_prefix"),
-        (proxy().trusted_peers(["10.0.0.0/40"]).unwrap_err(), "trusted_peers"),
+        (
+            proxy().trusted_peers(["10.0.0.0/40"]).unwrap_err(),
+            "trusted_peers",
+        ),
         (proxy().via("two words").unwrap_err(), "via"),
         (ReverseProxy::to("ftp://a").unwrap_err(), "endpoint URL"),
     ] {
-        assert!(error.is_config() && error.to_string().contains(setting), "{error}");
+        assert!(
+            error.is_config() && error.to_string().contains(setting),
+            "{error}"
+        );
     }
-    assert!(proxy().trusted_peers(["10.0.0.0/8", "::1", "192.0.2.1"]).is_ok());
+    assert!(
+        proxy()
+            .trusted_peers(["10.0.0.0/8", "::1", "192.0.2.1"])
+            .is_ok()
+    );
 }
 
 /// What can be sent between threads, cloned and named.

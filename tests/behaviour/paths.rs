@@ -12,7 +12,10 @@ use crate::support::{
 async fn forwarded(path: &str) -> String {
     let proxy = exchange(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"), OK).await;
     let line = proxy.up().start_line().to_owned();
-    line.strip_prefix("GET ").and_then(|line| line.strip_suffix(" HTTP/1.1")).unwrap().to_owned()
+    line.strip_prefix("GET ")
+        .and_then(|line| line.strip_suffix(" HTTP/1.1"))
+        .unwrap()
+        .to_owned()
 }
 
 /// Checks 44 and 49.
@@ -67,7 +70,8 @@ async fn prefixes_are_taken_off_and_put_on_once() {
         ("/apiary", "/v1/apiary", None),
         ("/api//x", "/v1//x", Some("/api")),
     ] {
-        let proxy = exchange_with(both, format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n"), OK).await;
+        let proxy =
+            exchange_with(both, format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n"), OK).await;
         assert_eq!(proxy.up().start_line(), format!("GET {to} HTTP/1.1"));
         assert_eq!(proxy.up().field("x-forwarded-prefix"), prefix);
     }
@@ -80,15 +84,26 @@ async fn the_base_path_of_a_url_comes_in_front() {
         let (server, mut requests) = server::canned(OK).await;
         for base in ["/base", "/base/"] {
             let proxy = proxy::to(&format!("{}{base}", server.url())).await;
-            for (from, to) in [("/x?y", "/base/x?y"), ("/", "/base/"), ("/a/../b", "/base/a/../b")] {
+            for (from, to) in [
+                ("/x?y", "/base/x?y"),
+                ("/", "/base/"),
+                ("/a/../b", "/base/a/../b"),
+            ] {
                 let mut client = Conn::connect(proxy.address).await;
-                client.send(format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+                client
+                    .send(format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n"))
+                    .await;
                 assert_eq!(client.response().await.unwrap().status(), 200);
-                assert_eq!(requests.recv().await.unwrap().start_line(), format!("GET {to} HTTP/1.1"));
+                assert_eq!(
+                    requests.recv().await.unwrap().start_line(),
+                    format!("GET {to} HTTP/1.1")
+                );
             }
             for from in ["/../x", "/%2e%2e/x", "/a/..%2f..%2fx", "/..;/x"] {
                 let mut client = Conn::connect(proxy.address).await;
-                client.send(format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+                client
+                    .send(format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n"))
+                    .await;
                 assert_eq!(client.response().await.unwrap().status(), 400, "{from}");
                 assert!(requests.try_recv().is_err());
             }
@@ -102,8 +117,12 @@ async fn the_base_path_of_a_url_comes_in_front() {
 async fn a_prefix_is_a_boundary() {
     within(async {
         let (server, mut requests) = server::canned(OK).await;
-        let layer = ProxyLayer::from(ReverseProxy::to(&server.url()).unwrap()).path_prefix("/public");
-        let app = Router::new().route("/", get(|| async { "app" })).fallback(|| async { "app" }).layer(layer);
+        let layer =
+            ProxyLayer::from(ReverseProxy::to(&server.url()).unwrap()).path_prefix("/public");
+        let app = Router::new()
+            .route("/", get(|| async { "app" }))
+            .fallback(|| async { "app" })
+            .layer(layer);
         let proxy = server::app(app).await;
         for (path, ours) in [
             ("/public", true),
@@ -115,7 +134,9 @@ async fn a_prefix_is_a_boundary() {
             ("/admin", false),
         ] {
             let mut client = Conn::connect(proxy.address).await;
-            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            client
+                .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+                .await;
             let response = client.response().await.unwrap();
             assert_eq!(response.text(), if ours { "ok" } else { "app" }, "{path}");
             assert_eq!(requests.try_recv().is_ok(), ours);

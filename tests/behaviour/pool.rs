@@ -126,7 +126,8 @@ async fn a_body_dropped_early_closes_its_connection() {
             let closed = closed.clone();
             async move {
                 conn.head().await;
-                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+                    .await;
                 conn.rest().await;
                 let _ = closed.send(());
             }
@@ -164,13 +165,18 @@ async fn servers_that_close_are_no_error() {
 #[tokio::test]
 async fn no_post_arrives_twice() {
     within(async {
-        let seen = Arc::new(std::sync::Mutex::new(std::collections::HashMap::<String, usize>::new()));
+        let seen = Arc::new(std::sync::Mutex::new(std::collections::HashMap::<
+            String,
+            usize,
+        >::new()));
         let record = seen.clone();
         let server = server::raw(move |mut conn| {
             let record = record.clone();
             async move {
                 for _ in 0..2 {
-                    let Some(request) = conn.request().await else { return };
+                    let Some(request) = conn.request().await else {
+                        return;
+                    };
                     *record.lock().unwrap().entry(request.text()).or_default() += 1;
                     conn.send(OK).await;
                 }
@@ -240,7 +246,8 @@ async fn unasked_bytes_are_no_response() {
                 conn.request().await;
                 conn.send(OK).await;
                 went.changed().await.unwrap();
-                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+                    .await;
                 conn.rest().await;
             }
         })
@@ -250,7 +257,10 @@ async fn unasked_bytes_are_no_response() {
         go.send(()).unwrap();
         tokio::task::yield_now().await;
         if let Ok(response) = client.clone().oneshot(post("x")).await {
-            assert_ne!(response.into_body().collect().await.unwrap().to_bytes(), "evil");
+            assert_ne!(
+                response.into_body().collect().await.unwrap().to_bytes(),
+                "evil"
+            );
         }
     })
     .await;
@@ -260,13 +270,18 @@ async fn unasked_bytes_are_no_response() {
 async fn idle_connections_end_in_time() {
     within(async {
         let (server, count) = counted(usize::MAX).await;
-        let client =
-            Client::builder().pool_idle_timeout(Duration::from_millis(30)).build(&server.url()).unwrap();
+        let client = Client::builder()
+            .pool_idle_timeout(Duration::from_millis(30))
+            .build(&server.url())
+            .unwrap();
         send(&client, get()).await;
         eventually(|| count.open() == 0).await;
         assert_eq!(send(&client, get()).await, 200);
 
-        let none = Client::builder().pool_max_idle(0).build(&server.url()).unwrap();
+        let none = Client::builder()
+            .pool_max_idle(0)
+            .build(&server.url())
+            .unwrap();
         send(&none, get()).await;
         eventually(|| count.open() <= 1).await;
     })
@@ -277,7 +292,10 @@ async fn idle_connections_end_in_time() {
 async fn connections_have_a_longest_life() {
     within(async {
         let (server, count) = counted(usize::MAX).await;
-        let client = Client::builder().max_lifetime(Duration::from_millis(30)).build(&server.url()).unwrap();
+        let client = Client::builder()
+            .max_lifetime(Duration::from_millis(30))
+            .build(&server.url())
+            .unwrap();
         while count.made() < 3 {
             assert_eq!(send(&client, get()).await, 200);
         }
@@ -290,21 +308,35 @@ async fn connections_have_a_longest_life() {
 async fn connections_can_be_limited() {
     within(async {
         let (server, count) = counted(usize::MAX).await;
-        let client = Client::builder().max_connections(3).build(&server.url()).unwrap();
+        let client = Client::builder()
+            .max_connections(3)
+            .build(&server.url())
+            .unwrap();
         let all = (0..50).map(|n| {
             let client = client.clone();
             async move { send(&client, if n % 2 == 0 { get() } else { post("x") }).await }
         });
-        assert!(futures_util::future::join_all(all).await.iter().all(|status| *status == 200));
+        assert!(
+            futures_util::future::join_all(all)
+                .await
+                .iter()
+                .all(|status| *status == 200)
+        );
         assert!(count.most.load(SeqCst) <= 3);
 
         let silent = server::raw(|mut conn| async move { drop(conn.rest().await) }).await;
-        let one = Client::builder().max_connections(1).connect_timeout(Duration::from_millis(30));
+        let one = Client::builder()
+            .max_connections(1)
+            .connect_timeout(Duration::from_millis(30));
         let one = one.build(&silent.url()).unwrap();
         let mut first = Box::pin(one.clone().oneshot(get()));
         assert!(futures_util::poll!(&mut first).is_pending());
-        let response = ReverseProxy::new(one).oneshot(Request::get("http://a/").body(Body::empty()).unwrap());
-        assert_eq!(response.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        let response =
+            ReverseProxy::new(one).oneshot(Request::get("http://a/").body(Body::empty()).unwrap());
+        assert_eq!(
+            response.await.unwrap().status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
         drop(first);
     })
     .await;
@@ -318,7 +350,8 @@ async fn an_unread_response_does_not_hold_up_the_upload() {
     within(async {
         let server = server::raw(|mut conn| async move {
             conn.head().await;
-            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"))
+                .await;
             let (mut reads, mut writes) = conn.split();
             let chunk = vec![7; 1 << 16];
             let write = async {
@@ -331,7 +364,11 @@ async fn an_unread_response_does_not_hold_up_the_upload() {
         .await;
         let proxy = proxy::to(&server.url()).await;
         let mut client = Conn::connect(proxy.address).await;
-        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+        client
+            .send(format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n"
+            ))
+            .await;
         let chunk = vec![7; 1 << 16];
         for _ in 0..SIZE / chunk.len() {
             client.send(&chunk).await;
@@ -350,7 +387,8 @@ async fn an_unread_request_does_not_hold_up_the_response() {
     within(async {
         let server = server::raw(|mut conn| async move {
             conn.head().await;
-            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"))
+                .await;
             let chunk = vec![7; 1 << 16];
             for _ in 0..SIZE / chunk.len() {
                 conn.send(&chunk).await;
@@ -361,7 +399,11 @@ async fn an_unread_request_does_not_hold_up_the_response() {
         .await;
         let proxy = proxy::to(&server.url()).await;
         let mut client = Conn::connect(proxy.address).await;
-        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+        client
+            .send(format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n"
+            ))
+            .await;
         let (mut reads, mut writes) = client.split();
         let chunk = vec![7; 1 << 16];
         let write = async {
@@ -528,7 +570,10 @@ async fn unix_sockets_are_endpoints() {
         let mut client = Conn::connect(proxy.address).await;
         for _ in 0..2 {
             client.send("GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n").await;
-            assert_eq!(client.response().await.unwrap().text(), "/a?b \"localhost\"");
+            assert_eq!(
+                client.response().await.unwrap().text(),
+                "/a?b \"localhost\""
+            );
         }
         served.abort();
         let _ = std::fs::remove_file(&path);
@@ -549,9 +594,16 @@ async fn connectors_can_be_ones_own() {
         let record = asked.clone();
         let connector = service_fn(move |uri: http::Uri| {
             record.lock().unwrap().push(uri.to_string());
-            async move { tokio::net::TcpStream::connect(address).await.map(TokioIo::new) }
+            async move {
+                tokio::net::TcpStream::connect(address)
+                    .await
+                    .map(TokioIo::new)
+            }
         });
-        let client = Client::builder().connector(connector).build("http://far.away.test:81/base").unwrap();
+        let client = Client::builder()
+            .connector(connector)
+            .build("http://far.away.test:81/base")
+            .unwrap();
         for _ in 0..3 {
             assert_eq!(send(&client, get()).await, 200);
         }
@@ -565,7 +617,11 @@ fn on_a_runtime_of_its_own<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> std::thread::JoinHandle<T> {
     std::thread::spawn(|| {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(work)
     })
 }
 
@@ -587,8 +643,11 @@ async fn runtimes_share_no_connection() {
                     }))
                 })
                 .collect();
-            let joined =
-                tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| thread.join().unwrap()));
+            let joined = tokio::task::spawn_blocking(|| {
+                threads
+                    .into_iter()
+                    .for_each(|thread| thread.join().unwrap())
+            });
             joined.await.unwrap();
             assert_eq!(within(send(&client, get())).await, 200);
         }
@@ -601,12 +660,28 @@ async fn a_removed_endpoint_closes_its_connections() {
     within(async {
         let (server, count) = counted(usize::MAX).await;
         let (other, _) = counted(usize::MAX).await;
-        let balance = LoadBalance::builder().seed(1).urls([server.url(), other.url()]).unwrap();
+        let balance = LoadBalance::builder()
+            .seed(1)
+            .urls([server.url(), other.url()])
+            .unwrap();
         for _ in 0..4 {
-            balance.clone().oneshot(get()).await.unwrap().into_body().collect().await.unwrap();
+            balance
+                .clone()
+                .oneshot(get())
+                .await
+                .unwrap()
+                .into_body()
+                .collect()
+                .await
+                .unwrap();
         }
         assert!(count.open() > 0);
-        balance.handle().remove(&server.url()).unwrap().finished().await;
+        balance
+            .handle()
+            .remove(&server.url())
+            .unwrap()
+            .finished()
+            .await;
         eventually(|| count.open() == 0).await;
     })
     .await;
@@ -615,7 +690,11 @@ async fn a_removed_endpoint_closes_its_connections() {
 /// Requests cancelled at random points leave no task.
 #[tokio::test]
 async fn nothing_is_left_behind() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     for http in [Http::One, Http::Two] {
         let (go, went) = watch::channel(());
         let app = Router::new().fallback(move |request: AxumRequest| {
@@ -630,7 +709,9 @@ async fn nothing_is_left_behind() {
         });
         let server = server::app(app).await;
         let before = tasks();
-        let client = ClientBuilder::default().build(&server.url_for(http)).unwrap();
+        let client = ClientBuilder::default()
+            .build(&server.url_for(http))
+            .unwrap();
         let mut random = fastrand::Rng::with_seed(3);
         for n in 0..10_000 {
             let path = if n % 7 == 0 { "/wait" } else { "/" };
@@ -693,10 +774,14 @@ async fn connections_of_http_1_0_are_not_used_again() {
         let client = Client::new(&server.url()).unwrap();
         for _ in 0..3 {
             assert_eq!(send(&client, get()).await, 200);
-            let frames =
-                tokio_stream::iter([Ok::<_, Infallible>(http_body::Frame::data(Bytes::from("hello")))]);
+            let frames = tokio_stream::iter([Ok::<_, Infallible>(http_body::Frame::data(
+                Bytes::from("hello"),
+            ))]);
             let body = Body::new(http_body_util::StreamBody::new(frames));
-            assert_eq!(send(&client, Request::post("/").body(body).unwrap()).await, 200);
+            assert_eq!(
+                send(&client, Request::post("/").body(body).unwrap()).await,
+                200
+            );
             requests.recv().await.unwrap();
             assert_eq!(requests.recv().await.unwrap().text(), "hello");
         }
@@ -711,7 +796,10 @@ async fn the_length_is_the_bodys() {
         let (server, mut requests) = server::canned(OK).await;
         let client = Client::new(&server.url()).unwrap();
         for (said, body) in [("50", ""), ("2", "hello"), ("9", "hello")] {
-            let request = Request::post("/").header("content-length", said).body(Body::from(body)).unwrap();
+            let request = Request::post("/")
+                .header("content-length", said)
+                .body(Body::from(body))
+                .unwrap();
             assert_eq!(send(&client, request).await, 200);
             let seen = requests.recv().await.unwrap();
             assert_eq!(
@@ -740,7 +828,10 @@ async fn first_handshakes_do_not_wait_for_each_other() {
         let identity = authority.issue(&["localhost"], |_| ());
         let server = crate::support::tls::app(app, identity.server(), &["http/1.1"]).await;
         let url = format!("https://localhost:{}", server.address.port());
-        let client = Client::builder().tls(authority.client()).build(&url).unwrap();
+        let client = Client::builder()
+            .tls(authority.client())
+            .build(&url)
+            .unwrap();
         let all = (0..20).map(|_| send(&client, get()));
         let release = async {
             // All twenty are there at once, though none is answered.
@@ -765,7 +856,8 @@ async fn an_early_empty_answer_lets_the_upload_finish() {
             let counted = counted.clone();
             async move {
                 conn.head().await;
-                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    .await;
                 let (mut reads, _writes) = conn.split();
                 let _ = counted.send(reads.count(SIZE).await);
             }
@@ -773,7 +865,13 @@ async fn an_early_empty_answer_lets_the_upload_finish() {
         .await;
         let client = Client::new(&server.url()).unwrap();
         assert_eq!(
-            send(&client, Request::post("/").body(Body::from(Bytes::from(vec![7; SIZE]))).unwrap()).await,
+            send(
+                &client,
+                Request::post("/")
+                    .body(Body::from(Bytes::from(vec![7; SIZE])))
+                    .unwrap()
+            )
+            .await,
             200
         );
         assert_eq!(counts.recv().await, Some(SIZE));
@@ -787,26 +885,41 @@ async fn a_limit_is_on_sockets() {
     within(async {
         let app = Router::new().route(
             "/",
-            axum::routing::any(|upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| async {
-                match upgrade {
-                    Ok(upgrade) => upgrade.on_upgrade(|mut socket| async move { drop(socket.recv().await) }),
-                    Err(_) => axum::response::IntoResponse::into_response("ok"),
-                }
-            }),
+            axum::routing::any(
+                |upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>| async {
+                    match upgrade {
+                        Ok(upgrade) => upgrade
+                            .on_upgrade(|mut socket| async move { drop(socket.recv().await) }),
+                        Err(_) => axum::response::IntoResponse::into_response("ok"),
+                    }
+                },
+            ),
         );
         let server = server::app(app).await;
-        let client = Client::builder().max_connections(1).connect_timeout(Duration::from_millis(50));
+        let client = Client::builder()
+            .max_connections(1)
+            .connect_timeout(Duration::from_millis(50));
         let client = client.build(&server.url()).unwrap();
         let proxy = proxy::serve(ReverseProxy::new(client.clone())).await;
-        let socket = tokio_tungstenite::connect_async(format!("ws://{}/", proxy.address)).await.unwrap();
-        assert!(client.clone().oneshot(get()).await.is_err(), "the tunnel has the only place");
+        let socket = tokio_tungstenite::connect_async(format!("ws://{}/", proxy.address))
+            .await
+            .unwrap();
+        assert!(
+            client.clone().oneshot(get()).await.is_err(),
+            "the tunnel has the only place"
+        );
         drop(socket);
         while client.clone().oneshot(get()).await.is_err() {}
 
         // Another runtime's idle connection gives way.
         let other = client.clone();
         let thread = on_a_runtime_of_its_own(within(async move { send(&other, get()).await }));
-        assert_eq!(tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap(), 200);
+        assert_eq!(
+            tokio::task::spawn_blocking(|| thread.join().unwrap())
+                .await
+                .unwrap(),
+            200
+        );
     })
     .await;
 }
@@ -829,10 +942,16 @@ async fn extreme_times_are_times() {
         for _ in 0..3 {
             let request = Request::get("http://a/").body(Body::empty()).unwrap();
             let response = proxy.clone().oneshot(request).await.unwrap();
-            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+            assert_eq!(
+                response.into_body().collect().await.unwrap().to_bytes(),
+                "ok"
+            );
         }
         assert_eq!(count.made(), 1);
-        let none = Client::builder().pool_idle_timeout(Duration::ZERO).build(&server.url()).unwrap();
+        let none = Client::builder()
+            .pool_idle_timeout(Duration::ZERO)
+            .build(&server.url())
+            .unwrap();
         send(&none, get()).await;
         eventually(|| count.open() == 1).await;
     })
@@ -893,12 +1012,23 @@ async fn a_silent_http2_connection_is_left() {
             Ok::<_, Infallible>(TokioIo::new(ours))
         }
     });
-    let client = Client::builder().connector(connector).build("h2c://silent").unwrap();
+    let client = Client::builder()
+        .connector(connector)
+        .build("h2c://silent")
+        .unwrap();
     let proxy = ReverseProxy::new(client).response_timeout(Duration::from_secs(10));
     let mut statuses = Vec::new();
     for _ in 0..4 {
         let request = Request::get("http://a/").body(Body::empty()).unwrap();
-        statuses.push(proxy.clone().oneshot(request).await.unwrap().status().as_u16());
+        statuses.push(
+            proxy
+                .clone()
+                .oneshot(request)
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+        );
     }
     assert_eq!(statuses, [200, 504, 200, 200]);
     assert_eq!(count.made(), 2);
@@ -913,7 +1043,9 @@ async fn upgrades_do_not_multiply_connections() {
         let proxy = proxy::to(&server.url_for(Http::Two)).await;
         for _ in 0..5 {
             let mut client = Conn::connect(proxy.address).await;
-            client.send(proxy::get("Connection: upgrade\r\nUpgrade: websocket\r\n")).await;
+            client
+                .send(proxy::get("Connection: upgrade\r\nUpgrade: websocket\r\n"))
+                .await;
             assert_eq!(client.response().await.unwrap().text(), "plain");
         }
         assert_eq!(count.made(), 1);

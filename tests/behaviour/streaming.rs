@@ -27,7 +27,10 @@ fn channel() -> (
     StreamBody<impl tokio_stream::Stream<Item = Result<Frame<Bytes>, Infallible>>>,
 ) {
     let (feed, frames) = mpsc::unbounded_channel();
-    (feed, StreamBody::new(UnboundedReceiverStream::new(frames).map(Ok)))
+    (
+        feed,
+        StreamBody::new(UnboundedReceiverStream::new(frames).map(Ok)),
+    )
 }
 
 /// A server with this body for its one response.
@@ -38,7 +41,10 @@ async fn answering(body: AxumBody) -> server::Server {
 }
 
 fn trailers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-    fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect()
 }
 
 versions! {
@@ -145,7 +151,10 @@ versions! {
 async fn a_server_that_dies_leaves_no_clean_end() {
     for (sent, got) in [
         ("Content-Length: 10\r\n\r\nhalf", "half"),
-        ("Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "4\r\nhalf\r\n"),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "4\r\nhalf\r\n",
+        ),
     ] {
         within(async {
             let (die, death) = tokio::sync::watch::channel(());
@@ -173,7 +182,11 @@ async fn a_server_that_dies_leaves_no_clean_end() {
 /// A server that dies before a whole head is a 502.
 #[tokio::test]
 async fn a_server_that_dies_in_its_head_is_a_502() {
-    for sent in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"] {
+    for sent in [
+        "",
+        "HTTP/1.1 200",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
+    ] {
         within(async {
             let server = server::raw(move |mut conn| async move {
                 conn.head().await;
@@ -182,7 +195,9 @@ async fn a_server_that_dies_in_its_head_is_a_502() {
             .await;
             let proxy = proxy::to(&server.url()).await;
             let mut client = Conn::connect(proxy.address).await;
-            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+            client
+                .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+                .await;
             assert_eq!(client.response().await.unwrap().status(), 502, "{sent:?}");
         })
         .await;
@@ -266,14 +281,19 @@ async fn an_early_answer_survives_a_long_upload() {
     within(async {
         let server = server::raw(|mut conn| async move {
             conn.head().await;
-            conn.send("HTTP/1.1 413 Too Large\r\nContent-Length: 6\r\nConnection: close\r\n\r\nenough").await;
+            conn.send(
+                "HTTP/1.1 413 Too Large\r\nContent-Length: 6\r\nConnection: close\r\n\r\nenough",
+            )
+            .await;
             conn.finish().await;
             conn.rest().await;
         })
         .await;
         let proxy = proxy::to(&server.url()).await;
         let mut client = Conn::connect(proxy.address).await;
-        client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 104857600\r\n\r\n").await;
+        client
+            .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 104857600\r\n\r\n")
+            .await;
         // Most clients write until somebody stops them, and only then read.
         let chunk = vec![0; 1 << 20];
         for _ in 0..100 {
@@ -282,7 +302,10 @@ async fn an_early_answer_survives_a_long_upload() {
             }
         }
         let response = client.response().await.expect("the answer was lost");
-        assert_eq!((response.status(), response.text().as_str()), (413, "enough"));
+        assert_eq!(
+            (response.status(), response.text().as_str()),
+            (413, "enough")
+        );
     })
     .await;
 }
@@ -318,20 +341,25 @@ async fn a_body_over_the_limit_is_a_413() {
     let proxy = proxy::exchange_with(limited, long, proxy::OK).await;
     assert_eq!(proxy.down.status(), 413);
     assert!(proxy.up.is_none());
-    let chunked =
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n1\r\ne\r\n0\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n1\r\ne\r\n0\r\n\r\n";
     let proxy = proxy::exchange_with(limited, chunked, proxy::OK).await;
     assert_eq!(proxy.down.status(), 413);
     assert!(proxy.up.is_none());
-    let fits = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n";
-    assert_eq!(proxy::exchange_with(limited, fits, proxy::OK).await.down.status(), 200);
+    let fits =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n";
+    assert_eq!(
+        proxy::exchange_with(limited, fits, proxy::OK)
+            .await
+            .down
+            .status(),
+        200
+    );
 }
 
 /// A body that is broken on its way to us is a 400 to whoever can still read it, and no whole request to the endpoint.
 #[tokio::test]
 async fn a_broken_request_body_is_no_request() {
-    let broken =
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\nnonsense\r\n\r\n";
+    let broken = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\nnonsense\r\n\r\n";
     let proxy = proxy::exchange(broken, proxy::OK).await;
     assert_eq!(proxy.down.status(), 400);
     assert!(proxy.up.is_none());
@@ -351,7 +379,8 @@ async fn cancelled_requests_leave_nothing_behind() {
             }),
         );
         let server = server::app(app).await;
-        let balance = LoadBalance::new([server.url(), server.url_for(crate::support::Http::Two)]).unwrap();
+        let balance =
+            LoadBalance::new([server.url(), server.url_for(crate::support::Http::Two)]).unwrap();
         let handle = balance.handle();
         let proxy = ReverseProxy::new(balance);
         let mut random = fastrand::Rng::with_seed(7);
@@ -378,7 +407,13 @@ async fn cancelled_requests_leave_nothing_behind() {
             })
             .await;
         }
-        eventually(|| handle.endpoints().iter().all(|endpoint| endpoint.in_flight == 0)).await;
+        eventually(|| {
+            handle
+                .endpoints()
+                .iter()
+                .all(|endpoint| endpoint.in_flight == 0)
+        })
+        .await;
     })
     .await;
 }

@@ -27,11 +27,16 @@ fn app() -> Router {
 async fn get(server: &Server, config: rustls::ClientConfig) -> (StatusCode, String) {
     within(async {
         let client = Client::builder().tls(config);
-        let balance = LoadBalance::builder().client(client).urls([url(server)]).unwrap();
+        let balance = LoadBalance::builder()
+            .client(client)
+            .urls([url(server)])
+            .unwrap();
         let request = http::Request::get("http://a/").body(Body::empty()).unwrap();
         let response = ReverseProxy::new(balance).oneshot(request).await.unwrap();
         let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16)
+            .await
+            .unwrap();
         (status, String::from_utf8(body.into()).unwrap())
     })
     .await
@@ -44,11 +49,21 @@ fn url(server: &Server) -> String {
 #[tokio::test]
 async fn alpn_chooses_the_version() {
     let authority = Authority::new();
-    for (alpn, version) in
-        [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")]
-    {
-        let server = tls::app(app(), authority.issue(&["localhost"], |_| ()).server(), alpn).await;
-        assert_eq!(get(&server, authority.client()).await, (StatusCode::OK, version.into()));
+    for (alpn, version) in [
+        (&["h2", "http/1.1"][..], "HTTP/2.0"),
+        (&["http/1.1"], "HTTP/1.1"),
+        (&[], "HTTP/1.1"),
+    ] {
+        let server = tls::app(
+            app(),
+            authority.issue(&["localhost"], |_| ()).server(),
+            alpn,
+        )
+        .await;
+        assert_eq!(
+            get(&server, authority.client()).await,
+            (StatusCode::OK, version.into())
+        );
     }
 }
 
@@ -56,13 +71,18 @@ async fn alpn_chooses_the_version() {
 #[tokio::test]
 async fn certificates_are_verified() {
     let authority = Authority::new();
-    let expired = |params: &mut rcgen::CertificateParams| params.not_after = date_time_ymd(2001, 1, 1);
-    let early = |params: &mut rcgen::CertificateParams| params.not_before = date_time_ymd(4000, 1, 1);
+    let expired =
+        |params: &mut rcgen::CertificateParams| params.not_after = date_time_ymd(2001, 1, 1);
+    let early =
+        |params: &mut rcgen::CertificateParams| params.not_before = date_time_ymd(4000, 1, 1);
     for (case, identity) in [
         ("wrong name", authority.issue(&["other.test"], |_| ())),
         ("expired", authority.issue(&["localhost"], expired)),
         ("not yet valid", authority.issue(&["localhost"], early)),
-        ("unknown issuer", Authority::new().issue(&["localhost"], |_| ())),
+        (
+            "unknown issuer",
+            Authority::new().issue(&["localhost"], |_| ()),
+        ),
     ] {
         let server = tls::app(app(), identity.server(), &["h2", "http/1.1"]).await;
         let expected = (StatusCode::BAD_GATEWAY, "Bad Gateway\n".into());
@@ -77,7 +97,10 @@ async fn client_certificates_are_shown() {
     let server = tls::app(app(), server, &["h2"]).await;
     let ours = authority.client_as(authority.issue(&["proxy"], |_| ()));
     assert_eq!(get(&server, ours).await.0, StatusCode::OK);
-    assert_eq!(get(&server, authority.client()).await.0, StatusCode::BAD_GATEWAY);
+    assert_eq!(
+        get(&server, authority.client()).await.0,
+        StatusCode::BAD_GATEWAY
+    );
 }
 
 /// An endpoint that prefers HTTP/2 still takes WebSockets, over a connection of HTTP/1.1.
@@ -95,15 +118,27 @@ async fn websockets_find_a_connection_that_can() {
                 })
             }),
         );
-        let server =
-            tls::app(app, authority.issue(&["localhost"], |_| ()).server(), &["h2", "http/1.1"]).await;
-        let client = Client::builder().tls(authority.client()).build(&url(&server)).unwrap();
+        let server = tls::app(
+            app,
+            authority.issue(&["localhost"], |_| ()).server(),
+            &["h2", "http/1.1"],
+        )
+        .await;
+        let client = Client::builder()
+            .tls(authority.client())
+            .build(&url(&server))
+            .unwrap();
         let proxy = proxy::serve(ReverseProxy::new(client)).await;
         for _ in 0..2 {
             let (mut socket, _) =
-                tokio_tungstenite::connect_async(format!("ws://{}/", proxy.address)).await.unwrap();
+                tokio_tungstenite::connect_async(format!("ws://{}/", proxy.address))
+                    .await
+                    .unwrap();
             socket.send(Message::text("hello")).await.unwrap();
-            assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
+            assert_eq!(
+                socket.next().await.unwrap().unwrap(),
+                Message::text("hello")
+            );
         }
     })
     .await;

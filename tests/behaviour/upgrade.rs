@@ -14,8 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Conn, eventually, proxy, server, server::Server, within};
 
-const ASK: &str =
-    "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
 const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                      Set-Cookie: a=1\r\nKeep-Alive: 5\r\n\r\n";
 
@@ -60,7 +59,10 @@ async fn early_bytes_of_both_sides_arrive() {
             head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"),
             "{head}"
         );
-        assert!(head.contains("set-cookie: a=1") && !head.contains("keep-alive"), "{head}");
+        assert!(
+            head.contains("set-cookie: a=1") && !head.contains("keep-alive"),
+            "{head}"
+        );
         assert_eq!(client.take(10).await, b"helloearly");
     })
     .await;
@@ -111,7 +113,9 @@ async fn an_aborted_client_ends_the_tunnel() {
 #[tokio::test]
 async fn a_tunnel_ends_by_idling_only() {
     let server = echo("").await;
-    let settings = ReverseProxy::to(&server.url()).unwrap().total_timeout(Duration::from_secs(2));
+    let settings = ReverseProxy::to(&server.url())
+        .unwrap()
+        .total_timeout(Duration::from_secs(2));
     let proxy = proxy::serve(settings.idle_timeout(Duration::from_secs(5))).await;
     let mut client = tunnel(&proxy).await;
     // From here on the clock moves by hand, or to the next timer when nothing else can happen.
@@ -129,14 +133,24 @@ async fn a_tunnel_ends_by_idling_only() {
 async fn refusals_are_relayed() {
     for status in ["200 OK", "401 Unauthorized", "403 Forbidden", "500 Oops"] {
         within(async {
-            let response = format!("HTTP/1.1 {status}\r\nX-Why: because\r\nContent-Length: 2\r\n\r\nno");
+            let response =
+                format!("HTTP/1.1 {status}\r\nX-Why: because\r\nContent-Length: 2\r\n\r\nno");
             let (server, mut requests) = server::canned(response).await;
             let proxy = proxy::to(&server.url()).await;
             let mut client = Conn::connect(proxy.address).await;
-            client.send(format!("{ASK}GET /next HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            client
+                .send(format!("{ASK}GET /next HTTP/1.1\r\nHost: a\r\n\r\n"))
+                .await;
             let response = client.response().await.unwrap();
-            assert!(response.start_line().contains(&status[..3]), "{}", response.head);
-            assert_eq!((response.field("x-why"), response.text()), (Some("because"), "no".into()));
+            assert!(
+                response.start_line().contains(&status[..3]),
+                "{}",
+                response.head
+            );
+            assert_eq!(
+                (response.field("x-why"), response.text()),
+                (Some("because"), "no".into())
+            );
             // The bytes after it were the next request, if they were anything.
             drop(client.response().await);
             assert!(requests.recv().await.unwrap().has("upgrade"));
@@ -153,16 +167,22 @@ async fn refusals_are_relayed() {
 async fn upgrade_required_says_to_what() {
     let response = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n";
     let proxy = proxy::exchange(proxy::get(""), response).await;
-    assert_eq!((proxy.down.status(), proxy.down.field("upgrade")), (426, Some("websocket")));
+    assert_eq!(
+        (proxy.down.status(), proxy.down.field("upgrade")),
+        (426, Some("websocket"))
+    );
 }
 
 /// Check 32: a request with a body is not tunnelled.
 #[tokio::test]
 async fn a_body_and_an_upgrade_are_a_plain_request() {
-    for framing in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
-    {
-        let request =
-            format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{framing}");
+    for framing in [
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{framing}"
+        );
         let proxy = proxy::exchange(request, proxy::OK).await;
         assert_eq!(proxy.up().text(), "abc");
         assert!(!proxy.up().has("upgrade") && !proxy.up().has("connection"));
@@ -172,29 +192,57 @@ async fn a_body_and_an_upgrade_are_a_plain_request() {
 /// Check 33: tokens that are not allowed are not forwarded; others can be.
 #[tokio::test]
 async fn only_allowed_tokens_go_up() {
-    let ask =
-        |token: &str| proxy::get(&format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {token}\r\n"));
+    let ask = |token: &str| {
+        proxy::get(&format!(
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {token}\r\n"
+        ))
+    };
     for token in ["h2c", "TLS/1.0", "h2c, x"] {
-        assert!(!proxy::exchange(ask(token), proxy::OK).await.up().has("upgrade"), "{token}");
+        assert!(
+            !proxy::exchange(ask(token), proxy::OK)
+                .await
+                .up()
+                .has("upgrade"),
+            "{token}"
+        );
     }
     assert_eq!(
-        proxy::exchange(ask("h2c, websocket"), proxy::OK).await.up().field("upgrade"),
+        proxy::exchange(ask("h2c, websocket"), proxy::OK)
+            .await
+            .up()
+            .field("upgrade"),
         Some("websocket")
     );
     let own = |p: ReverseProxy| p.upgrades(["My-Proto"]);
     assert_eq!(
-        proxy::exchange_with(own, ask("my-proto"), proxy::OK).await.up().field("upgrade"),
+        proxy::exchange_with(own, ask("my-proto"), proxy::OK)
+            .await
+            .up()
+            .field("upgrade"),
         Some("my-proto")
     );
-    assert!(!proxy::exchange_with(own, ask("websocket"), proxy::OK).await.up().has("upgrade"));
+    assert!(
+        !proxy::exchange_with(own, ask("websocket"), proxy::OK)
+            .await
+            .up()
+            .has("upgrade")
+    );
     // Without Connection, Upgrade says nothing (RFC 9110 7.8).
-    assert!(!proxy::exchange(proxy::get("Upgrade: websocket\r\n"), proxy::OK).await.up().has("upgrade"));
+    assert!(
+        !proxy::exchange(proxy::get("Upgrade: websocket\r\n"), proxy::OK)
+            .await
+            .up()
+            .has("upgrade")
+    );
 }
 
 /// Check 34.
 #[tokio::test]
 async fn a_101_nobody_asked_for_is_a_502() {
-    assert_eq!(proxy::exchange(proxy::get(""), AGREE).await.down.status(), 502);
+    assert_eq!(
+        proxy::exchange(proxy::get(""), AGREE).await.down.status(),
+        502
+    );
     let other = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     assert_eq!(proxy::exchange(ASK, other).await.down.status(), 502);
     let none = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
@@ -209,7 +257,11 @@ async fn tunnels_leave_nothing_behind() {
         let balance = LoadBalance::new([server.url()]).unwrap();
         let handle = balance.handle();
         let proxy = proxy::serve(ReverseProxy::new(balance)).await;
-        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
         let before = tasks();
         for n in 0..1_000 {
             let mut client = tunnel(&proxy).await;
@@ -249,10 +301,15 @@ async fn websocket_app() -> Server {
                     while let Some(Ok(message)) = socket.next().await {
                         match message {
                             WsMessage::Text(text) if text == "close" => {
-                                let frame = CloseFrame { code: 4001, reason: "as asked".into() };
+                                let frame = CloseFrame {
+                                    code: 4001,
+                                    reason: "as asked".into(),
+                                };
                                 let _ = socket.send(WsMessage::Close(Some(frame))).await;
                             }
-                            WsMessage::Text(_) | WsMessage::Binary(_) => drop(socket.send(message).await),
+                            WsMessage::Text(_) | WsMessage::Binary(_) => {
+                                drop(socket.send(message).await)
+                            }
                             _ => {}
                         }
                     }
@@ -274,7 +331,10 @@ async fn websockets_work() {
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key())
+            .header(
+                "sec-websocket-key",
+                tokio_tungstenite::tungstenite::handshake::client::generate_key(),
+            )
             .header("sec-websocket-protocol", "chat")
             .body(())
             .unwrap();
@@ -286,8 +346,13 @@ async fn websockets_work() {
             assert_eq!(socket.next().await.unwrap().unwrap(), message);
         }
         socket.send(Message::text("close")).await.unwrap();
-        let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else { panic!("no close") };
-        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4001, "as asked"));
+        let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else {
+            panic!("no close")
+        };
+        assert_eq!(
+            (u16::from(frame.code), frame.reason.as_str()),
+            (4001, "as asked")
+        );
     })
     .await;
 }

@@ -39,9 +39,16 @@ fn changing(
 pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
-            let takes =
-                move |now| if nth == 0 && (lasts / 4.0..lasts * 0.75).contains(&now) { 2.0 } else { 0.167 };
-            changing(nth, clock, seed, takes, |mean, rng| normal(mean, 0.005, rng))
+            let takes = move |now| {
+                if nth == 0 && (lasts / 4.0..lasts * 0.75).contains(&now) {
+                    2.0
+                } else {
+                    0.167
+                }
+            };
+            changing(nth, clock, seed, takes, |mean, rng| {
+                normal(mean, 0.005, rng)
+            })
         };
         (0..11).map(server).collect()
     };
@@ -51,12 +58,24 @@ pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
 
 /// tower's demo: ten endpoints from fast to very slow, 500 requests at any time; p999 in seconds.
 pub fn s2(picks: Picks, seed: u64) -> f64 {
-    s2_with(picks, seed, [1, 5, 10, 10, 10, 100, 100, 100, 500, 1000], 500, 100_000)
+    s2_with(
+        picks,
+        seed,
+        [1, 5, 10, 10, 10, 100, 100, 100, 500, 1000],
+        500,
+        100_000,
+    )
 }
 
 /// The same as it was when its numbers were published.
 pub fn s2_published(picks: Picks, seed: u64) -> f64 {
-    s2_with(picks, seed, [1, 10, 10, 10, 10, 100, 100, 100, 100, 1000], 50, 50_000)
+    s2_with(
+        picks,
+        seed,
+        [1, 10, 10, 10, 10, 100, 100, 100, 100, 1000],
+        50,
+        50_000,
+    )
 }
 
 fn s2_with(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usize) -> f64 {
@@ -70,7 +89,12 @@ fn s2_with(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usiz
         (0..10).map(server).collect()
     };
     let arrivals = Arrivals::Closed { at_once, total };
-    Setup { arrivals, ..Setup::new(picks, seed, 0.0, 600.0, &servers) }.run().quantile(0.999)
+    Setup {
+        arrivals,
+        ..Setup::new(picks, seed, 0.0, 600.0, &servers)
+    }
+    .run()
+    .quantile(0.999)
 }
 
 /// One of ten answers 503 at once: the share of requests that it gets.
@@ -79,7 +103,10 @@ pub fn s3(picks: Picks, seed: u64, lasts: f64) -> f64 {
         let server = |nth| {
             let good = move |_| if nth == 0 { 0.0 } else { 1.0 };
             Server::with_speed(nth, clock, UNLIMITED, seed, good, move |_, rng| match nth {
-                0 => Reply { status: 503, ..Reply::after(0.000_1) },
+                0 => Reply {
+                    status: 503,
+                    ..Reply::after(0.000_1)
+                },
                 _ => Reply::after(exponential(0.02, rng)),
             })
         };
@@ -96,13 +123,25 @@ pub fn s5(picks: Picks, seed: u64) -> f64 {
             let stalls = move |now| nth == 0 && now >= 10.0;
             let speed = move |now| if stalls(now) { 0.0 } else { 1.0 };
             Server::with_speed(nth, clock, UNLIMITED, seed, speed, move |now, rng| {
-                Reply::after(if stalls(now) { f64::INFINITY } else { exponential(0.02, rng) })
+                Reply::after(if stalls(now) {
+                    f64::INFINITY
+                } else {
+                    exponential(0.02, rng)
+                })
             })
         };
         (0..10).map(server).collect()
     };
-    let setup = Setup { warm_up: 10.0, ..Setup::new(picks, seed, 500.0, 20.0, &servers) };
-    setup.run().samples.iter().filter(|sample| sample.latency.is_infinite()).count() as f64
+    let setup = Setup {
+        warm_up: 10.0,
+        ..Setup::new(picks, seed, 500.0, 20.0, &servers)
+    };
+    setup
+        .run()
+        .samples
+        .iter()
+        .filter(|sample| sample.latency.is_infinite())
+        .count() as f64
 }
 
 /// A cold start: an endpoint that is five times slower for its first ten seconds. (Finagle's simulation)
@@ -116,7 +155,11 @@ pub fn s6(picks: Picks, seed: u64) -> Vec<f64> {
         };
         (0..11).map(server).collect()
     };
-    let log = Setup { joins: 10.0, ..Setup::new(picks, seed, 1_250.0, 45.0, &servers) }.run();
+    let log = Setup {
+        joins: 10.0,
+        ..Setup::new(picks, seed, 1_250.0, 45.0, &servers)
+    }
+    .run();
     (10..45)
         .map(|second| {
             let during = |sample: &_| in_second(sample, second);
@@ -152,8 +195,13 @@ fn s8_with(picks: Picks, seed: u64, load: f64, lasts: f64, clients: usize) -> f6
     };
     let base = |nth: usize| if nth % 2 == 0 { 1.0 } else { 0.5 };
     let seconds = lasts as usize + 70;
-    let factors: Vec<Vec<f64>> =
-        (0..SERVERS).map(|nth| (0..seconds).map(|_| base(nth) * noise(nth, &mut rng)).collect()).collect();
+    let factors: Vec<Vec<f64>> = (0..SERVERS)
+        .map(|nth| {
+            (0..seconds)
+                .map(|_| base(nth) * noise(nth, &mut rng))
+                .collect()
+        })
+        .collect();
     // What was paid for, whatever the neighbours do.
     let capacity = (0..SERVERS).map(base).sum::<f64>() * CORES as f64 / WORK;
     let servers = |clock: &Clock| {
@@ -168,9 +216,13 @@ fn s8_with(picks: Picks, seed: u64, load: f64, lasts: f64, clients: usize) -> f6
         (0..SERVERS).map(server).collect()
     };
     let rate = load * capacity;
-    Setup { clients, warm_up: lasts / 5.0, ..Setup::new(picks, seed, rate, lasts, &servers) }
-        .run()
-        .quantile(0.99)
+    Setup {
+        clients,
+        warm_up: lasts / 5.0,
+        ..Setup::new(picks, seed, rate, lasts, &servers)
+    }
+    .run()
+    .quantile(0.99)
 }
 
 /// Sixteen servers, two of them sixteen times slower, 500 a second: p99 in seconds. (sathwick-p)
@@ -178,22 +230,42 @@ pub fn s9(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let mean = if nth < 2 { 0.8 } else { 0.05 };
-            changing(nth, clock, seed, move |_| mean, |mean, rng| normal(mean, mean / 10.0, rng).max(0.0))
+            changing(
+                nth,
+                clock,
+                seed,
+                move |_| mean,
+                |mean, rng| normal(mean, mean / 10.0, rng).max(0.0),
+            )
         };
         (0..16).map(server).collect()
     };
-    Setup { warm_up: lasts / 5.0, ..Setup::new(picks, seed, 500.0, lasts, &servers) }.run().quantile(0.99)
+    Setup {
+        warm_up: lasts / 5.0,
+        ..Setup::new(picks, seed, 500.0, lasts, &servers)
+    }
+    .run()
+    .quantile(0.99)
 }
 
 /// 500 M/M/1 servers and one client: the mean time in the system, in units of the mean service time. Mitzenmacher's
 /// formula gives 2.614 at 0.9 and 3.383 at 0.95 for the better of two.
 pub fn s12(picks: Picks, seed: u64, servers: usize, load: f64, lasts: f64) -> f64 {
     let make = |clock: &Clock| {
-        let server = |nth| Server::new(nth, clock, 1, seed, |_, rng| Reply::after(exponential(1.0, rng)));
+        let server = |nth| {
+            Server::new(nth, clock, 1, seed, |_, rng| {
+                Reply::after(exponential(1.0, rng))
+            })
+        };
         (0..servers).map(server).collect()
     };
     let rate = load * servers as f64;
-    Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, rate, lasts, &make) }.run().mean()
+    Setup {
+        warm_up: lasts / 3.0,
+        ..Setup::new(picks, seed, rate, lasts, &make)
+    }
+    .run()
+    .mean()
 }
 
 /// One request at a time at so many equal servers: the most that one gets, as a multiple of the mean.
@@ -206,27 +278,46 @@ pub fn s13(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
         };
         (0..servers).map(server).collect()
     };
-    let arrivals = Arrivals::Closed { at_once: 1, total: 1_000 };
-    let log = Setup { arrivals, ..Setup::new(picks, seed, 0.0, 60.0, &make) }.run();
+    let arrivals = Arrivals::Closed {
+        at_once: 1,
+        total: 1_000,
+    };
+    let log = Setup {
+        arrivals,
+        ..Setup::new(picks, seed, 0.0, 60.0, &make)
+    }
+    .run();
     let mut counts = vec![0.0; servers];
-    log.samples.iter().for_each(|sample| counts[sample.server] += 1.0);
+    log.samples
+        .iter()
+        .for_each(|sample| counts[sample.server] += 1.0);
     counts.into_iter().fold(0.0, f64::max) / (1_000.0 / servers as f64)
 }
 
 /// Two servers, and never more than two requests at once: the share that was sent to the one that was busy.
 pub fn s13_wrong(picks: Picks, seed: u64) -> f64 {
     let make = |clock: &Clock| {
-        (0..2).map(|nth| Server::new(nth, clock, 1, seed, |_, _| Reply::after(0.9))).collect()
+        (0..2)
+            .map(|nth| Server::new(nth, clock, 1, seed, |_, _| Reply::after(0.9)))
+            .collect()
     };
     let arrivals = Arrivals::Even(2.0);
-    let log = Setup { arrivals, ..Setup::new(picks, seed, 0.0, 500.0, &make) }.run();
+    let log = Setup {
+        arrivals,
+        ..Setup::new(picks, seed, 0.0, 500.0, &make)
+    }
+    .run();
     log.share(|_| true, |sample| sample.latency > 0.95)
 }
 
 /// A single answer of two seconds among answers of 10 ms, at one of ten: how many seconds that endpoint got less than
 /// half of its share.
 pub fn s21(picks: Picks, seed: u64, lasts: f64) -> f64 {
-    s21_shares(picks, seed, lasts).iter().skip(10).filter(|share| **share < 0.5).count() as f64
+    s21_shares(picks, seed, lasts)
+        .iter()
+        .skip(10)
+        .filter(|share| **share < 0.5)
+        .count() as f64
 }
 
 /// Its share of its fair share, second by second.
@@ -236,16 +327,26 @@ pub fn s21_shares(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> {
         let server = |nth| {
             let spiked = spiked.clone();
             Server::new(nth, clock, UNLIMITED, seed, move |now, rng| {
-                let spikes =
-                    nth == 0 && now >= 10.0 && !spiked.swap(true, std::sync::atomic::Ordering::SeqCst);
-                Reply::after(if spikes { 2.0 } else { normal(0.01, 0.001, rng) })
+                let spikes = nth == 0
+                    && now >= 10.0
+                    && !spiked.swap(true, std::sync::atomic::Ordering::SeqCst);
+                Reply::after(if spikes {
+                    2.0
+                } else {
+                    normal(0.01, 0.001, rng)
+                })
             })
         };
         (0..10).map(server).collect()
     };
     let log = Setup::new(picks, seed, 1_000.0, lasts, &servers).run();
     (0..lasts as usize)
-        .map(|second| log.share(|sample| in_second(sample, second), |sample| sample.server == 0) * 10.0)
+        .map(|second| {
+            log.share(
+                |sample| in_second(sample, second),
+                |sample| sample.server == 0,
+            ) * 10.0
+        })
         .collect()
 }
 
@@ -255,12 +356,19 @@ pub fn s22(picks: Picks, seed: u64, lasts: f64) -> f64 {
         let server = |nth| {
             Server::new(nth, clock, UNLIMITED, seed, |_, rng| {
                 let body = if rng.f64() < 0.1 { 10.0 } else { 0.0 };
-                Reply { body, ..Reply::after(normal(0.01, 0.001, rng)) }
+                Reply {
+                    body,
+                    ..Reply::after(normal(0.01, 0.001, rng))
+                }
             })
         };
         (0..10).map(server).collect()
     };
-    let log = Setup { warm_up: lasts / 2.0, ..Setup::new(picks, seed, 500.0, lasts, &servers) }.run();
+    let log = Setup {
+        warm_up: lasts / 2.0,
+        ..Setup::new(picks, seed, 500.0, lasts, &servers)
+    }
+    .run();
     let unevenness = |here: &Vec<usize>| {
         let most = here.iter().copied().max().unwrap_or(0) as f64;
         most * here.len() as f64 / here.iter().sum::<usize>() as f64
@@ -274,13 +382,25 @@ pub fn long_polls(picks: Picks, seed: u64, lasts: f64) -> f64 {
         let server = |nth| {
             Server::new(nth, clock, 1, seed, |_, rng| match rng.f64() < 0.01 {
                 // Waits without a core, as long polls do.
-                true => Reply { takes: 0.0, head: 10.0, ..Reply::after(0.0) },
+                true => Reply {
+                    takes: 0.0,
+                    head: 10.0,
+                    ..Reply::after(0.0)
+                },
                 false => Reply::after(exponential(0.01, rng)),
             })
         };
         (0..10).map(server).collect()
     };
-    let log = Setup { warm_up: lasts / 3.0, ..Setup::new(picks, seed, 500.0, lasts, &servers) }.run();
-    let quick = log.samples.iter().filter(|sample| sample.latency < 10.0).map(|sample| sample.latency);
+    let log = Setup {
+        warm_up: lasts / 3.0,
+        ..Setup::new(picks, seed, 500.0, lasts, &servers)
+    }
+    .run();
+    let quick = log
+        .samples
+        .iter()
+        .filter(|sample| sample.latency < 10.0)
+        .map(|sample| sample.latency);
     crate::sim::load::quantile(quick.collect(), 0.99)
 }

@@ -15,7 +15,10 @@ fn mean(case: impl Fn(u64) -> f64) -> f64 {
 fn s1_one_slow_of_eleven() {
     let under = |picks| mean(|seed| cases::s1(picks, seed, 60.0));
     assert!(under(Default) >= 0.999, "{}", under(Default));
-    assert!(under(Picks::RoundRobin) < 0.96, "the scenario is as hard as it should be");
+    assert!(
+        under(Picks::RoundRobin) < 0.96,
+        "the scenario is as hard as it should be"
+    );
 }
 
 #[test]
@@ -44,7 +47,10 @@ fn s6_a_cold_start_is_slow() {
         let shares = cases::s6(Default, seed);
         let (cold, warm) = (&shares[..10], &shares[20..]);
         assert!(cold.iter().all(|share| *share <= 1.0), "{shares:?}");
-        assert!(warm.iter().sum::<f64>() / warm.len() as f64 >= 0.9, "{shares:?}");
+        assert!(
+            warm.iter().sum::<f64>() / warm.len() as f64 >= 0.9,
+            "{shares:?}"
+        );
     }
 }
 
@@ -52,7 +58,10 @@ fn s6_a_cold_start_is_slow() {
 fn s8_unlike_and_noisy_servers() {
     let p99 = |picks| mean(|seed| cases::s8(picks, seed, 0.9, 10.0));
     let (own, towers, ideal) = (p99(Default), p99(TowerPeakEwma), p99(Ideal));
-    assert!(own <= 0.350 && own < 0.75 * towers, "{own}, tower {towers}, ideal {ideal}");
+    assert!(
+        own <= 0.350 && own < 0.75 * towers,
+        "{own}, tower {towers}, ideal {ideal}"
+    );
 }
 
 #[test]

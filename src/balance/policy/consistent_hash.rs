@@ -85,7 +85,9 @@ impl ConsistentHash {
             Key::Cookie(name) => cookie(headers, name).map(hash),
             Key::ClientAddr => {
                 let all = headers.get("x-forwarded-for")?.as_bytes();
-                all.split(|byte| *byte == b',').next().map(|first| hash(first.trim_ascii()))
+                all.split(|byte| *byte == b',')
+                    .next()
+                    .map(|first| hash(first.trim_ascii()))
             }
             Key::Path => Some(hash(request.uri().path().as_bytes())),
             Key::Of(key) => key(request).map(|key| hash(&key)),
@@ -93,7 +95,10 @@ impl ConsistentHash {
     }
 
     pub(super) fn picker(&self) -> Rendezvous {
-        Rendezvous { names: Vec::new(), bound: self.bound }
+        Rendezvous {
+            names: Vec::new(),
+            bound: self.bound,
+        }
     }
 }
 
@@ -112,7 +117,10 @@ pub(super) struct Rendezvous {
 
 impl<S> Picker<S> for Rendezvous {
     fn update(&mut self, members: &Members<S>) {
-        self.names = members.iter().map(|member| hash(member.name().as_bytes()) as u64).collect();
+        self.names = members
+            .iter()
+            .map(|member| hash(member.name().as_bytes()) as u64)
+            .collect();
     }
 
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
@@ -134,10 +142,13 @@ impl<S> Picker<S> for Rendezvous {
             let weight = f64::from(endpoint.weight());
             // Room for one at least, or a small cluster would have room for none.
             let full = endpoint.load().in_flight() as f64 >= (limit * weight).ceil();
-            (endpoint, (!full, score(key as u64, self.names[nth], weight)))
+            (
+                endpoint,
+                (!full, score(key as u64, self.names[nth], weight)),
+            )
         });
-        let best =
-            scored.max_by(|(_, (room_a, a)), (_, (room_b, b))| room_a.cmp(room_b).then(a.total_cmp(b)));
+        let best = scored
+            .max_by(|(_, (room_a, a)), (_, (room_b, b))| room_a.cmp(room_b).then(a.total_cmp(b)));
         best.map(|(endpoint, _)| Picked::start(endpoint))
     }
 }
@@ -165,7 +176,10 @@ impl fmt::Debug for ConsistentHash {
             Key::Path => "path",
             Key::Of(_) => "closure",
         };
-        f.debug_struct("ConsistentHash").field("key", &key).field("bound", &self.bound).finish()
+        f.debug_struct("ConsistentHash")
+            .field("key", &key)
+            .field("bound", &self.bound)
+            .finish()
     }
 }
 
@@ -184,25 +198,47 @@ mod tests {
         const KEYS: usize = 20_000;
         let mut cluster = Cluster::new(ConsistentHash::header(KEY), &[1; 100]);
         let owners = |cluster: &Cluster| -> Vec<_> {
-            (0..KEYS).map(|key| cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name().clone()).collect()
+            (0..KEYS)
+                .map(|key| {
+                    cluster
+                        .pick_for(&[], &keyed(key))
+                        .unwrap()
+                        .endpoint
+                        .name()
+                        .clone()
+                })
+                .collect()
         };
         let before = owners(&cluster);
         assert_eq!(before, owners(&cluster), "the same key, the same endpoint");
         let gone = cluster.remove(42).name().clone();
         let after = owners(&cluster);
-        let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
+        let moved: Vec<_> = before
+            .iter()
+            .zip(&after)
+            .filter(|(before, after)| before != after)
+            .collect();
         assert!(moved.iter().all(|(before, _)| **before == gone));
-        assert!(moved.len() as f64 / KEYS as f64 <= 1.1 / 100.0, "{} keys moved", moved.len());
+        assert!(
+            moved.len() as f64 / KEYS as f64 <= 1.1 / 100.0,
+            "{} keys moved",
+            moved.len()
+        );
         let mut heirs = BTreeMap::<_, usize>::new();
-        moved.iter().for_each(|(_, after)| *heirs.entry((*after).clone()).or_default() += 1);
-        assert!(heirs.len() > 60 && *heirs.values().max().unwrap() < 15, "{heirs:?}");
+        moved
+            .iter()
+            .for_each(|(_, after)| *heirs.entry((*after).clone()).or_default() += 1);
+        assert!(
+            heirs.len() > 60 && *heirs.values().max().unwrap() < 15,
+            "{heirs:?}"
+        );
     }
 
     #[test]
     fn consistent_hash_honours_weights() {
         let cluster = Cluster::new(ConsistentHash::header(KEY), &[1, 2]);
-        let of_heavy =
-            (0..30_000).filter(|key| &**cluster.pick_for(&[], &keyed(*key)).unwrap().endpoint.name() == "1");
+        let of_heavy = (0..30_000)
+            .filter(|key| &**cluster.pick_for(&[], &keyed(*key)).unwrap().endpoint.name() == "1");
         let share = of_heavy.count() as f64 / 30_000.0;
         assert!((share - 2.0 / 3.0).abs() < 0.01, "{share}");
     }
@@ -214,9 +250,18 @@ mod tests {
         let mut busy = Vec::new();
         for n in 0..1_000 {
             // Nine of ten requests have the same key.
-            busy.push(cluster.pick_for(&[], &keyed(if n % 10 == 0 { n } else { 0 })).unwrap());
+            busy.push(
+                cluster
+                    .pick_for(&[], &keyed(if n % 10 == 0 { n } else { 0 }))
+                    .unwrap(),
+            );
         }
-        let most = cluster.members.iter().map(|member| member.load().in_flight()).max().unwrap();
+        let most = cluster
+            .members
+            .iter()
+            .map(|member| member.load().in_flight())
+            .max()
+            .unwrap();
         assert!(most <= 125, "{most} of 1000 in flight at one of ten");
     }
 
@@ -237,7 +282,10 @@ mod tests {
         };
         assert_eq!(ConsistentHash::header(KEY).key(&request), of(b"1"));
         assert_eq!(ConsistentHash::cookie("session").key(&request), of(b"3"));
-        assert_eq!(ConsistentHash::client_addr().key(&request), of(b"192.0.2.1"));
+        assert_eq!(
+            ConsistentHash::client_addr().key(&request),
+            of(b"192.0.2.1")
+        );
         assert_eq!(ConsistentHash::path().key(&request), of(b"/a/b"));
         let bare = Request::new(Body::empty());
         assert!(ConsistentHash::header(KEY).key(&bare).is_none());
@@ -250,7 +298,14 @@ mod tests {
     fn the_choices_are_the_same_in_every_process() {
         let cluster = Cluster::new(ConsistentHash::header(KEY), &[1; 10]);
         let choices: String = (0..20)
-            .map(|key| cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name().to_string())
+            .map(|key| {
+                cluster
+                    .pick_for(&[], &keyed(key))
+                    .unwrap()
+                    .endpoint
+                    .name()
+                    .to_string()
+            })
             .collect();
         assert_eq!(choices, "23750323988127182648");
     }

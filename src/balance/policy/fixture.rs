@@ -21,8 +21,16 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn new(policy: impl Into<Policy>, weights: &[u32]) -> Self {
         let policy = policy.into();
-        let picker = policy.picker(Means { rng: fastrand::Rng::with_seed(1), waker: Waker::noop().clone() });
-        let mut cluster = Self { policy, picker, members: Vec::new(), peers: Arc::default() };
+        let picker = policy.picker(Means {
+            rng: fastrand::Rng::with_seed(1),
+            waker: Waker::noop().clone(),
+        });
+        let mut cluster = Self {
+            policy,
+            picker,
+            members: Vec::new(),
+            peers: Arc::default(),
+        };
         for weight in weights {
             let spec = EndpointSpec::new(cluster.members.len().to_string(), ());
             cluster.add(spec.weight(*weight).unwrap());
@@ -31,7 +39,11 @@ impl Cluster {
     }
 
     pub(super) fn add(&mut self, spec: EndpointSpec<()>) {
-        self.members.push(Arc::new(Endpoint::new(spec, &self.peers, Arc::<Latency>::default())));
+        self.members.push(Arc::new(Endpoint::new(
+            spec,
+            &self.peers,
+            Arc::<Latency>::default(),
+        )));
         self.picker.update(&self.members);
     }
 
@@ -47,7 +59,13 @@ impl Cluster {
         request: &Request<Body>,
     ) -> Option<Picked<()>> {
         self.peers.tick(&self.members);
-        self.picker.pick(&self.members, &Ask { tried, affinity: self.policy.affinity(request) })
+        self.picker.pick(
+            &self.members,
+            &Ask {
+                tried,
+                affinity: self.policy.affinity(request),
+            },
+        )
     }
 
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<()>>]) -> Option<Picked<()>> {
@@ -56,7 +74,9 @@ impl Cluster {
 
     /// Names of `n` picks, one at a time, as one string.
     pub(super) fn names(&self, n: usize) -> String {
-        (0..n).map(|_| self.pick(&[]).unwrap().endpoint.name().to_string()).collect()
+        (0..n)
+            .map(|_| self.pick(&[]).unwrap().endpoint.name().to_string())
+            .collect()
     }
 
     /// How often each was picked of 20 000 times, with twice as many in flight as there is weight, so that load and
@@ -80,5 +100,8 @@ impl Cluster {
 pub(super) const KEY: HeaderName = HeaderName::from_static("x-key");
 
 pub(super) fn keyed(key: usize) -> Request<Body> {
-    Request::get("/").header(KEY, key).body(Body::empty()).unwrap()
+    Request::get("/")
+        .header(KEY, key)
+        .body(Body::empty())
+        .unwrap()
 }

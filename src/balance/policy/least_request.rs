@@ -29,7 +29,10 @@ impl<S> Picker<S> for Scan {
         let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let start = rng.usize(..members.len().max(1));
         let (before, after) = members.split_at(start.min(members.len()));
-        let untried = after.iter().chain(before).filter(|endpoint| ask.untried(endpoint));
+        let untried = after
+            .iter()
+            .chain(before)
+            .filter(|endpoint| ask.untried(endpoint));
         cheapest(untried, Measure::InFlight).map(Picked::start)
     }
 }

@@ -75,7 +75,14 @@ macro_rules! into_policy {
     )*};
 }
 
-into_policy!(P2c, RoundRobin, LeastRequest, Random, ConsistentHash, Sticky);
+into_policy!(
+    P2c,
+    RoundRobin,
+    LeastRequest,
+    Random,
+    ConsistentHash,
+    Sticky
+);
 
 impl Default for Policy {
     fn default() -> Self {
@@ -107,14 +114,22 @@ impl<S> Ask<'_, S> {
     }
 
     /// The members worth a pick: untried ones that are ready; failing that, all that are untried.
-    fn candidates<'m>(&self, members: &'m Members<S>) -> impl Iterator<Item = (usize, &'m Arc<Endpoint<S>>)> {
-        let ready = |endpoint: &Arc<Endpoint<S>>| self.untried(endpoint) && endpoint.class() == Class::Ready;
+    fn candidates<'m>(
+        &self,
+        members: &'m Members<S>,
+    ) -> impl Iterator<Item = (usize, &'m Arc<Endpoint<S>>)> {
+        let ready = |endpoint: &Arc<Endpoint<S>>| {
+            self.untried(endpoint) && endpoint.class() == Class::Ready
+        };
         let any_ready = members.iter().any(ready);
         let fits = move |endpoint: &Arc<Endpoint<S>>| match any_ready {
             true => ready(endpoint),
             false => self.untried(endpoint),
         };
-        members.iter().enumerate().filter(move |(_, endpoint)| fits(endpoint))
+        members
+            .iter()
+            .enumerate()
+            .filter(move |(_, endpoint)| fits(endpoint))
     }
 }
 
@@ -124,7 +139,9 @@ fn cheapest<'m, S: 'm>(
     measure: Measure,
 ) -> Option<&'m Arc<Endpoint<S>>> {
     let costs = endpoints.map(|endpoint| (endpoint, endpoint.cost(measure)));
-    costs.min_by(|(_, a), (_, b)| a.compare(b)).map(|(endpoint, _)| endpoint)
+    costs
+        .min_by(|(_, a), (_, b)| a.compare(b))
+        .map(|(endpoint, _)| endpoint)
 }
 
 /// What a request says about where it belongs.
@@ -144,7 +161,10 @@ pub(super) struct Picked<S> {
 
 impl<S> Picked<S> {
     fn start(endpoint: &Arc<Endpoint<S>>) -> Self {
-        Self { endpoint: endpoint.clone(), in_flight: endpoint.start() }
+        Self {
+            endpoint: endpoint.clone(),
+            in_flight: endpoint.start(),
+        }
     }
 }
 
@@ -178,14 +198,22 @@ impl Policy {
     /// What `request` says about where it belongs.
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
         match self {
-            Self::ConsistentHash(hash) => Affinity { key: hash.key(request), secure: false },
+            Self::ConsistentHash(hash) => Affinity {
+                key: hash.key(request),
+                secure: false,
+            },
             Self::Sticky(sticky) => sticky.affinity(request),
             _ => Affinity::default(),
         }
     }
 
     /// Tells the client where it belongs from now on.
-    pub(super) fn mark<B>(&self, response: &mut Response<B>, affinity: Affinity, endpoint: &Arc<str>) {
+    pub(super) fn mark<B>(
+        &self,
+        response: &mut Response<B>,
+        affinity: Affinity,
+        endpoint: &Arc<str>,
+    ) {
         if let Self::Sticky(sticky) = self {
             sticky.mark(response, affinity, endpoint);
         }
@@ -236,9 +264,9 @@ mod tests {
             for n in 0..50 {
                 let gone = cluster.remove(n % 3);
                 let name = gone.name().clone();
-                assert!(
-                    (0..20).all(|key| *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() != name)
-                );
+                assert!((0..20).all(|key| {
+                    *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() != name
+                }));
                 assert_eq!(Arc::strong_count(&gone), 1, "{policy:?} keeps {gone:?}");
                 cluster.add(EndpointSpec::new(name, ()));
             }
@@ -253,12 +281,20 @@ mod tests {
     fn shares_follow_weights() {
         let weighted = |policy: &Policy| !matches!(policy, Policy::ConsistentHash(_));
         for policy in all().into_iter().filter(weighted) {
-            for weights in [&[1, 1, 1][..], &[5, 1, 1], &[10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], &[100, 100, 1]] {
+            for weights in [
+                &[1, 1, 1][..],
+                &[5, 1, 1],
+                &[10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+                &[100, 100, 1],
+            ] {
                 let total: u32 = weights.iter().sum();
                 let shares = Cluster::new(policy.clone(), weights).shares();
                 for (weight, share) in weights.iter().zip(&shares) {
                     let fair = f64::from(*weight) / f64::from(total);
-                    assert!((share / fair - 1.0).abs() < 0.25, "{policy:?}: {weights:?} gave {shares:?}");
+                    assert!(
+                        (share / fair - 1.0).abs() < 0.25,
+                        "{policy:?}: {weights:?} gave {shares:?}"
+                    );
                 }
             }
         }
@@ -269,12 +305,18 @@ mod tests {
     async fn retry_after_is_honoured() {
         for policy in all() {
             let cluster = Cluster::new(policy.clone(), &[1, 1, 1, 1]);
-            let Picked { endpoint: away, mut in_flight } = cluster.pick(&[]).unwrap();
-            in_flight.answered(Outcome::Failure { retry_after: Some(Duration::from_secs(30)) });
+            let Picked {
+                endpoint: away,
+                mut in_flight,
+            } = cluster.pick(&[]).unwrap();
+            in_flight.answered(Outcome::Failure {
+                retry_after: Some(Duration::from_secs(30)),
+            });
             drop(in_flight);
             let share = || {
-                let is_away =
-                    |key| *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() == *away.name();
+                let is_away = |key| {
+                    *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() == *away.name()
+                };
                 (0..200).filter(|key| is_away(*key)).count()
             };
             assert_eq!(share(), 0, "{policy:?}");
@@ -289,18 +331,32 @@ mod tests {
     /// S13, and the turns that two idle endpoints take.
     #[test]
     fn one_at_a_time_goes_round() {
-        for policy in [Policy::from(P2c::new()), P2c::in_flight().into(), LeastRequest.into()] {
-            assert!(["010101", "101010"].contains(&&*Cluster::new(policy.clone(), &[1, 1]).names(6)));
+        for policy in [
+            Policy::from(P2c::new()),
+            P2c::in_flight().into(),
+            LeastRequest.into(),
+        ] {
+            assert!(
+                ["010101", "101010"].contains(&&*Cluster::new(policy.clone(), &[1, 1]).names(6))
+            );
             let heavy = Cluster::new(policy.clone(), &[5, 1]).names(600);
-            assert!(heavy.matches('1').count().abs_diff(100) <= 10, "{policy:?}: {heavy}");
+            assert!(
+                heavy.matches('1').count().abs_diff(100) <= 10,
+                "{policy:?}: {heavy}"
+            );
             for n in 3..=10 {
                 let cluster = Cluster::new(policy.clone(), &vec![1; n]);
                 let mut counts = BTreeMap::<_, usize>::new();
                 for _ in 0..1_000 {
-                    *counts.entry(cluster.pick(&[]).unwrap().endpoint.name().clone()).or_default() += 1;
+                    *counts
+                        .entry(cluster.pick(&[]).unwrap().endpoint.name().clone())
+                        .or_default() += 1;
                 }
                 let most = *counts.values().max().unwrap() as f64;
-                assert!(most / (1_000.0 / n as f64) <= 1.05, "{policy:?}: {counts:?}");
+                assert!(
+                    most / (1_000.0 / n as f64) <= 1.05,
+                    "{policy:?}: {counts:?}"
+                );
             }
         }
     }

@@ -54,19 +54,25 @@ impl P2c {
     /// By requests in flight and latency.
     #[must_use]
     pub fn new() -> Self {
-        Self { measure: Measure::Latency }
+        Self {
+            measure: Measure::Latency,
+        }
     }
 
     /// By requests in flight alone.
     #[must_use]
     pub fn in_flight() -> Self {
-        Self { measure: Measure::InFlight }
+        Self {
+            measure: Measure::InFlight,
+        }
     }
 
     /// By what each endpoint's [own measure](crate::EndpointSpec::load) says; by requests in flight where it has none.
     #[must_use]
     pub fn reported() -> Self {
-        Self { measure: Measure::Reported }
+        Self {
+            measure: Measure::Reported,
+        }
     }
 
     pub(super) fn picker<S: Send + Sync>(&self, means: Means) -> Draw<S> {
@@ -117,7 +123,8 @@ impl<S: Send + Sync> Picker<S> for Draw<S> {
 
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.class() == Class::Ready;
+        let fits =
+            |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.class() == Class::Ready;
         let mut endpoint = state.draw()?;
         for _ in 0..REDRAWS {
             if fits(&endpoint) {
@@ -172,27 +179,45 @@ impl<S> State<S> {
     }
 
     fn update(&mut self, endpoints: &Members<S>) {
-        let now: HashMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.name(), endpoint)).collect();
+        let now: HashMap<_, _> = endpoints
+            .iter()
+            .map(|endpoint| (endpoint.name(), endpoint))
+            .collect();
         let feed = &self.feed;
         // The receiver is in the balance beside it, so nothing is lost.
         let change = |change| drop(feed.send(change));
         self.members.retain(|name, member| {
-            let stays = now.get(name).is_some_and(|endpoint| Arc::ptr_eq(endpoint, &member.endpoint));
+            let stays = now
+                .get(name)
+                .is_some_and(|endpoint| Arc::ptr_eq(endpoint, &member.endpoint));
             if !stays {
                 (0..member.handles).for_each(|nth| change(Change::Remove((member.id, nth))));
             }
             stays
         });
 
-        let total: u64 = endpoints.iter().map(|endpoint| u64::from(endpoint.weight())).sum();
+        let total: u64 = endpoints
+            .iter()
+            .map(|endpoint| u64::from(endpoint.weight()))
+            .sum();
         for endpoint in endpoints {
-            let member = self.members.entry(endpoint.name().clone()).or_insert_with(|| {
-                self.next_id += 1;
-                Member { id: self.next_id, endpoint: endpoint.clone(), handles: 0 }
-            });
+            let member = self
+                .members
+                .entry(endpoint.name().clone())
+                .or_insert_with(|| {
+                    self.next_id += 1;
+                    Member {
+                        id: self.next_id,
+                        endpoint: endpoint.clone(),
+                        handles: 0,
+                    }
+                });
             let wanted = handles(endpoint.weight(), total, endpoints.len());
             (member.handles..wanted).for_each(|nth| {
-                change(Change::Insert((member.id, nth), Handle(endpoint.clone(), self.measure)));
+                change(Change::Insert(
+                    (member.id, nth),
+                    Handle(endpoint.clone(), self.measure),
+                ));
             });
             (wanted..member.handles).for_each(|nth| change(Change::Remove((member.id, nth))));
             member.handles = wanted;

@@ -29,7 +29,11 @@ struct Tier<S> {
 
 impl<S> Tiers<S> {
     pub(super) fn new(policy: Policy, means: Means) -> Self {
-        Self { policy, means: Mutex::new(means), tiers: Vec::new() }
+        Self {
+            policy,
+            means: Mutex::new(means),
+            tiers: Vec::new(),
+        }
     }
 
     /// Which tier is asked first.
@@ -39,7 +43,12 @@ impl<S> Tiers<S> {
             return 0;
         }
         let healths: Vec<f64> = self.tiers.iter().map(Tier::health).collect();
-        let drawn = self.means.lock().unwrap_or_else(PoisonError::into_inner).rng.f64();
+        let drawn = self
+            .means
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rng
+            .f64();
         spill(&healths, drawn)
     }
 }
@@ -47,7 +56,11 @@ impl<S> Tiers<S> {
 impl<S> Tier<S> {
     /// The share of all requests that it can take.
     fn health(&self) -> f64 {
-        let ready = self.members.iter().filter(|endpoint| !endpoint.load().is_away()).count();
+        let ready = self
+            .members
+            .iter()
+            .filter(|endpoint| !endpoint.load().is_away())
+            .count();
         (OVERPROVISIONING * ready as f64 / self.members.len() as f64).min(1.0)
     }
 }
@@ -71,17 +84,27 @@ impl<S: Send + Sync + 'static> Picker<S> for Tiers<S> {
         let means = self.means.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut by_priority = BTreeMap::<u8, Vec<_>>::new();
         for member in members {
-            by_priority.entry(member.priority()).or_default().push(member.clone());
+            by_priority
+                .entry(member.priority())
+                .or_default()
+                .push(member.clone());
         }
         let mut before = std::mem::take(&mut self.tiers);
         for (priority, members) in by_priority {
             let same = before.iter().position(|tier| tier.priority == priority);
             let mut picker = match same {
                 Some(same) => before.swap_remove(same).picker,
-                None => self.policy.flat(Means { rng: means.rng.fork(), waker: means.waker.clone() }),
+                None => self.policy.flat(Means {
+                    rng: means.rng.fork(),
+                    waker: means.waker.clone(),
+                }),
             };
             picker.update(&members);
-            self.tiers.push(Tier { priority, members, picker });
+            self.tiers.push(Tier {
+                priority,
+                members,
+                picker,
+            });
         }
     }
 
@@ -109,18 +132,33 @@ mod tests {
     /// Envoy's table for two tiers, the second being well.
     #[test]
     fn a_weak_tier_spills_over() {
-        for (ready, second) in [(100, 0.0), (72, 0.0), (71, 0.006), (50, 0.3), (25, 0.65), (0, 1.0)] {
+        for (ready, second) in [
+            (100, 0.0),
+            (72, 0.0),
+            (71, 0.006),
+            (50, 0.3),
+            (25, 0.65),
+            (0, 1.0),
+        ] {
             let healths = [(1.4 * f64::from(ready) / 100.0).min(1.0), 1.0];
-            let spilt = (0..10_000).filter(|n| spill(&healths, f64::from(*n) / 10_000.0) == 1).count();
-            assert!((spilt as f64 / 10_000.0 - second).abs() < 0.001, "{ready} % ready gave {spilt}");
+            let spilt = (0..10_000)
+                .filter(|n| spill(&healths, f64::from(*n) / 10_000.0) == 1)
+                .count();
+            assert!(
+                (spilt as f64 / 10_000.0 - second).abs() < 0.001,
+                "{ready} % ready gave {spilt}"
+            );
         }
     }
 
     #[test]
     fn weak_tiers_share_in_proportion() {
         let healths = [0.2, 0.2, 0.4];
-        let shares = [0, 1, 2]
-            .map(|tier| (0..1_000).filter(|n| spill(&healths, f64::from(*n) / 1_000.0) == tier).count());
+        let shares = [0, 1, 2].map(|tier| {
+            (0..1_000)
+                .filter(|n| spill(&healths, f64::from(*n) / 1_000.0) == tier)
+                .count()
+        });
         assert_eq!(shares, [250, 250, 500]);
         assert_eq!(spill(&[0.0, 0.0], 0.5), 0);
     }
@@ -141,6 +179,10 @@ mod tests {
             let retry_after = Some(Duration::from_secs(30));
             member.start().answered(Outcome::Failure { retry_after });
         }
-        assert!((second(&cluster) - 0.3).abs() < 0.02, "{}", second(&cluster));
+        assert!(
+            (second(&cluster) - 0.3).abs() < 0.02,
+            "{}",
+            second(&cluster)
+        );
     }
 }

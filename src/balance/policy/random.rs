@@ -22,11 +22,18 @@ impl<S> Picker<S> for Dice {
     fn update(&mut self, _: &Members<S>) {}
 
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
-        let total: u64 = ask.candidates(members).map(|(_, endpoint)| u64::from(endpoint.weight())).sum();
+        let total: u64 = ask
+            .candidates(members)
+            .map(|(_, endpoint)| u64::from(endpoint.weight()))
+            .sum();
         if total == 0 {
             return None;
         }
-        let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner).u64(..total);
+        let mut drawn = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .u64(..total);
         for (_, endpoint) in ask.candidates(members) {
             let weight = u64::from(endpoint.weight());
             if drawn < weight {

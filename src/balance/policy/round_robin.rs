@@ -33,8 +33,13 @@ impl<S: Send + Sync> Picker<S> for Wheel<S> {
         let credits = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(credits);
         let credit = |member: &Arc<Endpoint<S>>| {
-            let same = before.iter().find(|credit| Arc::ptr_eq(credit.endpoint.load(), member.load()));
-            Credit { endpoint: member.clone(), credit: same.map_or(0, |same| same.credit) }
+            let same = before
+                .iter()
+                .find(|credit| Arc::ptr_eq(credit.endpoint.load(), member.load()));
+            Credit {
+                endpoint: member.clone(),
+                credit: same.map_or(0, |same| same.credit),
+            }
         };
         *credits = members.iter().map(credit).collect();
     }
@@ -64,7 +69,10 @@ mod tests {
     /// S23, as nginx has it.
     #[test]
     fn round_robin_is_smooth_and_exact() {
-        assert_eq!(Cluster::new(RoundRobin, &[5, 1, 1]).names(14), "00102000010200");
+        assert_eq!(
+            Cluster::new(RoundRobin, &[5, 1, 1]).names(14),
+            "00102000010200"
+        );
         let hundred = Cluster::new(RoundRobin, &[100, 1]).names(101 * 3);
         assert_eq!(hundred.matches('1').count(), 3);
     }

@@ -47,10 +47,18 @@ impl Sticky {
     pub fn cookie(name: &str) -> Result<Self, Error> {
         // Field names are the same tokens.
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return Err(Error::config("sticky cookie", format!("{name:?} is not a token")));
+            return Err(Error::config(
+                "sticky cookie",
+                format!("{name:?} is not a token"),
+            ));
         }
         let key = fastrand::u128(..).to_le_bytes();
-        Ok(Self { name: name.into(), key, same_site: SameSite::Lax, over: Box::default() })
+        Ok(Self {
+            name: name.into(),
+            key,
+            same_site: SameSite::Lax,
+            over: Box::default(),
+        })
     }
 
     /// The secret that names are hashed with. Default: drawn at random, so that cookies end with the process. Give all
@@ -76,16 +84,25 @@ impl Sticky {
     }
 
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
-        let value = cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
+        let value =
+            cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
         // Set by the proxy in front of the balancer, whatever the client sent.
-        let proto = request.headers().get("x-forwarded-proto").map(HeaderValue::as_bytes);
+        let proto = request
+            .headers()
+            .get("x-forwarded-proto")
+            .map(HeaderValue::as_bytes);
         Affinity {
             key: value.and_then(|value| u128::from_str_radix(value, 16).ok()),
             secure: proto == Some(b"https"),
         }
     }
 
-    pub(super) fn mark<B>(&self, response: &mut Response<B>, affinity: Affinity, endpoint: &Arc<str>) {
+    pub(super) fn mark<B>(
+        &self,
+        response: &mut Response<B>,
+        affinity: Affinity,
+        endpoint: &Arc<str>,
+    ) {
         let token = self.token(endpoint);
         if affinity.key == Some(token) {
             return;
@@ -105,7 +122,11 @@ impl Sticky {
     }
 
     pub(super) fn picker<S: Send + Sync + 'static>(&self, means: Means) -> Sessions<S> {
-        Sessions { sticky: self.clone(), by_token: HashMap::new(), over: self.over.picker(means) }
+        Sessions {
+            sticky: self.clone(),
+            by_token: HashMap::new(),
+            over: self.over.picker(means),
+        }
     }
 
     fn token(&self, endpoint: &str) -> u128 {
@@ -141,7 +162,11 @@ impl<S: Send + Sync> Picker<S> for Sessions<S> {
 pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let lines = headers.get_all(header::COOKIE).into_iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let values = pairs.filter_map(|pair| {
+        pair.trim_ascii()
+            .strip_prefix(name.as_bytes())?
+            .strip_prefix(b"=")
+    });
     values.into_iter().next()
 }
 
@@ -151,15 +176,28 @@ mod tests {
 
     fn with_cookie(cookie: &str) -> Request<Body> {
         let request = Request::get("/").header("cookie", format!("a=b; {cookie}; c=d"));
-        request.header("x-forwarded-proto", "https").body(Body::empty()).unwrap()
+        request
+            .header("x-forwarded-proto", "https")
+            .body(Body::empty())
+            .unwrap()
     }
 
     /// The cookie a client gets that sends this request, and the endpoint.
     fn visit(cluster: &Cluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
-        let endpoint = cluster.pick_for(&[], request).unwrap().endpoint.name().clone();
+        let endpoint = cluster
+            .pick_for(&[], request)
+            .unwrap()
+            .endpoint
+            .name()
+            .clone();
         let mut response = Response::new(());
-        cluster.policy.mark(&mut response, cluster.policy.affinity(request), &endpoint);
-        let set = response.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+        cluster
+            .policy
+            .mark(&mut response, cluster.policy.affinity(request), &endpoint);
+        let set = response
+            .headers()
+            .get("set-cookie")
+            .map(|value| value.to_str().unwrap().to_owned());
         (set, endpoint)
     }
 
@@ -171,42 +209,78 @@ mod tests {
         let (pair, attributes) = set.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Secure");
         for _ in 0..20 {
-            assert_eq!(visit(&cluster, &with_cookie(pair)), (None, first.clone()), "no new cookie, either");
+            assert_eq!(
+                visit(&cluster, &with_cookie(pair)),
+                (None, first.clone()),
+                "no new cookie, either"
+            );
         }
-        let at = cluster.members.iter().position(|member| *member.name() == first).unwrap();
+        let at = cluster
+            .members
+            .iter()
+            .position(|member| *member.name() == first)
+            .unwrap();
         cluster.remove(at);
         let (set, second) = visit(&cluster, &with_cookie(pair));
-        assert!(second != first && set.is_some(), "its endpoint is gone: another, and a new cookie");
+        assert!(
+            second != first && set.is_some(),
+            "its endpoint is gone: another, and a new cookie"
+        );
     }
 
     #[test]
     fn the_cookie_reveals_nothing_and_cannot_be_made_up() {
         let cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
-        for forged in ["backend=0", "backend=", "backend=zzz", "backend=00000000000000000000000000000001"] {
-            assert!(visit(&cluster, &with_cookie(forged)).0.is_some(), "{forged}");
+        for forged in [
+            "backend=0",
+            "backend=",
+            "backend=zzz",
+            "backend=00000000000000000000000000000001",
+        ] {
+            assert!(
+                visit(&cluster, &with_cookie(forged)).0.is_some(),
+                "{forged}"
+            );
         }
         let other = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
         let cookie = visit(&cluster, &with_cookie("x=y")).0.unwrap();
         let pair = cookie.split(';').next().unwrap();
-        assert!(visit(&other, &with_cookie(pair)).0.is_some(), "another process has another key");
+        assert!(
+            visit(&other, &with_cookie(pair)).0.is_some(),
+            "another process has another key"
+        );
     }
 
     #[test]
     fn attributes_follow_the_settings() {
         let attributes = |sticky: Sticky, proto: &str| {
-            let request = Request::get("/").header("x-forwarded-proto", proto).body(Body::empty()).unwrap();
+            let request = Request::get("/")
+                .header("x-forwarded-proto", proto)
+                .body(Body::empty())
+                .unwrap();
             let cookie = visit(&Cluster::new(sticky, &[1]), &request).0.unwrap();
             cookie.split_once("; ").unwrap().1.to_owned()
         };
         let sticky = || Sticky::cookie("backend").unwrap();
-        assert_eq!(attributes(sticky(), "http"), "Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            attributes(sticky(), "http"),
+            "Path=/; HttpOnly; SameSite=Lax"
+        );
         let none = || sticky().same_site(SameSite::None);
-        assert_eq!(attributes(none(), "https"), "Path=/; HttpOnly; SameSite=None; Secure");
+        assert_eq!(
+            attributes(none(), "https"),
+            "Path=/; HttpOnly; SameSite=None; Secure"
+        );
         assert_eq!(
             attributes(none(), "http"),
             "Path=/; HttpOnly; SameSite=Lax",
             "None without Secure is dropped"
         );
-        assert!(Sticky::cookie("no name").unwrap_err().to_string().contains("sticky cookie"));
+        assert!(
+            Sticky::cookie("no name")
+                .unwrap_err()
+                .to_string()
+                .contains("sticky cookie")
+        );
     }
 }

@@ -46,10 +46,16 @@ impl Custom {
     {
         let boxed = move |stream| {
             let http2 = is_http2(&stream);
-            (CustomIo(TokioIo::new(Box::new(stream) as Box<dyn HyperIo>)), http2)
+            (
+                CustomIo(TokioIo::new(Box::new(stream) as Box<dyn HyperIo>)),
+                http2,
+            )
         };
         let service = BoxCloneSyncService::new(connector.map_response(boxed).map_err(Into::into));
-        Self { service, speaks_tls }
+        Self {
+            service,
+            speaks_tls,
+        }
     }
 
     #[cfg(feature = "tls")]
@@ -74,7 +80,11 @@ impl AsyncRead for CustomIo {
 }
 
 impl AsyncWrite for CustomIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 

@@ -80,19 +80,27 @@ impl Connector {
         let (transport, negotiated) = match (&self.custom, &target.socket) {
             (Some(custom), _) => custom.connect(target.origin.clone()).await?,
             (None, Some(path)) => (Transport::unix(path).await?, false),
-            (None, None) => (Transport::Tcp(tcp::connect(target.host_name(), target.port()).await?), false),
+            (None, None) => (
+                Transport::Tcp(tcp::connect(target.host_name(), target.port()).await?),
+                false,
+            ),
         };
         #[cfg(feature = "tls")]
         if let (Scheme::Https, Some(tls)) = (target.scheme, &self.tls) {
             return tls.handshake(target.host_name(), transport, versions).await;
         }
         let _ = versions;
-        Ok(Connected { io: Io::Plain(transport), http2: negotiated || target.scheme == Scheme::H2c })
+        Ok(Connected {
+            io: Io::Plain(transport),
+            http2: negotiated || target.scheme == Scheme::H2c,
+        })
     }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("custom", &self.custom.is_some()).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("custom", &self.custom.is_some())
+            .finish_non_exhaustive()
     }
 }

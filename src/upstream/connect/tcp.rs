@@ -33,8 +33,9 @@ where
     Fut: Future<Output = io::Result<T>>,
 {
     let v4_first = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (preferred, others): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv4() == v4_first);
+    let (preferred, others): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv4() == v4_first);
     let mut preferred = pin!(one_by_one(preferred, &connect));
     if others.is_empty() {
         return preferred.await;
@@ -114,7 +115,11 @@ mod tests {
     async fn a_family_that_fails_is_not_waited_for() {
         let start = Instant::now();
         let won = race(addresses(&[V6, "[::2]:1", V4]), |address| async move {
-            if address.is_ipv6() { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(address) }
+            if address.is_ipv6() {
+                Err(io::ErrorKind::ConnectionRefused.into())
+            } else {
+                Ok(address)
+            }
         });
         assert_eq!(won.await.unwrap().to_string(), V4);
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -143,9 +148,15 @@ mod tests {
             };
             Err::<(), _>(kind.into())
         });
-        assert_eq!(failed.await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(
-            race(vec![], |_| pending::<io::Result<()>>()).await.unwrap_err().kind(),
+            failed.await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        assert_eq!(
+            race(vec![], |_| pending::<io::Result<()>>())
+                .await
+                .unwrap_err()
+                .kind(),
             io::ErrorKind::NotFound
         );
     }

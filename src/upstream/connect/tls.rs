@@ -26,7 +26,10 @@ impl Tls {
         if cfg!(feature = "http2") {
             config.alpn_protocols.insert(0, b"h2".to_vec());
         }
-        Self { all: Arc::new(config), http1 }
+        Self {
+            all: Arc::new(config),
+            http1,
+        }
     }
 
     pub(super) async fn handshake(
@@ -40,9 +43,14 @@ impl Tls {
             Versions::Http1 => &self.http1,
         };
         let name = ServerName::try_from(host.to_owned())?;
-        let stream = TlsConnector::from(config.clone()).connect(name, transport).await?;
+        let stream = TlsConnector::from(config.clone())
+            .connect(name, transport)
+            .await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connected { io: Io::Tls(Box::new(stream)), http2 })
+        Ok(Connected {
+            io: Io::Tls(Box::new(stream)),
+            http2,
+        })
     }
 }
 
@@ -55,12 +63,18 @@ pub(in crate::upstream) fn default_tls() -> Result<Tls, Error> {
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added == 0 {
-            return Err(format!("the platform has no trust roots: {:?}", found.errors));
+            return Err(format!(
+                "the platform has no trust roots: {:?}",
+                found.errors
+            ));
         }
-        let config = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        Ok(Tls::new(config.with_root_certificates(roots).with_no_client_auth()))
+        let config =
+            ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?;
+        Ok(Tls::new(
+            config.with_root_certificates(roots).with_no_client_auth(),
+        ))
     });
     made.clone().map_err(|error| Error::config("tls", error))
 }

@@ -33,16 +33,28 @@ struct Held {
 impl Http1Body {
     /// Whoever drives the connection, it is not this.
     pub(super) fn alone(incoming: Incoming) -> Self {
-        Self { incoming, held: None, _done: None }
+        Self {
+            incoming,
+            held: None,
+            _done: None,
+        }
     }
 
     pub(super) fn driving(incoming: Incoming, http1: Http1, pool: Arc<Pool>) -> Self {
-        Self { incoming, held: Some(Held { http1, pool }), _done: None }
+        Self {
+            incoming,
+            held: Some(Held { http1, pool }),
+            _done: None,
+        }
     }
 
     /// A task drives it, and has to know when the response is over.
     pub(super) fn driven(incoming: Incoming, done: oneshot::Sender<()>) -> Self {
-        Self { incoming, held: None, _done: Some(done) }
+        Self {
+            incoming,
+            held: None,
+            _done: Some(done),
+        }
     }
 
     /// The message is complete.
@@ -91,6 +103,8 @@ impl http_body::Body for Http1Body {
 
 impl fmt::Debug for Http1Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http1Body").field("incoming", &self.incoming).finish_non_exhaustive()
+        f.debug_struct("Http1Body")
+            .field("incoming", &self.incoming)
+            .finish_non_exhaustive()
     }
 }

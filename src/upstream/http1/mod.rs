@@ -72,18 +72,32 @@ const LINGER: Duration = Duration::from_secs(30);
 
 impl Http1 {
     pub(super) async fn handshake(io: Io, lease: Lease, keeper: Waker) -> Result<Self, Error> {
-        let Lease { runtime, expires, permit } = lease;
+        let Lease {
+            runtime,
+            expires,
+            permit,
+        } = lease;
         let health = Arc::<Health>::default();
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
             .handshake(Stream::new(io, health.clone(), permit))
             .await;
-        let (sender, driver) = handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
+        let (sender, driver) =
+            handshake.map_err(|error| Error::new(Kind::Unreachable).with(error))?;
         let watch = Arc::<Watch>::default();
         let waker = watch.clone().into();
         let driver = Some(driver);
-        Ok(Self(Box::new(Ends { sender, driver, health, runtime, expires, watch, waker, keeper })))
+        Ok(Self(Box::new(Ends {
+            sender,
+            driver,
+            health,
+            runtime,
+            expires,
+            watch,
+            waker,
+            keeper,
+        })))
     }
 
     /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for, if
@@ -95,7 +109,12 @@ impl Http1 {
     /// Whether a connection whose exchange is over can take another. From here on its keeper is woken when the server
     /// closes it.
     pub(super) fn is_reusable(&mut self) -> bool {
-        if self.0.health.is_spent() || self.0.expires.is_some_and(|expires| expires <= Instant::now()) {
+        if self.0.health.is_spent()
+            || self
+                .0
+                .expires
+                .is_some_and(|expires| expires <= Instant::now())
+        {
             return false;
         }
         self.0.watch.hush();
@@ -140,7 +159,11 @@ impl Http1 {
 
     /// Polls the driver, and then what it feeds, which need not wake anybody for it. Whoever polls this is told
     /// when there is more.
-    fn drive<T>(&mut self, cx: &Context<'_>, fed: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    fn drive<T>(
+        &mut self,
+        cx: &Context<'_>,
+        fed: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         self.0.watch.hush();
         // What a connection that ends has received is with those it feeds when it has been dropped.
         let _ = self.poll_driver();
@@ -153,7 +176,9 @@ impl Http1 {
 
     /// Gives what is left of a connection's work to a task: it ends with the connection, or a while after `done`.
     fn detach(mut self, done: oneshot::Receiver<()>) {
-        let Some(driver) = self.0.driver.take() else { return };
+        let Some(driver) = self.0.driver.take() else {
+            return;
+        };
         // Without a sender the connection closes when its last message is complete.
         drop(self);
         tokio::spawn(async move {
@@ -235,7 +260,10 @@ fn frame(request: &mut Request<Body>, seen: Seen) {
     let unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
     let headers = request.headers_mut();
     if unknown {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     // RFC 9110 7.8 and 10.1.4: a sender of Upgrade or TE has to name it in Connection.
     let options = match (seen.any(Fields::UPGRADE), seen.any(Fields::TE)) {

@@ -21,7 +21,11 @@ pub(in crate::upstream) struct Permit(Arc<Limit>);
 
 impl Limit {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, open: AtomicUsize::new(0), freed: Notify::new() }
+        Self {
+            max,
+            open: AtomicUsize::new(0),
+            freed: Notify::new(),
+        }
     }
 
     #[cfg(feature = "http2")]
@@ -31,7 +35,10 @@ impl Limit {
 
     pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let more = |open: usize| (open < self.max).then_some(open + 1);
-        self.open.fetch_update(AcqRel, Acquire, more).is_ok().then(|| Permit(self.clone()))
+        self.open
+            .fetch_update(AcqRel, Acquire, more)
+            .is_ok()
+            .then(|| Permit(self.clone()))
     }
 
     /// To be made before looking, so that nothing freed in between is missed.

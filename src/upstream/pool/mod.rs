@@ -52,7 +52,14 @@ impl Pool {
     pub(super) fn new(target: Arc<Target>, connector: Connector, limits: Limits) -> Self {
         let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
         let open = limits.max_open.map(|max| Arc::new(Limit::new(max)));
-        Self { target, connector, limits, shelves: Mutex::default(), open, speaks_http1 }
+        Self {
+            target,
+            connector,
+            limits,
+            shelves: Mutex::default(),
+            open,
+            speaks_http1,
+        }
     }
 
     /// An idle connection that is still open, a stream on a shared one, or a new connection; nothing but a new one if
@@ -68,7 +75,9 @@ impl Pool {
         fresh: bool,
     ) -> Result<Checkout, Error> {
         let Ok(runtime) = Handle::try_current() else {
-            return Err(Error::new(Kind::Unreachable).with("no tokio runtime").at(&self.target.name));
+            return Err(Error::new(Kind::Unreachable)
+                .with("no tokio runtime")
+                .at(&self.target.name));
         };
         let runtime = runtime.id();
         if !fresh {
@@ -110,14 +119,20 @@ impl Pool {
     fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
             if http1.is_usable() {
-                return Some(Checkout::Http1 { http1, reused: true });
+                return Some(Checkout::Http1 {
+                    http1,
+                    reused: true,
+                });
             }
         }
         #[cfg(feature = "http2")]
         if versions == Versions::All {
             let full = self.open.as_ref().is_some_and(|open| open.is_full());
             let stream = self.shelf(runtime, |shelf| shelf.stream(full))?;
-            return Some(Checkout::Http2 { stream, reused: true });
+            return Some(Checkout::Http2 {
+                stream,
+                reused: true,
+            });
         }
         let _ = versions;
         None
@@ -151,10 +166,20 @@ impl Pool {
             },
         };
         self.keep_reaper(runtime);
-        let connected = self.connector.connect(&self.target, versions, deadline).await?;
-        let lifetime = self.limits.max_lifetime.map(|most| most - (most / 10).mul_f64(fastrand::f64()));
+        let connected = self
+            .connector
+            .connect(&self.target, versions, deadline)
+            .await?;
+        let lifetime = self
+            .limits
+            .max_lifetime
+            .map(|most| most - (most / 10).mul_f64(fastrand::f64()));
         let expires = lifetime.map(|lifetime| after(Instant::now(), lifetime));
-        let lease = Lease { runtime, expires, permit };
+        let lease = Lease {
+            runtime,
+            expires,
+            permit,
+        };
         #[cfg(feature = "http2")]
         if connected.http2 {
             let http2 = Http2::handshake(connected.io, lease, self.limits.ping_interval);
@@ -164,7 +189,10 @@ impl Pool {
             };
             let stream = http2.stream();
             self.shelf(runtime, |shelf| shelf.share(http2));
-            return Ok(Checkout::Http2 { stream, reused: false });
+            return Ok(Checkout::Http2 {
+                stream,
+                reused: false,
+            });
         }
         // An upgrade offers nothing else, so what it was given tells nothing.
         if versions == Versions::All {
@@ -172,7 +200,10 @@ impl Pool {
         }
         let waker = self.shelf(runtime, |shelf| shelf.waker());
         let http1 = Http1::handshake(connected.io, lease, waker).await;
-        Ok(Checkout::Http1 { http1: http1.map_err(|error| error.at(&self.target.name))?, reused: false })
+        Ok(Checkout::Http1 {
+            http1: http1.map_err(|error| error.at(&self.target.name))?,
+            reused: false,
+        })
     }
 
     /// Takes a connection back, unless it has ended, is too old, or there are enough.
@@ -230,7 +261,14 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("target", &self.target.name)
             .field("limits", &self.limits)
-            .field("shelves", &self.lock().iter().map(|(_, shelf)| shelf).collect::<Vec<_>>())
+            .field(
+                "shelves",
+                &self
+                    .lock()
+                    .iter()
+                    .map(|(_, shelf)| shelf)
+                    .collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }

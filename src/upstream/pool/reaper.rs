@@ -36,7 +36,11 @@ pub(super) struct Reaper(AbortHandle);
 impl Reaper {
     /// Has to be called on `runtime`.
     pub(super) fn spawn(pool: &Arc<Pool>, runtime: runtime::Id, bell: Arc<Bell>) -> Self {
-        let leave = Leave { pool: Arc::downgrade(pool), runtime, bell };
+        let leave = Leave {
+            pool: Arc::downgrade(pool),
+            runtime,
+            bell,
+        };
         Self(tokio::spawn(reap(leave)).abort_handle())
     }
 }
@@ -71,7 +75,10 @@ impl Drop for Leave {
         if let Some(pool) = self.pool.upgrade() {
             let mut shelves = pool.lock();
             let own = |(_, shelf): &(runtime::Id, Shelf)| shelf.is_rung_by(&self.bell);
-            let left = shelves.iter().position(own).map(|at| shelves.swap_remove(at));
+            let left = shelves
+                .iter()
+                .position(own)
+                .map(|at| shelves.swap_remove(at));
             drop(shelves);
             drop(left);
         }

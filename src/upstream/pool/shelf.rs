@@ -58,7 +58,10 @@ impl Shelf {
         if self.idle.len() >= max_idle {
             return Some(http1);
         }
-        self.idle.push(Idle { http1, since: Instant::now() });
+        self.idle.push(Idle {
+            http1,
+            since: Instant::now(),
+        });
         None
     }
 
@@ -66,8 +69,10 @@ impl Shelf {
     #[cfg(feature = "http2")]
     pub(super) fn stream(&mut self, even_if_full: bool) -> Option<Stream> {
         self.shared.retain(Http2::is_open);
-        let open =
-            self.shared.iter().filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()));
+        let open = self
+            .shared
+            .iter()
+            .filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()));
         open.min_by_key(|http2| http2.streams()).map(Http2::stream)
     }
 
@@ -131,9 +136,14 @@ impl Shelf {
         }
         #[cfg(feature = "http2")]
         {
-            self.shared
-                .retain(|http2| http2.is_open() && http2.due(idle_timeout).is_none_or(|due| due > now));
-            next = self.shared.iter().filter_map(|http2| http2.due(idle_timeout)).fold(next, Instant::min);
+            self.shared.retain(|http2| {
+                http2.is_open() && http2.due(idle_timeout).is_none_or(|due| due > now)
+            });
+            next = self
+                .shared
+                .iter()
+                .filter_map(|http2| http2.due(idle_timeout))
+                .fold(next, Instant::min);
         }
         (gone, next)
     }
@@ -141,6 +151,8 @@ impl Shelf {
 
 impl fmt::Debug for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shelf").field("idle", &self.idle.len()).finish_non_exhaustive()
+        f.debug_struct("Shelf")
+            .field("idle", &self.idle.len())
+            .finish_non_exhaustive()
     }
 }

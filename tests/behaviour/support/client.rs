@@ -43,16 +43,24 @@ impl Client {
                 Sender::One(sender)
             }
             Http::Two => {
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                let (sender, connection) =
+                    http2::handshake(TokioExecutor::new(), io).await.unwrap();
                 driver.spawn(async move { drop(connection.await) });
                 Sender::Two(sender)
             }
         };
-        Self { sender, address, driver }
+        Self {
+            sender,
+            address,
+            driver,
+        }
     }
 
     /// Sends a request whose URI is a path; `Host` or `:authority` is the address.
-    pub async fn try_send(&mut self, mut request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+    pub async fn try_send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> hyper::Result<Response<Incoming>> {
         match &mut self.sender {
             Sender::One(sender) => {
                 let host = self.address.to_string().parse().unwrap();
@@ -75,7 +83,8 @@ impl Client {
     }
 
     pub async fn get(&mut self, path: &str) -> Response<Incoming> {
-        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+        self.send(Request::get(path).body(Body::empty()).unwrap())
+            .await
     }
 
     /// Cuts the connection, whatever is under way.
@@ -87,5 +96,14 @@ impl Client {
 /// The whole body as text.
 pub async fn text(response: Response<Incoming>) -> String {
     use http_body_util::BodyExt;
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
+    String::from_utf8(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .into(),
+    )
+    .unwrap()
 }

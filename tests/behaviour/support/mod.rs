@@ -15,7 +15,9 @@ pub use self::{
 
 /// A test that waits for something that never comes fails instead of hanging. No test waits this long when it passes.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("nothing happened for 20 s")
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("nothing happened for 20 s")
 }
 
 /// Waits until `condition` holds, which other tasks are about to bring about.

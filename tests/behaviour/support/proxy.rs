@@ -13,7 +13,10 @@ pub async fn to(url: &str) -> Server {
 
 /// A balancing proxy with seeded randomness.
 pub async fn balanced<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Server {
-    serve(ReverseProxy::new(LoadBalance::builder().seed(1).urls(urls).unwrap())).await
+    serve(ReverseProxy::new(
+        LoadBalance::builder().seed(1).urls(urls).unwrap(),
+    ))
+    .await
 }
 
 /// Any proxy, as the fallback of a router.
@@ -63,7 +66,10 @@ pub async fn exchange_with(
         let mut client = Conn::connect(proxy.address).await;
         client.send(request).await;
         let down = client.response().await.expect("no whole response");
-        Exchange { up: requests.try_recv().ok(), down }
+        Exchange {
+            up: requests.try_recv().ok(),
+            down,
+        }
     })
     .await
 }

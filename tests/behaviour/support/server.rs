@@ -39,7 +39,10 @@ impl Server {
                 connections.spawn(handle(stream, peer));
             }
         });
-        Self { address, _tasks: tasks }
+        Self {
+            address,
+            _tasks: tasks,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -83,7 +86,11 @@ pub async fn canned(response: impl Into<Vec<u8>>) -> (Server, mpsc::UnboundedRec
 /// A server of HTTP/1 and HTTP/2 by prior knowledge.
 pub async fn app(app: Router) -> Server {
     Server::accepting(move |stream, peer| {
-        speak(stream, app.clone().layer(axum::Extension(axum::extract::ConnectInfo(peer))))
+        speak(
+            stream,
+            app.clone()
+                .layer(axum::Extension(axum::extract::ConnectInfo(peer))),
+        )
     })
     .await
 }
@@ -92,7 +99,9 @@ pub async fn app(app: Router) -> Server {
 pub async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router) {
     let server = auto::Builder::new(TokioExecutor::new());
     let service = TowerToHyperService::new(app);
-    let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+    let _ = server
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .await;
 }
 
 /// An address that refuses connections. The listener is bound and never listens, so nobody else gets the port.
@@ -109,7 +118,12 @@ impl Refusing {
 
 pub fn refusing() -> Refusing {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
-    Refusing { address, _socket: socket }
+    Refusing {
+        address,
+        _socket: socket,
+    }
 }

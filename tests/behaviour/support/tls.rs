@@ -36,12 +36,17 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key: key.serialize_der().into() }
+        Identity {
+            chain: vec![certificate.der().clone()],
+            key: key.serialize_der().into(),
+        }
     }
 
     /// A client that trusts this authority alone.
     pub fn client(&self) -> ClientConfig {
-        builder().with_root_certificates(self.roots()).with_no_client_auth()
+        builder()
+            .with_root_certificates(self.roots())
+            .with_no_client_auth()
     }
 
     /// As [`client`](Self::client), with a certificate to show.
@@ -54,7 +59,8 @@ impl Authority {
 
     /// A server that takes only clients with a certificate of this authority.
     pub fn mutual(&self, identity: Identity) -> ServerConfig {
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider());
         ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -82,7 +88,9 @@ impl Identity {
 }
 
 pub fn trusting_nobody() -> ClientConfig {
-    builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+    builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -90,12 +98,17 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap()
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
 }
 
 /// An HTTPS server that offers these protocols in ALPN.
 pub async fn app(app: Router, mut config: ServerConfig, alpn: &[&str]) -> Server {
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.alpn_protocols = alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Server::accepting(move |stream, _| {
         let (acceptor, app) = (acceptor.clone(), app.clone());

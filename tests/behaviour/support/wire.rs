@@ -31,19 +31,35 @@ impl Message {
     }
 
     pub fn status(&self) -> u16 {
-        self.start_line().split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+        self.start_line()
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_default()
     }
 
     /// All lines of a field, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
+        let lines = self
+            .head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .collect()
     }
 
     /// The one line of a field; panics when there are more.
     pub fn field(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
-        assert!(all.len() < 2, "{name} is there {} times:\n{}", all.len(), self.head);
+        assert!(
+            all.len() < 2,
+            "{name} is there {} times:\n{}",
+            all.len(),
+            self.head
+        );
         all.first().copied()
     }
 
@@ -59,7 +75,10 @@ impl Message {
 impl Conn {
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self { stream, ahead: Vec::new() }
+        Self {
+            stream,
+            ahead: Vec::new(),
+        }
     }
 
     pub async fn connect(address: SocketAddr) -> Self {
@@ -69,7 +88,16 @@ impl Conn {
     /// Both directions, each by itself.
     pub fn split(self) -> (Conn<OwnedReadHalf>, Conn<OwnedWriteHalf>) {
         let (reads, writes) = self.stream.into_split();
-        (Conn { stream: reads, ahead: self.ahead }, Conn { stream: writes, ahead: Vec::new() })
+        (
+            Conn {
+                stream: reads,
+                ahead: self.ahead,
+            },
+            Conn {
+                stream: writes,
+                ahead: Vec::new(),
+            },
+        )
     }
 
     /// The stream alone; nothing may have been read.
@@ -80,7 +108,9 @@ impl Conn {
 
     /// Closes at once, with a reset instead of a farewell.
     pub fn abort(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
     }
 }
 
@@ -133,7 +163,10 @@ impl<T: AsyncRead + Unpin> Conn<T> {
         let end = end.as_bytes();
         let mut from = 0;
         loop {
-            if let Some(at) = self.ahead[from..].windows(end.len()).position(|window| window == end) {
+            if let Some(at) = self.ahead[from..]
+                .windows(end.len())
+                .position(|window| window == end)
+            {
                 let all: Vec<u8> = self.ahead.drain(..from + at + end.len()).collect();
                 return Some(String::from_utf8_lossy(&all).into_owned());
             }
@@ -178,9 +211,16 @@ impl<T: AsyncRead + Unpin> Conn<T> {
 
     async fn message(&mut self, response: bool) -> Option<Message> {
         let head = self.head().await?;
-        let mut message = Message { head, body: Vec::new(), trailers: String::new() };
+        let mut message = Message {
+            head,
+            body: Vec::new(),
+            trailers: String::new(),
+        };
         let status = message.status();
-        if message.field("transfer-encoding").is_some_and(|te| te.ends_with("chunked")) {
+        if message
+            .field("transfer-encoding")
+            .is_some_and(|te| te.ends_with("chunked"))
+        {
             loop {
                 let size = self.until("\r\n").await?;
                 let size = usize::from_str_radix(size.trim().split(';').next()?, 16).ok()?;

@@ -93,18 +93,31 @@ impl Client {
             Picks::LeastRequest => LeastRequest.into(),
             Picks::TowerPending => {
                 let complete = CompleteOnResponse::default();
-                return Self::tower(world, seed, move |server| PendingRequests::new(server, complete));
+                return Self::tower(world, seed, move |server| {
+                    PendingRequests::new(server, complete)
+                });
             }
             Picks::TowerPeakEwma => {
-                let (rtt, decay, complete) = (Duration::from_millis(30), 10e9, CompleteOnResponse::default());
-                return Self::tower(world, seed, move |server| PeakEwma::new(server, rtt, decay, complete));
+                let (rtt, decay, complete) = (
+                    Duration::from_millis(30),
+                    10e9,
+                    CompleteOnResponse::default(),
+                );
+                return Self::tower(world, seed, move |server| {
+                    PeakEwma::new(server, rtt, decay, complete)
+                });
             }
             Picks::Ideal => return Self::ideal(world, seed),
         };
-        let spec = |(nth, server): (usize, &Server)| EndpointSpec::new(nth.to_string(), server.clone());
+        let spec =
+            |(nth, server): (usize, &Server)| EndpointSpec::new(nth.to_string(), server.clone());
         let (first, last) = world.split();
         let specs = first.iter().enumerate().map(spec);
-        let balance = LoadBalance::builder().policy(policy).seed(seed).endpoints(specs).unwrap();
+        let balance = LoadBalance::builder()
+            .policy(policy)
+            .seed(seed)
+            .endpoints(specs)
+            .unwrap();
         if let Some(last) = last {
             let (handle, joins) = (balance.handle(), world.clock.at(world.joins));
             let spec = spec((first.len(), last));
@@ -120,7 +133,9 @@ impl Client {
     fn of<S, B>(service: impl Fn() -> S + 'static) -> Self
     where
         S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
-        B: http_body::Body<Data = bytes::Bytes, Error: Into<axum_upstream::BoxError>> + Send + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<axum_upstream::BoxError>>
+            + Send
+            + 'static,
     {
         let service = Rc::new(service);
         Self(Rc::new(move || {
@@ -140,7 +155,8 @@ impl Client {
             + Send
             + 'static,
     {
-        let balance = Balance::from_rng(world.changes(load), Seeded(fastrand::Rng::with_seed(seed)));
+        let balance =
+            Balance::from_rng(world.changes(load), Seeded(fastrand::Rng::with_seed(seed)));
         let (buffer, worker) = Buffer::<Request<Body>, _>::pair(balance, 1024);
         world.tasks.push(Box::pin(worker));
         Self::of(move || buffer.clone())
@@ -156,7 +172,10 @@ impl Client {
             };
             let start = rng.borrow_mut().usize(..here.len());
             let order = here[start..].iter().chain(&here[..start]);
-            order.min_by(|a, b| a.expected().total_cmp(&b.expected())).unwrap().clone()
+            order
+                .min_by(|a, b| a.expected().total_cmp(&b.expected()))
+                .unwrap()
+                .clone()
         })
     }
 }
@@ -194,7 +213,11 @@ impl World<'_, '_> {
     {
         let (first, last) = self.split();
         let first: Vec<_> = first.iter().cloned().map(&load).enumerate().collect();
-        let inserted = stream::iter(first.into_iter().map(|(nth, load)| Ok(Change::Insert(nth, load))));
+        let inserted = stream::iter(
+            first
+                .into_iter()
+                .map(|(nth, load)| Ok(Change::Insert(nth, load))),
+        );
         let last = last.map(|last| (self.servers.len() - 1, load(last.clone())));
         let joins = self.clock.at(self.joins);
         Box::pin(inserted.chain(stream::once(async move {

@@ -44,8 +44,14 @@ impl Clock {
 
     /// Waits until so many seconds after the simulation began; for ever, if that is infinite.
     pub fn at(&self, seconds: f64) -> Timer {
-        let at = Duration::try_from_secs_f64(seconds).ok().map(|wait| self.0.start + wait);
-        Timer { at, timers: self.0.clone(), waits: false }
+        let at = Duration::try_from_secs_f64(seconds)
+            .ok()
+            .map(|wait| self.0.start + wait);
+        Timer {
+            at,
+            timers: self.0.clone(),
+            waits: false,
+        }
     }
 
     pub fn after(&self, seconds: f64) -> Timer {
@@ -63,14 +69,20 @@ impl Future for Timer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else { return Poll::Pending };
+        let Some(at) = self.at else {
+            return Poll::Pending;
+        };
         if Instant::now() >= at {
             return Poll::Ready(());
         }
         if !std::mem::replace(&mut self.waits, true) {
             let mut due = self.timers.due.lock().unwrap();
             let nth = self.timers.set.fetch_add(1, SeqCst);
-            due.push(Reverse(Due { at, nth, waker: cx.waker().clone() }));
+            due.push(Reverse(Due {
+                at,
+                nth,
+                waker: cx.waker().clone(),
+            }));
         }
         Poll::Pending
     }
@@ -86,9 +98,16 @@ pub fn run<'t>(
     start: impl FnOnce(&Clock, &Tasks<'t>),
     mut arrival: impl FnMut(&Clock, &Tasks<'t>) -> Option<f64>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
     runtime.unwrap().block_on(tokio::task::unconstrained(async {
-        let timers = Timers { start: Instant::now(), due: Mutex::default(), set: AtomicUsize::default() };
+        let timers = Timers {
+            start: Instant::now(),
+            due: Mutex::default(),
+            set: AtomicUsize::default(),
+        };
         let clock = Clock(Arc::new(timers));
         let mut tasks = Tasks::new();
         start(&clock, &tasks);
@@ -96,8 +115,16 @@ pub fn run<'t>(
         loop {
             settle(&mut tasks);
             let arrives = next.map(|next| clock.0.start + Duration::from_secs_f64(next));
-            let due = clock.0.due.lock().unwrap().peek().map(|Reverse(due)| due.at);
-            let Some(at) = arrives.into_iter().chain(due).min() else { return };
+            let due = clock
+                .0
+                .due
+                .lock()
+                .unwrap()
+                .peek()
+                .map(|Reverse(due)| due.at);
+            let Some(at) = arrives.into_iter().chain(due).min() else {
+                return;
+            };
             if (at - clock.0.start).as_secs_f64() > end {
                 return;
             }

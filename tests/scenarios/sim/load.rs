@@ -69,7 +69,16 @@ impl<'s> Setup<'s> {
         servers: &'s dyn Fn(&Clock) -> Vec<Server>,
     ) -> Self {
         let arrivals = Arrivals::Poisson(rate);
-        Self { picks, seed, clients: 1, arrivals, lasts, warm_up: 0.0, servers, joins: f64::INFINITY }
+        Self {
+            picks,
+            seed,
+            clients: 1,
+            arrivals,
+            lasts,
+            warm_up: 0.0,
+            servers,
+            joins: f64::INFINITY,
+        }
     }
 
     /// Runs it, and gives what was sent after the warm-up, in the order of the answers.
@@ -82,10 +91,18 @@ impl<'s> Setup<'s> {
             self.lasts + 60.0,
             |clock, tasks| {
                 let servers = (self.servers)(clock);
-                let world = World { servers: &servers, joins: self.joins, clock, tasks };
+                let world = World {
+                    servers: &servers,
+                    joins: self.joins,
+                    clock,
+                    tasks,
+                };
                 let client = |nth| Client::new(self.picks, &world, self.seed + nth as u64 * 7_919);
                 let clients = (0..self.clients).map(client).collect();
-                *parts.borrow_mut() = Some(Parts { servers, client: Box::new(in_turn(clients)) });
+                *parts.borrow_mut() = Some(Parts {
+                    servers,
+                    client: Box::new(in_turn(clients)),
+                });
             },
             |clock, tasks| {
                 let parts = parts.borrow();
@@ -104,11 +121,15 @@ impl<'s> Setup<'s> {
                 }
                 let now = clock.now();
                 if now >= self.warm_up {
-                    log.borrow_mut().here.push(servers.iter().map(Server::here).collect());
+                    log.borrow_mut()
+                        .here
+                        .push(servers.iter().map(Server::here).collect());
                 }
                 if now > 0.0 {
                     let (clock, log, client) = (clock.clone(), log.clone(), client());
-                    tasks.push(Box::pin(async move { exchange(&clock, now, &client, &log).await }));
+                    tasks.push(Box::pin(async move {
+                        exchange(&clock, now, &client, &log).await
+                    }));
                 }
                 let next = match self.arrivals {
                     Arrivals::Poisson(rate) => now - (1.0 - rng.f64()).ln() / rate,
@@ -126,12 +147,20 @@ impl<'s> Setup<'s> {
 
 async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
     let nth = log.borrow().samples.len();
-    log.borrow_mut().samples.push(Sample { at, latency: f64::INFINITY, server: usize::MAX, ok: false });
+    log.borrow_mut().samples.push(Sample {
+        at,
+        latency: f64::INFINITY,
+        server: usize::MAX,
+        ok: false,
+    });
     let response = client.send().await;
     log.borrow_mut().samples[nth] = Sample {
         at,
         latency: clock.now() - at,
-        server: response.extensions().get::<At>().map_or(usize::MAX, |at| at.0),
+        server: response
+            .extensions()
+            .get::<At>()
+            .map_or(usize::MAX, |at| at.0),
         ok: response.status().is_success(),
     };
     // An endless body is part of the load.
@@ -141,11 +170,18 @@ async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
 impl Log {
     /// The latency that a share `q` of the requests did not exceed, in seconds.
     pub fn quantile(&self, q: f64) -> f64 {
-        quantile(self.samples.iter().map(|sample| sample.latency).collect(), q)
+        quantile(
+            self.samples.iter().map(|sample| sample.latency).collect(),
+            q,
+        )
     }
 
     pub fn mean(&self) -> f64 {
-        self.samples.iter().map(|sample| sample.latency).sum::<f64>() / self.samples.len() as f64
+        self.samples
+            .iter()
+            .map(|sample| sample.latency)
+            .sum::<f64>()
+            / self.samples.len() as f64
     }
 
     /// The share of samples, among those that `of` keeps, for which `is` holds.

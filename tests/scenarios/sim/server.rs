@@ -34,7 +34,12 @@ pub struct Reply {
 
 impl Reply {
     pub fn after(takes: f64) -> Self {
-        Self { takes, head: 0.0, body: 0.0, status: 200 }
+        Self {
+            takes,
+            head: 0.0,
+            body: 0.0,
+            status: 200,
+        }
     }
 }
 
@@ -92,7 +97,9 @@ impl Server {
             free: Arc::new(Semaphore::new(cores)),
             behaviour: Box::new(behaviour),
             speed: Box::new(speed),
-            rng: Mutex::new(fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) + nth as u64)),
+            rng: Mutex::new(fastrand::Rng::with_seed(
+                seed.wrapping_mul(1_000_003) + nth as u64,
+            )),
             here: AtomicUsize::new(0),
         }))
     }
@@ -129,10 +136,17 @@ impl Service<Request<Body>> for Server {
             let nth = server.nth;
             let body = match reply.body {
                 0.0 => Body::empty(),
-                wait => Body::new(Slow { timer: server.clock.after(wait), here: Some(here) }),
+                wait => Body::new(Slow {
+                    timer: server.clock.after(wait),
+                    here: Some(here),
+                }),
             };
             let status = StatusCode::from_u16(reply.status).unwrap();
-            Ok(Response::builder().status(status).extension(At(nth)).body(body).unwrap())
+            Ok(Response::builder()
+                .status(status)
+                .extension(At(nth))
+                .body(body)
+                .unwrap())
         })
     }
 }
