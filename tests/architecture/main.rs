@@ -1,9 +1,10 @@
-//! The rules of `docs/ARCHITECTURE.md`: which module may import which, and how a file may grow.
+//! The rules of `docs/ARCHITECTURE.md`: which module may import which, how a file may grow, what the documentation names.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // A test binary exports nothing, so the lint would have every `pub` be `pub(crate)`.
 #![allow(unreachable_pub)]
 
+mod documents;
 mod modules;
 mod source;
 
