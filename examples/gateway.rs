@@ -222,7 +222,7 @@ async fn answer(
     }
     let mut line = LogLine::new(&request);
     let response = proxy.call(request).await?;
-    let answered = response.extensions().get::<Info>().map(Info::endpoint);
+    let answered = response.extensions().get::<Info>().and_then(Info::endpoint);
     let failed = response
         .extensions()
         .get::<Arc<Error>>()

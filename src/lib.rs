@@ -66,16 +66,18 @@ mod clock;
 pub mod endpoint;
 mod error;
 mod forward;
-mod info;
+mod limit;
 pub mod proxy;
+mod record;
 pub mod rewrite;
+mod tunnel;
 pub mod upstream;
 
 pub use self::{
     balance::{LoadBalance, policy},
     body::Body,
     endpoint::EndpointSpec,
-    error::{BoxError, Error, Side},
-    info::Info,
+    error::{BoxError, Error, ErrorKind, Side},
     proxy::{ProxyLayer, ReverseProxy},
+    record::{Attempt, Info, Outcome, Stage},
 };

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     body::Body,
     endpoint::{Endpoint, EndpointSpec, canonical_name},
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 pub(super) struct Cluster<S> {
@@ -198,7 +198,7 @@ impl<S> Cluster<S> {
     pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
         match timeout(self.ready_timeout, self.next_ready(affinity)).await {
             Ok(Some(picked)) => Ok(picked),
-            Ok(None) | Err(_) => Err(Error::new(Kind::NoEndpoint)),
+            Ok(None) | Err(_) => Err(Error::new(ErrorKind::NoEndpoint)),
         }
     }
 

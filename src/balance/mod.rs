@@ -18,18 +18,20 @@
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
 
+mod body;
 mod builder;
 mod cluster;
 mod discover;
-mod future;
+mod dispatch;
 mod handle;
 mod members;
 pub mod policy;
 mod service;
 
 pub use self::{
+    body::ResponseBody,
     builder::LoadBalanceBuilder,
-    future::{ResponseBody, ResponseFuture},
+    dispatch::ResponseFuture,
     handle::{Draining, EndpointStatus, Handle},
     service::LoadBalance,
 };

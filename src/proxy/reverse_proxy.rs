@@ -20,7 +20,7 @@ use tower::Service;
 use super::{
     client_addr,
     future::ProxyFuture,
-    respond::{ErrorHook, Responder},
+    respond::{ErrorHook, ErrorResponder},
 };
 use crate::{
     body::Body,
@@ -43,8 +43,9 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropping the future, or the response body, cancels the request upstream. A tunnel ends when either side ends it,
-/// when nothing moves for the idle time, or with the last clone of the proxy.
+/// Dropping the future, or the response body, cancels the request upstream. A tunnel goes on when the proxy is dropped:
+/// it ends when either side ends it, when nothing moves for the idle timeout, or by
+/// [`close_tunnels`](Self::close_tunnels).
 pub struct ReverseProxy<S = Client> {
     forward: Forward<S>,
     scheme: &'static str,
@@ -294,6 +295,20 @@ impl<S> ReverseProxy<S> {
     }
 }
 
+impl<S> ReverseProxy<S> {
+    /// Waits for all tunnels to end, and ends those that are still open after `grace`. Tunnels opened while it waits
+    /// count as well; those opened later do not.
+    ///
+    /// A tunnel outlives the proxy it was opened through. To shut down, stop accepting connections and call this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the tunnels open.
+    pub async fn close_tunnels(&self, grace: Duration) {
+        self.forward.close_tunnels(grace).await;
+    }
+}
+
 impl<S, B, ReqBody> Service<Request<ReqBody>> for ReverseProxy<S>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
@@ -314,11 +329,11 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
         let received = client_addr::received(&request, self.scheme, self.peer.as_ref());
-        let responder = Responder::new(&request, self.error_hook.as_ref());
+        let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder),
             Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new)),
-            Err(error) => ProxyFuture::done(responder.respond(error)),
+            Err(error) => ProxyFuture::done(responder.respond(error, None)),
         }
     }
 }

@@ -24,11 +24,25 @@ pub(crate) struct ForwardedPolicy {
     pub(crate) rfc7239: bool,
 }
 
+impl ForwardedPolicy {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+}
+
 /// The address of a client, written once: it is the same for all requests of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     ip: IpAddr,
     text: Option<HeaderValue>,
+}
+
+impl Peer {
+    pub(super) fn ip(&self) -> IpAddr {
+        self.ip
+    }
 }
 
 impl From<SocketAddr> for Peer {
@@ -79,7 +93,7 @@ pub(super) fn apply(
     host: Option<HeaderValue>,
 ) {
     let ip = downstream.peer.map(|peer| peer.ip);
-    let trusted = ip.is_some_and(|ip| policy.trusted.iter().any(|net| net.contains(&ip)));
+    let trusted = ip.is_some_and(|ip| policy.trusts(ip));
     if !trusted && seen.any(Fields::FORWARDING) {
         while let Some(name) = headers
             .keys()

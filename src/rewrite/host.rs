@@ -3,7 +3,7 @@
 use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
 
 use super::seen::Seen;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// What the endpoint sees as `Host`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ fn is_plain(host: &[u8]) -> bool {
 }
 
 fn bad(what: &'static str) -> Error {
-    Error::new(Kind::BadRequest(what))
+    Error::bad_request(what)
 }
 
 #[cfg(test)]

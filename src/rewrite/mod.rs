@@ -13,6 +13,7 @@
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
 
+mod client;
 mod forwarded;
 mod hop_by_hop;
 mod host;
@@ -37,7 +38,7 @@ pub(crate) use self::{
     seen::{Fields, Seen},
     via::Via,
 };
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// All that decides how heads are rewritten. One per proxy, shared by its requests.
 #[derive(Clone, Debug)]
@@ -98,7 +99,7 @@ impl Rewrite {
         downstream: Downstream<'_>,
     ) -> Result<Verdict, Error> {
         if parts.method == Method::CONNECT {
-            return Err(Error::new(Kind::Method));
+            return Err(Error::new(ErrorKind::MethodNotAllowed));
         }
         host::settle(parts, seen)?;
         if let (Some(via), true) = (&self.via, seen.any(Fields::VIA)) {
@@ -160,7 +161,7 @@ impl Rewrite {
     pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Vec<HeaderName>, Error> {
         let seen = Seen::in_head(&parts.headers);
         strip_framing(&mut parts.headers, seen)
-            .map_err(|error| Error::new(Kind::Exchange).with(error))?;
+            .map_err(|error| Error::new(ErrorKind::Exchange).with(error))?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -202,7 +203,7 @@ fn strip_framing(headers: &mut HeaderMap, seen: Seen) -> Result<(), Error> {
             .next()
             .is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
         if !chunked || codings.next().is_some() {
-            return Err(Error::new(Kind::Coding));
+            return Err(Error::new(ErrorKind::TransferCoding));
         }
         drop(codings);
         headers.remove(header::CONTENT_LENGTH);
@@ -224,10 +225,10 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
     }
     let lengths: Vec<&[u8]> = tokens(headers, &header::CONTENT_LENGTH).collect();
     if lengths.iter().any(|length| *length != lengths[0]) {
-        return Err(Error::new(Kind::BadRequest("more than one Content-Length")));
+        return Err(Error::bad_request("more than one Content-Length"));
     }
     let one = HeaderValue::from_bytes(lengths[0]);
-    let one = one.map_err(|_| Error::new(Kind::BadRequest("invalid Content-Length")))?;
+    let one = one.map_err(|_| Error::bad_request("invalid Content-Length"))?;
     headers.insert(header::CONTENT_LENGTH, one);
     Ok(())
 }

@@ -9,7 +9,7 @@ use tower::Service;
 #[cfg(feature = "tls")]
 use super::connect::{Tls, default_tls};
 use super::{
-    Client,
+    client::Client,
     connect::{Connector, Custom},
     pool::{Limits, Pool},
     target::{Scheme, Target},
@@ -162,6 +162,23 @@ impl ClientBuilder {
         };
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
         Ok(Client::new_in(target, pool))
+    }
+}
+
+impl Client {
+    /// A client with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::build`].
+    pub fn new(url: &str) -> Result<Self, Error> {
+        ClientBuilder::default().build(url)
+    }
+
+    /// The settings, to change them.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
     }
 }
 

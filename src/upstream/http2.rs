@@ -23,11 +23,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{connect::Io, pool::Lease};
+use super::{connect::Io, lease::Lease};
 use crate::{
     body::Body,
     clock::after,
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 /// No server says this: it would mean that there is no limit, and that is `usize::MAX`.
@@ -93,7 +93,7 @@ impl Http2 {
                 .keep_alive_timeout(ping)
                 .keep_alive_while_idle(true);
         }
-        let unreachable = |error| Error::new(Kind::Unreachable).with(error);
+        let unreachable = |error| Error::new(ErrorKind::Connect).with(error);
         let handshake = builder.handshake(TokioIo::new(io)).await;
         let (sender, mut driver) = handshake.map_err(unreachable)?;
         loop {
@@ -101,7 +101,7 @@ impl Http2 {
             if let Poll::Ready(ended) =
                 poll_fn(|cx| Poll::Ready(Pin::new(&mut driver).poll(cx))).await
             {
-                let closed = Error::new(Kind::Unreachable).with("closed before its SETTINGS");
+                let closed = Error::new(ErrorKind::Connect).with("closed before its SETTINGS");
                 return Err(ended.map_or_else(unreachable, |()| closed));
             }
             if driver.current_max_send_streams() != UNKNOWN {

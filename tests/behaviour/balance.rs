@@ -65,18 +65,19 @@ where
     let mut shares = BTreeMap::new();
     for _ in 0..n {
         let response = balance.clone().oneshot(request()).await.unwrap();
-        *shares
-            .entry(
-                response
-                    .extensions()
-                    .get::<Info>()
-                    .unwrap()
-                    .endpoint()
-                    .to_owned(),
-            )
-            .or_default() += 1;
+        *shares.entry(endpoint_of(&response)).or_default() += 1;
     }
     shares
+}
+
+fn endpoint_of<B>(response: &Response<B>) -> String {
+    response
+        .extensions()
+        .get::<Info>()
+        .unwrap()
+        .endpoint()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,14 +98,7 @@ async fn the_same_seed_makes_the_same_choices() {
         let mut picks = Vec::new();
         for _ in 0..50 {
             let response = balance.clone().oneshot(request()).await.unwrap();
-            picks.push(
-                response
-                    .extensions()
-                    .get::<Info>()
-                    .unwrap()
-                    .endpoint()
-                    .to_owned(),
-            );
+            picks.push(endpoint_of(&response));
         }
         picks
     };
@@ -118,12 +112,7 @@ async fn a_long_response_is_load_to_its_last_byte() {
         .endpoints(["a", "b"].map(named))
         .unwrap();
     let response = balance.clone().oneshot(request()).await.unwrap();
-    let busy = response
-        .extensions()
-        .get::<Info>()
-        .unwrap()
-        .endpoint()
-        .to_owned();
+    let busy = endpoint_of(&response);
     assert!(!shares(&balance, 20).await.contains_key(&busy));
     drop(response);
     assert!(shares(&balance, 20).await.contains_key(&busy));
@@ -419,7 +408,7 @@ async fn a_refused_connection_is_tried_elsewhere() {
             assert_eq!(seen.field("host"), Some(live.address.to_string().as_str()));
         }
         let response = balance.clone().oneshot(request()).await.unwrap();
-        assert!(response.extensions().get::<Info>().unwrap().attempts() <= 3);
+        assert!(response.extensions().get::<Info>().unwrap().attempts().count() <= 3);
     })
     .await;
 }

@@ -50,8 +50,9 @@ impl ConsistentHash {
         Self::new(Key::Cookie(name.into()))
     }
 
-    /// By the client's address: the first in the `X-Forwarded-For` that [`ReverseProxy`](crate::ReverseProxy) sends, so
-    /// it is the client's own behind trusted proxies, too.
+    /// By the client's address, as the [`ReverseProxy`](crate::ReverseProxy) in front knows it: behind
+    /// [trusted peers](crate::ReverseProxy::trusted_peers), the last one that none of them has vouched for. What a
+    /// client writes into `X-Forwarded-For` itself does not count.
     #[must_use]
     pub fn client_addr() -> Self {
         Self::new(Key::ClientAddr)
@@ -83,12 +84,11 @@ impl ConsistentHash {
         match &self.key {
             Key::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             Key::Cookie(name) => cookie(headers, name).map(hash),
-            Key::ClientAddr => {
-                let all = headers.get("x-forwarded-for")?.as_bytes();
-                all.split(|byte| *byte == b',')
-                    .next()
-                    .map(|first| hash(first.trim_ascii()))
-            }
+            Key::ClientAddr => request
+                .body()
+                .client()
+                .address
+                .map(|address| hash(address.to_string().as_bytes())),
             Key::Path => Some(hash(request.uri().path().as_bytes())),
             Key::Of(key) => key(request).map(|key| hash(&key)),
         }
@@ -191,6 +191,7 @@ mod tests {
         super::fixture::{Cluster, KEY, keyed},
         *,
     };
+    use crate::record::{ClientFacts, Record};
 
     /// S24: of a hundred endpoints one leaves; only its keys move, and they go everywhere.
     #[test]
@@ -267,11 +268,16 @@ mod tests {
 
     #[test]
     fn keys_come_from_where_they_should() {
+        let address = Some("192.0.2.1".parse().unwrap());
+        let client = ClientFacts {
+            address,
+            tls: false,
+        };
         let request = Request::get("/a/b?c")
             .header("x-key", "1")
             .header("cookie", "other=2; session=3")
-            .header("x-forwarded-for", "192.0.2.1, 10.0.0.1")
-            .body(Body::empty())
+            .header("x-forwarded-for", "1.2.3.4, 192.0.2.1")
+            .body(Body::empty().with_record(Arc::new(Record::new(client))))
             .unwrap();
         let of = |bytes: &[u8]| {
             ConsistentHash::by({

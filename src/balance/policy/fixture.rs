@@ -7,7 +7,7 @@ use http::{HeaderName, Request};
 use super::{Ask, Means, Picked, Picker, Policy};
 use crate::{
     body::Body,
-    endpoint::{Endpoint, EndpointSpec, Latency, Peers},
+    endpoint::{Endpoint, EndpointSpec, Latency, Siblings},
 };
 
 /// A cluster without the way to it.
@@ -15,7 +15,7 @@ pub(super) struct Cluster {
     pub(super) policy: Policy,
     picker: Box<dyn Picker<()>>,
     pub(super) members: Vec<Arc<Endpoint<()>>>,
-    peers: Arc<Peers>,
+    siblings: Arc<Siblings>,
 }
 
 impl Cluster {
@@ -29,7 +29,7 @@ impl Cluster {
             policy,
             picker,
             members: Vec::new(),
-            peers: Arc::default(),
+            siblings: Arc::default(),
         };
         for weight in weights {
             let spec = EndpointSpec::new(cluster.members.len().to_string(), ());
@@ -41,7 +41,7 @@ impl Cluster {
     pub(super) fn add(&mut self, spec: EndpointSpec<()>) {
         self.members.push(Arc::new(Endpoint::new(
             spec,
-            &self.peers,
+            &self.siblings,
             Arc::<Latency>::default(),
         )));
         self.picker.update(&self.members);
@@ -58,7 +58,7 @@ impl Cluster {
         tried: &[Arc<Endpoint<()>>],
         request: &Request<Body>,
     ) -> Option<Picked<()>> {
-        self.peers.tick(&self.members);
+        self.siblings.tick(&self.members);
         self.picker.pick(
             &self.members,
             &Ask {

@@ -49,7 +49,7 @@ pub use self::{
 };
 use crate::{
     body::Body,
-    endpoint::{Class, Endpoint, InFlight, Measure},
+    endpoint::{Endpoint, InFlight, Measure, Rank},
 };
 
 /// Any of the policies. Made by `into()` from each; see the [module docs](self).
@@ -118,9 +118,8 @@ impl<S> Ask<'_, S> {
         &self,
         members: &'m Members<S>,
     ) -> impl Iterator<Item = (usize, &'m Arc<Endpoint<S>>)> {
-        let ready = |endpoint: &Arc<Endpoint<S>>| {
-            self.untried(endpoint) && endpoint.class() == Class::Ready
-        };
+        let ready =
+            |endpoint: &Arc<Endpoint<S>>| self.untried(endpoint) && endpoint.rank() == Rank::Usable;
         let any_ready = members.iter().any(ready);
         let fits = move |endpoint: &Arc<Endpoint<S>>| match any_ready {
             true => ready(endpoint),
@@ -228,7 +227,7 @@ mod tests {
         fixture::{Cluster, KEY, keyed},
         *,
     };
-    use crate::endpoint::{EndpointSpec, Outcome};
+    use crate::{endpoint::EndpointSpec, record::Verdict};
 
     fn all() -> Vec<Policy> {
         vec![
@@ -309,9 +308,7 @@ mod tests {
                 endpoint: away,
                 mut in_flight,
             } = cluster.pick(&[]).unwrap();
-            in_flight.answered(Outcome::Failure {
-                retry_after: Some(Duration::from_secs(30)),
-            });
+            in_flight.answered(Verdict::Failure, Some(Duration::from_secs(30)));
             drop(in_flight);
             let share = || {
                 let is_away = |key| {

@@ -21,7 +21,7 @@ use futures_core::Stream;
 use tower::{Service, balance::p2c::Balance, discover::Change, load, util::rng::Rng};
 
 use super::{Ask, Means, Members, Picked, Picker, cheapest};
-use crate::endpoint::{Class, Cost, Endpoint, Measure};
+use crate::endpoint::{Cost, Endpoint, Measure, Rank};
 
 /// How often a draw is repeated that gave an endpoint which should not be used, until all are looked at.
 const REDRAWS: usize = 3;
@@ -124,7 +124,7 @@ impl<S: Send + Sync> Picker<S> for Draw<S> {
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits =
-            |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.class() == Class::Ready;
+            |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.rank() == Rank::Usable;
         let mut endpoint = state.draw()?;
         for _ in 0..REDRAWS {
             if fits(&endpoint) {

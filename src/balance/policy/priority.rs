@@ -59,7 +59,7 @@ impl<S> Tier<S> {
         let ready = self
             .members
             .iter()
-            .filter(|endpoint| !endpoint.load().is_away())
+            .filter(|endpoint| endpoint.availability().is_well())
             .count();
         (OVERPROVISIONING * ready as f64 / self.members.len() as f64).min(1.0)
     }
@@ -127,7 +127,7 @@ mod tests {
         super::{RoundRobin, fixture::Cluster},
         *,
     };
-    use crate::endpoint::{EndpointSpec, Outcome};
+    use crate::{endpoint::EndpointSpec, record::Verdict};
 
     /// Envoy's table for two tiers, the second being well.
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(second(&cluster), 0.0);
         for member in &cluster.members[..5] {
             let retry_after = Some(Duration::from_secs(30));
-            member.start().answered(Outcome::Failure { retry_after });
+            member.start().answered(Verdict::Failure, retry_after);
         }
         assert!(
             (second(&cluster) - 0.3).abs() < 0.02,

@@ -8,7 +8,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::{Affinity, Ask, Means, Members, Picked, Picker, Policy};
 use crate::{
     body::Body,
-    endpoint::{Class, Endpoint},
+    endpoint::{Endpoint, Rank},
     error::Error,
 };
 
@@ -86,14 +86,9 @@ impl Sticky {
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
         let value =
             cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
-        // Set by the proxy in front of the balancer, whatever the client sent.
-        let proto = request
-            .headers()
-            .get("x-forwarded-proto")
-            .map(HeaderValue::as_bytes);
         Affinity {
             key: value.and_then(|value| u128::from_str_radix(value, 16).ok()),
-            secure: proto == Some(b"https"),
+            secure: request.body().client().tls,
         }
     }
 
@@ -151,7 +146,7 @@ impl<S: Send + Sync> Picker<S> for Sessions<S> {
 
     fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
         let own = ask.affinity.key.and_then(|token| self.by_token.get(&token));
-        match own.filter(|own| ask.untried(own) && own.class() != Class::Away) {
+        match own.filter(|own| ask.untried(own) && own.rank() != Rank::Avoided) {
             Some(own) => Some(Picked::start(own)),
             None => self.over.pick(members, ask),
         }
@@ -173,13 +168,23 @@ pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]>
 #[cfg(test)]
 mod tests {
     use super::{super::fixture::Cluster, *};
+    use crate::record::{ClientFacts, Record};
+
+    /// What a client sends is not what the proxy knows of it.
+    fn over(tls: bool) -> Request<Body> {
+        let client = ClientFacts { address: None, tls };
+        let body = Body::empty().with_record(Arc::new(Record::new(client)));
+        Request::get("/")
+            .header("x-forwarded-proto", "gopher")
+            .body(body)
+            .unwrap()
+    }
 
     fn with_cookie(cookie: &str) -> Request<Body> {
-        let request = Request::get("/").header("cookie", format!("a=b; {cookie}; c=d"));
+        let mut request = over(true);
+        let cookie = format!("a=b; {cookie}; c=d").parse().unwrap();
+        request.headers_mut().insert("cookie", cookie);
         request
-            .header("x-forwarded-proto", "https")
-            .body(Body::empty())
-            .unwrap()
     }
 
     /// The cookie a client gets that sends this request, and the endpoint.
@@ -253,11 +258,8 @@ mod tests {
 
     #[test]
     fn attributes_follow_the_settings() {
-        let attributes = |sticky: Sticky, proto: &str| {
-            let request = Request::get("/")
-                .header("x-forwarded-proto", proto)
-                .body(Body::empty())
-                .unwrap();
+        let attributes = |sticky: Sticky, scheme: &str| {
+            let request = over(scheme == "https");
             let cookie = visit(&Cluster::new(sticky, &[1]), &request).0.unwrap();
             cookie.split_once("; ").unwrap().1.to_owned()
         };

@@ -15,7 +15,7 @@ use self::io::Transport;
 pub(super) use self::tls::{Tls, default_tls};
 pub(super) use self::{custom::Custom, io::Io};
 use super::target::{Scheme, Target};
-use crate::error::{BoxError, Error, Kind};
+use crate::error::{BoxError, Error, ErrorKind};
 
 /// Makes the connections of one client.
 #[derive(Clone)]
@@ -71,8 +71,8 @@ impl Connector {
     ) -> Result<Connected, Error> {
         match timeout_at(deadline, self.stream(target, versions)).await {
             Ok(Ok(connected)) => Ok(connected),
-            Ok(Err(error)) => Err(Error::new(Kind::Unreachable).with(error).at(&target.name)),
-            Err(_) => Err(Error::new(Kind::ConnectTimeout).at(&target.name)),
+            Ok(Err(error)) => Err(Error::new(ErrorKind::Connect).with(error).at(&target.name)),
+            Err(_) => Err(Error::new(ErrorKind::ConnectTimeout).at(&target.name)),
         }
     }
 

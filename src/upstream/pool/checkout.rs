@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::{runtime, time::Instant};
-
-use super::Permit;
 use crate::upstream::http1::Http1;
 #[cfg(feature = "http2")]
 use crate::upstream::http2::Stream;
@@ -32,13 +29,6 @@ pub(in crate::upstream) enum Checkout {
         stream: Stream,
         reused: bool,
     },
-}
-
-/// What a new connection is given for its life.
-pub(in crate::upstream) struct Lease {
-    pub(in crate::upstream) runtime: runtime::Id,
-    pub(in crate::upstream) expires: Option<Instant>,
-    pub(in crate::upstream) permit: Option<Permit>,
 }
 
 impl Checkout {

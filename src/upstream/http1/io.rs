@@ -13,18 +13,18 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 
-use super::{connect::Io, pool::Permit};
+use crate::{limit::Permit, upstream::connect::Io};
 
 /// What a connection's stream and its owner tell each other; hyper stands between them.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(super) struct IoState {
     /// No other request may be sent here.
     spent: AtomicBool,
     /// A failed write is an error again: a tunnel has no response to wait for.
     tunnel: AtomicBool,
 }
 
-impl Health {
+impl IoState {
     pub(super) fn is_spent(&self) -> bool {
         self.spent.load(Relaxed)
     }
@@ -43,19 +43,19 @@ impl Health {
 /// the answer waiting to be read. hyper would report the write, and the answer would be lost; so from the first failure
 /// on, writes go nowhere, and what the server said, or the end of the connection, decides.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Http1Io {
     io: TokioIo<Io>,
-    health: Arc<Health>,
+    state: Arc<IoState>,
     deaf: bool,
     /// Held while the socket is open, as a connection or as a tunnel.
     _permit: Option<Permit>,
 }
 
-impl Stream {
-    pub(super) fn new(io: Io, health: Arc<Health>, permit: Option<Permit>) -> Self {
+impl Http1Io {
+    pub(super) fn new(io: Io, state: Arc<IoState>, permit: Option<Permit>) -> Self {
         Self {
             io: TokioIo::new(io),
-            health,
+            state,
             deaf: false,
             _permit: permit,
         }
@@ -71,8 +71,8 @@ impl Stream {
         }
         let written = write(Pin::new(&mut self.io));
         if let Poll::Ready(Err(error)) = &written {
-            self.health.spend();
-            if !self.health.tunnel.load(Relaxed) {
+            self.state.spend();
+            if !self.state.tunnel.load(Relaxed) {
                 tracing::debug!(%error, "the endpoint no longer reads");
                 self.deaf = true;
                 return Poll::Ready(Ok(len));
@@ -82,7 +82,7 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for Http1Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for Http1Io {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -13,18 +13,18 @@ use std::{
 /// taken out. The task of the request drives both, and would be run again each time for nothing: four times per
 /// request where two do, a tenth of all instructions. So nobody is told while it runs.
 #[derive(Debug, Default)]
-pub(super) struct Watch(Mutex<State>);
+pub(super) struct ConnectionWaker(Mutex<WakerState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct WakerState {
     stirred: bool,
     told: Option<Waker>,
 }
 
-impl Watch {
+impl ConnectionWaker {
     /// Tells nobody from now on. True if nothing had stirred.
     pub(super) fn hush(&self) -> bool {
-        let State { stirred, told } = mem::take(&mut *self.lock());
+        let WakerState { stirred, told } = mem::take(&mut *self.lock());
         drop(told);
         !stirred
     }
@@ -40,12 +40,12 @@ impl Watch {
     }
 
     /// Nothing that can panic runs under the lock.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WakerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Watch {
+impl Wake for ConnectionWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -78,7 +78,10 @@ mod tests {
 
     #[test]
     fn what_stirs_before_somebody_waits_is_not_lost() {
-        let (watch, count) = (Arc::new(Watch::default()), Arc::new(Count::default()));
+        let (watch, count) = (
+            Arc::new(ConnectionWaker::default()),
+            Arc::new(Count::default()),
+        );
         let (stir, waker) = (Waker::from(watch.clone()), Waker::from(count.clone()));
         let told = || count.0.load(Relaxed);
 

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, futures::Notified};
 
 /// Counts open connections, and tells one who waits that one of them is free again: closed, or idle.
 #[derive(Debug)]
-pub(super) struct Limit {
+pub(crate) struct Permits {
     max: usize,
     open: AtomicUsize,
     freed: Notify,
@@ -17,10 +17,10 @@ pub(super) struct Limit {
 
 /// One open connection.
 #[derive(Debug)]
-pub(in crate::upstream) struct Permit(Arc<Limit>);
+pub(crate) struct Permit(Arc<Permits>);
 
-impl Limit {
-    pub(super) fn new(max: usize) -> Self {
+impl Permits {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
             open: AtomicUsize::new(0),
@@ -29,11 +29,11 @@ impl Limit {
     }
 
     #[cfg(feature = "http2")]
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.open.load(Acquire) >= self.max
     }
 
-    pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let more = |open: usize| (open < self.max).then_some(open + 1);
         self.open
             .fetch_update(AcqRel, Acquire, more)
@@ -42,11 +42,11 @@ impl Limit {
     }
 
     /// To be made before looking, so that nothing freed in between is missed.
-    pub(super) fn freed(&self) -> Notified<'_> {
+    pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
 
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         self.freed.notify_one();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
-use super::peers::Micros;
+use super::siblings::Micros;
 
 /// Bits of the count. The rest is a time: 2^44 microseconds are half a year, and wrap.
 const COUNT: u32 = 20;
@@ -16,7 +16,7 @@ const MAX_COUNT: u64 = (1 << COUNT) - 1;
 /// nginx takes the age of the oldest unanswered request for it. One long poll then makes an endpoint that answers
 /// thousands look stalled; so what counts is how long ago it gave any answer, or was first asked since.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct Outstanding {
     /// When it was last heard of, and how many wait.
     heard: AtomicU64,
     /// The sum of the times at which those were sent that wait; it wraps.
@@ -33,7 +33,7 @@ pub(super) struct Wait {
     pub(super) age: f32,
 }
 
-impl Waiting {
+impl Outstanding {
     pub(super) fn sent(&self, now: Micros) {
         self.sent.fetch_add(now, Relaxed);
         self.change(|heard, count| match count {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn silence_begins_with_the_first_who_waits_and_ends_with_each_answer() {
-        let waiting = Waiting::default();
+        let waiting = Outstanding::default();
         assert_eq!(waiting.wait(5 * S), None);
         waiting.sent(10 * S);
         waiting.sent(12 * S);
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn who_gives_up_is_no_answer() {
-        let waiting = Waiting::default();
+        let waiting = Outstanding::default();
         waiting.sent(S);
         waiting.sent(2 * S);
         waiting.ended(S, 4 * S, false);

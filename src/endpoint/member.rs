@@ -4,7 +4,15 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use http::{HeaderValue, Request, header};
 
-use super::{Class, Cost, EndpointSpec, InFlight, Latency, Load, Peers, spec::Metric};
+use super::{
+    availability::{Availability, Rank},
+    cost::Cost,
+    in_flight::InFlight,
+    latency::Latency,
+    load::Load,
+    siblings::Siblings,
+    spec::{EndpointSpec, Metric},
+};
 use crate::body::Body;
 
 /// What a cost is measured by.
@@ -31,7 +39,11 @@ pub(crate) struct Endpoint<S> {
 
 impl<S> Endpoint<S> {
     /// `latency` is what is remembered of one of this name that was here before.
-    pub(crate) fn new(spec: EndpointSpec<S>, peers: &Arc<Peers>, latency: Arc<Latency>) -> Self {
+    pub(crate) fn new(
+        spec: EndpointSpec<S>,
+        siblings: &Arc<Siblings>,
+        latency: Arc<Latency>,
+    ) -> Self {
         let EndpointSpec {
             name,
             weight,
@@ -40,7 +52,7 @@ impl<S> Endpoint<S> {
             host,
             service,
         } = spec;
-        let load = Arc::new(Load::new(peers.clone(), latency));
+        let load = Arc::new(Load::new(siblings.clone(), latency));
         Self {
             name,
             weight,
@@ -69,7 +81,7 @@ impl<S> Endpoint<S> {
         &self.load
     }
 
-    /// What a request would cost here, as of the last [tick](Peers::tick).
+    /// What a request would cost here, as of the last [tick](Siblings::tick).
     pub(crate) fn cost(&self, measure: Measure) -> Cost {
         match (measure, &self.metric) {
             (Measure::Latency, _) => self.load.cost(self.weight),
@@ -82,14 +94,19 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// Whether it should be used, as of the last [tick](Peers::tick).
-    pub(crate) fn class(&self) -> Class {
-        self.load.class()
+    /// Whether it may be given requests, as of the last [tick](Siblings::tick).
+    pub(crate) fn availability(&self) -> Availability {
+        self.load.availability()
     }
 
-    /// Counts a request; see [`Load::start`].
+    /// How it ranks among its siblings, as of the last [tick](Siblings::tick).
+    pub(crate) fn rank(&self) -> Rank {
+        self.load.rank()
+    }
+
+    /// Counts a request.
     pub(crate) fn start(&self) -> InFlight {
-        self.load.start(self.weight)
+        InFlight::new(self.load.clone(), self.load.start(self.weight))
     }
 }
 
@@ -107,17 +124,17 @@ impl<S: Clone> Endpoint<S> {
         }
     }
 
-    /// A service to send `request` with, and the request as this endpoint wants it; and whether `Host` was set for it.
-    pub(crate) fn prepare(&self, mut request: Request<Body>) -> (S, Request<Body>, bool) {
-        request.body().note_endpoint(&self.name);
+    /// Returns a service to send `request` with, and whether `Host` was set for it.
+    pub(crate) fn prepare(&self, request: &mut Request<Body>) -> (S, bool) {
+        let headers = request.headers_mut();
         let host = self
             .host
             .as_ref()
-            .filter(|_| !request.headers().contains_key(header::HOST));
+            .filter(|_| !headers.contains_key(header::HOST));
         if let Some(host) = host {
-            request.headers_mut().insert(header::HOST, host.clone());
+            headers.insert(header::HOST, host.clone());
         }
-        (self.service.clone(), request, host.is_some())
+        (self.service.clone(), host.is_some())
     }
 }
 

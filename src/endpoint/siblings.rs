@@ -1,27 +1,18 @@
 //! What the endpoints of one cluster know of each other.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool, AtomicU32, AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+    sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
     },
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::Endpoint;
-
 /// How old the median may get. Endpoints do not change faster than they answer, and a look at all costs more than a
 /// pick.
-const REFRESH: Duration = Duration::from_millis(100);
-
-/// How many endpoints a median is taken of at most: enough that the error does not matter, few enough that the look at
-/// them is cheap in a cluster of ten thousand.
-const SAMPLE: usize = 64;
+const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One step of the turn of an endpoint of weight 1: fine enough for weights up to some thousands, small enough not to
 /// overflow in years of a million picks a second.
@@ -35,11 +26,11 @@ pub(crate) type Micros = u64;
 
 /// Shared by the endpoints of a cluster.
 #[derive(Debug)]
-pub(crate) struct Peers {
+pub(crate) struct Siblings {
     epoch: Instant,
     /// When the pick at hand takes place, so that one look at the clock serves all who are compared.
     now: AtomicU64,
-    refreshed: AtomicU64,
+    surveyed: AtomicU64,
     /// The median of the latency estimates, in seconds; 0 before there is one.
     median: AtomicU32,
     /// More than half have asked to be left alone, so none is.
@@ -50,12 +41,12 @@ pub(crate) struct Peers {
     picks: AtomicU64,
 }
 
-impl Default for Peers {
+impl Default for Siblings {
     fn default() -> Self {
         Self {
             epoch: Instant::now(),
             now: AtomicU64::default(),
-            refreshed: AtomicU64::default(),
+            surveyed: AtomicU64::default(),
             median: AtomicU32::default(),
             panic: AtomicBool::default(),
             turn: AtomicU64::default(),
@@ -64,7 +55,12 @@ impl Default for Peers {
     }
 }
 
-impl Peers {
+impl Siblings {
+    /// The point in time that is `micros` after the cluster was made.
+    pub(super) fn instant(&self, micros: Micros) -> Instant {
+        self.epoch + Duration::from_micros(micros)
+    }
+
     /// Looks at the clock.
     pub(super) fn clock(&self) -> Micros {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
@@ -85,37 +81,22 @@ impl Peers {
         self.panic.load(Relaxed)
     }
 
-    /// A pick begins: looks at the clock, and now and then at the endpoints.
-    pub(crate) fn tick<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
+    /// A pick begins: looks at the clock. True if the endpoints should be looked at, too.
+    pub(super) fn begin_pick(&self) -> bool {
         let now = self.clock();
         self.now.store(now, Relaxed);
-        let due = self.refreshed.load(Acquire) + REFRESH.as_micros() as u64;
-        if (now >= due || self.median().is_none()) && !endpoints.is_empty() {
-            self.refreshed.store(now, Release);
-            self.refresh(endpoints);
-        }
+        let due = self.surveyed.load(Acquire) + SURVEY_INTERVAL.as_micros() as u64;
+        now >= due || self.median().is_none()
     }
 
-    fn refresh<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
-        let now = self.now();
-        let sampled = || {
-            endpoints
-                .iter()
-                .step_by(endpoints.len().div_ceil(SAMPLE))
-                .map(|endpoint| endpoint.load())
-        };
-        let mut estimates: Vec<f32> = sampled().filter_map(|load| load.latency(now)).collect();
-        if !estimates.is_empty() {
-            let upper = estimates.len() / 2;
-            let lower = (estimates.len() - 1) / 2;
-            estimates.sort_unstable_by(f32::total_cmp);
-            self.median.store(
-                f32::midpoint(estimates[lower], estimates[upper]).to_bits(),
-                Relaxed,
-            );
+    /// Takes in what a look at the endpoints gave: the median of their latencies, in seconds, if any has answered, and
+    /// whether most of them should be left alone.
+    pub(super) fn take_survey(&self, median: Option<f32>, panic: bool) {
+        self.surveyed.store(self.now(), Release);
+        if let Some(median) = median {
+            self.median.store(median.to_bits(), Relaxed);
         }
-        let away = sampled().filter(|load| load.is_away()).count();
-        self.panic.store(2 * away > sampled().len(), Relaxed);
+        self.panic.store(panic, Relaxed);
     }
 
     /// The number of a pick.
