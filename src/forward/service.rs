@@ -20,7 +20,8 @@ use crate::{
     error::{Error, Kind},
     info::Tracker,
     rewrite::{
-        Downstream, Peer, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
+        ClientAddr, Downstream, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, is_sensitive,
+        strip_trailers,
     },
 };
 
@@ -55,7 +56,7 @@ impl Default for Config {
 /// What the proxy knows of a request beyond its head.
 #[derive(Debug)]
 pub(crate) struct Received {
-    pub(crate) peer: Option<Peer>,
+    pub(crate) client: Option<ClientAddr>,
     pub(crate) scheme: &'static str,
     /// A prefix that a router took off the path before.
     pub(crate) prefix: Option<String>,
@@ -121,7 +122,7 @@ where
             .taken_off(received.prefix.as_deref(), parts.uri.path());
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
         let downstream = Downstream {
-            peer: received.peer.as_ref(),
+            client: received.client.as_ref(),
             scheme: received.scheme,
             prefix: prefix.as_ref(),
         };
@@ -199,18 +200,13 @@ fn answer(parts: &RequestParts) -> Response<Body> {
     response
 }
 
-/// The head as it came. RFC 9110 9.3.8: fields that are likely to hold sensitive data are left out.
+/// The head as it came, without what is sensitive.
 fn reflect(parts: &RequestParts) -> Vec<u8> {
-    let sensitive = [
-        header::COOKIE,
-        header::AUTHORIZATION,
-        header::PROXY_AUTHORIZATION,
-    ];
     let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
     for (name, value) in parts
         .headers
         .iter()
-        .filter(|(name, _)| !sensitive.contains(name))
+        .filter(|(name, _)| !is_sensitive(name.as_str()))
     {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             text.extend_from_slice(part);
