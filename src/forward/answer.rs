@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
-use crate::body::Body;
+use crate::{body::Body, rewrite::is_sensitive};
 
 /// Answers TRACE with the head as it came, and OPTIONS with nothing.
 pub(super) fn answer(parts: &Parts) -> Response<Body> {
@@ -24,16 +24,11 @@ pub(super) fn answer(parts: &Parts) -> Response<Body> {
 
 /// The head as it came. RFC 9110 9.3.8: fields that are likely to hold sensitive data are left out.
 fn reflect(parts: &Parts) -> Vec<u8> {
-    let sensitive = [
-        header::COOKIE,
-        header::AUTHORIZATION,
-        header::PROXY_AUTHORIZATION,
-    ];
     let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
     for (name, value) in parts
         .headers
         .iter()
-        .filter(|(name, _)| !sensitive.contains(name))
+        .filter(|(name, _)| !is_sensitive(name.as_str()))
     {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             text.extend_from_slice(part);

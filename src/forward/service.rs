@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
     rewrite::{
-        Downstream, Peer, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
+        ClientAddr, Downstream, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
     },
     tunnel::{OpenTunnels, UpgradeRequest},
 };
@@ -25,7 +25,7 @@ use crate::{
 /// What the proxy knows of a request beyond its head.
 #[derive(Debug)]
 pub(crate) struct Received {
-    pub(crate) peer: Option<Peer>,
+    pub(crate) client: Option<ClientAddr>,
     pub(crate) scheme: &'static str,
     /// A prefix that a router took off the path before.
     pub(crate) prefix: Option<String>,
@@ -97,7 +97,7 @@ where
             .taken_off(received.prefix.as_deref(), parts.uri.path());
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
         let downstream = Downstream {
-            peer: received.peer.as_ref(),
+            client: received.client.as_ref(),
             scheme: received.scheme,
             prefix: prefix.as_ref(),
         };
@@ -144,7 +144,7 @@ where
 
 /// What is known of the client behind any trusted proxies.
 fn client_facts(rewrite: &Rewrite, parts: &Parts, received: &Received) -> ClientFacts {
-    let peer = received.peer.as_ref();
+    let peer = received.client.as_ref();
     ClientFacts {
         address: rewrite.forwarded.client_address(&parts.headers, peer),
         tls: rewrite

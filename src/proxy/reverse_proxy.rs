@@ -26,7 +26,7 @@ use crate::{
     body::Body,
     error::{BoxError, Error},
     forward::{Forward, Start},
-    rewrite::{HostPolicy, Peer, Via, parse_prefix},
+    rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
     upstream::Client,
 };
 
@@ -49,7 +49,7 @@ use crate::{
 pub struct ReverseProxy<S = Client> {
     forward: Forward<S>,
     scheme: &'static str,
-    peer: Option<Peer>,
+    client: Option<ClientAddr>,
     error_hook: Option<ErrorHook>,
 }
 
@@ -75,7 +75,7 @@ impl<S> ReverseProxy<S> {
         Self {
             forward: Forward::new(service),
             scheme: "http",
-            peer: None,
+            client: None,
             error_hook: None,
         }
     }
@@ -154,7 +154,7 @@ impl<S> ReverseProxy<S> {
     /// Cheaper than an extension: the address is written out once per connection, not per request.
     #[must_use]
     pub fn client_addr(mut self, address: SocketAddr) -> Self {
-        self.peer = Some(address.into());
+        self.client = Some(address.into());
         self
     }
 
@@ -328,7 +328,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
-        let received = client_addr::received(&request, self.scheme, self.peer.as_ref());
+        let received = client_addr::received(&request, self.scheme, self.client.as_ref());
         let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder),
@@ -354,7 +354,7 @@ impl<S: Clone> Clone for ReverseProxy<S> {
         Self {
             forward: self.forward.clone(),
             scheme: self.scheme,
-            peer: self.peer.clone(),
+            client: self.client.clone(),
             error_hook: self.error_hook.clone(),
         }
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::forwarded::{ForwardedPolicy, Peer};
+use super::forwarded::{ClientAddr, ForwardedPolicy};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -22,7 +22,7 @@ impl ForwardedPolicy {
     pub(crate) fn client_address(
         &self,
         headers: &HeaderMap,
-        peer: Option<&Peer>,
+        peer: Option<&ClientAddr>,
     ) -> Option<IpAddr> {
         let mut client = peer?.ip();
         let lines = headers.get_all(X_FORWARDED_FOR).into_iter().rev();
@@ -38,7 +38,12 @@ impl ForwardedPolicy {
     }
 
     /// Whether the client's own connection is encrypted: as a trusted peer says, or else as `scheme` does.
-    pub(crate) fn is_tls(&self, headers: &HeaderMap, peer: Option<&Peer>, scheme: &str) -> bool {
+    pub(crate) fn is_tls(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&ClientAddr>,
+        scheme: &str,
+    ) -> bool {
         let trusted = peer.is_some_and(|peer| self.trusts(peer.ip()));
         match headers
             .get(X_FORWARDED_PROTO)
@@ -91,7 +96,7 @@ mod tests {
         for line in lines {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
         }
-        let peer = Peer::from(SocketAddr::new(peer.parse().unwrap(), 1));
+        let peer = ClientAddr::from(SocketAddr::new(peer.parse().unwrap(), 1));
         policy()
             .client_address(&headers, Some(&peer))
             .unwrap()
@@ -130,7 +135,7 @@ mod tests {
         let is_tls = |peer: &str, said: &'static str, scheme: &str| {
             let headers =
                 HeaderMap::from_iter([(X_FORWARDED_PROTO, HeaderValue::from_static(said))]);
-            let peer = Peer::from(SocketAddr::new(peer.parse().unwrap(), 1));
+            let peer = ClientAddr::from(SocketAddr::new(peer.parse().unwrap(), 1));
             policy().is_tls(&headers, Some(&peer), scheme)
         };
         assert!(is_tls("10.0.0.1", "https", "http"));

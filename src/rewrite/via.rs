@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
-use super::{forwarded::append, hop_by_hop::tokens};
+use super::list::{append, tokens};
 use crate::error::{BoxError, Error, ErrorKind};
 
 const MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
