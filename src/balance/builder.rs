@@ -1,10 +1,10 @@
-//! Settings of a [`LoadBalance`].
+//! Settings of a [`LoadBalance`], and the constructors that begin with them.
 
 use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
 use tower::discover::Discover;
 
-use super::{LoadBalance, cluster::Cluster, discover, policy::Policy};
+use super::{cluster::Cluster, driver, policy::Policy, service::LoadBalance};
 use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
@@ -138,7 +138,7 @@ impl LoadBalanceBuilder {
         S: Send + Sync + 'static,
     {
         let cluster = self.cluster();
-        let driver = discover::spawn(discover, cluster.clone())?;
+        let driver = driver::spawn(discover, cluster.clone())?;
         Ok(LoadBalance::new_in(cluster, Some(driver)))
     }
 
@@ -152,5 +152,45 @@ impl LoadBalanceBuilder {
             rng,
             self.ready_timeout,
         ))
+    }
+}
+
+impl LoadBalance {
+    /// Balances over URLs, with default settings. [`EndpointSpec::url`] says what a URL may look like.
+    ///
+    /// # Errors
+    ///
+    /// A config error that names what is wrong with a URL, or that one comes twice.
+    pub fn new<I>(urls: I) -> Result<Self, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        LoadBalanceBuilder::default().urls(urls)
+    }
+
+    /// The settings, to change them.
+    #[must_use]
+    pub fn builder() -> LoadBalanceBuilder {
+        LoadBalanceBuilder::default()
+    }
+}
+
+impl<S> LoadBalance<S> {
+    /// Balances over what a stream of changes discovers, with default settings. See
+    /// [`LoadBalanceBuilder::discover`].
+    ///
+    /// # Errors
+    ///
+    /// A config error outside a tokio runtime.
+    pub fn from_discover<D>(discover: D) -> Result<Self, Error>
+    where
+        D: Discover + Send + 'static,
+        D::Key: Hash + Send + 'static,
+        D::Service: Into<EndpointSpec<S>> + Send,
+        D::Error: Into<BoxError> + Send,
+        S: Send + Sync + 'static,
+    {
+        LoadBalanceBuilder::default().discover(discover)
     }
 }

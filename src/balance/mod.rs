@@ -20,9 +20,10 @@
 
 mod builder;
 mod cluster;
-mod discover;
+mod driver;
 mod future;
 mod handle;
+mod hash;
 mod members;
 pub mod policy;
 mod service;
