@@ -68,6 +68,7 @@ mod error;
 mod forward;
 mod info;
 pub mod proxy;
+mod random;
 pub mod rewrite;
 pub mod upstream;
 

@@ -8,11 +8,12 @@ use std::{
 };
 
 /// Modules of `src/` and their floors. A new module has to be put here.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("clock", 0),
     ("error", 0),
     ("info", 0),
     ("body", 1),
+    ("random", 1),
     ("rewrite", 1),
     ("upstream", 2),
     ("endpoint", 3),

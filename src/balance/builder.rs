@@ -8,6 +8,7 @@ use super::{cluster::Cluster, driver, policy::Policy, service::LoadBalance};
 use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
+    random,
     upstream::{Client, ClientBuilder},
 };
 
@@ -64,7 +65,7 @@ impl LoadBalanceBuilder {
     }
 
     /// Makes the choices repeatable, for tests, as far as answers take the same time: in tokio's paused time they do.
-    /// Default: a seed from the operating system.
+    /// Default: a seed from the operating system's source of random numbers.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -113,7 +114,7 @@ impl LoadBalanceBuilder {
             let why = format!("{:?} is there twice; use a weight instead", twice.name());
             return Err(Error::config("endpoints", why));
         }
-        let cluster = self.cluster();
+        let cluster = self.cluster()?;
         cluster.replace(specs);
         Ok(LoadBalance::new_in(cluster, None))
     }
@@ -137,21 +138,23 @@ impl LoadBalanceBuilder {
         D::Error: Into<BoxError> + Send,
         S: Send + Sync + 'static,
     {
-        let cluster = self.cluster();
+        let cluster = self.cluster()?;
         let driver = driver::spawn(discover, cluster.clone())?;
         Ok(LoadBalance::new_in(cluster, Some(driver)))
     }
 
-    fn cluster<S: Send + Sync + 'static>(&self) -> Arc<Cluster<S>> {
-        let rng = self
-            .seed
-            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Arc::new(Cluster::new(
+    fn cluster<S: Send + Sync + 'static>(&self) -> Result<Arc<Cluster<S>>, Error> {
+        let seed = match self.seed {
+            Some(seed) => seed,
+            // Processes that begin at the same time must not draw the same subset.
+            None => u64::from_ne_bytes(random::secret("seed")?),
+        };
+        Ok(Arc::new(Cluster::new(
             self.policy.clone(),
             self.subset,
-            rng,
+            fastrand::Rng::with_seed(seed),
             self.ready_timeout,
-        ))
+        )))
     }
 }
 

@@ -125,7 +125,7 @@ impl Sticky {
     ///
     /// # Errors
     ///
-    /// A config error if it is not a token, RFC 9110 5.6.2.
+    /// A config error if it is not a token, RFC 9110 5.6.2, or if the operating system gives no random numbers.
     pub fn cookie(name: &str) -> Result<Self, Error> {
         Ok(Self {
             cookie: SessionCookie::new(name)?,
@@ -133,8 +133,9 @@ impl Sticky {
         })
     }
 
-    /// The secret that names are hashed with. Default: drawn at random, so that cookies end with the process. Give all
-    /// proxies before the same endpoints the same one.
+    /// The secret that names are hashed with. Default: drawn from the operating system's source of random numbers, so
+    /// that cookies end with the process. Give all proxies before the same endpoints the same one, drawn in the same
+    /// way: whoever knows it can choose an endpoint.
     #[must_use]
     pub fn key(mut self, key: [u8; 16]) -> Self {
         self.cookie.key = key;

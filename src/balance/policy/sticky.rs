@@ -13,6 +13,7 @@ use crate::{
     body::Body,
     endpoint::{Class, Endpoint},
     error::Error,
+    random,
 };
 
 /// Whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.
@@ -46,7 +47,7 @@ impl SessionCookie {
         }
         Ok(Self {
             name: name.into(),
-            key: fastrand::u128(..).to_le_bytes(),
+            key: random::secret("sticky cookie")?,
             same_site: SameSite::Lax,
         })
     }
