@@ -68,6 +68,7 @@ mod error;
 mod forward;
 mod limit;
 pub mod proxy;
+mod random;
 mod record;
 pub mod rewrite;
 mod tunnel;

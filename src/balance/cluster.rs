@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     members::Members,
-    policy::{Affinity, Means, Picked, Policy},
+    policy::{Affinity, Picked, PickerContext, Policy},
 };
 use crate::{
     body::Body,
@@ -55,7 +55,7 @@ impl<S> Cluster<S> {
     {
         let waiters = Arc::<Waiters>::default();
         let seed = rng.u64(..);
-        let picker = policy.picker(Means {
+        let picker = policy.picker(PickerContext {
             rng,
             waker: Waker::from(waiters.clone()),
         });

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::policy::{Affinity, Ask, Picked, Picker, hash, mixed};
+use super::{
+    hash::{hash, mixed},
+    policy::{Affinity, PickInfo, Picked, Picker},
+};
 use crate::endpoint::{Endpoint, EndpointSpec, Latency, Siblings};
 
 /// How many endpoints that left are remembered: enough for a rolling restart of a large cluster, and an end to what
@@ -122,7 +125,7 @@ impl<S> Members<S> {
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
         let members = self.subset.as_deref().unwrap_or(&self.all);
         self.siblings.tick(members);
-        self.picker.pick(members, &Ask { tried, affinity })
+        self.picker.pick(members, &PickInfo { tried, affinity })
     }
 
     /// By name, for a change of many.
@@ -139,16 +142,16 @@ mod tests {
     use std::task::Waker;
 
     use super::{
-        super::policy::{Means, Policy},
+        super::policy::{PickerContext, Policy},
         *,
     };
 
     fn members(subset: Option<usize>, seed: u64) -> Members<()> {
-        let means = Means {
+        let context = PickerContext {
             rng: fastrand::Rng::with_seed(seed),
             waker: Waker::noop().clone(),
         };
-        Members::new(Policy::default().picker(means), subset, seed)
+        Members::new(Policy::default().picker(context), subset, seed)
     }
 
     fn fill(members: &mut Members<()>, names: std::ops::Range<u32>) {

@@ -21,9 +21,10 @@
 mod body;
 mod builder;
 mod cluster;
-mod discover;
 mod dispatch;
+mod driver;
 mod handle;
+mod hash;
 mod members;
 pub mod policy;
 mod service;

@@ -4,24 +4,27 @@ use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use http::{HeaderName, Request};
 
-use super::{Ask, Means, Picked, Picker, Policy};
+use super::{
+    any::Policy,
+    picker::{PickInfo, Picked, Picker, PickerContext},
+};
 use crate::{
     body::Body,
     endpoint::{Endpoint, EndpointSpec, Latency, Siblings},
 };
 
 /// A cluster without the way to it.
-pub(super) struct Cluster {
+pub(super) struct TestCluster {
     pub(super) policy: Policy,
     picker: Box<dyn Picker<()>>,
     pub(super) members: Vec<Arc<Endpoint<()>>>,
     siblings: Arc<Siblings>,
 }
 
-impl Cluster {
+impl TestCluster {
     pub(super) fn new(policy: impl Into<Policy>, weights: &[u32]) -> Self {
         let policy = policy.into();
-        let picker = policy.picker(Means {
+        let picker = policy.picker(PickerContext {
             rng: fastrand::Rng::with_seed(1),
             waker: Waker::noop().clone(),
         });
@@ -61,7 +64,7 @@ impl Cluster {
         self.siblings.tick(&self.members);
         self.picker.pick(
             &self.members,
-            &Ask {
+            &PickInfo {
                 tried,
                 affinity: self.policy.affinity(request),
             },

@@ -2,29 +2,19 @@
 
 use std::{collections::HashMap, hash::Hasher, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::{Affinity, Ask, Means, Members, Picked, Picker, Policy};
+use super::{
+    cookie::cookie,
+    picker::{Affinity, Endpoints, PickInfo, Picked, Picker},
+};
 use crate::{
     body::Body,
     endpoint::{Endpoint, Rank},
     error::Error,
+    random,
 };
-
-/// The endpoint a client had before, by a cookie that this proxy sets.
-///
-/// The cookie holds a hash of the endpoint's name under a secret key: it gives no address away, and cannot be made up.
-/// A client without one, or whose endpoint is gone or was tried already, goes where the policy [beneath](Self::over)
-/// says, and gets a new cookie. The cookie is `HttpOnly`, for `Path=/`, and `Secure` when the client came by TLS; it
-/// ends with the browser's session.
-#[derive(Clone, Debug)]
-pub struct Sticky {
-    name: Arc<str>,
-    key: [u8; 16],
-    same_site: SameSite,
-    over: Box<Policy>,
-}
 
 /// Whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,13 +28,16 @@ pub enum SameSite {
     None,
 }
 
-impl Sticky {
-    /// By a cookie of this name.
-    ///
-    /// # Errors
-    ///
-    /// A config error if it is not a token, RFC 9110 5.6.2.
-    pub fn cookie(name: &str) -> Result<Self, Error> {
+/// The cookie of a session: its name, its secret and its attributes.
+#[derive(Clone, Debug)]
+pub(super) struct SessionCookie {
+    name: Arc<str>,
+    pub(super) key: [u8; 16],
+    pub(super) same_site: SameSite,
+}
+
+impl SessionCookie {
+    pub(super) fn new(name: &str) -> Result<Self, Error> {
         // Field names are the same tokens.
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(Error::config(
@@ -52,35 +45,11 @@ impl Sticky {
                 format!("{name:?} is not a token"),
             ));
         }
-        let key = fastrand::u128(..).to_le_bytes();
         Ok(Self {
             name: name.into(),
-            key,
+            key: random::secret("sticky cookie")?,
             same_site: SameSite::Lax,
-            over: Box::default(),
         })
-    }
-
-    /// The secret that names are hashed with. Default: drawn at random, so that cookies end with the process. Give all
-    /// proxies before the same endpoints the same one.
-    #[must_use]
-    pub fn key(mut self, key: [u8; 16]) -> Self {
-        self.key = key;
-        self
-    }
-
-    /// Default [`SameSite::Lax`].
-    #[must_use]
-    pub fn same_site(mut self, same_site: SameSite) -> Self {
-        self.same_site = same_site;
-        self
-    }
-
-    /// How clients without a cookie are balanced. Default [`P2c`](super::P2c).
-    #[must_use]
-    pub fn over(mut self, policy: impl Into<Policy>) -> Self {
-        *self.over = policy.into();
-        self
     }
 
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
@@ -116,14 +85,6 @@ impl Sticky {
         }
     }
 
-    pub(super) fn picker<S: Send + Sync + 'static>(&self, means: Means) -> Sessions<S> {
-        Sessions {
-            sticky: self.clone(),
-            by_token: HashMap::new(),
-            over: self.over.picker(means),
-        }
-    }
-
     fn token(&self, endpoint: &str) -> u128 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write(endpoint.as_bytes());
@@ -131,44 +92,47 @@ impl Sticky {
     }
 }
 
-pub(super) struct Sessions<S> {
-    sticky: Sticky,
+pub(super) struct StickyPicker<S> {
+    cookie: SessionCookie,
     by_token: HashMap<u128, Arc<Endpoint<S>>>,
     over: Box<dyn Picker<S>>,
 }
 
-impl<S: Send + Sync> Picker<S> for Sessions<S> {
-    fn update(&mut self, members: &Members<S>) {
-        let token = |member: &Arc<Endpoint<S>>| (self.sticky.token(member.name()), member.clone());
-        self.by_token = members.iter().map(token).collect();
-        self.over.update(members);
-    }
-
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
-        let own = ask.affinity.key.and_then(|token| self.by_token.get(&token));
-        match own.filter(|own| ask.untried(own) && own.rank() != Rank::Avoided) {
-            Some(own) => Some(Picked::start(own)),
-            None => self.over.pick(members, ask),
+impl<S> StickyPicker<S> {
+    pub(super) fn new(cookie: SessionCookie, over: Box<dyn Picker<S>>) -> Self {
+        Self {
+            cookie,
+            by_token: HashMap::new(),
+            over,
         }
     }
 }
 
-/// The value of a cookie, RFC 6265 4.2.1; of several, the first.
-pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let values = pairs.filter_map(|pair| {
-        pair.trim_ascii()
-            .strip_prefix(name.as_bytes())?
-            .strip_prefix(b"=")
-    });
-    values.into_iter().next()
+impl<S: Send + Sync> Picker<S> for StickyPicker<S> {
+    fn update(&mut self, members: &Endpoints<S>) {
+        let token = |member: &Arc<Endpoint<S>>| (self.cookie.token(member.name()), member.clone());
+        self.by_token = members.iter().map(token).collect();
+        self.over.update(members);
+    }
+
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
+        let own = info
+            .affinity
+            .key
+            .and_then(|token| self.by_token.get(&token));
+        match own.filter(|own| info.untried(own) && own.rank() != Rank::Avoided) {
+            Some(own) => Some(Picked::start(own)),
+            None => self.over.pick(members, info),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture::Cluster, *};
-    use crate::record::{ClientFacts, Record};
+    use super::{
+        super::{any::Sticky, fixture::TestCluster},
+        *,
+    };
 
     /// What a client sends is not what the proxy knows of it.
     fn over(tls: bool) -> Request<Body> {
@@ -188,7 +152,7 @@ mod tests {
     }
 
     /// The cookie a client gets that sends this request, and the endpoint.
-    fn visit(cluster: &Cluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
+    fn visit(cluster: &TestCluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
         let endpoint = cluster
             .pick_for(&[], request)
             .unwrap()
@@ -208,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_client_comes_back_to_its_endpoint() {
-        let mut cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 10]);
+        let mut cluster = TestCluster::new(Sticky::cookie("backend").unwrap(), &[1; 10]);
         let (set, first) = visit(&cluster, &with_cookie("x=y"));
         let set = set.unwrap();
         let (pair, attributes) = set.split_once("; ").unwrap();
@@ -235,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_cookie_reveals_nothing_and_cannot_be_made_up() {
-        let cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
+        let cluster = TestCluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
         for forged in [
             "backend=0",
             "backend=",
@@ -247,7 +211,7 @@ mod tests {
                 "{forged}"
             );
         }
-        let other = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
+        let other = TestCluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
         let cookie = visit(&cluster, &with_cookie("x=y")).0.unwrap();
         let pair = cookie.split(';').next().unwrap();
         assert!(
@@ -260,7 +224,7 @@ mod tests {
     fn attributes_follow_the_settings() {
         let attributes = |sticky: Sticky, scheme: &str| {
             let request = over(scheme == "https");
-            let cookie = visit(&Cluster::new(sticky, &[1]), &request).0.unwrap();
+            let cookie = visit(&TestCluster::new(sticky, &[1]), &request).0.unwrap();
             cookie.split_once("; ").unwrap().1.to_owned()
         };
         let sticky = || Sticky::cookie("backend").unwrap();
