@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     /// The request body broke off or was badly framed.
     RequestBody,
     Unreachable,
+    /// This process, or the system under it, has no descriptor, port or memory left to connect with.
+    LocalResources,
     ConnectTimeout,
     /// As many connections are open as may be, and all are in use.
     Busy,
@@ -83,6 +85,11 @@ impl Kind {
             Self::ClientStalled => (Downstream, 408, "the client stopped sending"),
             Self::RequestBody => (Downstream, 400, "the request body broke off"),
             Self::Unreachable => (Upstream, 502, "could not connect"),
+            Self::LocalResources => (
+                Internal,
+                503,
+                "out of local resources: file descriptors, ports or memory",
+            ),
             Self::ConnectTimeout => (Upstream, 504, "connecting took too long"),
             Self::Busy => (Upstream, 503, "no connection became free"),
             Self::HeadTimeout => (Upstream, 504, "no response head in time"),
@@ -167,7 +174,7 @@ impl Error {
     pub fn is_connect(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::Unreachable | Kind::ConnectTimeout | Kind::Busy
+            Kind::Unreachable | Kind::LocalResources | Kind::ConnectTimeout | Kind::Busy
         )
     }
 

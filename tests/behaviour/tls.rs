@@ -1,12 +1,17 @@
 //! TLS to endpoints.
 
+use std::sync::Arc;
+
 use axum::{Router, extract::Request, routing::any};
 use axum_upstream::{Body, LoadBalance, ReverseProxy, upstream::Client};
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
+use hyper_util::rt::TokioIo;
 use rcgen::date_time_ymd;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::support::{
     proxy,
@@ -103,27 +108,27 @@ async fn client_certificates_are_shown() {
     );
 }
 
+/// Takes WebSockets, and sends back what it gets.
+fn echo() -> Router {
+    Router::new().route(
+        "/",
+        any(|upgrade: axum::extract::ws::WebSocketUpgrade| async {
+            upgrade.on_upgrade(|mut socket| async move {
+                while let Some(Ok(message)) = socket.next().await {
+                    let _ = socket.send(message).await;
+                }
+            })
+        }),
+    )
+}
+
 /// An endpoint that prefers HTTP/2 still takes WebSockets, over a connection of HTTP/1.1.
 #[tokio::test]
 async fn websockets_find_a_connection_that_can() {
     within(async {
         let authority = Authority::new();
-        let app = Router::new().route(
-            "/",
-            any(|upgrade: axum::extract::ws::WebSocketUpgrade| async {
-                upgrade.on_upgrade(|mut socket| async move {
-                    while let Some(Ok(message)) = socket.next().await {
-                        let _ = socket.send(message).await;
-                    }
-                })
-            }),
-        );
-        let server = tls::app(
-            app,
-            authority.issue(&["localhost"], |_| ()).server(),
-            &["h2", "http/1.1"],
-        )
-        .await;
+        let server = authority.issue(&["localhost"], |_| ()).server();
+        let server = tls::app(echo(), server, &["h2", "http/1.1"]).await;
         let client = Client::builder()
             .tls(authority.client())
             .build(&url(&server))
@@ -140,6 +145,58 @@ async fn websockets_find_a_connection_that_can() {
                 Message::text("hello")
             );
         }
+    })
+    .await;
+}
+
+type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// A connector that speaks TLS itself, trusts `authority`, and offers `alpn` whatever the connection is for.
+fn connector(
+    authority: &Authority,
+    alpn: &[&str],
+) -> BoxCloneSyncService<http::Uri, TokioIo<TlsStream>, std::io::Error> {
+    let mut config = authority.client();
+    config.alpn_protocols = alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
+    let connector = TlsConnector::from(Arc::new(config));
+    BoxCloneSyncService::new(service_fn(move |uri: http::Uri| {
+        let connector = connector.clone();
+        async move {
+            let host = uri.host().unwrap().to_owned();
+            let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap())).await?;
+            let stream = connector.connect(host.try_into().unwrap(), stream).await?;
+            Ok(TokioIo::new(stream))
+        }
+    }))
+}
+
+fn is_http2(stream: &TokioIo<TlsStream>) -> bool {
+    stream.inner().get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+/// A connector of one's own cannot know that HTTP/1.1 alone is wanted. Where it chooses HTTP/2, an upgrade must not go
+/// out as the plain request that it is there.
+#[tokio::test]
+async fn an_upgrade_does_not_go_over_http2_that_a_connector_chose() {
+    within(async {
+        let authority = Authority::new();
+        let server = authority.issue(&["localhost"], |_| ()).server();
+        let server = tls::app(app(), server, &["h2", "http/1.1"]).await;
+        let client = Client::builder()
+            .tls_connector(connector(&authority, &["h2", "http/1.1"]), is_http2)
+            .build(&url(&server))
+            .unwrap();
+        let upgrade = http::Request::get("/")
+            .header("upgrade", "websocket")
+            .body(Body::empty())
+            .unwrap();
+        let error = client.clone().oneshot(upgrade).await.unwrap_err();
+        assert!(error.to_string().contains("tls_connector"), "{error}");
+        let get = http::Request::get("/").body(Body::empty()).unwrap();
+        assert_eq!(client.oneshot(get).await.unwrap().status(), StatusCode::OK);
     })
     .await;
 }
