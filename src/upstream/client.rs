@@ -51,7 +51,7 @@ impl Client {
     /// The URL it was built from.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.target.name
+        &self.target.url
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

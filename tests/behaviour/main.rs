@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 
 mod balance;
+mod connect;
 mod deadlines;
 mod framing;
 mod grpc;

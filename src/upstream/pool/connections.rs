@@ -65,7 +65,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `Unreachable`, `ConnectTimeout`, or `Busy` when no connection may be opened and none became free in the time for
+    /// Those of [`Connector::connect`], or `MaxConnections` when no connection may be opened and none became free in the time for
     /// connecting. The wait for another request's connecting counts into it.
     pub(in crate::upstream) async fn checkout(
         self: &Arc<Self>,
