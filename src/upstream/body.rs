@@ -7,12 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-#[cfg(feature = "http2")]
-use hyper::body::Incoming;
 
 use super::http1::Http1Body;
 #[cfg(feature = "http2")]
-use super::http2::Stream;
+use super::http2::Http2Body;
 use crate::error::BoxError;
 
 /// The response body of [`Client`](super::Client).
@@ -22,12 +20,8 @@ pub struct ClientBody(Version);
 #[derive(Debug)]
 enum Version {
     Http1(Http1Body),
-    /// With its place on the connection.
     #[cfg(feature = "http2")]
-    Http2 {
-        incoming: Incoming,
-        _stream: Stream,
-    },
+    Http2(Http2Body),
 }
 
 impl ClientBody {
@@ -36,11 +30,8 @@ impl ClientBody {
     }
 
     #[cfg(feature = "http2")]
-    pub(super) fn http2((incoming, stream): (Incoming, Stream)) -> Self {
-        Self(Version::Http2 {
-            incoming,
-            _stream: stream,
-        })
+    pub(super) fn http2(body: Http2Body) -> Self {
+        Self(Version::Http2(body))
     }
 }
 
@@ -52,19 +43,18 @@ impl http_body::Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match &mut self.0 {
-            Version::Http1(body) => Pin::new(body).poll_frame(cx),
+        match &mut self.0 {
+            Version::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             #[cfg(feature = "http2")]
-            Version::Http2 { incoming, .. } => Pin::new(incoming).poll_frame(cx),
-        };
-        frame.map_err(Into::into)
+            Version::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Version::Http1(body) => body.is_end_stream(),
             #[cfg(feature = "http2")]
-            Version::Http2 { incoming, .. } => incoming.is_end_stream(),
+            Version::Http2(body) => body.is_end_stream(),
         }
     }
 
@@ -72,7 +62,7 @@ impl http_body::Body for ClientBody {
         match &self.0 {
             Version::Http1(body) => body.size_hint(),
             #[cfg(feature = "http2")]
-            Version::Http2 { incoming, .. } => incoming.size_hint(),
+            Version::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -15,7 +15,7 @@ use hyper::client::conn::TrySendError;
 use tower::Service;
 
 #[cfg(feature = "http2")]
-use super::http2::is_refused;
+use super::http2::{Failed, is_refused};
 use super::{
     ClientBody, ClientBuilder, SendError,
     connect::Versions,
@@ -102,10 +102,16 @@ impl Client {
                     .await
                     .map(|response| response.map(ClientBody::http1)),
                 #[cfg(feature = "http2")]
-                Checkout::Http2 { stream, .. } => stream
-                    .send(request)
-                    .await
-                    .map(|response| response.map(ClientBody::http2)),
+                Checkout::Http2 { stream, .. } => match stream.send(request).await {
+                    Ok(response) => Ok(response.map(ClientBody::http2)),
+                    Err(Failed::Send(failed)) => Err(failed),
+                    Err(Failed::TooLarge(error)) => {
+                        return Err(Error::new(Kind::Exchange)
+                            .with(error)
+                            .at(&self.target.name)
+                            .into());
+                    }
+                },
             };
             let mut failed = match sent {
                 Ok(mut response) => {

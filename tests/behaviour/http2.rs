@@ -1,13 +1,18 @@
 //! What is peculiar to HTTP/2, on either side.
 
 use axum::{Router, extract::Request};
-use axum_upstream::Body;
+use axum_upstream::{
+    Body,
+    upstream::{self, ClientBody, ClientBuilder},
+};
 use bytes::Bytes;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 use crate::support::{
-    Client, Conn, Http, client::text, proxy, proxy::OK, server, versions, within,
+    Client, Conn, Http, client::text, h2, proxy, proxy::OK, server, versions, within,
 };
 
 /// Check 11, RFC 9113 8.2.3.
@@ -172,4 +177,66 @@ async fn rapid_resets_leave_nothing_behind() {
         crate::support::eventually(|| handle.endpoints()[0].in_flight == 0).await;
     })
     .await;
+}
+
+/// RFC 9113 5.2: flow control is there so that one stream does not hold up the others on its connection. Clients that
+/// do not read what they have asked for keep their own stream shut, and nobody else's.
+#[tokio::test(start_paused = true)]
+async fn unread_downloads_hold_up_nobody() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let mut unread = Vec::new();
+        for _ in 0..20 {
+            let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+            let mut body = asked.start();
+            tokio::spawn(async move { h2::pour(&mut body, 16 << 10, usize::MAX).await });
+            unread.push(response.await.unwrap());
+        }
+        h2::settle().await;
+
+        let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+        asked.start().send_data("neighbour".into(), true).unwrap();
+        assert_eq!(whole(response.await.unwrap()).await, "neighbour");
+        assert_eq!(endpoint.made(), 1);
+    })
+    .await;
+}
+
+/// Many small frames that are not read, as a client of server-sent events that stands still has them.
+#[tokio::test(start_paused = true)]
+async fn unread_events_do_not_end_the_connection() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+        let mut events = asked.start();
+        let unread = response.await.unwrap();
+        h2::pour(&mut events, 20, 5_000).await;
+        h2::settle().await;
+
+        let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+        asked.start().send_data("neighbour".into(), true).unwrap();
+        assert_eq!(whole(response.await.unwrap()).await, "neighbour");
+        events.send_data("".into(), true).unwrap();
+        assert_eq!(whole(unread).await.len(), 100_000);
+        assert_eq!((endpoint.made(), endpoint.closed()), (1, 0));
+    })
+    .await;
+}
+
+type Answer = JoinHandle<http::Response<ClientBody>>;
+
+/// Sends a request, and waits until the endpoint has it.
+async fn ask(
+    client: &upstream::Client,
+    endpoint: &mut h2::Endpoint,
+    body: Body,
+) -> (Answer, h2::Asked) {
+    let request = http::Request::post("/").body(body).unwrap();
+    let sent = client.clone().oneshot(request);
+    let answer = tokio::spawn(async move { sent.await.unwrap() });
+    (answer, endpoint.next().await)
+}
+
+async fn whole(response: http::Response<ClientBody>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
 }

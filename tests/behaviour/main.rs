@@ -10,6 +10,7 @@ mod framing;
 mod grpc;
 mod headers;
 mod http2;
+mod limits;
 mod mounting;
 mod paths;
 mod pool;

@@ -34,6 +34,7 @@ use tokio::{
 pub(super) use self::body::Http1Body;
 use self::watch::Watch;
 use super::{
+    bounds::MessageBounds,
     connect::Io,
     pool::{Lease, Pool},
     stream::{Health, Stream},
@@ -67,11 +68,19 @@ struct Ends {
 
 type Driver = http1::Connection<Stream, Body>;
 
+/// The most that is read ahead of a response's reader, or held of a request until the socket takes it.
+const BUFFER: usize = 256 * 1024;
+
 /// How long an upload may go on after its response has ended, as nginx's `lingering_time`.
 const LINGER: Duration = Duration::from_secs(30);
 
 impl Http1 {
-    pub(super) async fn handshake(io: Io, lease: Lease, keeper: Waker) -> Result<Self, Error> {
+    pub(super) async fn handshake(
+        io: Io,
+        lease: Lease,
+        keeper: Waker,
+        bounds: MessageBounds,
+    ) -> Result<Self, Error> {
         let Lease {
             runtime,
             expires,
@@ -81,6 +90,10 @@ impl Http1 {
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
+            .max_headers(bounds.fields)
+            // Of the head, and of the trailers.
+            .max_header_size(bounds.size)
+            .max_buf_size(bounds.size.max(BUFFER))
             .handshake(Stream::new(io, health.clone(), permit))
             .await;
         let (sender, driver) =

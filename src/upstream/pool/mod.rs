@@ -21,11 +21,17 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+#[cfg(feature = "http2")]
+pub(super) use self::limit::Waiters;
 pub(super) use self::{
     checkout::{Checkout, Lease, Limits},
     limit::Permit,
 };
-use self::{limit::Limit, reaper::Reaper, shelf::Shelf};
+use self::{
+    limit::{Found, Limit},
+    reaper::Reaper,
+    shelf::Shelf,
+};
 #[cfg(feature = "http2")]
 use super::http2::Http2;
 use super::{
@@ -81,7 +87,7 @@ impl Pool {
         };
         let runtime = runtime.id();
         if !fresh {
-            if let Some(ready) = self.ready(runtime, versions) {
+            if let Some(ready) = self.unclaimed(runtime, versions) {
                 return Ok(ready);
             }
         }
@@ -97,7 +103,7 @@ impl Pool {
     ) -> Result<Checkout, Error> {
         let deadline = after(Instant::now(), self.limits.connect_timeout);
         if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
-            return self.open(runtime, versions, deadline).await;
+            return self.open(runtime, versions, fresh, deadline).await;
         }
         // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
         // that many first requests make one.
@@ -107,11 +113,20 @@ impl Pool {
         };
         if self.speaks_http1.load(Relaxed) {
             drop(turn);
-            return self.open(runtime, versions, deadline).await;
+            return self.open(runtime, versions, fresh, deadline).await;
         }
-        match self.ready(runtime, versions) {
+        match self.unclaimed(runtime, versions) {
             Some(ready) => Ok(ready),
-            None => self.open(runtime, versions, deadline).await,
+            None => self.open(runtime, versions, fresh, deadline).await,
+        }
+    }
+
+    /// What is there, can be used, and nobody waits for.
+    fn unclaimed(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+        let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
+        match contended {
+            true => self.stream(runtime, versions),
+            false => self.ready(runtime, versions),
         }
     }
 
@@ -125,6 +140,10 @@ impl Pool {
                 });
             }
         }
+        self.stream(runtime, versions)
+    }
+
+    fn stream(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         #[cfg(feature = "http2")]
         if versions == Versions::All {
             let full = self.open.as_ref().is_some_and(|open| open.is_full());
@@ -134,7 +153,7 @@ impl Pool {
                 reused: true,
             });
         }
-        let _ = versions;
+        let _ = (runtime, versions);
         None
     }
 
@@ -142,27 +161,16 @@ impl Pool {
         self: &Arc<Self>,
         runtime: runtime::Id,
         versions: Versions,
+        fresh: bool,
         deadline: Instant,
     ) -> Result<Checkout, Error> {
-        let mut evicted = false;
+        let ready = || (!fresh).then(|| self.ready(runtime, versions)).flatten();
         let permit = match &self.open {
             None => None,
-            Some(limit) => loop {
-                let freed = limit.freed();
-                if let Some(permit) = limit.try_acquire() {
-                    break Some(permit);
-                }
-                // What idles on another runtime, or speaks another version, is of no use here but for its place. One
-                // is enough: an HTTP/2 connection frees it a little later.
-                if !std::mem::replace(&mut evicted, true) && self.evict() {
-                    continue;
-                }
-                if timeout_at(deadline, freed).await.is_err() {
-                    return Err(Error::new(Kind::Busy).at(&self.target.name));
-                }
-                if let Some(ready) = self.ready(runtime, versions) {
-                    return Ok(ready);
-                }
+            Some(limit) => match limit.wait(deadline, ready, || self.evict()).await {
+                Some(Found::Place(permit)) => Some(permit),
+                Some(Found::Ready(ready)) => return Ok(ready),
+                None => return Err(Error::new(Kind::Busy).at(&self.target.name)),
             },
         };
         self.keep_reaper(runtime);
@@ -182,7 +190,8 @@ impl Pool {
         };
         #[cfg(feature = "http2")]
         if connected.http2 {
-            let http2 = Http2::handshake(connected.io, lease, self.limits.ping_interval);
+            let http2 =
+                Http2::handshake(connected.io, lease, self.limits.http2, self.limits.bounds);
             let http2 = match timeout_at(deadline, http2).await {
                 Ok(http2) => http2.map_err(|error| error.at(&self.target.name))?,
                 Err(_) => return Err(Error::new(Kind::ConnectTimeout).at(&self.target.name)),
@@ -199,7 +208,7 @@ impl Pool {
             self.speaks_http1.store(true, Relaxed);
         }
         let waker = self.shelf(runtime, |shelf| shelf.waker());
-        let http1 = Http1::handshake(connected.io, lease, waker).await;
+        let http1 = Http1::handshake(connected.io, lease, waker, self.limits.bounds).await;
         Ok(Checkout::Http1 {
             http1: http1.map_err(|error| error.at(&self.target.name))?,
             reused: false,

@@ -1,6 +1,7 @@
 //! What the tests are written in: raw servers and clients where bytes matter, real ones where they do not.
 
 pub mod client;
+pub mod h2;
 pub mod proxy;
 pub mod server;
 pub mod tls;
