@@ -14,7 +14,7 @@ use std::{
 use axum_upstream::upstream::{Client, ClientBuilder};
 use bytes::Bytes;
 use h2::{
-    RecvStream, SendStream,
+    Reason, RecvStream, SendStream,
     server::{Builder, SendResponse},
 };
 use http::{Request, Response};
@@ -119,6 +119,17 @@ pub async fn pour(body: &mut SendStream<Bytes>, size: usize, most: usize) {
             return;
         }
     }
+}
+
+/// Reads a body, gives its windows back, and says how long it was, or by what it was reset.
+pub async fn read(body: &mut RecvStream) -> Result<usize, Option<Reason>> {
+    let mut length = 0;
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.map_err(|error| error.reason())?;
+        length += chunk.len();
+        let _ = body.flow_control().release_capacity(chunk.len());
+    }
+    Ok(length)
 }
 
 /// In paused time: waits until nothing moves.
