@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
-    error::{BoxError, Error, Kind},
+    error::{BoxError, Error},
     rewrite::{self, Fields, Seen},
 };
 
@@ -27,7 +27,9 @@ pub(crate) struct Target {
     pub(crate) scheme: Scheme,
     /// What a connector connects to: `http://host:port` or `https://host:port`.
     pub(crate) origin: Uri,
-    /// The URL without a trailing slash, for logs, errors and as the endpoint's identity.
+    /// The URL without a trailing slash.
+    pub(crate) url: Arc<str>,
+    /// For logs, errors and as the endpoint's identity: the URL, unless the client was given a name.
     pub(crate) name: Arc<str>,
     /// The file of a Unix socket.
     pub(crate) socket: Option<PathBuf>,
@@ -128,17 +130,15 @@ impl Target {
         host: Option<&HeaderValue>,
     ) -> Result<(), Error> {
         let authority = match host.filter(|host| **host != self.host) {
-            Some(host) => Authority::try_from(host.as_bytes()).map_err(|error| {
-                Error::new(Kind::BadRequest("Host is no authority")).with(error)
-            })?,
+            Some(host) => Authority::try_from(host.as_bytes())
+                .map_err(|error| Error::bad_request("Host is no authority").with(error))?,
             None => self.authority.clone(),
         };
         let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = self.origin.scheme().cloned();
         uri.authority = Some(authority);
-        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| {
-            Error::new(Kind::BadRequest("the target has no absolute form")).with(error)
-        })?;
+        *request.uri_mut() = Uri::from_parts(uri)
+            .map_err(|error| Error::bad_request("the target has no absolute form").with(error))?;
         Ok(())
     }
 }
@@ -158,6 +158,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
             true => Ok(Target {
                 scheme: Scheme::Unix,
                 socket: Some(path.into()),
+                url: url.into(),
                 name: url.into(),
                 ..parse("http://localhost")?
             }),
@@ -170,7 +171,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
     };
     let scheme = match uri.scheme_str() {
         Some("http") => Scheme::Http,
-        Some("https") if cfg!(feature = "tls") => Scheme::Https,
+        Some("https") if cfg!(feature = "_tls") => Scheme::Https,
         Some("https") => return fail("needs the feature `tls`"),
         Some("h2c") if cfg!(feature = "http2") => Scheme::H2c,
         Some("h2c") => return fail("needs the feature `http2`"),
@@ -198,15 +199,17 @@ fn parse(url: &str) -> Result<Target, BoxError> {
     } else {
         "http"
     };
+    let url: Arc<str> = format!(
+        "{}://{authority}{}",
+        uri.scheme_str().unwrap_or_default(),
+        base
+    )
+    .into();
     Ok(Target {
         scheme,
         origin: format!("{connect}://{authority}").parse()?,
-        name: format!(
-            "{}://{authority}{}",
-            uri.scheme_str().unwrap_or_default(),
-            base
-        )
-        .into(),
+        name: url.clone(),
+        url,
         socket: None,
         host: HeaderValue::from_str(authority.as_str())?,
         authority: authority.clone(),
