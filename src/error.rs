@@ -66,6 +66,8 @@ pub enum ErrorKind {
     BodyTooLarge,
     /// The client stopped sending its request body for the idle timeout.
     ClientStalled,
+    /// The client stopped reading its response body for the idle timeout.
+    ClientNotReading,
     /// The client broke its request body off, or framed it badly.
     RequestBody,
     /// The client went away before it had its whole response.
@@ -116,6 +118,12 @@ impl ErrorKind {
                 Downstream,
                 408,
                 "idle timeout: the client stopped sending",
+            ),
+            Self::ClientNotReading => (
+                "client_not_reading",
+                Downstream,
+                408,
+                "idle timeout: the client stopped reading",
             ),
             Self::RequestBody => ("request_body", Downstream, 400, "request body broken off"),
             Self::ClientGone => (

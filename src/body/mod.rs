@@ -17,6 +17,7 @@ mod guarded;
 mod request;
 mod response;
 mod trailers;
+mod unread;
 
 pub use self::exchange::Body;
 pub(crate) use self::{
@@ -25,4 +26,5 @@ pub(crate) use self::{
     request::RequestBody,
     response::DeadlineBody,
     trailers::TrailerRule,
+    unread::{ReadBody, UnreadWatch},
 };

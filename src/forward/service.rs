@@ -13,7 +13,7 @@ use super::{
     head_timer::HeadTimer,
 };
 use crate::{
-    body::{Body, RequestBody, TrailerRule},
+    body::{Body, RequestBody, TrailerRule, UnreadWatch},
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
     rewrite::{
@@ -37,6 +37,7 @@ pub(crate) struct Forward<S> {
     service: S,
     config: Arc<Config>,
     tunnels: Arc<OpenTunnels>,
+    unread: Arc<UnreadWatch>,
 }
 
 /// How a request goes on.
@@ -56,6 +57,7 @@ impl<S> Forward<S> {
             service,
             config: Arc::default(),
             tunnels: Arc::default(),
+            unread: Arc::default(),
         }
     }
 
@@ -120,6 +122,7 @@ where
         Ok(Start::Sent(ForwardFuture::new(Exchange {
             config: config.clone(),
             tunnels: self.tunnels.clone(),
+            unread: self.unread.clone(),
             upgrade,
             version,
             record,

@@ -20,4 +20,5 @@ mod pool;
 mod streaming;
 mod support;
 mod tls;
+mod unread;
 mod upgrade;
