@@ -1,8 +1,8 @@
 //! A response body that its client does not read.
 //!
-//! A server asks for the next frame when the client's connection has room for it. When the client stops reading, nothing
-//! polls the body any more, so no timer in the body can end the exchange: [`UnreadWatch`] looks at it from outside, and
-//! lets the endpoint go.
+//! A server asks for the next frame when the client's connection has room for it. When the client stops reading,
+//! nothing polls the body any more, so no timer in the body can end the exchange: [`UnreadWatch`] looks at it from
+//! outside, and lets the endpoint go.
 
 use std::{
     fmt,

@@ -17,7 +17,8 @@ use crate::{
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
     rewrite::{
-        ClientAddr, Downstream, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
+        ClientAddr, Disposition, Downstream, Rewrite, Seen, accepts_trailers, is_grpc,
+        strip_trailers,
     },
     tunnel::{OpenTunnels, UpgradeRequest},
 };
@@ -104,8 +105,8 @@ where
             prefix: prefix.as_ref(),
         };
         let nominated = match config.rewrite.request(&mut parts, seen, downstream)? {
-            Verdict::Forward { nominated } => nominated,
-            Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
+            Disposition::Forward { nominated } => nominated,
+            Disposition::Answer => return Ok(Start::Answered(answer(&parts))),
         };
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut parts.headers);

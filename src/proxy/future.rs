@@ -29,7 +29,7 @@ pin_project! {
         S: Service<Request<Body>>,
     {
         #[pin]
-        state: State<S>,
+        state: ProxyState<S>,
     }
 
     impl<S> PinnedDrop for ProxyFuture<S>
@@ -38,7 +38,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             // nginx's name for it: nobody is left to see the status.
-            if matches!(this.state, State::Sent { .. }) {
+            if matches!(this.state, ProxyState::Sent { .. }) {
                 tracing::debug!(status = 499, "the client went away");
             }
         }
@@ -46,8 +46,8 @@ pin_project! {
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<S>
+    #[project = ProxyProj]
+    enum ProxyState<S>
     where
         S: Service<Request<Body>>,
     {
@@ -59,13 +59,13 @@ pin_project! {
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
     pub(super) fn sent(future: ForwardFuture<S>, responder: ErrorResponder) -> Self {
         Self {
-            state: State::Sent { future, responder },
+            state: ProxyState::Sent { future, responder },
         }
     }
 
     pub(super) fn done(response: Response<AxumBody>) -> Self {
         Self {
-            state: State::Done {
+            state: ProxyState::Done {
                 response: Some(response),
             },
         }
@@ -84,7 +84,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match this.state.as_mut().project() {
-            StateProj::Sent {
+            ProxyProj::Sent {
                 mut future,
                 responder,
             } => {
@@ -97,10 +97,10 @@ where
                     }
                 };
                 // The exchange is over, so a drop from here on is no client that left.
-                this.state.set(State::Done { response: None });
+                this.state.set(ProxyState::Done { response: None });
                 response
             }
-            StateProj::Done { response } => match response.take() {
+            ProxyProj::Done { response } => match response.take() {
                 Some(response) => response,
                 // Polled after its end, which no future owes an answer; none is the least surprising.
                 None => return Poll::Pending,

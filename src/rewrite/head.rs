@@ -47,7 +47,7 @@ impl Default for Rewrite {
 
 /// What a request head asks of the rest of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Disposition {
     /// Send it on, and let none of these be among its trailers.
     Forward { nominated: Vec<HeaderName> },
     /// `Max-Forwards` is used up: we are the final recipient.
@@ -75,7 +75,7 @@ impl Rewrite {
         parts: &mut RequestParts,
         seen: Seen,
         downstream: Downstream<'_>,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Disposition, Error> {
         if parts.method == Method::CONNECT {
             return Err(Error::new(ErrorKind::MethodNotAllowed));
         }
@@ -84,7 +84,7 @@ impl Rewrite {
             via.check_loop(&parts.headers)?;
         }
         if via::max_forwards(parts)? {
-            return Ok(Verdict::Answer);
+            return Ok(Disposition::Answer);
         }
 
         let te_trailers = seen.any(Fields::TE) && framing::accepts_trailers(&parts.headers);
@@ -128,7 +128,7 @@ impl Rewrite {
         }
         // RFC 9112 2.3: intermediaries send their own version in forwarded messages.
         parts.version = Version::HTTP_11;
-        Ok(Verdict::Forward { nominated })
+        Ok(Disposition::Forward { nominated })
     }
 
     /// Makes a received response head fit to be sent down, and says which fields may not be among its trailers.

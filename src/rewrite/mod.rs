@@ -29,7 +29,7 @@ pub(crate) use self::{
     fields::{Fields, Seen, is_sensitive},
     forwarded::{ClientAddr, Downstream},
     framing::{accepts_trailers, is_grpc},
-    head::{Rewrite, Verdict},
+    head::{Disposition, Rewrite},
     hop_by_hop::strip_trailers,
     list::tokens,
     path::{below, climbs, parse_prefix, strip_prefix},
