@@ -1,7 +1,15 @@
-//! What can go wrong, whose fault it is, and the status it becomes.
+//! What can go wrong, which side is at fault, and the status it becomes.
 //!
-//! There is one [`Error`] for the whole crate. How an exchange failed is decided once, where it failed; the status
-//! code, the log line and the balancer all read that. `docs/ERRORS.md` has the table.
+//! There is one [`Error`] for the whole crate. Its [`ErrorKind`] is decided where the exchange failed; the status code,
+//! the log line and the attempt's [`Outcome`](crate::Outcome) all read that. `docs/ERRORS.md` has the table.
+//!
+//! ```
+//! use axum_upstream::{EndpointSpec, ErrorKind};
+//!
+//! let error = EndpointSpec::url("ftp://example.com").unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Config);
+//! assert_eq!(error.kind().as_str(), "config");
+//! ```
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -13,16 +21,18 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// An error of this crate.
 ///
 /// `Display` says one level only; [`source`](StdError::source) leads to the cause. Neither is meant for the downstream
-/// client: addresses and causes belong in logs. A refused setting says all in its `Display`.
+/// client: addresses and causes belong in logs. A refused setting says everything in its `Display`.
 pub struct Error(Box<Inner>);
 
 struct Inner {
-    kind: Kind,
+    kind: ErrorKind,
+    /// What exactly is wrong: the name of a setting, or the rule that a request breaks.
+    detail: Option<&'static str>,
     endpoint: Option<Arc<str>>,
     source: Option<BoxError>,
 }
 
-/// Which side of the proxy an error came from.
+/// The side of the proxy that an error came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Side {
@@ -30,94 +40,169 @@ pub enum Side {
     Downstream,
     /// An endpoint, or the way to it.
     Upstream,
-    /// This process: a setting, or nobody to send to.
+    /// This process: a setting, a limit of its own, or no endpoint to send to.
     Internal,
 }
 
-/// How it failed: stage and side in one word. Private, so that it can grow; users ask the predicates of [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A setting that cannot work, by name.
-    Config(&'static str),
+/// What went wrong: stage and side in one word.
+///
+/// [`as_str`](Self::as_str) is fit for the label of a metric: it holds no address, and there are few of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting that cannot work.
+    Config,
+    /// The cluster is empty, or its discovery has not said yet what there is.
     NoEndpoint,
-    /// The request head breaks a rule of HTTP.
-    BadRequest(&'static str),
-    /// CONNECT, which a gateway does not do.
-    Method,
+    /// The request breaks a rule of HTTP.
+    BadRequest,
+    /// CONNECT, which a gateway does not serve.
+    MethodNotAllowed,
     /// A transfer coding other than `chunked`.
-    Coding,
-    /// The request carries our own `Via` entry.
+    TransferCoding,
+    /// The request carries this proxy's own `Via` entry.
     Loop,
+    /// The request body is larger than its limit.
     BodyTooLarge,
+    /// The client stopped sending its request body for the idle timeout.
     ClientStalled,
-    /// The request body broke off or was badly framed.
+    /// The client broke its request body off, or framed it badly.
     RequestBody,
-    Unreachable,
-    /// This process, or the system under it, has no descriptor, port or memory left to connect with.
-    LocalResources,
+    /// The client went away before it had its whole response.
+    ClientGone,
+    /// No connection could be made.
+    Connect,
+    /// No connection could be made in the connect timeout.
     ConnectTimeout,
-    /// As many connections are open as may be, and all are in use.
-    Busy,
-    HeadTimeout,
+    /// This process, or the system under it, has no file descriptor, port or memory left to connect with.
+    LocalResources,
+    /// As many connections are open as `max_connections` allows, and none became free in the connect timeout.
+    MaxConnections,
+    /// The response head did not come in the response timeout.
+    ResponseTimeout,
+    /// Nothing moved for the idle timeout.
     IdleTimeout,
+    /// The exchange took longer than the total timeout.
     TotalTimeout,
-    /// The connection broke, or what came over it was not HTTP, before a whole response head.
+    /// The connection broke, or what came over it was not HTTP, before there was a whole response head.
     Exchange,
+    /// The response body broke off.
     ResponseBody,
-    /// A 101 that nobody asked for, or to another protocol.
+    /// The endpoint switched protocols without having been asked, or to another protocol.
     Upgrade,
     /// An endpoint that is a service of the user's returned an error.
     Service,
 }
 
-impl Kind {
-    /// Side, status and words of each kind: the table of `docs/ERRORS.md`.
-    fn describe(self) -> (Side, u16, &'static str) {
+impl ErrorKind {
+    /// Name, side, status and words of each kind: the table of `docs/ERRORS.md`.
+    fn describe(self) -> (&'static str, Side, u16, &'static str) {
         use Side::{Downstream, Internal, Upstream};
         match self {
-            Self::Config(_) => (Internal, 500, "invalid setting"),
-            Self::NoEndpoint => (Internal, 503, "no endpoint is ready"),
-            Self::BadRequest(_) => (Downstream, 400, "bad request"),
-            Self::Method => (Downstream, 405, "method not allowed"),
-            Self::Coding => (Downstream, 501, "unknown transfer coding"),
-            Self::Loop => (Downstream, 508, "the request has passed this proxy before"),
-            Self::BodyTooLarge => (Downstream, 413, "request body too large"),
-            Self::ClientStalled => (Downstream, 408, "the client stopped sending"),
-            Self::RequestBody => (Downstream, 400, "the request body broke off"),
-            Self::Unreachable => (Upstream, 502, "could not connect"),
+            Self::Config => ("config", Internal, 500, "invalid setting"),
+            Self::NoEndpoint => ("no_endpoint", Internal, 503, "no endpoint available"),
+            Self::BadRequest => ("bad_request", Downstream, 400, "bad request"),
+            Self::MethodNotAllowed => ("method_not_allowed", Downstream, 405, "method not allowed"),
+            Self::TransferCoding => (
+                "transfer_coding",
+                Downstream,
+                501,
+                "unknown transfer coding",
+            ),
+            Self::Loop => ("loop", Downstream, 508, "request loop detected"),
+            Self::BodyTooLarge => ("body_too_large", Downstream, 413, "request body too large"),
+            Self::ClientStalled => (
+                "client_stalled",
+                Downstream,
+                408,
+                "idle timeout: the client stopped sending",
+            ),
+            Self::RequestBody => ("request_body", Downstream, 400, "request body broken off"),
+            Self::ClientGone => (
+                "client_gone",
+                Downstream,
+                499,
+                "client closed the connection",
+            ),
+            Self::Connect => ("connect", Upstream, 502, "connect failed"),
+            Self::ConnectTimeout => ("connect_timeout", Upstream, 504, "connect timeout"),
             Self::LocalResources => (
+                "local_resources",
                 Internal,
                 503,
                 "out of local resources: file descriptors, ports or memory",
             ),
-            Self::ConnectTimeout => (Upstream, 504, "connecting took too long"),
-            Self::Busy => (Upstream, 503, "no connection became free"),
-            Self::HeadTimeout => (Upstream, 504, "no response head in time"),
-            Self::IdleTimeout => (Upstream, 504, "nothing moved for too long"),
-            Self::TotalTimeout => (Upstream, 504, "the exchange took too long"),
-            Self::Exchange => (Upstream, 502, "the exchange with the endpoint failed"),
-            Self::ResponseBody => (Upstream, 502, "the response body broke off"),
-            Self::Upgrade => (
+            Self::MaxConnections => (
+                "max_connections",
+                Internal,
+                503,
+                "max_connections reached, and none became free",
+            ),
+            Self::ResponseTimeout => (
+                "response_timeout",
+                Upstream,
+                504,
+                "response timeout: no response head in time",
+            ),
+            Self::IdleTimeout => ("idle_timeout", Upstream, 504, "idle timeout"),
+            Self::TotalTimeout => ("total_timeout", Upstream, 504, "total timeout"),
+            Self::Exchange => (
+                "exchange",
                 Upstream,
                 502,
-                "the endpoint switched to a protocol nobody asked for",
+                "connection to the endpoint failed",
             ),
-            Self::Service => (Upstream, 502, "the endpoint's service failed"),
+            Self::ResponseBody => ("response_body", Upstream, 502, "response body broken off"),
+            Self::Upgrade => (
+                "upgrade",
+                Upstream,
+                502,
+                "endpoint switched to a protocol not asked for",
+            ),
+            Self::Service => ("service", Upstream, 502, "endpoint service failed"),
         }
+    }
+
+    /// Its name in lower case, fit for a metric's label: `connect_timeout`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.describe().0
+    }
+
+    /// The side at fault.
+    #[must_use]
+    pub fn side(self) -> Side {
+        self.describe().1
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: ErrorKind) -> Self {
         Self(Box::new(Inner {
             kind,
+            detail: None,
             endpoint: None,
             source: None,
         }))
     }
 
     pub(crate) fn config(setting: &'static str, source: impl Into<BoxError>) -> Self {
-        Self::new(Kind::Config(setting)).with(source)
+        Self::new(ErrorKind::Config).detail(setting).with(source)
+    }
+
+    pub(crate) fn bad_request(rule: &'static str) -> Self {
+        Self::new(ErrorKind::BadRequest).detail(rule)
+    }
+
+    fn detail(mut self, detail: &'static str) -> Self {
+        self.0.detail = Some(detail);
+        self
     }
 
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
@@ -138,29 +223,30 @@ impl Error {
         }
     }
 
-    /// What something of the user's returned, as an `Error`: our own is taken out of its box, anything else is wrapped.
-    pub(crate) fn own_or(kind: Kind, error: BoxError) -> Self {
+    /// What a service of the user's returned, as an `Error`: one of ours is taken out of its box, another is wrapped.
+    pub(crate) fn own_or(kind: ErrorKind, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => *own,
             Err(other) => Self::new(kind).with(other),
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn kind(&self) -> Kind {
+    /// What went wrong, in one word.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The side that is at fault.
     #[must_use]
     pub fn side(&self) -> Side {
-        self.0.kind.describe().0
+        self.0.kind.side()
     }
 
     /// The status a downstream client gets for it.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.0.kind.describe().1).unwrap_or(StatusCode::BAD_GATEWAY)
+        StatusCode::from_u16(self.0.kind.describe().2).unwrap_or(StatusCode::BAD_GATEWAY)
     }
 
     /// The endpoint it happened at, as its address or name, if one had been picked.
@@ -169,64 +255,64 @@ impl Error {
         self.0.endpoint.as_deref()
     }
 
-    /// No connection could be made, so the request never left this process.
+    /// Whether no connection could be made, so that the request never left this process.
     #[must_use]
     pub fn is_connect(&self) -> bool {
+        use ErrorKind::{Connect, ConnectTimeout, LocalResources, MaxConnections};
         matches!(
             self.0.kind,
-            Kind::Unreachable | Kind::LocalResources | Kind::ConnectTimeout | Kind::Busy
+            Connect | ConnectTimeout | LocalResources | MaxConnections
         )
     }
 
-    /// A deadline passed: connect, response head, idle or total.
+    /// Whether a deadline passed: connect, response, idle or total.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
+        use ErrorKind::{
+            ClientStalled, ConnectTimeout, IdleTimeout, ResponseTimeout, TotalTimeout,
+        };
         matches!(
             self.0.kind,
-            Kind::ConnectTimeout
-                | Kind::HeadTimeout
-                | Kind::IdleTimeout
-                | Kind::TotalTimeout
-                | Kind::ClientStalled
+            ConnectTimeout | ResponseTimeout | IdleTimeout | TotalTimeout | ClientStalled
         )
     }
 
-    /// There was no endpoint, or none became ready in time.
+    /// Whether there was no endpoint to send to.
     #[must_use]
     pub fn is_no_endpoint(&self) -> bool {
-        self.0.kind == Kind::NoEndpoint
+        self.0.kind == ErrorKind::NoEndpoint
     }
 
-    /// A setting was refused; `Display` names it.
+    /// Whether a setting was refused; `Display` names it.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        matches!(self.0.kind, Kind::Config(_))
+        self.0.kind == ErrorKind::Config
     }
 
-    /// The request body was larger than the limit.
+    /// Whether the request body was larger than its limit.
     #[must_use]
     pub fn is_body_too_large(&self) -> bool {
-        self.0.kind == Kind::BodyTooLarge
+        self.0.kind == ErrorKind::BodyTooLarge
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.kind.describe().2)?;
-        match self.0.kind {
-            Kind::BadRequest(what) => write!(f, ": {what}")?,
-            // For the eyes of whoever set it, so the whole story on one line.
-            Kind::Config(what) => {
-                write!(f, ": {what}")?;
-                return self
-                    .0
-                    .source
-                    .as_ref()
-                    .map_or(Ok(()), |source| write!(f, ": {source}"));
-            }
-            _ => {}
+        let Inner {
+            kind,
+            detail,
+            endpoint,
+            source,
+        } = &*self.0;
+        f.write_str(kind.describe().3)?;
+        if let Some(detail) = detail {
+            write!(f, ": {detail}")?;
         }
-        match &self.0.endpoint {
+        if let (ErrorKind::Config, Some(source)) = (kind, source) {
+            // A setting is put right by the one who reads this, so the whole story stands on one line.
+            return write!(f, ": {source}");
+        }
+        match endpoint {
             Some(endpoint) => write!(f, " ({endpoint})"),
             None => Ok(()),
         }
@@ -237,11 +323,13 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
             kind,
+            detail,
             endpoint,
             source,
         } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
+            .field("detail", detail)
             .field("endpoint", endpoint)
             .field("source", source)
             .finish()
@@ -251,7 +339,7 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self.0.kind {
-            Kind::Config(_) => None,
+            ErrorKind::Config => None,
             _ => self.0.source.as_deref().map(|source| source as _),
         }
     }
@@ -263,10 +351,10 @@ mod tests {
 
     #[test]
     fn display_says_one_level_and_source_leads_on() {
-        let error = Error::new(Kind::Unreachable)
+        let error = Error::new(ErrorKind::Connect)
             .with("refused")
             .at(&"http://10.0.0.1:80".into());
-        assert_eq!(error.to_string(), "could not connect (http://10.0.0.1:80)");
+        assert_eq!(error.to_string(), "connect failed (http://10.0.0.1:80)");
         assert_eq!(
             error.source().map(ToString::to_string).as_deref(),
             Some("refused")
@@ -276,14 +364,14 @@ mod tests {
 
     #[test]
     fn an_error_of_ours_survives_boxing() {
-        let boxed: BoxError = Box::new(Error::new(Kind::HeadTimeout));
+        let boxed: BoxError = Box::new(Error::new(ErrorKind::ResponseTimeout));
         assert_eq!(
-            Error::own_or(Kind::Service, boxed).status(),
+            Error::own_or(ErrorKind::Service, boxed).status(),
             StatusCode::GATEWAY_TIMEOUT
         );
         assert_eq!(
-            Error::own_or(Kind::Service, "other".into()).kind(),
-            Kind::Service
+            Error::own_or(ErrorKind::Service, "other".into()).kind(),
+            ErrorKind::Service
         );
     }
 }

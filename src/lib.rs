@@ -72,9 +72,12 @@ mod clock;
 pub mod endpoint;
 mod error;
 mod forward;
-mod info;
+mod limit;
 pub mod proxy;
+mod random;
+mod record;
 pub mod rewrite;
+mod tunnel;
 pub mod upstream;
 
 /// The rustls that [`ClientBuilder::tls`](upstream::ClientBuilder::tls) takes its settings from.
@@ -85,7 +88,7 @@ pub use self::{
     balance::{LoadBalance, policy},
     body::Body,
     endpoint::EndpointSpec,
-    error::{BoxError, Error, Side},
-    info::Info,
+    error::{BoxError, Error, ErrorKind, Side},
     proxy::{ProxyLayer, ReverseProxy},
+    record::{Attempt, Info, Outcome, Stage},
 };

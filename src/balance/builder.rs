@@ -1,13 +1,14 @@
-//! Settings of a [`LoadBalance`].
+//! Settings of a [`LoadBalance`], and the constructors that begin with them.
 
 use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
 use tower::discover::Discover;
 
-use super::{LoadBalance, cluster::Cluster, discover, policy::Policy};
+use super::{cluster::Cluster, driver, policy::Policy, service::LoadBalance};
 use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
+    random,
     upstream::{Client, ClientBuilder},
 };
 
@@ -64,7 +65,7 @@ impl LoadBalanceBuilder {
     }
 
     /// Makes the choices repeatable, for tests, as far as answers take the same time: in tokio's paused time they do.
-    /// Default: a seed from the operating system.
+    /// Default: a seed from the operating system's source of random numbers.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -113,7 +114,7 @@ impl LoadBalanceBuilder {
             let why = format!("{:?} is there twice; use a weight instead", twice.name());
             return Err(Error::config("endpoints", why));
         }
-        let cluster = self.cluster();
+        let cluster = self.cluster()?;
         cluster.replace(specs);
         Ok(LoadBalance::new_in(cluster, None))
     }
@@ -137,20 +138,62 @@ impl LoadBalanceBuilder {
         D::Error: Into<BoxError> + Send,
         S: Send + Sync + 'static,
     {
-        let cluster = self.cluster();
-        let driver = discover::spawn(discover, cluster.clone())?;
+        let cluster = self.cluster()?;
+        let driver = driver::spawn(discover, cluster.clone())?;
         Ok(LoadBalance::new_in(cluster, Some(driver)))
     }
 
-    fn cluster<S: Send + Sync + 'static>(&self) -> Arc<Cluster<S>> {
-        let rng = self
-            .seed
-            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Arc::new(Cluster::new(
+    fn cluster<S: Send + Sync + 'static>(&self) -> Result<Arc<Cluster<S>>, Error> {
+        let seed = match self.seed {
+            Some(seed) => seed,
+            // Processes that begin at the same time must not draw the same subset.
+            None => u64::from_ne_bytes(random::secret("seed")?),
+        };
+        Ok(Arc::new(Cluster::new(
             self.policy.clone(),
             self.subset,
-            rng,
+            fastrand::Rng::with_seed(seed),
             self.ready_timeout,
-        ))
+        )))
+    }
+}
+
+impl LoadBalance {
+    /// Balances over URLs, with default settings. [`EndpointSpec::url`] says what a URL may look like.
+    ///
+    /// # Errors
+    ///
+    /// A config error that names what is wrong with a URL, or that one comes twice.
+    pub fn new<I>(urls: I) -> Result<Self, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        LoadBalanceBuilder::default().urls(urls)
+    }
+
+    /// The settings, to change them.
+    #[must_use]
+    pub fn builder() -> LoadBalanceBuilder {
+        LoadBalanceBuilder::default()
+    }
+}
+
+impl<S> LoadBalance<S> {
+    /// Balances over what a stream of changes discovers, with default settings. See
+    /// [`LoadBalanceBuilder::discover`].
+    ///
+    /// # Errors
+    ///
+    /// A config error outside a tokio runtime.
+    pub fn from_discover<D>(discover: D) -> Result<Self, Error>
+    where
+        D: Discover + Send + 'static,
+        D::Key: Hash + Send + 'static,
+        D::Service: Into<EndpointSpec<S>> + Send,
+        D::Error: Into<BoxError> + Send,
+        S: Send + Sync + 'static,
+    {
+        LoadBalanceBuilder::default().discover(discover)
     }
 }

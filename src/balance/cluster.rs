@@ -15,12 +15,12 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     members::Members,
-    policy::{Affinity, Means, Picked, Policy},
+    policy::{Affinity, Picked, PickerContext, Policy},
 };
 use crate::{
     body::Body,
     endpoint::{Endpoint, EndpointSpec, canonical_name},
-    error::{Error, Kind},
+    error::{Error, ErrorKind},
 };
 
 pub(super) struct Cluster<S> {
@@ -55,7 +55,7 @@ impl<S> Cluster<S> {
     {
         let waiters = Arc::<Waiters>::default();
         let seed = rng.u64(..);
-        let picker = policy.picker(Means {
+        let picker = policy.picker(PickerContext {
             rng,
             waker: Waker::from(waiters.clone()),
         });
@@ -198,7 +198,7 @@ impl<S> Cluster<S> {
     pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
         match timeout(self.ready_timeout, self.next_ready(affinity)).await {
             Ok(Some(picked)) => Ok(picked),
-            Ok(None) | Err(_) => Err(Error::new(Kind::NoEndpoint)),
+            Ok(None) | Err(_) => Err(Error::new(ErrorKind::NoEndpoint)),
         }
     }
 

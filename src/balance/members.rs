@@ -5,8 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::policy::{Affinity, Ask, Picked, Picker, hash, mixed};
-use crate::endpoint::{Endpoint, EndpointSpec, Latency, Peers};
+use super::{
+    hash::{hash, mixed},
+    policy::{Affinity, PickInfo, Picked, Picker},
+};
+use crate::endpoint::{Endpoint, EndpointSpec, Latency, Siblings};
 
 /// How many endpoints that left are remembered: enough for a rolling restart of a large cluster, and an end to what
 /// names that never come back may take.
@@ -22,7 +25,7 @@ pub(super) struct Members<S> {
     /// What makes this process's subset another than the next one's.
     subset_seed: u64,
     picker: Box<dyn Picker<S>>,
-    peers: Arc<Peers>,
+    siblings: Arc<Siblings>,
     gone: VecDeque<(Arc<str>, Arc<Latency>)>,
 }
 
@@ -38,7 +41,7 @@ impl<S> Members<S> {
             subset_size,
             subset_seed,
             picker,
-            peers: Arc::default(),
+            siblings: Arc::default(),
             gone: VecDeque::new(),
         }
     }
@@ -65,7 +68,7 @@ impl<S> Members<S> {
                 .map(|(_, latency)| latency)
         };
         let latency = before.or_else(gone).cloned().unwrap_or_default();
-        Arc::new(Endpoint::new(spec, &self.peers, latency))
+        Arc::new(Endpoint::new(spec, &self.siblings, latency))
     }
 
     /// Makes the members be `now`, and gives back those that left.
@@ -121,8 +124,8 @@ impl<S> Members<S> {
 
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
         let members = self.subset.as_deref().unwrap_or(&self.all);
-        self.peers.tick(members);
-        self.picker.pick(members, &Ask { tried, affinity })
+        self.siblings.tick(members);
+        self.picker.pick(members, &PickInfo { tried, affinity })
     }
 
     /// By name, for a change of many.
@@ -139,16 +142,16 @@ mod tests {
     use std::task::Waker;
 
     use super::{
-        super::policy::{Means, Policy},
+        super::policy::{PickerContext, Policy},
         *,
     };
 
     fn members(subset: Option<usize>, seed: u64) -> Members<()> {
-        let means = Means {
+        let context = PickerContext {
             rng: fastrand::Rng::with_seed(seed),
             waker: Waker::noop().clone(),
         };
-        Members::new(Policy::default().picker(means), subset, seed)
+        Members::new(Policy::default().picker(context), subset, seed)
     }
 
     fn fill(members: &mut Members<()>, names: std::ops::Range<u32>) {

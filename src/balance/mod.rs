@@ -18,18 +18,21 @@
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
 
+mod body;
 mod builder;
 mod cluster;
-mod discover;
-mod future;
+mod dispatch;
+mod driver;
 mod handle;
+mod hash;
 mod members;
 pub mod policy;
 mod service;
 
 pub use self::{
+    body::ResponseBody,
     builder::LoadBalanceBuilder,
-    future::{ResponseBody, ResponseFuture},
+    dispatch::ResponseFuture,
     handle::{Draining, EndpointStatus, Handle},
     service::LoadBalance,
 };

@@ -9,12 +9,11 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::task::JoinSet;
-use tower::{Service, discover::Discover};
+use tower::Service;
 
-use super::{Handle, LoadBalanceBuilder, ResponseBody, ResponseFuture, cluster::Cluster};
+use super::{body::ResponseBody, cluster::Cluster, dispatch::ResponseFuture, handle::Handle};
 use crate::{
     body::Body,
-    endpoint::EndpointSpec,
     error::{BoxError, Error},
     upstream::Client,
 };
@@ -22,8 +21,8 @@ use crate::{
 /// Sends each request to the better of two endpoints drawn at random.
 ///
 /// "Better" has fewer requests in flight for its weight, counted until the last byte of each response has left, and
-/// answers faster; between equals, the one picked longer ago. [`LoadBalanceBuilder::policy`] chooses another
-/// [policy](crate::policy). A request that could not connect goes to another endpoint. See the
+/// answers faster; between equals, the one picked longer ago. A [setting](super::LoadBalanceBuilder::policy) chooses
+/// another [policy](crate::policy). A request that could not connect goes to another endpoint. See the
 /// [module docs](crate::balance).
 ///
 /// Clones share the cluster. Always ready: whether an endpoint is, is found out by the call.
@@ -42,45 +41,7 @@ pub struct LoadBalance<S = Client> {
     driver: Option<Arc<JoinSet<()>>>,
 }
 
-impl LoadBalance {
-    /// Balances over URLs, with default settings. [`EndpointSpec::url`] says what a URL may look like.
-    ///
-    /// # Errors
-    ///
-    /// A config error that names what is wrong with a URL, or that one comes twice.
-    pub fn new<I>(urls: I) -> Result<Self, Error>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        LoadBalanceBuilder::default().urls(urls)
-    }
-
-    /// The settings, to change them.
-    #[must_use]
-    pub fn builder() -> LoadBalanceBuilder {
-        LoadBalanceBuilder::default()
-    }
-}
-
 impl<S> LoadBalance<S> {
-    /// Balances over what a stream of changes discovers, with default settings. See
-    /// [`LoadBalanceBuilder::discover`].
-    ///
-    /// # Errors
-    ///
-    /// A config error outside a tokio runtime.
-    pub fn from_discover<D>(discover: D) -> Result<Self, Error>
-    where
-        D: Discover + Send + 'static,
-        D::Key: std::hash::Hash + Send + 'static,
-        D::Service: Into<EndpointSpec<S>> + Send,
-        D::Error: Into<BoxError> + Send,
-        S: Send + Sync + 'static,
-    {
-        LoadBalanceBuilder::default().discover(discover)
-    }
-
     pub(super) fn new_in(cluster: Arc<Cluster<S>>, driver: Option<JoinSet<()>>) -> Self {
         Self {
             cluster,

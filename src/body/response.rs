@@ -5,95 +5,68 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::{Progress, Trailers};
+use super::{Deadlines, Timer, TrailerRule};
 use crate::{
-    clock::after,
-    error::{BoxError, Error, Kind},
+    error::{BoxError, Error, ErrorKind},
+    record::Record,
 };
-
-/// What still bounds an exchange once the response head is here.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Deadlines {
-    /// Longest time in which neither body moves.
-    pub(crate) idle: Option<Duration>,
-    /// When all must be over.
-    pub(crate) total: Option<Instant>,
-    /// The upload, if there is one: while it moves, a response that waits for it is not idle.
-    pub(crate) upload: Option<Arc<Progress>>,
-}
 
 pin_project! {
     /// Fails when nothing has moved for the idle time or the total time is over. The timer runs only while a poll is
     /// pending: a client that does not read holds the body back without making the endpoint look idle.
     #[derive(Debug)]
-    pub struct ResponseBody<B> {
+    pub(crate) struct DeadlineBody<B> {
         // `None` when the exchange goes on as a tunnel.
         #[pin]
         inner: Option<B>,
-        endpoint: Option<Arc<str>>,
+        record: Option<Arc<Record>>,
         deadlines: Deadlines,
-        trailers: Option<Trailers>,
+        trailers: Option<TrailerRule>,
         #[pin]
-        sleep: Option<Sleep>,
+        timer: Timer,
         // When the pending poll began; `None` while frames flow.
         waiting: Option<Instant>,
     }
 }
 
-impl<B> ResponseBody<B> {
+impl<B> DeadlineBody<B> {
     pub(crate) fn new(
         inner: B,
+        record: Arc<Record>,
         deadlines: Deadlines,
-        trailers: Trailers,
-        endpoint: Option<Arc<str>>,
+        trailers: TrailerRule,
     ) -> Self {
         Self {
             inner: Some(inner),
-            endpoint,
+            record: Some(record),
             deadlines,
             trailers: Some(trailers),
-            sleep: None,
+            timer: Timer::default(),
             waiting: None,
         }
     }
 
     /// The body of a 101: nothing.
     pub(crate) fn tunnel() -> Self {
-        let deadlines = Deadlines::default();
         Self {
             inner: None,
-            endpoint: None,
-            deadlines,
+            record: None,
+            deadlines: Deadlines::default(),
             trailers: None,
-            sleep: None,
+            timer: Timer::default(),
             waiting: None,
         }
     }
 }
 
-impl Deadlines {
-    /// When the next deadline is due for an exchange that has been still since `since`.
-    fn due(&self, since: Instant) -> Option<Instant> {
-        let since = self
-            .upload
-            .as_ref()
-            .map_or(since, |upload| since.max(upload.last_moved()));
-        match (self.idle.map(|idle| after(since, idle)), self.total) {
-            (Some(idle), Some(total)) => Some(idle.min(total)),
-            (idle, total) => idle.or(total),
-        }
-    }
-}
-
-impl<B> Body for ResponseBody<B>
+impl<B> Body for DeadlineBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -109,36 +82,34 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(None);
         };
-        let mut watch = Watch {
-            deadlines: this.deadlines,
-            sleep: this.sleep,
-            waiting: this.waiting,
-        };
-        let frame = match inner.poll_frame(cx) {
+        let stopped = match inner.poll_frame(cx) {
             // A body that never pauses would outrun its timer.
-            Poll::Ready(_) if watch.is_over() => Some(Err(Error::new(Kind::TotalTimeout))),
-            Poll::Ready(frame) => {
-                *watch.waiting = None;
-                frame.map(|frame| {
-                    frame.map_err(|error| Error::own_or(Kind::ResponseBody, error.into()))
-                })
-            }
-            Poll::Pending => Some(Err(Error::new(ready!(watch.poll_expired(cx))))),
-        };
-        Poll::Ready(frame.map(|frame| match frame {
-            Ok(mut frame) => {
+            Poll::Ready(_) if this.deadlines.is_over() => ErrorKind::TotalTimeout,
+            Poll::Ready(Some(Ok(mut frame))) => {
+                *this.waiting = None;
                 if let (Some(trailers), Some(rule)) = (frame.trailers_mut(), &this.trailers) {
                     rule.strip(trailers);
                 }
-                Ok(frame)
+                return Poll::Ready(Some(Ok(frame)));
             }
-            Err(error) => {
-                let error = error.at_any(this.endpoint.as_ref());
-                // The head has gone, so no status can tell the client: all it sees is a broken body.
-                tracing::warn!(error = &error as &dyn StdError, "the response broke off");
-                Err(error)
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => {
+                let error = Error::own_or(ErrorKind::ResponseBody, error.into());
+                return Poll::Ready(Some(Err(broken(error, this.record.as_deref()))));
             }
-        }))
+            Poll::Pending => {
+                let since = *this.waiting.get_or_insert_with(Instant::now);
+                ready!(this.timer.poll_due(cx, || this.deadlines.due(since)));
+                this.deadlines.passed()
+            }
+        };
+        if let Some(record) = this.record {
+            record.stop(stopped);
+        }
+        Poll::Ready(Some(Err(broken(
+            Error::new(stopped),
+            this.record.as_deref(),
+        ))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -152,57 +123,34 @@ where
     }
 }
 
-/// The clock of one body.
-struct Watch<'a> {
-    deadlines: &'a Deadlines,
-    sleep: Pin<&'a mut Option<Sleep>>,
-    waiting: &'a mut Option<Instant>,
-}
-
-impl Watch<'_> {
-    fn is_over(&self) -> bool {
-        self.deadlines
-            .total
-            .is_some_and(|total| total <= Instant::now())
-    }
-
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
-        let since = match *self.waiting {
-            Some(since) => since,
-            None => {
-                let now = *self.waiting.insert(Instant::now());
-                self.sleep.set(self.deadlines.due(now).map(sleep_until));
-                now
-            }
-        };
-        // Fired is not due: the upload may have moved since the timer was set.
-        while let Some(sleep) = self.sleep.as_mut().as_pin_mut() {
-            ready!(sleep.poll(cx));
-            match self.deadlines.due(since) {
-                Some(due) if due > Instant::now() => self.sleep.set(Some(sleep_until(due))),
-                _ if self.is_over() => return Poll::Ready(Kind::TotalTimeout),
-                _ => return Poll::Ready(Kind::IdleTimeout),
-            }
-        }
-        Poll::Pending
-    }
+/// The head has gone, so no status can tell the client: all it sees is a broken body.
+fn broken(error: Error, record: Option<&Record>) -> Error {
+    let endpoint = record
+        .and_then(Record::last_attempt)
+        .map(|last| last.shared_endpoint());
+    let error = error.at_any(endpoint);
+    tracing::warn!(error = &error as &dyn StdError, "response body broken off");
+    error
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::stream;
     use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
+    use crate::record::UploadState;
 
     type Silent = StreamBody<stream::Pending<Result<Frame<Bytes>, BoxError>>>;
 
-    fn silent(deadlines: Deadlines) -> Pin<Box<ResponseBody<Silent>>> {
-        Box::pin(ResponseBody::new(
+    fn silent(deadlines: Deadlines) -> Pin<Box<DeadlineBody<Silent>>> {
+        Box::pin(DeadlineBody::new(
             StreamBody::new(stream::pending()),
+            Arc::default(),
             deadlines,
-            Trailers::new(|_, _| (), vec![]),
-            None,
+            TrailerRule::new(|_, _| (), vec![]),
         ))
     }
 
@@ -210,21 +158,22 @@ mod tests {
     async fn a_silent_endpoint_is_idle() {
         let start = Instant::now();
         let idle = Some(Duration::from_secs(100));
-        let error = silent(Deadlines {
+        let mut body = silent(Deadlines {
             idle,
             ..Deadlines::default()
-        })
-        .frame()
-        .await
-        .unwrap()
-        .unwrap_err();
-        assert_eq!(error.kind(), Kind::IdleTimeout);
+        });
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IdleTimeout);
+        assert_eq!(
+            body.record.as_ref().unwrap().stopped(),
+            Some(ErrorKind::IdleTimeout)
+        );
         assert_eq!(start.elapsed().as_secs(), 100);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_moving_upload_keeps_a_silent_response_alive() {
-        let upload = Arc::new(Progress::new());
+        let upload = Arc::new(Record::default());
         let idle = Some(Duration::from_secs(10));
         let start = Instant::now();
         let mut body = silent(Deadlines {
@@ -234,14 +183,14 @@ mod tests {
         });
         let mover = async {
             tokio::time::sleep(Duration::from_secs(7)).await;
-            upload.touch(super::super::Upload::Held);
+            upload.touch_upload(UploadState::Held);
             std::future::pending::<()>().await;
         };
         let error = tokio::select! {
             frame = body.frame() => frame.unwrap().unwrap_err(),
             () = mover => unreachable!(),
         };
-        assert_eq!(error.kind(), Kind::IdleTimeout);
+        assert_eq!(error.kind(), ErrorKind::IdleTimeout);
         assert_eq!(start.elapsed().as_secs(), 17);
     }
 
@@ -249,15 +198,12 @@ mod tests {
     async fn total_wins_when_it_is_first() {
         let total = Some(Instant::now() + Duration::from_secs(3));
         let idle = Some(Duration::from_secs(100));
-        let error = silent(Deadlines {
+        let mut body = silent(Deadlines {
             idle,
             total,
             upload: None,
-        })
-        .frame()
-        .await
-        .unwrap()
-        .unwrap_err();
-        assert_eq!(error.kind(), Kind::TotalTimeout);
+        });
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TotalTimeout);
     }
 }

@@ -6,12 +6,12 @@ use http::{HeaderMap, HeaderName};
 
 /// A rule for trailers, with the names that this message's head adds to it.
 #[derive(Clone)]
-pub(crate) struct Trailers {
+pub(crate) struct TrailerRule {
     strip: fn(&mut HeaderMap, &[HeaderName]),
     nominated: Vec<HeaderName>,
 }
 
-impl Trailers {
+impl TrailerRule {
     pub(crate) fn new(
         strip: fn(&mut HeaderMap, &[HeaderName]),
         nominated: Vec<HeaderName>,
@@ -24,9 +24,9 @@ impl Trailers {
     }
 }
 
-impl fmt::Debug for Trailers {
+impl fmt::Debug for TrailerRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trailers")
+        f.debug_struct("TrailerRule")
             .field("nominated", &self.nominated)
             .finish_non_exhaustive()
     }

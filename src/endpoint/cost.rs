@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
-/// The least is picked: health class first, then `(in-flight + 1) × latency / weight`, then the one whose turn came
+use super::availability::Rank;
+
+/// The least is picked: rank first, then `(in-flight + 1) × latency / weight`, then the one whose turn came
 /// longest ago.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    pub(super) class: Class,
+    pub(super) rank: Rank,
     pub(super) load: f64,
     /// What counts between two endpoints that are both idle: about how long they take, whatever their weights. One
     /// request at a time then goes round in proportion to the weights, where `load` would give the heaviest all.
@@ -25,18 +27,8 @@ pub(crate) enum Idle {
     Busy,
 }
 
-/// Whether an endpoint should be used at all. A worse one is picked when there is no better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Class {
-    Ready,
-    /// New, and busy with the first request it was ever given, so nobody knows whether it works.
-    Untested,
-    /// Has asked by `Retry-After` to be left alone.
-    Away,
-}
-
 impl Cost {
-    /// What is compared within a class.
+    /// What is compared within a rank.
     pub(crate) fn load(&self) -> f64 {
         self.load
     }
@@ -47,8 +39,8 @@ impl Cost {
             (Idle::Takes(_) | Idle::Unknown, Idle::Takes(_) | Idle::Unknown) => Ordering::Equal,
             _ => self.load.total_cmp(&other.load),
         };
-        self.class
-            .cmp(&other.class)
+        self.rank
+            .cmp(&other.rank)
             .then(by_load)
             .then(self.turn.cmp(&other.turn))
     }

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::{peers::Micros, waiting::Wait};
+use super::{outstanding::Wait, siblings::Micros};
 
 /// How fast what was seen loses weight, in seconds: by a factor of e.
 const DECAY: f32 = 2.0;

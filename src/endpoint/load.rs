@@ -18,11 +18,11 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    cost::{Class, Cost, Idle},
+    availability::{Availability, Rank},
+    cost::{Cost, Idle},
     latency::Latency,
-    outcome::Outcome,
-    peers::{Micros, Peers, STRIDE},
-    waiting::Waiting,
+    outstanding::Outstanding,
+    siblings::{Micros, STRIDE, Siblings},
 };
 
 /// How long a new endpoint gets less than its share, and how much less at first: caches are cold, code is not compiled.
@@ -33,10 +33,10 @@ const SLOW_START_SHARE: f32 = 0.1;
 /// What is known of one endpoint that is in use.
 #[derive(Debug)]
 pub(crate) struct Load {
-    peers: Arc<Peers>,
+    siblings: Arc<Siblings>,
     latency: Arc<Latency>,
     in_flight: AtomicUsize,
-    waiting: Waiting,
+    outstanding: Outstanding,
     /// Has answered well since it was inserted.
     proven: AtomicBool,
     /// Has answered at all. How long the first answer takes is not its latency: it holds connecting, too.
@@ -53,13 +53,13 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(peers: Arc<Peers>, latency: Arc<Latency>) -> Self {
-        let newcomer = peers.median().map(|_| peers.clock());
+    pub(crate) fn new(siblings: Arc<Siblings>, latency: Arc<Latency>) -> Self {
+        let newcomer = siblings.median().map(|_| siblings.clock());
         Self {
-            peers,
+            siblings,
             latency,
             in_flight: AtomicUsize::default(),
-            waiting: Waiting::default(),
+            outstanding: Outstanding::default(),
             proven: AtomicBool::new(newcomer.is_none()),
             acquainted: AtomicBool::default(),
             newcomer,
@@ -79,9 +79,23 @@ impl Load {
         self.latency.measured(now)
     }
 
-    /// Has asked by `Retry-After` to be left alone.
-    pub(crate) fn is_away(&self) -> bool {
-        self.peers.now() < self.away_until.load(Relaxed)
+    /// Whether it may be given requests, as of the last pick: the only place that decides.
+    pub(crate) fn availability(&self) -> Availability {
+        let until = self.away_until.load(Relaxed);
+        if self.siblings.now() < until {
+            return Availability::LeftAlone {
+                until: self.siblings.instant(until),
+            };
+        }
+        match self.proven.load(Relaxed) || self.in_flight.load(Relaxed) == 0 {
+            true => Availability::Usable,
+            false => Availability::Untested,
+        }
+    }
+
+    /// How it ranks among its siblings.
+    pub(super) fn rank(&self) -> Rank {
+        self.availability().rank(self.siblings.panic())
     }
 
     /// What outlives this endpoint.
@@ -93,11 +107,13 @@ impl Load {
     pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
         let cost = self.cost_in_flight(weight);
         // Before the first answer anywhere, nothing is known of latency.
-        let Some(median) = self.peers.median() else {
+        let Some(median) = self.siblings.median() else {
             return cost;
         };
-        let now = self.peers.now();
-        let latency = self.latency.estimate(now, median, self.waiting.wait(now));
+        let now = self.siblings.now();
+        let latency = self
+            .latency
+            .estimate(now, median, self.outstanding.wait(now));
         let idle = match cost.idle {
             Idle::Busy => Idle::Busy,
             _ => latency.about.map_or(Idle::Unknown, Idle::Takes),
@@ -112,7 +128,7 @@ impl Load {
     /// The cost by what is in flight alone.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.in_flight.load(Relaxed);
-        let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.peers.now()));
+        let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.siblings.now()));
         let idle = if in_flight == 0 {
             Idle::Unknown
         } else {
@@ -128,7 +144,7 @@ impl Load {
     /// The cost by what the user says.
     pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
         Cost {
-            load: load / f64::from(self.weight(weight, self.peers.now())),
+            load: load / f64::from(self.weight(weight, self.siblings.now())),
             ..self.cost_of_turn()
         }
     }
@@ -136,18 +152,10 @@ impl Load {
     fn cost_of_turn(&self) -> Cost {
         let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
         Cost {
-            class: self.class(),
+            rank: self.rank(),
             load: 0.0,
             idle: Idle::Busy,
             turn,
-        }
-    }
-
-    pub(super) fn class(&self) -> Class {
-        match () {
-            () if self.is_away() && !self.peers.panic() => Class::Away,
-            () if !self.proven.load(Relaxed) && self.in_flight.load(Relaxed) > 0 => Class::Untested,
-            () => Class::Ready,
         }
     }
 
@@ -160,21 +168,54 @@ impl Load {
         weight.get() as f32 * share
     }
 
-    /// Counts a request that is about to be sent, by a pick of this moment.
-    pub(super) fn start(self: &Arc<Self>, weight: NonZeroU32) -> InFlight {
-        let sent = self.peers.now();
+    /// Counts a request that is about to be sent, by a pick of this moment. Returns the moment.
+    pub(super) fn start(&self, weight: NonZeroU32) -> Micros {
+        let now = self.siblings.now();
         self.in_flight.fetch_add(1, Relaxed);
-        self.waiting.sent(sent);
-        let step = STRIDE as f32 / self.weight(weight, sent);
-        self.turn.store(
-            self.peers.take_turn(self.turn.load(Relaxed)) + step as u64,
-            Relaxed,
-        );
-        self.picked.store(self.peers.next_pick(), Relaxed);
-        InFlight {
-            load: self.clone(),
-            sent: Some(sent),
+        let step = STRIDE as f32 / self.weight(weight, now);
+        let turn = self.siblings.take_turn(self.turn.load(Relaxed)) + step as u64;
+        self.turn.store(turn, Relaxed);
+        self.picked.store(self.siblings.next_pick(), Relaxed);
+        now
+    }
+
+    /// The request counted by [`start`](Self::start) is over.
+    pub(super) fn end(&self) {
+        if self.in_flight.fetch_sub(1, AcqRel) == 1 {
+            self.idle.notify_waiters();
         }
+    }
+
+    pub(super) fn clock(&self) -> Micros {
+        self.siblings.clock()
+    }
+
+    pub(super) fn outstanding(&self) -> &Outstanding {
+        &self.outstanding
+    }
+
+    /// Its answer came `latency` seconds after it had the whole request; `None` if it came before.
+    pub(super) fn succeeded(&self, now: Micros, latency: Option<f32>) {
+        self.proven.store(true, Relaxed);
+        if let (true, Some(latency)) = (self.acquainted.swap(true, Relaxed), latency) {
+            self.latency.succeeded(now, latency, self.siblings.median());
+        }
+    }
+
+    /// It failed.
+    pub(super) fn failed(&self, now: Micros) {
+        self.latency.failed(now);
+    }
+
+    /// It was given up on, `waited` seconds after it had the whole request.
+    pub(super) fn given_up(&self, now: Micros, waited: f32) {
+        self.latency.given_up(now, waited, self.siblings.median());
+    }
+
+    /// It asked to be left alone for `wait`.
+    pub(super) fn leave_alone(&self, now: Micros, wait: Duration) {
+        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
+        self.away_until.fetch_max(now.saturating_add(wait), Relaxed);
     }
 
     /// Waits until nothing is in flight.
@@ -187,54 +228,6 @@ impl Load {
                 return;
             }
             idle.await;
-        }
-    }
-
-    fn answered(&self, sent: Micros, outcome: Outcome) {
-        let now = self.peers.clock();
-        let waited = now.saturating_sub(sent) as f32 * 1e-6;
-        self.waiting.ended(sent, now, outcome != Outcome::Unknown);
-        match outcome {
-            Outcome::Success => {
-                if self.acquainted.swap(true, Relaxed) {
-                    self.latency.succeeded(now, waited, self.peers.median());
-                }
-                self.proven.store(true, Relaxed);
-            }
-            Outcome::Failure { retry_after } => {
-                self.latency.failed(now);
-                if let Some(wait) = retry_after {
-                    let until = now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
-                    self.away_until.fetch_max(until, Relaxed);
-                }
-            }
-            Outcome::Unknown => self.latency.given_up(now, waited, self.peers.median()),
-        }
-    }
-}
-
-/// One request in flight at an endpoint; it ends when this is dropped.
-#[derive(Debug)]
-pub struct InFlight {
-    load: Arc<Load>,
-    /// When it was sent, until it is answered.
-    sent: Option<Micros>,
-}
-
-impl InFlight {
-    /// The response head is there, or never will be.
-    pub(crate) fn answered(&mut self, outcome: Outcome) {
-        if let Some(sent) = self.sent.take() {
-            self.load.answered(sent, outcome);
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.answered(Outcome::Unknown);
-        if self.load.in_flight.fetch_sub(1, AcqRel) == 1 {
-            self.load.idle.notify_waiters();
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One server that can be sent to: what it is ([`EndpointSpec`]), and how busy it is.
+//! One server that can be sent to: what it is ([`EndpointSpec`]), whether it may be asked ([`Availability`]), and how
+//! busy it is.
 //!
 //! An endpoint's service is any `tower::Service<Request<Body>>`: a [`Client`](crate::upstream::Client) for a URL, an
 //! axum `Router` in the same process, a mock.
@@ -12,25 +13,30 @@
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
 
+mod availability;
 mod cost;
+mod in_flight;
 mod latency;
 mod load;
-mod outcome;
-mod peers;
+mod member;
+mod outstanding;
+mod retry_after;
+mod siblings;
 mod spec;
-mod state;
-mod waiting;
+mod survey;
 
+pub use self::{
+    availability::Availability,
+    spec::{BoxService, EndpointSpec},
+};
 pub(crate) use self::{
-    cost::{Class, Cost},
+    availability::Rank,
+    cost::Cost,
+    in_flight::InFlight,
     latency::Latency,
     load::Load,
-    outcome::Outcome,
-    peers::Peers,
+    member::{Endpoint, Measure},
+    retry_after::retry_after,
+    siblings::Siblings,
     spec::canonical_name,
-    state::{Endpoint, Measure},
-};
-pub use self::{
-    load::InFlight,
-    spec::{BoxService, EndpointSpec},
 };

@@ -10,21 +10,19 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
+    Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
+    response::Parts,
 };
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
-use super::{
-    service::Config,
-    timeout::HeadTimer,
-    upgrade::{self, Asked, Tunnels},
-};
+use super::{config::Config, head_timer::HeadTimer};
 use crate::{
-    body::{Body, ResponseBody, Trailers, Upload},
-    error::{BoxError, Error, Kind},
-    info::{Info, Tracker},
+    body::{Body, DeadlineBody, TrailerRule},
+    error::{BoxError, Error, ErrorKind},
+    record::{Info, Record, UploadState},
     rewrite::strip_trailers,
+    tunnel::{OpenTunnels, UpgradeRequest, announce},
     upstream::SendError,
 };
 
@@ -46,11 +44,11 @@ pin_project! {
         S: Service<Request<Body>>,
     {
         pub(super) config: Arc<Config>,
-        pub(super) tunnels: Arc<Tunnels>,
-        pub(super) asked: Option<Asked>,
+        pub(super) tunnels: Arc<OpenTunnels>,
+        pub(super) upgrade: Option<UpgradeRequest>,
         // What the client speaks.
         pub(super) version: Version,
-        pub(super) tracker: Tracker,
+        pub(super) record: Arc<Record>,
         #[pin]
         pub(super) response: Oneshot<S, Request<Body>>,
         #[pin]
@@ -62,6 +60,11 @@ impl<S: Service<Request<Body>>> ForwardFuture<S> {
     pub(super) fn new(exchange: Exchange<S>) -> Self {
         Self { exchange }
     }
+
+    /// What is known of the exchange.
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.exchange.record
+    }
 }
 
 impl<S, B> Future for ForwardFuture<S>
@@ -70,27 +73,20 @@ where
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    type Output = Result<Response<ResponseBody<B>>, Error>;
+    type Output = Result<Response<DeadlineBody<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut exchange = self.project().exchange.project();
-        match exchange.response.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => {
-                let endpoint = response
-                    .extensions()
-                    .get::<Info>()
-                    .map(Info::shared_endpoint);
-                let finished = exchange.finish(response, endpoint.clone());
-                Poll::Ready(finished.map_err(|error| error.at_any(endpoint.as_ref())))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failed(error.into()))),
+        let result = match exchange.response.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => exchange.finish(response),
+            Poll::Ready(Err(error)) => Err(exchange.failed(error.into())),
             Poll::Pending => {
-                let kind = ready!(exchange.timer.poll_expired(cx));
-                Poll::Ready(Err(
-                    Error::new(kind).at_any(exchange.tracker.endpoint().as_ref())
-                ))
+                let kind = ready!(exchange.timer.as_mut().poll_expired(cx));
+                exchange.record.stop(kind);
+                Err(Error::new(kind))
             }
-        }
+        };
+        Poll::Ready(result.map_err(|error| exchange.name(error)))
     }
 }
 
@@ -99,11 +95,7 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    fn finish(
-        &mut self,
-        response: Response<B>,
-        endpoint: Option<Arc<str>>,
-    ) -> Result<Response<ResponseBody<B>>, Error> {
+    fn finish(&mut self, response: Response<B>) -> Result<Response<DeadlineBody<B>>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response);
         }
@@ -116,19 +108,22 @@ where
             _ => None,
         };
         let nominated = self.head(&mut parts, required)?;
-        let trailers = Trailers::new(strip_trailers, nominated);
-        let body = ResponseBody::new(body, self.timer.rest(), trailers, endpoint);
+        let trailers = TrailerRule::new(strip_trailers, nominated);
+        let body = DeadlineBody::new(body, self.record.clone(), self.timer.rest(), trailers);
         Ok(Response::from_parts(parts, body))
     }
 
     /// Joins both connections when the endpoint agreed to what the client asked for.
-    fn switch(&mut self, response: Response<B>) -> Result<Response<ResponseBody<B>>, Error> {
-        let asked = self.asked.take().ok_or_else(|| Error::new(Kind::Upgrade))?;
-        let (token, tunnel) = asked.agree(response, self.timer.idle())?;
+    fn switch(&mut self, response: Response<B>) -> Result<Response<DeadlineBody<B>>, Error> {
+        let upgrade = self
+            .upgrade
+            .take()
+            .ok_or_else(|| Error::new(ErrorKind::Upgrade))?;
+        let (token, tunnel) = upgrade.agree(response, self.timer.idle())?;
         let (mut parts, tunnel) = tunnel.into_parts();
         self.head(&mut parts, Some(token))?;
         self.tunnels.open(tunnel);
-        Ok(Response::from_parts(parts, ResponseBody::tunnel()))
+        Ok(Response::from_parts(parts, DeadlineBody::tunnel()))
     }
 
     /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
@@ -139,22 +134,38 @@ where
     ) -> Result<Vec<HeaderName>, Error> {
         let nominated = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
-            upgrade::announce(&mut parts.headers, upgrade);
+            announce(&mut parts.headers, upgrade);
         }
+        self.inform(&mut parts.extensions);
         if let Some(hook) = &self.config.response_hook {
             hook(parts);
         }
         Ok(nominated)
     }
 
+    /// Makes the record of the exchange public, unless the balancer has done so: a second insertion would allocate.
+    fn inform(&self, extensions: &mut Extensions) {
+        if extensions.get::<Info>().is_none() {
+            extensions.insert(Info::new(self.record.clone()));
+        }
+    }
+
     /// The request body is looked at first: when it failed, the endpoint's error is only the echo.
     fn failed(&self, error: BoxError) -> Error {
         let (error, _) = SendError::split(error);
-        match self.timer.upload() {
-            Some(Upload::TooLarge) => Error::new(Kind::BodyTooLarge).with(error),
-            Some(Upload::Broken) => Error::new(Kind::RequestBody).with(error),
+        match self.record.upload().state() {
+            UploadState::TooLarge => Error::new(ErrorKind::BodyTooLarge).with(error),
+            UploadState::Broken => Error::new(ErrorKind::RequestBody).with(error),
             _ => error,
         }
+    }
+
+    fn name(&self, error: Error) -> Error {
+        error.at_any(
+            self.record
+                .last_attempt()
+                .map(|last| last.shared_endpoint()),
+        )
     }
 }
 

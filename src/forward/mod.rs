@@ -1,13 +1,10 @@
-//! One request to one service, and its answer back.
-//!
-//! `service.rs` makes the request fit to be sent, `future.rs` waits for the answer within its deadlines, `upgrade.rs`
-//! joins two connections into a tunnel. Which service it is, one server or a balancer over many, makes no difference
-//! here.
+//! One request to one service, and its answer back: heads rewritten, bodies watched, deadlines, upgrades.
 
+mod answer;
+mod config;
 mod future;
+mod head_timer;
 mod service;
-mod timeout;
-mod upgrade;
 
 pub(crate) use self::{
     future::ForwardFuture,

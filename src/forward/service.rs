@@ -1,61 +1,31 @@
 //! The way up: from a request as it was received to one on its way.
 
-use std::{fmt, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
-    request::Parts as RequestParts, response::Parts as ResponseParts,
-};
+use http::{HeaderName, HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body as _;
 use tower::{Service, util::Oneshot};
 
 use super::{
+    answer::answer,
+    config::Config,
     future::{Exchange, ForwardFuture},
-    timeout::{HeadTimer, Timeouts},
-    upgrade::{self, Tunnels},
+    head_timer::HeadTimer,
 };
 use crate::{
-    body::{Body, Progress, RequestBody, Trailers},
-    error::{Error, Kind},
-    info::Tracker,
+    body::{Body, RequestBody, TrailerRule},
+    error::{Error, ErrorKind},
+    record::{ClientFacts, Record},
     rewrite::{
-        Downstream, Peer, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
+        ClientAddr, Downstream, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
     },
+    tunnel::{OpenTunnels, UpgradeRequest},
 };
-
-type Hook<P> = Arc<dyn Fn(&mut P) + Send + Sync>;
-
-/// All settings of forwarding, shared by the clones of a proxy.
-#[derive(Clone)]
-pub(crate) struct Config {
-    pub(crate) rewrite: Rewrite,
-    pub(crate) timeouts: Timeouts,
-    /// Bytes a request body may have.
-    pub(crate) body_limit: u64,
-    /// Tokens of `Upgrade` that may go through, lower case.
-    pub(crate) upgrades: Vec<String>,
-    pub(crate) request_hook: Option<Hook<RequestParts>>,
-    pub(crate) response_hook: Option<Hook<ResponseParts>>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            rewrite: Rewrite::default(),
-            timeouts: Timeouts::default(),
-            body_limit: u64::MAX,
-            upgrades: vec!["websocket".into()],
-            request_hook: None,
-            response_hook: None,
-        }
-    }
-}
 
 /// What the proxy knows of a request beyond its head.
 #[derive(Debug)]
 pub(crate) struct Received {
-    pub(crate) peer: Option<Peer>,
+    pub(crate) client: Option<ClientAddr>,
     pub(crate) scheme: &'static str,
     /// A prefix that a router took off the path before.
     pub(crate) prefix: Option<String>,
@@ -66,7 +36,7 @@ pub(crate) struct Received {
 pub(crate) struct Forward<S> {
     service: S,
     config: Arc<Config>,
-    tunnels: Arc<Tunnels>,
+    tunnels: Arc<OpenTunnels>,
 }
 
 /// How a request goes on.
@@ -76,7 +46,7 @@ pub(crate) struct Forward<S> {
 )]
 pub(crate) enum Start<S: Service<Request<Body>>> {
     Sent(ForwardFuture<S>),
-    /// It was for us.
+    /// It was for the proxy itself.
     Answered(Response<Body>),
 }
 
@@ -93,13 +63,18 @@ impl<S> Forward<S> {
     pub(crate) fn config_mut(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }
+
+    /// Waits for all tunnels to end, and ends those that are left after `grace`.
+    pub(crate) async fn close_tunnels(&self, grace: Duration) {
+        self.tunnels.close(grace).await;
+    }
 }
 
 impl<S> Forward<S>
 where
     S: Service<Request<Body>> + Clone,
 {
-    /// Checks and rewrites the head, watches the body, and hands both to the service.
+    /// Checks and rewrites the head, limits the body, and hands both to the service.
     ///
     /// # Errors
     ///
@@ -111,9 +86,10 @@ where
     ) -> Result<Start<S>, Error> {
         let config = &self.config;
         let seen = Seen::in_head(request.headers());
-        let asked = upgrade::asked(&mut request, seen, &config.upgrades);
+        let upgrade = UpgradeRequest::take(&mut request, seen, &config.upgrades);
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
+        let record = Arc::new(Record::new(client_facts(&config.rewrite, &parts, received)));
 
         let prefix = config
             .rewrite
@@ -121,7 +97,7 @@ where
             .taken_off(received.prefix.as_deref(), parts.uri.path());
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
         let downstream = Downstream {
-            peer: received.peer.as_ref(),
+            client: received.client.as_ref(),
             scheme: received.scheme,
             prefix: prefix.as_ref(),
         };
@@ -129,104 +105,59 @@ where
             Verdict::Forward { nominated } => nominated,
             Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
         };
-        if let Some(asked) = &asked {
-            asked.ask(&mut parts.headers);
+        if let Some(upgrade) = &upgrade {
+            upgrade.ask(&mut parts.headers);
         }
         if let Some(hook) = &config.request_hook {
             hook(&mut parts);
         }
 
-        let (body, progress) = self.watch(&parts, nominated, body)?;
-        let tracker = Tracker::default();
-        let body = body.with_tracker(tracker.clone());
-        let timer = HeadTimer::new(config.timeouts, progress);
+        let body = self
+            .limit(&parts, nominated, body)?
+            .with_record(record.clone());
+        let timer = HeadTimer::new(config.timeouts, record.clone());
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {
             config: config.clone(),
             tunnels: self.tunnels.clone(),
-            asked,
+            upgrade,
             version,
-            tracker,
+            record,
             response,
             timer,
         })))
     }
 
-    fn watch(
-        &self,
-        parts: &RequestParts,
-        nominated: Vec<HeaderName>,
-        body: Body,
-    ) -> Result<(Body, Option<Arc<Progress>>), Error> {
+    /// The body within its limit, with the trailers it may have.
+    fn limit(&self, parts: &Parts, nominated: Vec<HeaderName>, body: Body) -> Result<Body, Error> {
         if body.is_end_stream() {
-            return Ok((Body::empty(), None));
+            return Ok(Body::empty());
         }
         let limit = self.config.body_limit;
         if body.size_hint().lower() > limit {
-            return Err(Error::new(Kind::BodyTooLarge));
+            return Err(Error::new(ErrorKind::BodyTooLarge));
         }
-        let progress = Arc::new(Progress::new());
-        let trailers = wants_trailers(parts).then(|| Trailers::new(strip_trailers, nominated));
-        let body = Body::new(RequestBody::new(body, progress.clone(), limit, trailers));
-        Ok((body, Some(progress)))
+        let trailers = wants_trailers(parts).then(|| TrailerRule::new(strip_trailers, nominated));
+        Ok(Body::new(RequestBody::new(body, limit, trailers)))
+    }
+}
+
+/// What is known of the client behind any trusted proxies.
+fn client_facts(rewrite: &Rewrite, parts: &Parts, received: &Received) -> ClientFacts {
+    let peer = received.client.as_ref();
+    ClientFacts {
+        address: rewrite.forwarded.client_address(&parts.headers, peer),
+        tls: rewrite
+            .forwarded
+            .is_tls(&parts.headers, peer, received.scheme),
     }
 }
 
 /// Request trailers are dropped unless the client announced them or its protocol lives on them: a server that merges
 /// them into its headers would take them for what a proxy has checked.
-fn wants_trailers(parts: &RequestParts) -> bool {
+fn wants_trailers(parts: &Parts) -> bool {
     let headers = &parts.headers;
     headers.contains_key(header::TRAILER)
         || accepts_trailers(headers)
         || is_grpc(&parts.method, headers)
-}
-
-/// The answer of the final recipient that `Max-Forwards: 0` makes us, RFC 9110 7.6.2.
-fn answer(parts: &RequestParts) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::OK;
-    if parts.method == Method::TRACE {
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("message/http"),
-        );
-        *response.body_mut() = Bytes::from(reflect(parts)).into();
-    } else {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    response
-}
-
-/// The head as it came. RFC 9110 9.3.8: fields that are likely to hold sensitive data are left out.
-fn reflect(parts: &RequestParts) -> Vec<u8> {
-    let sensitive = [
-        header::COOKIE,
-        header::AUTHORIZATION,
-        header::PROXY_AUTHORIZATION,
-    ];
-    let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
-    for (name, value) in parts
-        .headers
-        .iter()
-        .filter(|(name, _)| !sensitive.contains(name))
-    {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            text.extend_from_slice(part);
-        }
-    }
-    text.extend_from_slice(b"\r\n");
-    text
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("rewrite", &self.rewrite)
-            .field("timeouts", &self.timeouts)
-            .field("body_limit", &self.body_limit)
-            .field("upgrades", &self.upgrades)
-            .finish_non_exhaustive()
-    }
 }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, OriginalUri};
 use http::{Extensions, Request, uri::Scheme};
 
-use crate::{forward::Received, rewrite::Peer};
+use crate::{forward::Received, rewrite::ClientAddr};
 
 /// Collects it from the request's extensions.
 pub(super) fn received<B>(
     request: &Request<B>,
     default_scheme: &'static str,
-    known: Option<&Peer>,
+    known: Option<&ClientAddr>,
 ) -> Received {
     let extensions = request.extensions();
     let scheme = match extensions.get::<Scheme>() {
@@ -19,16 +19,18 @@ pub(super) fn received<B>(
         Some(_) => "http",
         None => default_scheme,
     };
-    let peer = known.cloned().or_else(|| peer(extensions).map(Peer::from));
+    let client = known
+        .cloned()
+        .or_else(|| address(extensions).map(ClientAddr::from));
     Received {
-        peer,
+        client,
         scheme,
         prefix: nested_at(extensions, request.uri().path()),
     }
 }
 
 /// `ConnectInfo` is there under `into_make_service_with_connect_info`; a server of one's own may put the bare address.
-fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+fn address(extensions: &Extensions) -> Option<SocketAddr> {
     let info = extensions
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0);
@@ -69,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_is_found_in_either_place() {
-        let address: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    fn the_address_is_found_in_either_place() {
+        let first: SocketAddr = "192.0.2.1:9".parse().unwrap();
         let mut request = Request::new(());
-        assert_eq!(peer(request.extensions()), None);
-        request.extensions_mut().insert(address);
-        assert_eq!(peer(request.extensions()), Some(address));
+        assert_eq!(address(request.extensions()), None);
+        request.extensions_mut().insert(first);
+        assert_eq!(address(request.extensions()), Some(first));
         let other: SocketAddr = "192.0.2.2:9".parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(other));
-        assert_eq!(peer(request.extensions()), Some(other));
+        assert_eq!(address(request.extensions()), Some(other));
     }
 }

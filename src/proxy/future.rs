@@ -14,11 +14,12 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::respond::Responder;
+use super::respond::ErrorResponder;
 use crate::{
     body::Body,
     error::{BoxError, Error},
     forward::ForwardFuture,
+    record::Info,
 };
 
 pin_project! {
@@ -50,13 +51,13 @@ pin_project! {
     where
         S: Service<Request<Body>>,
     {
-        Sent { #[pin] future: ForwardFuture<S>, responder: Responder },
+        Sent { #[pin] future: ForwardFuture<S>, responder: ErrorResponder },
         Done { response: Option<Response<AxumBody>> },
     }
 }
 
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
-    pub(super) fn sent(future: ForwardFuture<S>, responder: Responder) -> Self {
+    pub(super) fn sent(future: ForwardFuture<S>, responder: ErrorResponder) -> Self {
         Self {
             state: State::Sent { future, responder },
         }
@@ -83,11 +84,17 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match this.state.as_mut().project() {
-            StateProj::Sent { future, responder } => {
-                let result: Result<_, Error> = ready!(future.poll(cx));
+            StateProj::Sent {
+                mut future,
+                responder,
+            } => {
+                let result: Result<_, Error> = ready!(future.as_mut().poll(cx));
                 let response = match result {
                     Ok(response) => response.map(AxumBody::new),
-                    Err(error) => responder.respond(error),
+                    Err(error) => {
+                        let record = future.as_ref().get_ref().record();
+                        responder.respond(error, Some(Info::new(record.clone())))
+                    }
                 };
                 // The exchange is over, so a drop from here on is no client that left.
                 this.state.set(State::Done { response: None });

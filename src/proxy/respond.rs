@@ -2,11 +2,12 @@
 
 use std::{error::Error as StdError, sync::Arc};
 
-use axum::body::Body;
+use axum::{body::Body, response::IntoResponse};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::{
     error::{Error, Side},
+    record::Info,
     rewrite::is_grpc,
 };
 
@@ -14,14 +15,14 @@ use crate::{
 pub(super) type ErrorHook = Arc<dyn Fn(&Error, Response<Body>) -> Response<Body> + Send + Sync>;
 
 /// How the errors of one request become responses.
-pub(super) struct Responder {
+pub(super) struct ErrorResponder {
     hook: Option<ErrorHook>,
     grpc: bool,
     /// The client's connection can be closed by a field.
     http1: bool,
 }
 
-impl Responder {
+impl ErrorResponder {
     pub(super) fn new<B>(request: &Request<B>, hook: Option<&ErrorHook>) -> Self {
         let grpc = is_grpc(request.method(), request.headers());
         Self {
@@ -33,7 +34,7 @@ impl Responder {
 
     /// The status and a short body that gives nothing away; the cause goes to the log and, as an `Arc<Error>`, to the
     /// response's extensions.
-    pub(super) fn respond(&self, error: Error) -> Response<Body> {
+    pub(super) fn respond(&self, error: Error, info: Option<Info>) -> Response<Body> {
         let status = error.status();
         log(&error, status);
         let mut response = if self.grpc {
@@ -69,7 +70,23 @@ impl Responder {
             response = hook(&error, response);
         }
         response.extensions_mut().insert(Arc::new(error));
+        if let Some(info) = info {
+            response.extensions_mut().insert(info);
+        }
         response
+    }
+}
+
+/// A short body with the status, the cause in the log and, as an `Arc<Error>`, in the response's extensions: what a
+/// [`ReverseProxy`](crate::ReverseProxy) makes of an error without any settings.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response<Body> {
+        ErrorResponder {
+            hook: None,
+            grpc: false,
+            http1: false,
+        }
+        .respond(self, None)
     }
 }
 
@@ -120,16 +137,16 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     fn respond(error: Error, hook: Option<&ErrorHook>) -> Response<Body> {
-        Responder::new(&Request::new(()), hook).respond(error)
+        ErrorResponder::new(&Request::new(()), hook).respond(error, None)
     }
 
     /// Check 76.
     #[tokio::test]
     async fn the_body_is_silent_and_the_cause_is_kept_aside() {
-        let error = Error::new(Kind::Unreachable)
+        let error = Error::new(ErrorKind::Connect)
             .with("10.0.0.7 refused")
             .at(&"http://10.0.0.7".into());
         let response = respond(error, None);
@@ -151,11 +168,11 @@ mod tests {
     #[test]
     fn every_status_says_what_the_client_needs() {
         assert_eq!(
-            respond(Error::new(Kind::NoEndpoint), None).headers()["retry-after"],
+            respond(Error::new(ErrorKind::NoEndpoint), None).headers()["retry-after"],
             "1"
         );
         assert!(
-            respond(Error::new(Kind::Method), None)
+            respond(Error::new(ErrorKind::MethodNotAllowed), None)
                 .headers()
                 .contains_key("allow")
         );
@@ -168,7 +185,7 @@ mod tests {
             parts.status = StatusCode::IM_A_TEAPOT;
             Response::from_parts(parts, Body::from(error.status().to_string()))
         });
-        let response = respond(Error::new(Kind::HeadTimeout), Some(&hook));
+        let response = respond(Error::new(ErrorKind::ResponseTimeout), Some(&hook));
         assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
         assert!(response.extensions().get::<Arc<Error>>().is_some());
     }

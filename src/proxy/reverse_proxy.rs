@@ -20,13 +20,13 @@ use tower::Service;
 use super::{
     client_addr,
     future::ProxyFuture,
-    respond::{ErrorHook, Responder},
+    respond::{ErrorHook, ErrorResponder},
 };
 use crate::{
     body::Body,
     error::{BoxError, Error},
     forward::{Forward, Start},
-    rewrite::{HostPolicy, Peer, Via, parse_prefix},
+    rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
     upstream::Client,
 };
 
@@ -43,12 +43,13 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropping the future, or the response body, cancels the request upstream. A tunnel ends when either side ends it,
-/// when nothing moves for the idle time, or with the last clone of the proxy.
+/// Dropping the future, or the response body, cancels the request upstream. A tunnel goes on when the proxy is dropped:
+/// it ends when either side ends it, when nothing moves for the idle timeout, or by
+/// [`close_tunnels`](Self::close_tunnels).
 pub struct ReverseProxy<S = Client> {
     forward: Forward<S>,
     scheme: &'static str,
-    peer: Option<Peer>,
+    client: Option<ClientAddr>,
     error_hook: Option<ErrorHook>,
 }
 
@@ -74,7 +75,7 @@ impl<S> ReverseProxy<S> {
         Self {
             forward: Forward::new(service),
             scheme: "http",
-            peer: None,
+            client: None,
             error_hook: None,
         }
     }
@@ -153,7 +154,7 @@ impl<S> ReverseProxy<S> {
     /// Cheaper than an extension: the address is written out once per connection, not per request.
     #[must_use]
     pub fn client_addr(mut self, address: SocketAddr) -> Self {
-        self.peer = Some(address.into());
+        self.client = Some(address.into());
         self
     }
 
@@ -294,6 +295,20 @@ impl<S> ReverseProxy<S> {
     }
 }
 
+impl<S> ReverseProxy<S> {
+    /// Waits for all tunnels to end, and ends those that are still open after `grace`. Tunnels opened while it waits
+    /// count as well; those opened later do not.
+    ///
+    /// A tunnel outlives the proxy it was opened through. To shut down, stop accepting connections and call this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the tunnels open.
+    pub async fn close_tunnels(&self, grace: Duration) {
+        self.forward.close_tunnels(grace).await;
+    }
+}
+
 impl<S, B, ReqBody> Service<Request<ReqBody>> for ReverseProxy<S>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
@@ -313,12 +328,12 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
-        let received = client_addr::received(&request, self.scheme, self.peer.as_ref());
-        let responder = Responder::new(&request, self.error_hook.as_ref());
+        let received = client_addr::received(&request, self.scheme, self.client.as_ref());
+        let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder),
             Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new)),
-            Err(error) => ProxyFuture::done(responder.respond(error)),
+            Err(error) => ProxyFuture::done(responder.respond(error, None)),
         }
     }
 }
@@ -339,7 +354,7 @@ impl<S: Clone> Clone for ReverseProxy<S> {
         Self {
             forward: self.forward.clone(),
             scheme: self.scheme,
-            peer: self.peer.clone(),
+            client: self.client.clone(),
             error_hook: self.error_hook.clone(),
         }
     }

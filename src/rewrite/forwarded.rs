@@ -5,10 +5,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, header::Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
-use super::seen::{Fields, Seen};
+use super::{
+    fields::{Fields, Seen, is_forwarding},
+    list::append,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -24,14 +27,28 @@ pub(crate) struct ForwardedPolicy {
     pub(crate) rfc7239: bool,
 }
 
-/// The address of a client, written once: it is the same for all requests of a connection.
+impl ForwardedPolicy {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+}
+
+/// A client address, and its text: written once, because it is the same for all requests of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct ClientAddr {
     ip: IpAddr,
     text: Option<HeaderValue>,
 }
 
-impl From<SocketAddr> for Peer {
+impl ClientAddr {
+    pub(super) fn ip(&self) -> IpAddr {
+        self.ip
+    }
+}
+
+impl From<SocketAddr> for ClientAddr {
     fn from(address: SocketAddr) -> Self {
         let ip = address.ip().to_canonical();
         Self {
@@ -44,29 +61,12 @@ impl From<SocketAddr> for Peer {
 /// What is known of the downstream side of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Downstream<'a> {
-    pub(crate) peer: Option<&'a Peer>,
+    /// The client address, if it is known.
+    pub(crate) client: Option<&'a ClientAddr>,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// The path prefix that was taken off before the request goes on.
     pub(crate) prefix: Option<&'a HeaderValue>,
-}
-
-/// Names of the `X-Forwarded-` family, in the underscore spelling too, which some servers read as the same name.
-pub(super) fn is_x_forwarded(name: &str) -> bool {
-    let name = name.as_bytes();
-    name.len() > 12
-        && name[..12]
-            .iter()
-            .zip(b"x-forwarded-")
-            .all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
-}
-
-pub(super) fn is_forwarding(name: &str) -> bool {
-    is_x_forwarded(name)
-        || matches!(
-            name,
-            "forwarded" | "x-real-ip" | "x_real_ip" | "x-original-forwarded-for"
-        )
 }
 
 /// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to. `host` is what
@@ -78,8 +78,8 @@ pub(super) fn apply(
     downstream: Downstream<'_>,
     host: Option<HeaderValue>,
 ) {
-    let ip = downstream.peer.map(|peer| peer.ip);
-    let trusted = ip.is_some_and(|ip| policy.trusted.iter().any(|net| net.contains(&ip)));
+    let ip = downstream.client.map(|client| client.ip);
+    let trusted = ip.is_some_and(|ip| policy.trusts(ip));
     if !trusted && seen.any(Fields::FORWARDING) {
         while let Some(name) = headers
             .keys()
@@ -97,7 +97,7 @@ pub(super) fn apply(
         // A list we do not add to would name the wrong last hop.
         headers.remove(header::FORWARDED);
     }
-    if let Some(text) = downstream.peer.and_then(|peer| peer.text.as_ref()) {
+    if let Some(text) = downstream.client.and_then(|client| client.text.as_ref()) {
         append(headers, X_FORWARDED_FOR, text);
     }
     let scheme = HeaderValue::from_static(downstream.scheme);
@@ -113,28 +113,6 @@ pub(super) fn apply(
         if let Ok(all) = HeaderValue::from_bytes(&[before, prefix.as_bytes()].concat()) {
             headers.insert(X_FORWARDED_PREFIX, all);
         }
-    }
-}
-
-/// Adds a member to a list field, folding all its lines into one, so that no reader sees only the first.
-pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
-    let mut lines = match headers.entry(name) {
-        Entry::Vacant(none) => {
-            none.insert(member.clone());
-            return;
-        }
-        Entry::Occupied(lines) => lines,
-    };
-    let mut all = Vec::new();
-    let said = lines.iter().map(HeaderValue::as_bytes);
-    for line in said.filter(|line| !line.trim_ascii().is_empty()) {
-        all.extend_from_slice(line);
-        all.extend_from_slice(b", ");
-    }
-    all.extend_from_slice(member.as_bytes());
-    // Made of values that were valid, so it is valid.
-    if let Ok(value) = HeaderValue::try_from(all) {
-        lines.insert(value);
     }
 }
 
@@ -166,16 +144,16 @@ mod tests {
     fn run(
         policy: &ForwardedPolicy,
         sent: &[(&'static str, &'static str)],
-        peer: &str,
+        client: &str,
     ) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let host = HeaderValue::from_static("example.com:8080");
-        let peer = peer.parse::<SocketAddr>().ok().map(Peer::from);
+        let client = client.parse::<SocketAddr>().ok().map(ClientAddr::from);
         let downstream = Downstream {
-            peer: peer.as_ref(),
+            client: client.as_ref(),
             scheme: "http",
             prefix: None,
         };

@@ -5,37 +5,10 @@ use http::{
     header::{self, Entry},
 };
 
-use super::seen::{Fields, Seen};
-
-/// Names that never cross, whether `Connection` lists them or not: RFC 9110 7.6.1, the fields RFC 2616 13.5.1 had, and
-/// what speaks of the connection's own security or encoding. `Trailer` is not here: it announces fields that do cross.
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-authentication-info"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-            | "alt-svc"
-            | "alpn"
-            | "close"
-    )
-}
-
-/// Fields a sender cannot remove by naming them: who the request is for, how it is framed, and what proxies before us
-/// said of it. Obeying a nomination of these has been an attack more than once (CVE-2021-32813, CVE-2024-45410).
-fn is_never_nominated(name: &str) -> bool {
-    matches!(
-        name,
-        "host" | "content-length" | "forwarded" | "via" | "max-forwards" | "x-real-ip"
-    ) || super::forwarded::is_x_forwarded(name)
-}
+use super::{
+    fields::{Fields, Seen, is_forbidden_trailer, is_hop_by_hop, is_never_nominated},
+    list::members,
+};
 
 /// Removes the fixed list and every field that any `Connection` line names, but for those in `keep`.
 ///
@@ -81,54 +54,10 @@ fn names<'a>(connection: impl Iterator<Item = &'a HeaderValue>) -> Vec<HeaderNam
         .collect()
 }
 
-/// The members of a comma-separated list over all its lines, trimmed.
-pub(crate) fn tokens<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(name).into_iter().flat_map(members)
-}
-
-fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-}
-
-/// True when `TE` says `trailers`: the client can take them.
-pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TE)
-        && tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
-}
-
-/// Puts `TE: trailers` back, the only member that says something about more than one connection (go#21096).
-pub(crate) fn set_te_trailers(headers: &mut HeaderMap) {
-    headers.insert(header::TE, HeaderValue::from_static("trailers"));
-}
-
-/// Removes from a trailer section what may not be there.
-///
-/// RFC 9110 6.5.1: fields for framing, routing, authentication and request modifiers must not be sent as trailers;
-/// one that is would be taken for a header by a recipient that merges them. What `Connection` has `nominated` ends here
-/// as well.
+/// Removes from a trailer section what may not be there, and what `Connection` has `nominated`.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap, nominated: &[HeaderName]) {
     let forbidden = |name: &str| {
-        nominated.iter().any(|nominated| nominated == name)
-            || is_hop_by_hop(name)
-            || is_never_nominated(name)
-            || matches!(
-                name,
-                "authorization"
-                    | "cookie"
-                    | "set-cookie"
-                    | "cache-control"
-                    | "content-encoding"
-                    | "content-range"
-                    | "expect"
-                    | "range"
-                    | "trailer"
-                    | "www-authenticate"
-            )
+        is_forbidden_trailer(name) || nominated.iter().any(|nominated| nominated == name)
     };
     while let Some(name) = trailers
         .keys()
@@ -208,7 +137,6 @@ mod tests {
             ("upgrade", "h2c"),
             ("accept", "*/*"),
         ]);
-        assert!(!accepts_trailers(&headers));
         strip_all(&mut headers, &[]);
         assert_eq!(headers, map(&[("accept", "*/*")]));
     }

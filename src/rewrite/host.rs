@@ -1,9 +1,11 @@
 //! Who the request is for: one host, valid, and the same for routing and for the endpoint.
 
+use std::fmt;
+
 use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
 
-use super::seen::Seen;
-use crate::error::{Error, Kind};
+use super::fields::Seen;
+use crate::error::Error;
 
 /// What the endpoint sees as `Host`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,16 @@ pub enum HostPolicy {
     Preserve,
     /// A fixed value.
     Fixed(HeaderValue),
+}
+
+impl fmt::Display for HostPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint => f.write_str("endpoint"),
+            Self::Preserve => f.write_str("preserve"),
+            Self::Fixed(host) => write!(f, "{host:?}"),
+        }
+    }
 }
 
 /// Makes sure that there is exactly one valid host, and that it stands in the `Host` field.
@@ -101,7 +113,7 @@ fn is_plain(host: &[u8]) -> bool {
 }
 
 fn bad(what: &'static str) -> Error {
-    Error::new(Kind::BadRequest(what))
+    Error::bad_request(what)
 }
 
 #[cfg(test)]

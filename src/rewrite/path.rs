@@ -4,7 +4,7 @@
 
 use http::uri::PathAndQuery;
 
-use crate::error::{BoxError, Error, Kind};
+use crate::error::{BoxError, Error};
 
 /// What follows `prefix` in `path`, when the prefix ends at a segment boundary.
 ///
@@ -108,9 +108,7 @@ pub(crate) fn below(base: &str, from: &PathAndQuery) -> Result<PathAndQuery, Err
 fn rebuild(base: &str, path: &str, query: Option<&str>) -> Result<PathAndQuery, Error> {
     // The base is a boundary: what a route let through to `/app` must not reach `/admin` as `/app/../admin`.
     if climbs(path) {
-        return Err(Error::new(Kind::BadRequest(
-            "the path climbs out of its prefix",
-        )));
+        return Err(Error::bad_request("the path climbs out of its prefix"));
     }
     let mut joined = join(base, path);
     if let Some(query) = query {
@@ -118,7 +116,7 @@ fn rebuild(base: &str, path: &str, query: Option<&str>) -> Result<PathAndQuery, 
         joined.push_str(query);
     }
     PathAndQuery::try_from(joined)
-        .map_err(|error| Error::new(Kind::BadRequest("the path cannot be rewritten")).with(error))
+        .map_err(|error| Error::bad_request("the path cannot be rewritten").with(error))
 }
 
 /// Checks a prefix that a user of the crate gives.

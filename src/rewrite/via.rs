@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
-use super::{forwarded::append, hop_by_hop::tokens};
-use crate::error::{BoxError, Error, Kind};
+use super::list::{append, tokens};
+use crate::error::{BoxError, Error, ErrorKind};
 
 const MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 
@@ -43,7 +43,7 @@ impl Via {
                 .is_some_and(|by| by.eq_ignore_ascii_case(self.pseudonym.as_bytes()))
         };
         if tokens(headers, &header::VIA).any(ours) {
-            return Err(Error::new(Kind::Loop));
+            return Err(Error::new(ErrorKind::Loop));
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
     let mut lines = parts.headers.get_all(MAX_FORWARDS).into_iter();
     let (Some(value), None) = (lines.next(), lines.next()) else {
         return match parts.headers.contains_key(MAX_FORWARDS) {
-            true => Err(Error::new(Kind::BadRequest("more than one Max-Forwards"))),
+            true => Err(Error::bad_request("more than one Max-Forwards")),
             false => Ok(false),
         };
     };
@@ -79,7 +79,7 @@ pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
         .to_str()
         .ok()
         .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
-    let digits = digits.ok_or_else(|| Error::new(Kind::BadRequest("invalid Max-Forwards")))?;
+    let digits = digits.ok_or_else(|| Error::bad_request("invalid Max-Forwards"))?;
     // More hops than fit a u64 are more than there are.
     match digits.parse::<u64>().unwrap_or(u64::MAX).checked_sub(1) {
         None => Ok(true),

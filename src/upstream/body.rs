@@ -7,40 +7,28 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-#[cfg(feature = "http2")]
-use hyper::body::Incoming;
 
 use super::http1::Http1Body;
 #[cfg(feature = "http2")]
-use super::http2::Stream;
-use crate::error::BoxError;
+use super::http2::Http2Body;
+use crate::{body::GuardedBody, error::BoxError, record::AttemptGuard};
 
 /// The response body of [`Client`](super::Client).
 #[derive(Debug)]
-pub struct ClientBody(Version);
+pub struct ClientBody(GuardedBody<VersionBody, Option<AttemptGuard>>);
 
+/// A response body as it comes over one version.
 #[derive(Debug)]
-enum Version {
+pub(super) enum VersionBody {
     Http1(Http1Body),
-    /// With its place on the connection.
     #[cfg(feature = "http2")]
-    Http2 {
-        incoming: Incoming,
-        _stream: Stream,
-    },
+    Http2(Http2Body),
 }
 
 impl ClientBody {
-    pub(super) fn http1(body: Http1Body) -> Self {
-        Self(Version::Http1(body))
-    }
-
-    #[cfg(feature = "http2")]
-    pub(super) fn http2((incoming, stream): (Incoming, Stream)) -> Self {
-        Self(Version::Http2 {
-            incoming,
-            _stream: stream,
-        })
+    /// `attempt` is the client's own, where no balancer stands above it.
+    pub(super) fn new(body: VersionBody, attempt: Option<AttemptGuard>, hold: bool) -> Self {
+        Self(GuardedBody::new(body, attempt, hold))
     }
 }
 
@@ -52,27 +40,46 @@ impl http_body::Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match &mut self.0 {
-            Version::Http1(body) => Pin::new(body).poll_frame(cx),
-            #[cfg(feature = "http2")]
-            Version::Http2 { incoming, .. } => Pin::new(incoming).poll_frame(cx),
-        };
-        frame.map_err(Into::into)
+        Pin::new(&mut self.0).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Version::Http1(body) => body.is_end_stream(),
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl http_body::Body for VersionBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             #[cfg(feature = "http2")]
-            Version::Http2 { incoming, .. } => incoming.is_end_stream(),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            #[cfg(feature = "http2")]
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Version::Http1(body) => body.size_hint(),
+        match self {
+            Self::Http1(body) => body.size_hint(),
             #[cfg(feature = "http2")]
-            Version::Http2 { incoming, .. } => incoming.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -8,12 +8,17 @@ use tower::Service;
 
 #[cfg(feature = "_tls")]
 use super::connect::Tls;
+#[cfg(feature = "http2")]
+use super::http2;
 use super::{
-    Client,
+    bounds::MessageBounds,
+    client::Client,
     connect::{Connector, Custom, Resolver},
     pool::{Limits, Pool},
     target::{Scheme, Target},
 };
+#[cfg(feature = "http2")]
+use crate::clock::finite;
 use crate::error::{BoxError, Error};
 
 /// Settings of [`Client`]s; one can build many.
@@ -38,7 +43,9 @@ impl Default for ClientBuilder {
                 max_idle: 256,
                 max_open: None,
                 max_lifetime: None,
-                ping_interval: None,
+                bounds: MessageBounds::default(),
+                #[cfg(feature = "http2")]
+                http2: http2::Settings::default(),
             },
             name: None,
             resolver: Resolver::default(),
@@ -95,12 +102,44 @@ impl ClientBuilder {
         self
     }
 
+    /// How large the head of a response may be, in bytes: status line and fields as HTTP/1 writes them, for HTTP/2 the
+    /// fields alone. Its trailers may be as large again. Default 256 KiB.
+    ///
+    /// A larger head is a 502 for that request, larger trailers break its response off; other requests on the same
+    /// connection go on.
+    #[must_use]
+    pub fn max_response_head(mut self, bytes: usize) -> Self {
+        self.limits.bounds.size = bytes;
+        self
+    }
+
+    /// How many fields the head of a response may have, and its trailers by themselves; more are as a head that is
+    /// [too large](Self::max_response_head). Default 1000.
+    #[must_use]
+    pub fn max_response_fields(mut self, fields: usize) -> Self {
+        self.limits.bounds.fields = fields;
+        self
+    }
+
+    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; no less than
+    /// 16 KiB and no more than 2 GiB - 1.
+    ///
+    /// A download gets no more than this in each round trip to the endpoint: 4 Gbit/s at 1 ms, 42 Mbit/s at 100 ms. And
+    /// a client that reads more slowly than the endpoint sends holds this much memory. A connection carries no more
+    /// than 2 GiB / `bytes` requests, so that it has room for all of them even when none is read.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_stream_window(mut self, bytes: u32) -> Self {
+        self.limits.http2.stream_window = bytes;
+        self
+    }
+
     /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as
-    /// long again. Default: no pings.
+    /// long again. Default: no pings, as with zero or `Duration::MAX`.
     #[cfg(feature = "http2")]
     #[must_use]
     pub fn http2_ping_interval(mut self, interval: Duration) -> Self {
-        self.limits.ping_interval = Some(interval).filter(|interval| !interval.is_zero());
+        self.limits.http2.ping_interval = finite(interval).filter(|interval| !interval.is_zero());
         self
     }
 
@@ -278,6 +317,23 @@ impl ClientBuilder {
         let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
         Ok(Client::new_in(target, pool))
+    }
+}
+
+impl Client {
+    /// A client with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::build`].
+    pub fn new(url: &str) -> Result<Self, Error> {
+        ClientBuilder::default().build(url)
+    }
+
+    /// The settings, to change them.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
     }
 }
 

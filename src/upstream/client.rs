@@ -1,7 +1,6 @@
 //! A client for one endpoint, as a tower service.
 
 use std::{
-    error::Error as StdError,
     fmt,
     future::Future,
     pin::Pin,
@@ -9,23 +8,25 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Extensions, HeaderMap, Method, Request, Response, Uri, header};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
 
 #[cfg(feature = "http2")]
-use super::http2::is_refused;
+use super::http2::Failed;
 use super::{
-    ClientBody, ClientBuilder, SendError,
+    body::{ClientBody, VersionBody},
     connect::Versions,
+    error::SendError,
     pool::{Checkout, Pool},
+    resend::{Resend, Spare},
     target::{Scheme, Target},
 };
 use crate::{
     body::Body,
-    error::{Error, Kind},
-    info::{Info, Tracker},
+    error::{BoxError, Error, ErrorKind},
+    record::{AttemptGuard, Info, Record, Verdict, grpc_verdict, status_verdict},
     rewrite::{Fields, Seen},
 };
 
@@ -49,21 +50,6 @@ impl Client {
         Self { target, pool }
     }
 
-    /// A client with the default settings.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientBuilder::build`].
-    pub fn new(url: &str) -> Result<Self, Error> {
-        ClientBuilder::default().build(url)
-    }
-
-    /// The settings, to change them.
-    #[must_use]
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     /// The URL it was built from.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -74,8 +60,16 @@ impl Client {
         &self.target.name
     }
 
+    /// Sends a request, once more on another connection where that is safe.
+    ///
+    /// For each connection:
+    ///
+    /// 1. Take one from the pool, or make one. An error here gives the request back: nothing has been sent.
+    /// 2. Point the head at this server, as the connection's version wants it.
+    /// 3. Send it and return the response; or ask [`Resend`] what may be done with the request now.
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
-        request.body().note_endpoint(&self.target.name);
+        let record = request.body_mut().record().clone();
+        let attempt = self.begin(&record, request.body().depth());
         let seen = Seen::in_head(request.headers());
         if seen.any(Fields::CONTENT_LENGTH) {
             settle_length(&mut request);
@@ -88,61 +82,131 @@ impl Client {
             Versions::All
         };
         let (mut repeated, mut fresh) = (false, false);
+        record.not_sent();
         loop {
             let checkout = match self.pool.checkout(versions, fresh).await {
                 Ok(checkout) => checkout,
-                Err(error) => return Err(SendError::unsent(error, request)),
+                Err(error) => return Err(self.unsent(attempt, error, request)),
             };
             let before = self.target.apply(&mut request, seen, checkout.is_http2())?;
-            let spare = Spare::of(&request, &checkout, repeated);
+            let spare = if repeated {
+                None
+            } else {
+                Spare::of(&request, &checkout)
+            };
             let reused = checkout.is_reused();
-            let sent = match checkout {
-                Checkout::Http1 { http1, .. } => http1
-                    .send(request, seen, &self.pool)
-                    .await
-                    .map(|response| response.map(ClientBody::http1)),
-                #[cfg(feature = "http2")]
-                Checkout::Http2 { stream, .. } => stream
-                    .send(request)
-                    .await
-                    .map(|response| response.map(ClientBody::http2)),
-            };
-            let mut failed = match sent {
-                Ok(mut response) => {
-                    response
-                        .extensions_mut()
-                        .insert(Info::new(self.target.name.clone(), 1));
-                    return Ok(response);
+            record.sending();
+            let mut failed = match send_on(checkout, request, seen).await {
+                Ok(response) => return Ok(answered(response, attempt, record)),
+                Err(Failure::Send(failed)) => failed,
+                Err(Failure::Response(error)) => {
+                    let error = Error::new(ErrorKind::Exchange)
+                        .with(error)
+                        .at(&self.target.name);
+                    if let Some(attempt) = attempt {
+                        attempt.failed(&error);
+                    }
+                    return Err(error.into());
                 }
-                Err(failed) => failed,
             };
-            let (mut again, unsent) = match (failed.take_message(), spare) {
-                // The connection closed before it took the request.
-                (Some(unsent), _) => (unsent, true),
-                (None, Some(spare)) if spare.may_be_repeated(failed.error()) => {
-                    (spare.into_request(), false)
+            request = match Resend::decide(&mut failed, spare, reused) {
+                Resend::Again {
+                    mut request,
+                    on_new,
+                    last,
+                } => {
+                    before.restore(&mut request);
+                    (fresh, repeated) = (on_new, repeated | last);
+                    request
                 }
-                (None, _) => return Err(self.failed(failed).into()),
+                Resend::Elsewhere(mut request) => {
+                    before.restore(&mut request);
+                    return Err(self.unsent(attempt, self.failed(failed), request));
+                }
+                Resend::Never => {
+                    let error = self.failed(failed);
+                    if let Some(attempt) = attempt {
+                        attempt.failed(&error);
+                    }
+                    return Err(error.into());
+                }
             };
-            before.restore(&mut again);
-            if unsent && !reused {
-                // A server that closes what it has just accepted would do so for ever.
-                return Err(SendError::unsent(self.failed(failed), again));
+            if !repeated {
+                record.not_sent();
             }
-            if !unsent {
-                repeated = true;
-                // Where one idle connection was closed, others may be too; a refused stream says nothing of them.
-                fresh = !is_refused(failed.error());
-            }
-            request = again;
         }
     }
 
+    /// Begins an attempt, unless a balancer has begun it for an endpoint of this name.
+    fn begin(&self, record: &Arc<Record>, depth: u8) -> Option<AttemptGuard> {
+        let begun = record.last_attempt().filter(|_| depth > 0);
+        let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
+        (!is_own).then(|| record.begin(&self.target.name, depth))
+    }
+
     fn failed(&self, failed: TrySendError<Request<Body>>) -> Error {
-        Error::new(Kind::Exchange)
+        Error::new(ErrorKind::Exchange)
             .with(failed.into_error())
             .at(&self.target.name)
     }
+
+    fn unsent(
+        &self,
+        attempt: Option<AttemptGuard>,
+        error: Error,
+        request: Request<Body>,
+    ) -> SendError {
+        if let Some(attempt) = attempt {
+            attempt.failed(&error);
+        }
+        SendError::unsent(error, request)
+    }
+}
+
+async fn send_on(
+    checkout: Checkout,
+    request: Request<Body>,
+    seen: Seen,
+) -> Result<Response<VersionBody>, Failure> {
+    match checkout {
+        Checkout::Http1 { http1, .. } => {
+            let response = http1.send(request, seen).await.map_err(Failure::Send)?;
+            Ok(response.map(VersionBody::Http1))
+        }
+        #[cfg(feature = "http2")]
+        Checkout::Http2 { stream, .. } => match stream.send(request).await {
+            Ok(response) => Ok(response.map(VersionBody::Http2)),
+            Err(Failed::Send(failed)) => Err(Failure::Send(failed)),
+            Err(Failed::TooLarge(error)) => Err(Failure::Response(error.into())),
+        },
+    }
+}
+
+/// Why there is no response.
+enum Failure {
+    /// The request could not be sent, or nothing came back. An error that still has the request in it was not sent.
+    Send(TrySendError<Request<Body>>),
+    /// There is a response, which cannot be passed on.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    Response(BoxError),
+}
+
+/// The response with what is known of its exchange.
+fn answered(
+    mut response: Response<VersionBody>,
+    attempt: Option<AttemptGuard>,
+    record: Arc<Record>,
+) -> Response<ClientBody> {
+    if let Some(attempt) = &attempt {
+        attempt.reached_body();
+        let verdict = grpc_verdict(response.headers());
+        if verdict.unwrap_or_else(|| status_verdict(response.status())) == Verdict::Failure {
+            attempt.answered(Verdict::Failure);
+        }
+    }
+    response.extensions_mut().insert(Info::new(record));
+    let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    response.map(|body| ClientBody::new(body, attempt, hold))
 }
 
 /// Makes `Content-Length` say what the body is, which a layer may have read or replaced since the head was written. A
@@ -165,107 +229,27 @@ fn settle_length(request: &mut Request<Body>) {
     }
 }
 
-/// A copy of a head without a body, which may be sent once more.
-struct Spare {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    extensions: Extensions,
-    tracker: Option<Tracker>,
-    reused: bool,
-}
-
-impl Spare {
-    /// Only what could be repeated is worth a copy: on a new HTTP/1 connection nothing could.
-    fn of(request: &Request<Body>, checkout: &Checkout, repeated: bool) -> Option<Self> {
-        let reused = match checkout {
-            Checkout::Http1 { reused, .. } => *reused && request.method().is_idempotent(),
-            #[cfg(feature = "http2")]
-            Checkout::Http2 { .. } => true,
-        };
-        (reused && !repeated && request.body().is_end_stream()).then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            extensions: request.extensions().clone(),
-            tracker: request.body().tracker().cloned(),
-            reused: checkout.is_reused(),
-        })
-    }
-
-    /// RFC 9110 9.2.2: a proxy must not automatically retry a request whose method is not idempotent, unless it knows
-    /// that it was not processed. An idempotent one may be when the connection had idled: the server most likely closed
-    /// it as the request went out.
-    fn may_be_repeated(&self, error: &hyper::Error) -> bool {
-        if is_refused(error) {
-            return true;
-        }
-        #[cfg(feature = "http2")]
-        if super::http2::is_go_away(error) && self.method.is_idempotent() {
-            return true;
-        }
-        self.reused && self.method.is_idempotent() && is_early_close(error)
-    }
-
-    fn into_request(self) -> Request<Body> {
-        let mut body = Body::empty();
-        if let Some(tracker) = self.tracker {
-            body = body.with_tracker(tracker);
-        }
-        let mut request = Request::new(body);
-        *request.extensions_mut() = self.extensions;
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        request
-    }
-}
-
-#[cfg(not(feature = "http2"))]
-fn is_refused(_: &hyper::Error) -> bool {
-    false
-}
-
-/// The connection ended before the first byte of a response.
-fn is_early_close(error: &hyper::Error) -> bool {
-    error.is_canceled() || error.is_closed() || error.is_incomplete_message() || {
-        let io = error
-            .source()
-            .and_then(|source| source.downcast_ref::<std::io::Error>());
-        io.is_some_and(|io| {
-            // The last is what rustls says of a close without a farewell.
-            use std::io::ErrorKind::{
-                BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof,
-            };
-            matches!(
-                io.kind(),
-                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-            )
-        })
-    }
-}
-
 impl Service<Request<Body>> for Client {
     type Response = Response<ClientBody>;
     type Error = SendError;
-    type Future = ResponseFuture;
+    type Future = ClientFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+    fn call(&mut self, request: Request<Body>) -> ClientFuture {
         // Boxed because hyper's own response futures have no name.
-        ResponseFuture(Box::pin(self.clone().send(request)))
+        ClientFuture(Box::pin(self.clone().send(request)))
     }
 }
 
 /// The response future of [`Client`].
-pub struct ResponseFuture(
+pub struct ClientFuture(
     Pin<Box<dyn Future<Output = Result<Response<ClientBody>, SendError>> + Send>>,
 );
 
-impl Future for ResponseFuture {
+impl Future for ClientFuture {
     type Output = Result<Response<ClientBody>, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -273,8 +257,8 @@ impl Future for ResponseFuture {
     }
 }
 
-impl fmt::Debug for ResponseFuture {
+impl fmt::Debug for ClientFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("ClientFuture").finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use http::Request;
 
 use crate::{
     body::Body,
-    error::{BoxError, Error, Kind},
+    error::{BoxError, Error, ErrorKind},
 };
 
 /// Why a [`Client`](super::Client) failed, and the request, if not a byte of it was sent.
@@ -45,7 +45,7 @@ impl SendError {
                 let request = error.take_request();
                 (error.into_error(), request)
             }
-            Err(error) => (Error::own_or(Kind::Service, error), None),
+            Err(error) => (Error::own_or(ErrorKind::Service, error), None),
         }
     }
 

@@ -15,6 +15,7 @@
 //! ```
 
 mod body;
+mod bounds;
 mod builder;
 mod client;
 mod connect;
@@ -22,13 +23,14 @@ mod error;
 mod http1;
 #[cfg(feature = "http2")]
 mod http2;
+mod lease;
 mod pool;
-mod stream;
+mod resend;
 mod target;
 
 pub use self::{
     body::ClientBody,
     builder::ClientBuilder,
-    client::{Client, ResponseFuture},
+    client::{Client, ClientFuture},
     error::SendError,
 };

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
-    error::{BoxError, Error, Kind},
+    error::{BoxError, Error},
     rewrite::{self, Fields, Seen},
 };
 
@@ -130,17 +130,15 @@ impl Target {
         host: Option<&HeaderValue>,
     ) -> Result<(), Error> {
         let authority = match host.filter(|host| **host != self.host) {
-            Some(host) => Authority::try_from(host.as_bytes()).map_err(|error| {
-                Error::new(Kind::BadRequest("Host is no authority")).with(error)
-            })?,
+            Some(host) => Authority::try_from(host.as_bytes())
+                .map_err(|error| Error::bad_request("Host is no authority").with(error))?,
             None => self.authority.clone(),
         };
         let mut uri = std::mem::take(request.uri_mut()).into_parts();
         uri.scheme = self.origin.scheme().cloned();
         uri.authority = Some(authority);
-        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| {
-            Error::new(Kind::BadRequest("the target has no absolute form")).with(error)
-        })?;
+        *request.uri_mut() = Uri::from_parts(uri)
+            .map_err(|error| Error::bad_request("the target has no absolute form").with(error))?;
         Ok(())
     }
 }

@@ -145,7 +145,7 @@ async fn endpoints_of_one_url_have_names_of_their_own() {
         for _ in 0..2 {
             let response = balance.clone().oneshot(get()).await.unwrap();
             let info = response.extensions().get::<Info>().unwrap();
-            answers.push(info.endpoint().to_owned());
+            answers.push(info.endpoint().unwrap().to_owned());
             let body = response.into_body().collect().await.unwrap().to_bytes();
             assert!(body.ends_with(b" as api.test"), "{body:?}");
         }

@@ -308,7 +308,7 @@ async fn websocket_app() -> Server {
                                 let _ = socket.send(WsMessage::Close(Some(frame))).await;
                             }
                             WsMessage::Text(_) | WsMessage::Binary(_) => {
-                                drop(socket.send(message).await)
+                                drop(socket.send(message).await);
                             }
                             _ => {}
                         }

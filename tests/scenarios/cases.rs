@@ -1,4 +1,6 @@
-//! The scenarios. Numbers and sources are those of `docs/BALANCING.md`.
+//! The scenarios. "S8" is a number in the table of `docs/BALANCING.md`, which has the sources.
+//!
+//! Each function runs one scenario in virtual time and returns what is measured in it.
 
 use crate::sim::{
     client::Picks,
@@ -35,8 +37,10 @@ fn changing(
     )
 }
 
-/// One slow of eleven: the share answered within a second. (Linkerd, "Beyond Round Robin")
-pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
+/// S1: eleven servers, one of which is twelve times slower for half of the time.
+///
+/// Returns the share of requests that were answered within a second. (Linkerd, "Beyond Round Robin")
+pub fn one_slow_of_eleven(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let takes = move |now| {
@@ -56,9 +60,11 @@ pub fn s1(picks: Picks, seed: u64, lasts: f64) -> f64 {
     log.share(|_| true, |sample| sample.latency < 1.0)
 }
 
-/// tower's demo: ten endpoints from fast to very slow, 500 requests at any time; p999 in seconds.
-pub fn s2(picks: Picks, seed: u64) -> f64 {
-    s2_with(
+/// S2: tower's demo, with ten servers from fast to very slow and always 500 requests under way.
+///
+/// Returns the p999 of the latency in seconds.
+pub fn tower_demo(picks: Picks, seed: u64) -> f64 {
+    tower_demo_of(
         picks,
         seed,
         [1, 5, 10, 10, 10, 100, 100, 100, 500, 1000],
@@ -67,9 +73,9 @@ pub fn s2(picks: Picks, seed: u64) -> f64 {
     )
 }
 
-/// The same as it was when its numbers were published.
-pub fn s2_published(picks: Picks, seed: u64) -> f64 {
-    s2_with(
+/// S2 as it was when its numbers were published, with 50 requests under way.
+pub fn tower_demo_as_published(picks: Picks, seed: u64) -> f64 {
+    tower_demo_of(
         picks,
         seed,
         [1, 10, 10, 10, 10, 100, 100, 100, 100, 1000],
@@ -78,7 +84,8 @@ pub fn s2_published(picks: Picks, seed: u64) -> f64 {
     )
 }
 
-fn s2_with(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usize) -> f64 {
+/// Servers whose answers take up to so many milliseconds, evenly distributed.
+fn tower_demo_of(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usize) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth: usize| {
             let speed = move |_| 1.0 / most[nth] as f64;
@@ -97,8 +104,10 @@ fn s2_with(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usiz
     .quantile(0.999)
 }
 
-/// One of ten answers 503 at once: the share of requests that it gets.
-pub fn s3(picks: Picks, seed: u64, lasts: f64) -> f64 {
+/// S3: ten servers, one of which answers every request with 503 at once.
+///
+/// Returns the share of requests that it gets.
+pub fn one_fails_at_once(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let good = move |_| if nth == 0 { 0.0 } else { 1.0 };
@@ -116,8 +125,10 @@ pub fn s3(picks: Picks, seed: u64, lasts: f64) -> f64 {
     setup.run().share(|_| true, |sample| !sample.ok)
 }
 
-/// One of ten stops answering and keeps the connections: the requests stuck there after ten seconds.
-pub fn s5(picks: Picks, seed: u64) -> f64 {
+/// S5: ten servers, one of which stops answering and keeps its connections open.
+///
+/// Returns how many requests are stuck there after ten seconds.
+pub fn one_stalls(picks: Picks, seed: u64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let stalls = move |now| nth == 0 && now >= 10.0;
@@ -144,10 +155,11 @@ pub fn s5(picks: Picks, seed: u64) -> f64 {
         .count() as f64
 }
 
-/// A cold start: an endpoint that is five times slower for its first ten seconds. (Finagle's simulation)
+/// S6: a cold start, of a server that joins ten others and is five times slower for its first ten seconds.
 ///
-/// Its share of its fair share, second by second, from the time it was added.
-pub fn s6(picks: Picks, seed: u64) -> Vec<f64> {
+/// Returns the requests that it gets, as a ratio to its fair share, for each second from the one in which it joined.
+/// (Finagle's simulation)
+pub fn cold_start(picks: Picks, seed: u64) -> Vec<f64> {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let takes = move |now| if nth == 10 && now < 20.0 { 0.05 } else { 0.01 };
@@ -172,22 +184,32 @@ fn in_second(sample: &crate::sim::load::Sample, second: usize) -> bool {
     (second as f64..second as f64 + 1.0).contains(&sample.at)
 }
 
-/// Unlike servers, some of them noisy, and 20 clients that do not know of each other: p99 in seconds. (prequal-rs)
-pub fn s8(picks: Picks, seed: u64, load: f64, lasts: f64) -> f64 {
-    s8_with(picks, seed, load, lasts, 20)
+/// S8: 20 unlike servers, some with noisy neighbours, and 20 balancers that do not know of each other.
+///
+/// Returns the p99 of the latency in seconds. (prequal-rs)
+pub fn unlike_and_noisy_servers(picks: Picks, seed: u64, load: f64, lasts: f64) -> f64 {
+    unlike_and_noisy_servers_seen_by(picks, seed, load, lasts, 20)
 }
 
-/// Herding: the same with so many clients.
-pub fn s11(picks: Picks, seed: u64, clients: usize, lasts: f64) -> f64 {
-    s8_with(picks, seed, 0.9, lasts, clients)
+/// S11: [S8](unlike_and_noisy_servers) at a load of 0.9, with this many balancers, to see whether they herd.
+pub fn herding(picks: Picks, seed: u64, clients: usize, lasts: f64) -> f64 {
+    unlike_and_noisy_servers_seen_by(picks, seed, 0.9, lasts, clients)
 }
 
-fn s8_with(picks: Picks, seed: u64, load: f64, lasts: f64, clients: usize) -> f64 {
+/// Every second server is an old machine at half the speed. Three of ten have neighbours that leave them 0.3 to 0.7 of
+/// their speed in one half of the seconds, drawn at random; the others run at 1.2 to 2 times their speed. `load` is the
+/// rate of requests as a ratio to what the machines serve at their nominal speed; `clients` balancers share it.
+fn unlike_and_noisy_servers_seen_by(
+    picks: Picks,
+    seed: u64,
+    load: f64,
+    lasts: f64,
+    clients: usize,
+) -> f64 {
     const SERVERS: usize = 20;
     const CORES: usize = 4;
     const WORK: f64 = 0.04;
     let mut rng = fastrand::Rng::with_seed(seed);
-    // Half are old machines; the loud neighbours of a third come and go each second.
     let noise = |nth: usize, rng: &mut fastrand::Rng| match (nth % 10 < 3, rng.bool()) {
         (true, true) => 0.3 + 0.4 * rng.f64(),
         (true, false) => 0.9 + 0.4 * rng.f64(),
@@ -225,8 +247,10 @@ fn s8_with(picks: Picks, seed: u64, load: f64, lasts: f64, clients: usize) -> f6
     .quantile(0.99)
 }
 
-/// Sixteen servers, two of them sixteen times slower, 500 a second: p99 in seconds. (sathwick-p)
-pub fn s9(picks: Picks, seed: u64, lasts: f64) -> f64 {
+/// S9: sixteen servers, two of which are sixteen times slower, at 500 requests a second.
+///
+/// Returns the p99 of the latency in seconds. (sathwick-p/prequal)
+pub fn two_very_slow_of_sixteen(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let mean = if nth < 2 { 0.8 } else { 0.05 };
@@ -248,9 +272,11 @@ pub fn s9(picks: Picks, seed: u64, lasts: f64) -> f64 {
     .quantile(0.99)
 }
 
-/// 500 M/M/1 servers and one client: the mean time in the system, in units of the mean service time. Mitzenmacher's
-/// formula gives 2.614 at 0.9 and 3.383 at 0.95 for the better of two.
-pub fn s12(picks: Picks, seed: u64, servers: usize, load: f64, lasts: f64) -> f64 {
+/// S12: servers with one core each, a queue, and exponential service times (M/M/1), seen by one balancer.
+///
+/// Returns the mean time from arrival to answer, in units of the mean service time. Mitzenmacher's formula gives 2.614
+/// for the better of two at a load of 0.9, and 3.383 at 0.95.
+pub fn queues_of_one_core(picks: Picks, seed: u64, servers: usize, load: f64, lasts: f64) -> f64 {
     let make = |clock: &Clock| {
         let server = |nth| {
             Server::new(nth, clock, 1, seed, |_, rng| {
@@ -268,8 +294,10 @@ pub fn s12(picks: Picks, seed: u64, servers: usize, load: f64, lasts: f64) -> f6
     .mean()
 }
 
-/// One request at a time at so many equal servers: the most that one gets, as a multiple of the mean.
-pub fn s13(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
+/// S13: equal servers and never more than one request under way.
+///
+/// Returns the most requests that one server gets, as a ratio to the mean.
+pub fn one_at_a_time(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
     let make = |clock: &Clock| {
         let server = |nth| {
             Server::new(nth, clock, 1, seed, move |_, rng| {
@@ -294,8 +322,10 @@ pub fn s13(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
     counts.into_iter().fold(0.0, f64::max) / (1_000.0 / servers as f64)
 }
 
-/// Two servers, and never more than two requests at once: the share that was sent to the one that was busy.
-pub fn s13_wrong(picks: Picks, seed: u64) -> f64 {
+/// S13: two equal servers and never more than two requests under way, so that one server is always free.
+///
+/// Returns the share of requests that were sent to the one that was not.
+pub fn sent_to_the_busy_one(picks: Picks, seed: u64) -> f64 {
     let make = |clock: &Clock| {
         (0..2)
             .map(|nth| Server::new(nth, clock, 1, seed, |_, _| Reply::after(0.9)))
@@ -310,18 +340,20 @@ pub fn s13_wrong(picks: Picks, seed: u64) -> f64 {
     log.share(|_| true, |sample| sample.latency > 0.95)
 }
 
-/// A single answer of two seconds among answers of 10 ms, at one of ten: how many seconds that endpoint got less than
-/// half of its share.
-pub fn s21(picks: Picks, seed: u64, lasts: f64) -> f64 {
-    s21_shares(picks, seed, lasts)
+/// S21: ten equal servers that answer in 10 ms, but for a single answer of two seconds.
+///
+/// Returns for how many seconds the server of that answer gets less than half of its fair share.
+pub fn exiled_after_one_spike(picks: Picks, seed: u64, lasts: f64) -> f64 {
+    shares_around_one_spike(picks, seed, lasts)
         .iter()
         .skip(10)
         .filter(|share| **share < 0.5)
         .count() as f64
 }
 
-/// Its share of its fair share, second by second.
-pub fn s21_shares(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> {
+/// S21: the requests that the server of the slow answer gets, as a ratio to its fair share, for each second. The slow
+/// answer is the first one after ten seconds.
+pub fn shares_around_one_spike(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> {
     let spiked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let servers = |clock: &Clock| {
         let server = |nth| {
@@ -350,8 +382,10 @@ pub fn s21_shares(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> {
         .collect()
 }
 
-/// A tenth of the bodies last ten seconds after a fast head: the most at one server, as a multiple of the mean.
-pub fn s22(picks: Picks, seed: u64, lasts: f64) -> f64 {
+/// S22: ten equal servers whose heads come fast, and a tenth of whose bodies last for ten seconds more.
+///
+/// Returns the most requests under way at one server, as a ratio to the mean, averaged over time.
+pub fn long_bodies(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             Server::new(nth, clock, UNLIMITED, seed, |_, rng| {
@@ -376,7 +410,9 @@ pub fn s22(picks: Picks, seed: u64, lasts: f64) -> f64 {
     log.here.iter().map(unevenness).sum::<f64>() / log.here.len() as f64
 }
 
-/// One request in a hundred takes ten seconds to its head, wherever it goes: p99 of the others, in seconds.
+/// "polls": one request in a hundred waits ten seconds for its head, whichever server it goes to.
+///
+/// Returns the p99 of the latency of all others, in seconds.
 pub fn long_polls(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {

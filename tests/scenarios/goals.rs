@@ -13,7 +13,7 @@ fn mean(case: impl Fn(u64) -> f64) -> f64 {
 
 #[test]
 fn s1_one_slow_of_eleven() {
-    let under = |picks| mean(|seed| cases::s1(picks, seed, 60.0));
+    let under = |picks| mean(|seed| cases::one_slow_of_eleven(picks, seed, 60.0));
     assert!(under(Default) >= 0.999, "{}", under(Default));
     assert!(
         under(Picks::RoundRobin) < 0.96,
@@ -23,20 +23,20 @@ fn s1_one_slow_of_eleven() {
 
 #[test]
 fn s2_fast_and_slow_at_once() {
-    assert!(mean(|seed| cases::s2(Default, seed)) <= 0.105);
-    assert!(mean(|seed| cases::s2_published(Default, seed)) <= 0.105);
+    assert!(mean(|seed| cases::tower_demo(Default, seed)) <= 0.105);
+    assert!(mean(|seed| cases::tower_demo_as_published(Default, seed)) <= 0.105);
 }
 
 #[test]
 fn s3_a_black_hole_attracts_nothing() {
-    let errors = |picks| mean(|seed| cases::s3(picks, seed, 15.0));
+    let errors = |picks| mean(|seed| cases::one_fails_at_once(picks, seed, 15.0));
     assert!(errors(Default) <= 0.005, "{}", errors(Default));
     assert!(errors(TowerPeakEwma) > 0.15);
 }
 
 #[test]
 fn s5_a_stall_is_noticed_before_any_timeout() {
-    let stuck = |picks| mean(|seed| cases::s5(picks, seed));
+    let stuck = |picks| mean(|seed| cases::one_stalls(picks, seed));
     assert!(stuck(Default) <= 4.0, "{}", stuck(Default));
     assert!(stuck(TowerPeakEwma) > 4.0);
 }
@@ -44,7 +44,7 @@ fn s5_a_stall_is_noticed_before_any_timeout() {
 #[test]
 fn s6_a_cold_start_is_slow() {
     for seed in SEEDS {
-        let shares = cases::s6(Default, seed);
+        let shares = cases::cold_start(Default, seed);
         let (cold, warm) = (&shares[..10], &shares[20..]);
         assert!(cold.iter().all(|share| *share <= 1.0), "{shares:?}");
         assert!(
@@ -56,7 +56,7 @@ fn s6_a_cold_start_is_slow() {
 
 #[test]
 fn s8_unlike_and_noisy_servers() {
-    let p99 = |picks| mean(|seed| cases::s8(picks, seed, 0.9, 10.0));
+    let p99 = |picks| mean(|seed| cases::unlike_and_noisy_servers(picks, seed, 0.9, 10.0));
     let (own, towers, ideal) = (p99(Default), p99(TowerPeakEwma), p99(Ideal));
     assert!(
         own <= 0.350 && own < 0.75 * towers,
@@ -66,14 +66,14 @@ fn s8_unlike_and_noisy_servers() {
 
 #[test]
 fn s9_two_very_slow_of_sixteen() {
-    let p99 = |picks| mean(|seed| cases::s9(picks, seed, 20.0));
+    let p99 = |picks| mean(|seed| cases::two_very_slow_of_sixteen(picks, seed, 20.0));
     assert!(p99(Default) <= 0.080, "{}", p99(Default));
     assert!(p99(Picks::LeastRequest) > 0.7);
 }
 
 #[test]
 fn s11_many_balancers_do_not_herd() {
-    let p99 = |clients| mean(|seed| cases::s11(Default, seed, clients, 20.0));
+    let p99 = |clients| mean(|seed| cases::herding(Default, seed, clients, 20.0));
     let (one, twenty) = (p99(1), p99(20));
     assert!(twenty < 1.25 * one, "{one} to {twenty}");
 }
@@ -81,33 +81,33 @@ fn s11_many_balancers_do_not_herd() {
 /// Mitzenmacher's formula, with room for 200 servers being fewer than infinitely many.
 #[test]
 fn s12_the_power_of_two_choices() {
-    let sojourn = mean(|seed| cases::s12(InFlight, seed, 200, 0.9, 150.0));
+    let sojourn = mean(|seed| cases::queues_of_one_core(InFlight, seed, 200, 0.9, 150.0));
     assert!((sojourn / 2.614 - 1.0).abs() < 0.04, "{sojourn}");
-    assert!(mean(|seed| cases::s12(Default, seed, 200, 0.9, 150.0)) < sojourn);
+    assert!(mean(|seed| cases::queues_of_one_core(Default, seed, 200, 0.9, 150.0)) < sojourn);
 }
 
 #[test]
 fn s13_one_at_a_time_goes_round() {
     for servers in 2..=10 {
-        let most = cases::s13(Default, 1, servers, 0.001);
+        let most = cases::one_at_a_time(Default, 1, servers, 0.001);
         assert!(most <= 1.05, "{servers} servers: {most}");
     }
 }
 
 #[test]
 fn s13_the_busy_one_of_two_is_never_picked() {
-    assert_eq!(cases::s13_wrong(Default, 1), 0.0);
+    assert_eq!(cases::sent_to_the_busy_one(Default, 1), 0.0);
 }
 
 #[test]
 fn s21_one_spike_is_no_exile() {
-    assert!(mean(|seed| cases::s21(Default, seed, 40.0)) <= 5.0);
-    assert!(mean(|seed| cases::s21(TowerPeakEwma, seed, 40.0)) > 20.0);
+    assert!(mean(|seed| cases::exiled_after_one_spike(Default, seed, 40.0)) <= 5.0);
+    assert!(mean(|seed| cases::exiled_after_one_spike(TowerPeakEwma, seed, 40.0)) > 20.0);
 }
 
 #[test]
 fn s22_a_body_is_load_to_its_last_byte() {
-    let unevenness = |picks| mean(|seed| cases::s22(picks, seed, 30.0));
+    let unevenness = |picks| mean(|seed| cases::long_bodies(picks, seed, 30.0));
     assert!(unevenness(Default) <= 1.2, "{}", unevenness(Default));
     assert!(unevenness(TowerPeakEwma) > 1.2);
 }

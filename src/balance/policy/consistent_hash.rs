@@ -1,12 +1,18 @@
 //! The same endpoint for the same key.
 
-use std::{fmt, hash::Hasher, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use http::{HeaderName, Request};
-use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::{Ask, Members, Picked, Picker, cheapest, sticky::cookie};
-use crate::{body::Body, endpoint::Measure};
+use super::{
+    cookie::cookie,
+    picker::{Endpoints, PickInfo, Picked, Picker, cheapest},
+};
+use crate::{
+    balance::hash::{hash, mixed},
+    body::Body,
+    endpoint::Measure,
+};
 
 /// The same endpoint for requests with the same key, as long as it is there.
 ///
@@ -18,14 +24,14 @@ use crate::{body::Body, endpoint::Measure};
 /// A request without a key goes to the endpoint with the fewest requests in flight.
 #[derive(Clone)]
 pub struct ConsistentHash {
-    key: Key,
+    key: HashKey,
     bound: Option<f64>,
 }
 
 type KeyOf = Arc<dyn Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync>;
 
 #[derive(Clone)]
-enum Key {
+enum HashKey {
     Header(HeaderName),
     Cookie(Arc<str>),
     ClientAddr,
@@ -34,39 +40,40 @@ enum Key {
 }
 
 impl ConsistentHash {
-    fn new(key: Key) -> Self {
+    fn new(key: HashKey) -> Self {
         Self { key, bound: None }
     }
 
     /// By the value of a header.
     #[must_use]
     pub fn header(name: HeaderName) -> Self {
-        Self::new(Key::Header(name))
+        Self::new(HashKey::Header(name))
     }
 
     /// By the value of a cookie that the application sets.
     #[must_use]
     pub fn cookie(name: impl Into<Arc<str>>) -> Self {
-        Self::new(Key::Cookie(name.into()))
+        Self::new(HashKey::Cookie(name.into()))
     }
 
-    /// By the client's address: the first in the `X-Forwarded-For` that [`ReverseProxy`](crate::ReverseProxy) sends, so
-    /// it is the client's own behind trusted proxies, too.
+    /// By the client's address, as the [`ReverseProxy`](crate::ReverseProxy) in front knows it: behind
+    /// [trusted peers](crate::ReverseProxy::trusted_peers), the last one that none of them has vouched for. What a
+    /// client writes into `X-Forwarded-For` itself does not count.
     #[must_use]
     pub fn client_addr() -> Self {
-        Self::new(Key::ClientAddr)
+        Self::new(HashKey::ClientAddr)
     }
 
     /// By the path, without the query, as it is sent to the endpoint.
     #[must_use]
     pub fn path() -> Self {
-        Self::new(Key::Path)
+        Self::new(HashKey::Path)
     }
 
     /// By what a closure makes of the request.
     #[must_use]
     pub fn by(key: impl Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
-        Self::new(Key::Of(Arc::new(key)))
+        Self::new(HashKey::Of(Arc::new(key)))
     }
 
     /// Gives no endpoint more than `factor` times its share of what is in flight; the key's next endpoint gets it
@@ -81,64 +88,55 @@ impl ConsistentHash {
     pub(super) fn key(&self, request: &Request<Body>) -> Option<u128> {
         let headers = request.headers();
         match &self.key {
-            Key::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
-            Key::Cookie(name) => cookie(headers, name).map(hash),
-            Key::ClientAddr => {
-                let all = headers.get("x-forwarded-for")?.as_bytes();
-                all.split(|byte| *byte == b',')
-                    .next()
-                    .map(|first| hash(first.trim_ascii()))
+            HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
+            HashKey::Cookie(name) => cookie(headers, name).map(hash),
+            HashKey::ClientAddr => {
+                let address = request.body().client().address;
+                address.map(|address| hash(address.to_string().as_bytes()))
             }
-            Key::Path => Some(hash(request.uri().path().as_bytes())),
-            Key::Of(key) => key(request).map(|key| hash(&key)),
+            HashKey::Path => Some(hash(request.uri().path().as_bytes())),
+            HashKey::Of(key) => key(request).map(|key| hash(&key)),
         }
     }
 
-    pub(super) fn picker(&self) -> Rendezvous {
-        Rendezvous {
+    pub(super) fn picker(&self) -> ConsistentHashPicker {
+        ConsistentHashPicker {
             names: Vec::new(),
             bound: self.bound,
         }
     }
 }
 
-/// SipHash-1-3 without a key: the same in every process and every version.
-pub(in crate::balance) fn hash(bytes: &[u8]) -> u128 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish128().as_u128()
-}
-
-pub(super) struct Rendezvous {
+pub(super) struct ConsistentHashPicker {
     /// Hashes of the members' names, in the order of the members.
     names: Vec<u64>,
     bound: Option<f64>,
 }
 
-impl<S> Picker<S> for Rendezvous {
-    fn update(&mut self, members: &Members<S>) {
+impl<S> Picker<S> for ConsistentHashPicker {
+    fn update(&mut self, members: &Endpoints<S>) {
         self.names = members
             .iter()
             .map(|member| hash(member.name().as_bytes()) as u64)
             .collect();
     }
 
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
-        let Some(key) = ask.affinity.key else {
-            let candidates = ask.candidates(members).map(|(_, endpoint)| endpoint);
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
+        let Some(key) = info.affinity.key else {
+            let candidates = info.candidates(members).map(|(_, endpoint)| endpoint);
             return cheapest(candidates, Measure::InFlight).map(Picked::start);
         };
         // In flight per weight, the request at hand included.
         let mean = || {
             let (mut in_flight, mut weight) = (1.0, 0.0);
-            for (_, endpoint) in ask.candidates(members) {
+            for (_, endpoint) in info.candidates(members) {
                 in_flight += endpoint.load().in_flight() as f64;
                 weight += f64::from(endpoint.weight());
             }
             in_flight / weight
         };
         let limit = self.bound.map_or(f64::INFINITY, |factor| factor * mean());
-        let scored = ask.candidates(members).map(|(nth, endpoint)| {
+        let scored = info.candidates(members).map(|(nth, endpoint)| {
             let weight = f64::from(endpoint.weight());
             // Room for one at least, or a small cluster would have room for none.
             let full = endpoint.load().in_flight() as f64 >= (limit * weight).ceil();
@@ -160,21 +158,14 @@ fn score(key: u64, name: u64, weight: f64) -> f64 {
     -weight / drawn.ln()
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): each bit of the input changes half of the output.
-pub(in crate::balance) fn mixed(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
 impl fmt::Debug for ConsistentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = match &self.key {
-            Key::Header(name) => name.as_str(),
-            Key::Cookie(name) => name,
-            Key::ClientAddr => "client address",
-            Key::Path => "path",
-            Key::Of(_) => "closure",
+            HashKey::Header(name) => name.as_str(),
+            HashKey::Cookie(name) => name,
+            HashKey::ClientAddr => "client address",
+            HashKey::Path => "path",
+            HashKey::Of(_) => "closure",
         };
         f.debug_struct("ConsistentHash")
             .field("key", &key)
@@ -188,16 +179,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{
-        super::fixture::{Cluster, KEY, keyed},
+        super::fixture::{KEY, TestCluster, keyed},
         *,
     };
+    use crate::record::{ClientFacts, Record};
 
     /// S24: of a hundred endpoints one leaves; only its keys move, and they go everywhere.
     #[test]
     fn consistent_hash_moves_only_the_keys_of_who_left() {
         const KEYS: usize = 20_000;
-        let mut cluster = Cluster::new(ConsistentHash::header(KEY), &[1; 100]);
-        let owners = |cluster: &Cluster| -> Vec<_> {
+        let mut cluster = TestCluster::new(ConsistentHash::header(KEY), &[1; 100]);
+        let owners = |cluster: &TestCluster| -> Vec<_> {
             (0..KEYS)
                 .map(|key| {
                     cluster
@@ -236,7 +228,7 @@ mod tests {
 
     #[test]
     fn consistent_hash_honours_weights() {
-        let cluster = Cluster::new(ConsistentHash::header(KEY), &[1, 2]);
+        let cluster = TestCluster::new(ConsistentHash::header(KEY), &[1, 2]);
         let of_heavy = (0..30_000)
             .filter(|key| &**cluster.pick_for(&[], &keyed(*key)).unwrap().endpoint.name() == "1");
         let share = of_heavy.count() as f64 / 30_000.0;
@@ -246,7 +238,7 @@ mod tests {
     /// S24: one hot key does not make one hot endpoint.
     #[test]
     fn consistent_hash_bounds_the_load() {
-        let cluster = Cluster::new(ConsistentHash::header(KEY).bounded_load(1.25), &[1; 10]);
+        let cluster = TestCluster::new(ConsistentHash::header(KEY).bounded_load(1.25), &[1; 10]);
         let mut busy = Vec::new();
         for n in 0..1_000 {
             // Nine of ten requests have the same key.
@@ -267,11 +259,16 @@ mod tests {
 
     #[test]
     fn keys_come_from_where_they_should() {
+        let address = Some("192.0.2.1".parse().unwrap());
+        let client = ClientFacts {
+            address,
+            tls: false,
+        };
         let request = Request::get("/a/b?c")
             .header("x-key", "1")
             .header("cookie", "other=2; session=3")
-            .header("x-forwarded-for", "192.0.2.1, 10.0.0.1")
-            .body(Body::empty())
+            .header("x-forwarded-for", "1.2.3.4, 192.0.2.1")
+            .body(Body::empty().with_record(Arc::new(Record::new(client))))
             .unwrap();
         let of = |bytes: &[u8]| {
             ConsistentHash::by({
@@ -296,7 +293,7 @@ mod tests {
     /// The hash must not change from version to version: proxies of two versions stand before one set of caches.
     #[test]
     fn the_choices_are_the_same_in_every_process() {
-        let cluster = Cluster::new(ConsistentHash::header(KEY), &[1; 10]);
+        let cluster = TestCluster::new(ConsistentHash::header(KEY), &[1; 10]);
         let choices: String = (0..20)
             .map(|key| {
                 cluster

@@ -4,24 +4,27 @@ use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use http::{HeaderName, Request};
 
-use super::{Ask, Means, Picked, Picker, Policy};
+use super::{
+    any::Policy,
+    picker::{PickInfo, Picked, Picker, PickerContext},
+};
 use crate::{
     body::Body,
-    endpoint::{Endpoint, EndpointSpec, Latency, Peers},
+    endpoint::{Endpoint, EndpointSpec, Latency, Siblings},
 };
 
 /// A cluster without the way to it.
-pub(super) struct Cluster {
+pub(super) struct TestCluster {
     pub(super) policy: Policy,
     picker: Box<dyn Picker<()>>,
     pub(super) members: Vec<Arc<Endpoint<()>>>,
-    peers: Arc<Peers>,
+    siblings: Arc<Siblings>,
 }
 
-impl Cluster {
+impl TestCluster {
     pub(super) fn new(policy: impl Into<Policy>, weights: &[u32]) -> Self {
         let policy = policy.into();
-        let picker = policy.picker(Means {
+        let picker = policy.picker(PickerContext {
             rng: fastrand::Rng::with_seed(1),
             waker: Waker::noop().clone(),
         });
@@ -29,7 +32,7 @@ impl Cluster {
             policy,
             picker,
             members: Vec::new(),
-            peers: Arc::default(),
+            siblings: Arc::default(),
         };
         for weight in weights {
             let spec = EndpointSpec::new(cluster.members.len().to_string(), ());
@@ -41,7 +44,7 @@ impl Cluster {
     pub(super) fn add(&mut self, spec: EndpointSpec<()>) {
         self.members.push(Arc::new(Endpoint::new(
             spec,
-            &self.peers,
+            &self.siblings,
             Arc::<Latency>::default(),
         )));
         self.picker.update(&self.members);
@@ -58,10 +61,10 @@ impl Cluster {
         tried: &[Arc<Endpoint<()>>],
         request: &Request<Body>,
     ) -> Option<Picked<()>> {
-        self.peers.tick(&self.members);
+        self.siblings.tick(&self.members);
         self.picker.pick(
             &self.members,
-            &Ask {
+            &PickInfo {
                 tried,
                 affinity: self.policy.affinity(request),
             },

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Ask, Members, Picked, Picker, cheapest};
+use super::picker::{Endpoints, PickInfo, Picked, Picker, cheapest};
 use crate::endpoint::Measure;
 
 /// The endpoint with the fewest requests in flight for its weight; between equals, the one picked longer ago.
@@ -14,25 +14,25 @@ use crate::endpoint::Measure;
 pub struct LeastRequest;
 
 /// The lock is held for the whole scan, so that two picks at once do not choose the same endpoint.
-pub(super) struct Scan(Mutex<fastrand::Rng>);
+pub(super) struct LeastRequestPicker(Mutex<fastrand::Rng>);
 
-impl Scan {
+impl LeastRequestPicker {
     pub(super) fn new(rng: fastrand::Rng) -> Self {
         Self(Mutex::new(rng))
     }
 }
 
-impl<S> Picker<S> for Scan {
-    fn update(&mut self, _: &Members<S>) {}
+impl<S> Picker<S> for LeastRequestPicker {
+    fn update(&mut self, _: &Endpoints<S>) {}
 
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let start = rng.usize(..members.len().max(1));
         let (before, after) = members.split_at(start.min(members.len()));
         let untried = after
             .iter()
             .chain(before)
-            .filter(|endpoint| ask.untried(endpoint));
+            .filter(|endpoint| info.untried(endpoint));
         cheapest(untried, Measure::InFlight).map(Picked::start)
     }
 }

@@ -20,8 +20,8 @@ use std::{
 use futures_core::Stream;
 use tower::{Service, balance::p2c::Balance, discover::Change, load, util::rng::Rng};
 
-use super::{Ask, Means, Members, Picked, Picker, cheapest};
-use crate::endpoint::{Class, Cost, Endpoint, Measure};
+use super::picker::{Endpoints, PickInfo, Picked, Picker, PickerContext, cheapest};
+use crate::endpoint::{Cost, Endpoint, Measure, Rank};
 
 /// How often a draw is repeated that gave an endpoint which should not be used, until all are looked at.
 const REDRAWS: usize = 3;
@@ -75,11 +75,11 @@ impl P2c {
         }
     }
 
-    pub(super) fn picker<S: Send + Sync>(&self, means: Means) -> Draw<S> {
+    pub(super) fn picker<S: Send + Sync>(&self, context: PickerContext) -> P2cPicker<S> {
         let (feed, changes) = mpsc::channel();
-        let Means { mut rng, waker } = means;
-        let balance = Balance::from_rng(Feed(changes), Random(rng.fork()));
-        Draw(Mutex::new(State {
+        let PickerContext { mut rng, waker } = context;
+        let balance = Balance::from_rng(Feed(changes), SeededRng(rng.fork()));
+        P2cPicker(Mutex::new(P2cState {
             measure: self.measure,
             balance,
             feed,
@@ -92,9 +92,9 @@ impl P2c {
     }
 }
 
-pub(super) struct Draw<S>(Mutex<State<S>>);
+pub(super) struct P2cPicker<S>(Mutex<P2cState<S>>);
 
-struct State<S> {
+struct P2cState<S> {
     measure: Measure,
     balance: Balance<Feed<S>, Pick>,
     feed: mpsc::Sender<HandleChange<S>>,
@@ -113,18 +113,18 @@ struct Member<S> {
     handles: u32,
 }
 
-impl<S: Send + Sync> Picker<S> for Draw<S> {
-    fn update(&mut self, members: &Members<S>) {
+impl<S: Send + Sync> Picker<S> for P2cPicker<S> {
+    fn update(&mut self, members: &Endpoints<S>) {
         let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.update(members);
         // The balance takes changes in when it is polled: now, so that what left is dropped now.
         state.draw();
     }
 
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits =
-            |endpoint: &Arc<Endpoint<S>>| ask.untried(endpoint) && endpoint.class() == Class::Ready;
+            |endpoint: &Arc<Endpoint<S>>| info.untried(endpoint) && endpoint.rank() == Rank::Usable;
         let mut endpoint = state.draw()?;
         for _ in 0..REDRAWS {
             if fits(&endpoint) {
@@ -133,7 +133,7 @@ impl<S: Send + Sync> Picker<S> for Draw<S> {
             endpoint = state.draw()?;
         }
         if !fits(&endpoint) {
-            let candidates = ask.candidates(members).map(|(_, endpoint)| endpoint);
+            let candidates = info.candidates(members).map(|(_, endpoint)| endpoint);
             endpoint = cheapest(candidates, state.measure)?.clone();
         }
         if state.measure == Measure::Latency && members.len() > 2 {
@@ -143,7 +143,7 @@ impl<S: Send + Sync> Picker<S> for Draw<S> {
     }
 }
 
-impl<S> State<S> {
+impl<S> P2cState<S> {
     fn draw(&mut self) -> Option<Arc<Endpoint<S>>> {
         let mut cx = Context::from_waker(&self.waker);
         // Neither handles nor their discovery fail, so an error here is none.
@@ -160,7 +160,7 @@ impl<S> State<S> {
     fn challenge(
         &mut self,
         mut picked: Arc<Endpoint<S>>,
-        members: &Members<S>,
+        members: &Endpoints<S>,
         fits: impl Fn(&Arc<Endpoint<S>>) -> bool,
     ) -> Arc<Endpoint<S>> {
         let mut least = picked.cost(self.measure);
@@ -178,7 +178,7 @@ impl<S> State<S> {
         picked
     }
 
-    fn update(&mut self, endpoints: &Members<S>) {
+    fn update(&mut self, endpoints: &Endpoints<S>) {
         let now: HashMap<_, _> = endpoints
             .iter()
             .map(|endpoint| (endpoint.name(), endpoint))
@@ -216,7 +216,7 @@ impl<S> State<S> {
             (member.handles..wanted).for_each(|nth| {
                 change(Change::Insert(
                     (member.id, nth),
-                    Handle(endpoint.clone(), self.measure),
+                    EndpointHandle(endpoint.clone(), self.measure),
                 ));
             });
             (wanted..member.handles).for_each(|nth| change(Change::Remove((member.id, nth))));
@@ -238,15 +238,15 @@ fn handles(weight: u32, total: u64, endpoints: usize) -> u32 {
 
 /// Endpoint and number of the handle.
 type HandleId = (u64, u32);
-type HandleChange<S> = Change<HandleId, Handle<S>>;
+type HandleChange<S> = Change<HandleId, EndpointHandle<S>>;
 
 /// The request of the balance: it is the same for every request of ours.
 struct Pick;
 
 /// What tower balances.
-struct Handle<S>(Arc<Endpoint<S>>, Measure);
+struct EndpointHandle<S>(Arc<Endpoint<S>>, Measure);
 
-impl<S> Service<Pick> for Handle<S> {
+impl<S> Service<Pick> for EndpointHandle<S> {
     type Response = Arc<Endpoint<S>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -260,7 +260,7 @@ impl<S> Service<Pick> for Handle<S> {
     }
 }
 
-impl<S> load::Load for Handle<S> {
+impl<S> load::Load for EndpointHandle<S> {
     type Metric = Cost;
 
     fn load(&self) -> Cost {
@@ -283,9 +283,9 @@ impl<S> Stream for Feed<S> {
 }
 
 /// Seedable, unlike tower's own.
-struct Random(fastrand::Rng);
+struct SeededRng(fastrand::Rng);
 
-impl Rng for Random {
+impl Rng for SeededRng {
     fn next_u64(&mut self) -> u64 {
         self.0.u64(..)
     }
@@ -293,7 +293,7 @@ impl Rng for Random {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture::Cluster, *};
+    use super::{super::fixture::TestCluster, *};
     use crate::endpoint::EndpointSpec;
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
                 self.0
             }
         }
-        let mut cluster = Cluster::new(P2c::reported(), &[]);
+        let mut cluster = TestCluster::new(P2c::reported(), &[]);
         for (name, load) in [("0", 3.0), ("1", 1.0), ("2", 2.0)] {
             cluster.add(EndpointSpec::new(name, ()).load(Gauge(load)));
         }

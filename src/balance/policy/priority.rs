@@ -9,14 +9,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Ask, Means, Members, Picked, Picker, Policy};
+use super::picker::{Endpoints, PickInfo, Picked, Picker, PickerContext};
 use crate::endpoint::Endpoint;
 
 const OVERPROVISIONING: f64 = 1.4;
 
-pub(super) struct Tiers<S> {
-    policy: Policy,
-    means: Mutex<Means>,
+pub(super) struct PriorityPicker<S> {
+    /// Makes the picker of a new tier.
+    make: Box<dyn Fn(PickerContext) -> Box<dyn Picker<S>> + Send + Sync>,
+    context: Mutex<PickerContext>,
     /// In the order in which they are asked.
     tiers: Vec<Tier<S>>,
 }
@@ -27,11 +28,14 @@ struct Tier<S> {
     picker: Box<dyn Picker<S>>,
 }
 
-impl<S> Tiers<S> {
-    pub(super) fn new(policy: Policy, means: Means) -> Self {
+impl<S> PriorityPicker<S> {
+    pub(super) fn new(
+        make: impl Fn(PickerContext) -> Box<dyn Picker<S>> + Send + Sync + 'static,
+        context: PickerContext,
+    ) -> Self {
         Self {
-            policy,
-            means: Mutex::new(means),
+            make: Box::new(make),
+            context: Mutex::new(context),
             tiers: Vec::new(),
         }
     }
@@ -44,7 +48,7 @@ impl<S> Tiers<S> {
         }
         let healths: Vec<f64> = self.tiers.iter().map(Tier::health).collect();
         let drawn = self
-            .means
+            .context
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .rng
@@ -59,7 +63,7 @@ impl<S> Tier<S> {
         let ready = self
             .members
             .iter()
-            .filter(|endpoint| !endpoint.load().is_away())
+            .filter(|endpoint| endpoint.availability().is_well())
             .count();
         (OVERPROVISIONING * ready as f64 / self.members.len() as f64).min(1.0)
     }
@@ -79,9 +83,12 @@ fn spill(healths: &[f64], drawn: f64) -> usize {
     0
 }
 
-impl<S: Send + Sync + 'static> Picker<S> for Tiers<S> {
-    fn update(&mut self, members: &Members<S>) {
-        let means = self.means.get_mut().unwrap_or_else(PoisonError::into_inner);
+impl<S: Send + Sync + 'static> Picker<S> for PriorityPicker<S> {
+    fn update(&mut self, members: &Endpoints<S>) {
+        let context = self
+            .context
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut by_priority = BTreeMap::<u8, Vec<_>>::new();
         for member in members {
             by_priority
@@ -94,9 +101,9 @@ impl<S: Send + Sync + 'static> Picker<S> for Tiers<S> {
             let same = before.iter().position(|tier| tier.priority == priority);
             let mut picker = match same {
                 Some(same) => before.swap_remove(same).picker,
-                None => self.policy.flat(Means {
-                    rng: means.rng.fork(),
-                    waker: means.waker.clone(),
+                None => (self.make)(PickerContext {
+                    rng: context.rng.fork(),
+                    waker: context.waker.clone(),
                 }),
             };
             picker.update(&members);
@@ -108,13 +115,13 @@ impl<S: Send + Sync + 'static> Picker<S> for Tiers<S> {
         }
     }
 
-    fn pick(&self, _: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
+    fn pick(&self, _: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let drawn = self.drawn();
         let others = (0..self.tiers.len()).filter(|tier| *tier != drawn);
         // The drawn one may have nobody left whom this request has not tried.
         [drawn].into_iter().chain(others).find_map(|tier| {
             let tier = self.tiers.get(tier)?;
-            tier.picker.pick(&tier.members, ask)
+            tier.picker.pick(&tier.members, info)
         })
     }
 }
@@ -124,10 +131,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::{RoundRobin, fixture::Cluster},
+        super::{fixture::TestCluster, round_robin::RoundRobin},
         *,
     };
-    use crate::endpoint::{EndpointSpec, Outcome};
+    use crate::{endpoint::EndpointSpec, record::Verdict};
 
     /// Envoy's table for two tiers, the second being well.
     #[test]
@@ -166,18 +173,18 @@ mod tests {
     /// S28 end to end: half of the first tier asks to be left alone.
     #[tokio::test(start_paused = true)]
     async fn the_next_tier_takes_what_the_first_cannot() {
-        let mut cluster = Cluster::new(RoundRobin, &[1; 10]);
+        let mut cluster = TestCluster::new(RoundRobin, &[1; 10]);
         for name in 10..20 {
             cluster.add(EndpointSpec::new(name.to_string(), ()).priority(1));
         }
-        let second = |cluster: &Cluster| {
+        let second = |cluster: &TestCluster| {
             let is_second = |_: &i32| cluster.pick(&[]).unwrap().endpoint.priority() == 1;
             (0..10_000).filter(is_second).count() as f64 / 10_000.0
         };
         assert_eq!(second(&cluster), 0.0);
         for member in &cluster.members[..5] {
             let retry_after = Some(Duration::from_secs(30));
-            member.start().answered(Outcome::Failure { retry_after });
+            member.start().answered(Verdict::Failure, retry_after);
         }
         assert!(
             (second(&cluster) - 0.3).abs() < 0.02,

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Ask, Members, Picked, Picker};
+use super::picker::{Endpoints, PickInfo, Picked, Picker};
 
 /// Any endpoint, in proportion to the weights.
 ///
@@ -10,19 +10,19 @@ use super::{Ask, Members, Picked, Picker};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
 
-pub(super) struct Dice(Mutex<fastrand::Rng>);
+pub(super) struct RandomPicker(Mutex<fastrand::Rng>);
 
-impl Dice {
+impl RandomPicker {
     pub(super) fn new(rng: fastrand::Rng) -> Self {
         Self(Mutex::new(rng))
     }
 }
 
-impl<S> Picker<S> for Dice {
-    fn update(&mut self, _: &Members<S>) {}
+impl<S> Picker<S> for RandomPicker {
+    fn update(&mut self, _: &Endpoints<S>) {}
 
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
-        let total: u64 = ask
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
+        let total: u64 = info
             .candidates(members)
             .map(|(_, endpoint)| u64::from(endpoint.weight()))
             .sum();
@@ -34,7 +34,7 @@ impl<S> Picker<S> for Dice {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .u64(..total);
-        for (_, endpoint) in ask.candidates(members) {
+        for (_, endpoint) in info.candidates(members) {
             let weight = u64::from(endpoint.weight());
             if drawn < weight {
                 return Some(Picked::start(endpoint));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Ask, Members, Picked, Picker};
+use super::picker::{Endpoints, PickInfo, Picked, Picker};
 use crate::endpoint::Endpoint;
 
 /// One endpoint after the other, in proportion to the weights.
@@ -15,21 +15,21 @@ use crate::endpoint::Endpoint;
 pub struct RoundRobin;
 
 /// The credit of each member, in the order of the members.
-pub(super) struct Wheel<S>(Mutex<Vec<Credit<S>>>);
+pub(super) struct RoundRobinPicker<S>(Mutex<Vec<Credit<S>>>);
 
 struct Credit<S> {
     endpoint: Arc<Endpoint<S>>,
     credit: i64,
 }
 
-impl<S> Default for Wheel<S> {
+impl<S> Default for RoundRobinPicker<S> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<S: Send + Sync> Picker<S> for Wheel<S> {
-    fn update(&mut self, members: &Members<S>) {
+impl<S: Send + Sync> Picker<S> for RoundRobinPicker<S> {
+    fn update(&mut self, members: &Endpoints<S>) {
         let credits = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(credits);
         let credit = |member: &Arc<Endpoint<S>>| {
@@ -44,11 +44,11 @@ impl<S: Send + Sync> Picker<S> for Wheel<S> {
         *credits = members.iter().map(credit).collect();
     }
 
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let mut credits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Each gets its weight; the richest is picked and pays for all.
         let (mut total, mut richest) = (0, None);
-        for (nth, endpoint) in ask.candidates(members) {
+        for (nth, endpoint) in info.candidates(members) {
             let weight = i64::from(endpoint.weight());
             credits[nth].credit += weight;
             total += weight;
@@ -64,16 +64,16 @@ impl<S: Send + Sync> Picker<S> for Wheel<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture::Cluster, *};
+    use super::{super::fixture::TestCluster, *};
 
     /// S23, as nginx has it.
     #[test]
     fn round_robin_is_smooth_and_exact() {
         assert_eq!(
-            Cluster::new(RoundRobin, &[5, 1, 1]).names(14),
+            TestCluster::new(RoundRobin, &[5, 1, 1]).names(14),
             "00102000010200"
         );
-        let hundred = Cluster::new(RoundRobin, &[100, 1]).names(101 * 3);
+        let hundred = TestCluster::new(RoundRobin, &[100, 1]).names(101 * 3);
         assert_eq!(hundred.matches('1').count(), 3);
     }
 }

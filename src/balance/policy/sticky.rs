@@ -2,29 +2,19 @@
 
 use std::{collections::HashMap, hash::Hasher, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::{Affinity, Ask, Means, Members, Picked, Picker, Policy};
+use super::{
+    cookie::cookie,
+    picker::{Affinity, Endpoints, PickInfo, Picked, Picker},
+};
 use crate::{
     body::Body,
-    endpoint::{Class, Endpoint},
+    endpoint::{Endpoint, Rank},
     error::Error,
+    random,
 };
-
-/// The endpoint a client had before, by a cookie that this proxy sets.
-///
-/// The cookie holds a hash of the endpoint's name under a secret key: it gives no address away, and cannot be made up.
-/// A client without one, or whose endpoint is gone or was tried already, goes where the policy [beneath](Self::over)
-/// says, and gets a new cookie. The cookie is `HttpOnly`, for `Path=/`, and `Secure` when the client came by TLS; it
-/// ends with the browser's session.
-#[derive(Clone, Debug)]
-pub struct Sticky {
-    name: Arc<str>,
-    key: [u8; 16],
-    same_site: SameSite,
-    over: Box<Policy>,
-}
 
 /// Whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,13 +28,16 @@ pub enum SameSite {
     None,
 }
 
-impl Sticky {
-    /// By a cookie of this name.
-    ///
-    /// # Errors
-    ///
-    /// A config error if it is not a token, RFC 9110 5.6.2.
-    pub fn cookie(name: &str) -> Result<Self, Error> {
+/// The cookie of a session: its name, its secret and its attributes.
+#[derive(Clone, Debug)]
+pub(super) struct SessionCookie {
+    name: Arc<str>,
+    pub(super) key: [u8; 16],
+    pub(super) same_site: SameSite,
+}
+
+impl SessionCookie {
+    pub(super) fn new(name: &str) -> Result<Self, Error> {
         // Field names are the same tokens.
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(Error::config(
@@ -52,48 +45,19 @@ impl Sticky {
                 format!("{name:?} is not a token"),
             ));
         }
-        let key = fastrand::u128(..).to_le_bytes();
         Ok(Self {
             name: name.into(),
-            key,
+            key: random::secret("sticky cookie")?,
             same_site: SameSite::Lax,
-            over: Box::default(),
         })
-    }
-
-    /// The secret that names are hashed with. Default: drawn at random, so that cookies end with the process. Give all
-    /// proxies before the same endpoints the same one.
-    #[must_use]
-    pub fn key(mut self, key: [u8; 16]) -> Self {
-        self.key = key;
-        self
-    }
-
-    /// Default [`SameSite::Lax`].
-    #[must_use]
-    pub fn same_site(mut self, same_site: SameSite) -> Self {
-        self.same_site = same_site;
-        self
-    }
-
-    /// How clients without a cookie are balanced. Default [`P2c`](super::P2c).
-    #[must_use]
-    pub fn over(mut self, policy: impl Into<Policy>) -> Self {
-        *self.over = policy.into();
-        self
     }
 
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
         let value =
             cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
-        // Set by the proxy in front of the balancer, whatever the client sent.
-        let proto = request
-            .headers()
-            .get("x-forwarded-proto")
-            .map(HeaderValue::as_bytes);
         Affinity {
             key: value.and_then(|value| u128::from_str_radix(value, 16).ok()),
-            secure: proto == Some(b"https"),
+            secure: request.body().client().tls,
         }
     }
 
@@ -121,14 +85,6 @@ impl Sticky {
         }
     }
 
-    pub(super) fn picker<S: Send + Sync + 'static>(&self, means: Means) -> Sessions<S> {
-        Sessions {
-            sticky: self.clone(),
-            by_token: HashMap::new(),
-            over: self.over.picker(means),
-        }
-    }
-
     fn token(&self, endpoint: &str) -> u128 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write(endpoint.as_bytes());
@@ -136,54 +92,68 @@ impl Sticky {
     }
 }
 
-pub(super) struct Sessions<S> {
-    sticky: Sticky,
+pub(super) struct StickyPicker<S> {
+    cookie: SessionCookie,
     by_token: HashMap<u128, Arc<Endpoint<S>>>,
     over: Box<dyn Picker<S>>,
 }
 
-impl<S: Send + Sync> Picker<S> for Sessions<S> {
-    fn update(&mut self, members: &Members<S>) {
-        let token = |member: &Arc<Endpoint<S>>| (self.sticky.token(member.name()), member.clone());
-        self.by_token = members.iter().map(token).collect();
-        self.over.update(members);
-    }
-
-    fn pick(&self, members: &Members<S>, ask: &Ask<'_, S>) -> Option<Picked<S>> {
-        let own = ask.affinity.key.and_then(|token| self.by_token.get(&token));
-        match own.filter(|own| ask.untried(own) && own.class() != Class::Away) {
-            Some(own) => Some(Picked::start(own)),
-            None => self.over.pick(members, ask),
+impl<S> StickyPicker<S> {
+    pub(super) fn new(cookie: SessionCookie, over: Box<dyn Picker<S>>) -> Self {
+        Self {
+            cookie,
+            by_token: HashMap::new(),
+            over,
         }
     }
 }
 
-/// The value of a cookie, RFC 6265 4.2.1; of several, the first.
-pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let values = pairs.filter_map(|pair| {
-        pair.trim_ascii()
-            .strip_prefix(name.as_bytes())?
-            .strip_prefix(b"=")
-    });
-    values.into_iter().next()
+impl<S: Send + Sync> Picker<S> for StickyPicker<S> {
+    fn update(&mut self, members: &Endpoints<S>) {
+        let token = |member: &Arc<Endpoint<S>>| (self.cookie.token(member.name()), member.clone());
+        self.by_token = members.iter().map(token).collect();
+        self.over.update(members);
+    }
+
+    fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
+        let own = info
+            .affinity
+            .key
+            .and_then(|token| self.by_token.get(&token));
+        match own.filter(|own| info.untried(own) && own.rank() != Rank::Avoided) {
+            Some(own) => Some(Picked::start(own)),
+            None => self.over.pick(members, info),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture::Cluster, *};
+    use super::{
+        super::{any::Sticky, fixture::TestCluster},
+        *,
+    };
+    use crate::record::{ClientFacts, Record};
 
-    fn with_cookie(cookie: &str) -> Request<Body> {
-        let request = Request::get("/").header("cookie", format!("a=b; {cookie}; c=d"));
-        request
-            .header("x-forwarded-proto", "https")
-            .body(Body::empty())
+    /// What a client sends is not what the proxy knows of it.
+    fn over(tls: bool) -> Request<Body> {
+        let client = ClientFacts { address: None, tls };
+        let body = Body::empty().with_record(Arc::new(Record::new(client)));
+        Request::get("/")
+            .header("x-forwarded-proto", "gopher")
+            .body(body)
             .unwrap()
     }
 
+    fn with_cookie(cookie: &str) -> Request<Body> {
+        let mut request = over(true);
+        let cookie = format!("a=b; {cookie}; c=d").parse().unwrap();
+        request.headers_mut().insert("cookie", cookie);
+        request
+    }
+
     /// The cookie a client gets that sends this request, and the endpoint.
-    fn visit(cluster: &Cluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
+    fn visit(cluster: &TestCluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
         let endpoint = cluster
             .pick_for(&[], request)
             .unwrap()
@@ -203,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_client_comes_back_to_its_endpoint() {
-        let mut cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 10]);
+        let mut cluster = TestCluster::new(Sticky::cookie("backend").unwrap(), &[1; 10]);
         let (set, first) = visit(&cluster, &with_cookie("x=y"));
         let set = set.unwrap();
         let (pair, attributes) = set.split_once("; ").unwrap();
@@ -230,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_cookie_reveals_nothing_and_cannot_be_made_up() {
-        let cluster = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
+        let cluster = TestCluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
         for forged in [
             "backend=0",
             "backend=",
@@ -242,7 +212,7 @@ mod tests {
                 "{forged}"
             );
         }
-        let other = Cluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
+        let other = TestCluster::new(Sticky::cookie("backend").unwrap(), &[1; 3]);
         let cookie = visit(&cluster, &with_cookie("x=y")).0.unwrap();
         let pair = cookie.split(';').next().unwrap();
         assert!(
@@ -253,12 +223,9 @@ mod tests {
 
     #[test]
     fn attributes_follow_the_settings() {
-        let attributes = |sticky: Sticky, proto: &str| {
-            let request = Request::get("/")
-                .header("x-forwarded-proto", proto)
-                .body(Body::empty())
-                .unwrap();
-            let cookie = visit(&Cluster::new(sticky, &[1]), &request).0.unwrap();
+        let attributes = |sticky: Sticky, scheme: &str| {
+            let request = over(scheme == "https");
+            let cookie = visit(&TestCluster::new(sticky, &[1]), &request).0.unwrap();
             cookie.split_once("; ").unwrap().1.to_owned()
         };
         let sticky = || Sticky::cookie("backend").unwrap();

@@ -15,7 +15,7 @@ use super::{
 #[cfg(feature = "_tls")]
 use super::{default_tls::default_tls, tls::Tls};
 use crate::{
-    error::{BoxError, Error, Kind},
+    error::{BoxError, Error, ErrorKind},
     upstream::target::{Scheme, Target},
 };
 
@@ -66,7 +66,7 @@ impl Connector {
     ) -> Result<Connected, Error> {
         match timeout_at(deadline, self.stream(target, versions)).await {
             Ok(connected) => connected.map_err(|error| error.at(&target.name)),
-            Err(_) => Err(Error::new(Kind::ConnectTimeout).at(&target.name)),
+            Err(_) => Err(Error::new(ErrorKind::ConnectTimeout).at(&target.name)),
         }
     }
 
@@ -139,8 +139,8 @@ fn may_be_http2(versions: Versions) -> Result<(), Error> {
 fn failure(error: impl Into<BoxError>) -> Error {
     let error = error.into();
     let kind = match is_local_shortage(&*error) {
-        true => Kind::LocalResources,
-        false => Kind::Unreachable,
+        true => ErrorKind::LocalResources,
+        false => ErrorKind::Connect,
     };
     Error::new(kind).with(error)
 }

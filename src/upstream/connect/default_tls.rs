@@ -8,7 +8,7 @@ use tokio::{sync::OnceCell, task::spawn_blocking};
 #[cfg(feature = "tls-native-roots")]
 use super::shortage::is_local_shortage;
 use super::tls::Tls;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The settings, made when the first connection needs them: a process that never does need have no roots.
 ///
@@ -18,7 +18,7 @@ pub(super) async fn default_tls() -> Result<Tls, Error> {
     static TLS: OnceCell<Tls> = OnceCell::const_new();
     let made = TLS.get_or_try_init(|| async {
         let making = spawn_blocking(make).await;
-        making.unwrap_or_else(|error| Err(Error::new(Kind::Unreachable).with(error)))
+        making.unwrap_or_else(|error| Err(Error::new(ErrorKind::Connect).with(error)))
     });
     made.await.cloned()
 }
@@ -91,7 +91,7 @@ fn platform_roots() -> Result<(RootCertStore, String), Error> {
     for error in found.errors {
         // Those that are left out now would be missing for as long as the process lives.
         if is_local_shortage(&error) {
-            return Err(Error::new(Kind::LocalResources).with(error));
+            return Err(Error::new(ErrorKind::LocalResources).with(error));
         }
         tracing::debug!(%error, "some of the platform's trust roots cannot be read");
         unread += &format!(" ({error})");

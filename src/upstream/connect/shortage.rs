@@ -60,7 +60,7 @@ pub(super) fn has_no_source_address(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{BoxError, Error, Kind};
+    use crate::error::{BoxError, Error, ErrorKind};
 
     #[cfg(unix)]
     #[test]
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn the_cause_is_found_however_deep_it_is() {
         let cause = || io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let wrapped: BoxError = Error::new(Kind::Unreachable).with(cause()).into();
+        let wrapped: BoxError = Error::new(ErrorKind::Connect).with(cause()).into();
         assert!(is_local_shortage(&*wrapped));
         assert!(is_local_shortage(&io::Error::other(wrapped)));
         assert!(is_local_shortage(&io::Error::other(cause())));

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -12,55 +11,50 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::Http1;
-use crate::upstream::pool::Pool;
+use super::connection::Http1;
 
 /// A response body that drives the connection it comes from, and puts it back into the pool when it has ended.
 ///
 /// Dropped early it closes the connection.
 pub(in crate::upstream) struct Http1Body {
     incoming: Incoming,
-    held: Option<Held>,
+    /// The connection, while it is driven from here.
+    driven: Option<Http1>,
     /// Tells a task that still sends the request that the response is over.
     _done: Option<oneshot::Sender<()>>,
 }
 
-struct Held {
-    http1: Http1,
-    pool: Arc<Pool>,
-}
-
 impl Http1Body {
-    /// Whoever drives the connection, it is not this.
-    pub(super) fn alone(incoming: Incoming) -> Self {
+    /// A body whose connection is driven by something else, or has ended.
+    pub(super) fn driven_elsewhere(incoming: Incoming) -> Self {
         Self {
             incoming,
-            held: None,
+            driven: None,
             _done: None,
         }
     }
 
-    pub(super) fn driving(incoming: Incoming, http1: Http1, pool: Arc<Pool>) -> Self {
+    pub(super) fn driving(incoming: Incoming, http1: Http1) -> Self {
         Self {
             incoming,
-            held: Some(Held { http1, pool }),
+            driven: Some(http1),
             _done: None,
         }
     }
 
-    /// A task drives it, and has to know when the response is over.
-    pub(super) fn driven(incoming: Incoming, done: oneshot::Sender<()>) -> Self {
+    /// A body whose connection is driven by a task that has to know when the response is over.
+    pub(super) fn driven_until(incoming: Incoming, done: oneshot::Sender<()>) -> Self {
         Self {
             incoming,
-            held: None,
+            driven: None,
             _done: Some(done),
         }
     }
 
     /// The message is complete.
     pub(super) fn finish(&mut self) {
-        if let Some(Held { http1, pool }) = self.held.take() {
-            pool.put(http1);
+        if let Some(http1) = self.driven.take() {
+            http1.go_home();
         }
     }
 }
@@ -73,11 +67,13 @@ impl http_body::Body for Http1Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { incoming, held, .. } = &mut *self;
+        let Self {
+            incoming, driven, ..
+        } = &mut *self;
         let mut poll = |cx: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(cx);
-        let frame = match held {
+        let frame = match driven {
             // The first frame has often come with the head.
-            Some(Held { http1, .. }) => match poll(&mut Context::from_waker(Waker::noop())) {
+            Some(http1) => match poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => ready!(http1.drive(cx, poll)),
             },
@@ -87,7 +83,7 @@ impl http_body::Body for Http1Body {
             // Nothing comes after trailers, and hyper's server does not ask.
             Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {}
             Some(Ok(_)) | None => self.finish(),
-            Some(Err(_)) => self.held = None,
+            Some(Err(_)) => self.driven = None,
         }
         Poll::Ready(frame)
     }

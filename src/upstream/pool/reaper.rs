@@ -5,27 +5,33 @@ use std::{
     task::Wake,
 };
 
-use tokio::{runtime, sync::Notify, task::AbortHandle, time::sleep_until};
+use tokio::{
+    runtime,
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
 
-use super::{Pool, shelf::Shelf};
+/// What a reaper looks after.
+pub(super) trait Sweep: Send + Sync {
+    /// Closes what has ended or idled for too long on a runtime, and says when to look again.
+    fn sweep(&self, runtime: runtime::Id) -> Instant;
+
+    /// The runtime has gone away; its reaper was woken by this bell.
+    fn leave(&self, bell: &Arc<Bell>);
+}
 
 /// Rung by whatever has become worth a look.
 #[derive(Debug, Default)]
 pub(super) struct Bell(Notify);
 
-impl Bell {
-    pub(super) fn ring(&self) {
-        self.0.notify_one();
-    }
-}
-
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.0.notify_one();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+        self.0.notify_one();
     }
 }
 
@@ -35,13 +41,8 @@ pub(super) struct Reaper(AbortHandle);
 
 impl Reaper {
     /// Has to be called on `runtime`.
-    pub(super) fn spawn(pool: &Arc<Pool>, runtime: runtime::Id, bell: Arc<Bell>) -> Self {
-        let leave = Leave {
-            pool: Arc::downgrade(pool),
-            runtime,
-            bell,
-        };
-        Self(tokio::spawn(reap(leave)).abort_handle())
+    pub(super) fn spawn(pool: Weak<dyn Sweep>, runtime: runtime::Id, bell: Arc<Bell>) -> Self {
+        Self(tokio::spawn(reap(Leave { pool, bell }, runtime)).abort_handle())
     }
 }
 
@@ -51,10 +52,10 @@ impl Drop for Reaper {
     }
 }
 
-async fn reap(leave: Leave) {
+async fn reap(leave: Leave, runtime: runtime::Id) {
     while let Some(pool) = leave.pool.upgrade() {
-        let (gone, next) = pool.shelf(leave.runtime, |shelf| shelf.sweep(pool.limits.idle_timeout));
-        drop((gone, pool));
+        let next = pool.sweep(runtime);
+        drop(pool);
         tokio::select! {
             () = leave.bell.0.notified() => {}
             () = sleep_until(next) => {}
@@ -62,25 +63,17 @@ async fn reap(leave: Leave) {
     }
 }
 
-/// When a runtime goes away before the pool, its tasks are dropped, this one among them, and nobody can use the
-/// connections that were made on it.
+/// When a runtime goes away before the pool, its tasks are dropped, this one among them, and the connections that were
+/// made on it can no longer be used.
 struct Leave {
-    pool: Weak<Pool>,
-    runtime: runtime::Id,
+    pool: Weak<dyn Sweep>,
     bell: Arc<Bell>,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            let mut shelves = pool.lock();
-            let own = |(_, shelf): &(runtime::Id, Shelf)| shelf.is_rung_by(&self.bell);
-            let left = shelves
-                .iter()
-                .position(own)
-                .map(|at| shelves.swap_remove(at));
-            drop(shelves);
-            drop(left);
+            pool.leave(&self.bell);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the tests are written in: raw servers and clients where bytes matter, real ones where they do not.
 
 pub mod client;
+pub mod counted;
+pub mod direct;
+pub mod h2;
 pub mod proxy;
 pub mod server;
 pub mod tls;
@@ -28,6 +31,19 @@ pub async fn eventually(condition: impl Fn() -> bool) {
         }
     })
     .await;
+}
+
+/// Runs `work` on a new runtime in a new thread.
+pub fn on_a_runtime_of_its_own<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> std::thread::JoinHandle<T> {
+    std::thread::spawn(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(work)
+    })
 }
 
 /// Runs one body with the client and the endpoint speaking HTTP/1 and HTTP/2 in turn.

@@ -128,7 +128,7 @@ impl<'s> Setup<'s> {
                 if now > 0.0 {
                     let (clock, log, client) = (clock.clone(), log.clone(), client());
                     tasks.push(Box::pin(async move {
-                        exchange(&clock, now, &client, &log).await
+                        exchange(&clock, now, &client, &log).await;
                     }));
                 }
                 let next = match self.arrivals {

@@ -1,0 +1,32 @@
+//! Servers to balance over when no `--upstream` is given.
+
+use std::fmt::Write;
+
+use axum::{Router, extract::Request, extract::State};
+use tokio::net::TcpListener;
+
+use crate::BoxError;
+
+/// Starts three servers on free ports, each of which answers with its name and what it received. Returns their URLs.
+pub(crate) async fn servers() -> Result<Vec<String>, BoxError> {
+    let mut urls = Vec::new();
+    for name in ["ada", "grace", "edsger"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        urls.push(format!("http://{}", listener.local_addr()?));
+        let app = Router::new().fallback(describe).with_state(name);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+    }
+    Ok(urls)
+}
+
+async fn describe(State(name): State<&'static str>, request: Request) -> String {
+    let mut text = format!("I am {name}.\n\n{} {}\n", request.method(), request.uri());
+    for (field, value) in request.headers() {
+        let _ = writeln!(
+            text,
+            "{field}: {}",
+            String::from_utf8_lossy(value.as_bytes())
+        );
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! A load-balancing reverse proxy as a program. Run with
+//!
+//! ```text
+//! cargo run --release -p gateway
+//! cargo run --release -p gateway -- --upstream http://127.0.0.1:5000 --upstream http://127.0.0.1:5001
+//! ```
+//!
+//! Without `--upstream` it starts three small servers of its own, so that a browser on <http://127.0.0.1:8080> shows
+//! the balancing on each reload. `--help` lists the flags.
+
+mod demo;
+mod log;
+mod options;
+mod serve;
+
+use std::{error::Error as StdError, process::ExitCode};
+
+use axum_upstream::{LoadBalance, ReverseProxy, upstream::Client};
+use tokio::{net::TcpListener, runtime};
+
+use crate::options::Options;
+
+/// The system's allocator gives memory back and takes it again under load; this one costs a third less per request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+fn main() -> ExitCode {
+    let options = match Options::parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return fail(2, &error),
+    };
+    log::init();
+
+    let mut runtime = match options.workers {
+        // One thread needs no other's help, and does without the locks for it.
+        Some(1) => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    if let Some(workers) = options.workers {
+        runtime.worker_threads(workers);
+    }
+    match runtime.enable_all().build() {
+        Ok(runtime) => match runtime.block_on(run(options)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::Usage(error)) => fail(2, &error),
+            Err(Failure::Run(error)) => fail(1, &error),
+        },
+        Err(error) => fail(1, &error.into()),
+    }
+}
+
+/// One line, causes included.
+fn fail(code: u8, error: &BoxError) -> ExitCode {
+    let mut line = format!("gateway: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_line = cause.to_string();
+        // Some errors repeat their cause.
+        if !line.ends_with(&cause_line) {
+            line = format!("{line}: {cause_line}");
+        }
+        source = cause.source();
+    }
+    eprintln!("{line}");
+    ExitCode::from(code)
+}
+
+enum Failure {
+    Usage(BoxError),
+    Run(BoxError),
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let mut upstreams = options.upstreams;
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|error| {
+        Failure::Run(format!("cannot listen on {}: {error}", options.listen).into())
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::Run(error.into()))?;
+    if upstreams.is_empty() {
+        upstreams = demo::servers().await.map_err(Failure::Run)?;
+    }
+
+    let mut client = Client::builder();
+    if let Some(timeout) = options.connect_timeout {
+        client = client.connect_timeout(timeout);
+    }
+    let balance = LoadBalance::builder()
+        .policy(options.policy)
+        .client(client)
+        .urls(&upstreams);
+    let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
+    let handle = balance.handle();
+    let mut proxy = ReverseProxy::new(balance);
+    if let Some(timeout) = options.response_timeout {
+        proxy = proxy.response_timeout(timeout);
+    }
+
+    println!("listening on http://{address}");
+    for endpoint in handle.endpoints() {
+        println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
+    }
+    println!("try: curl -i http://{address}/hello");
+    serve::serve(listener, proxy, serve::shutdown_signal()).await;
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! [`Policy`], any of the policies, and [`Sticky`], which is laid over another: the two hold each other.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+
+use super::{
+    consistent_hash::ConsistentHash,
+    least_request::{LeastRequest, LeastRequestPicker},
+    p2c::P2c,
+    picker::{Affinity, Picker, PickerContext},
+    priority::PriorityPicker,
+    random::{Random, RandomPicker},
+    round_robin::{RoundRobin, RoundRobinPicker},
+    sticky::{SameSite, SessionCookie, StickyPicker},
+};
+use crate::{body::Body, error::Error};
+
+/// Any of the policies. Made by `into()` from each; see the [module docs](super).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant is the policy of its name")]
+pub enum Policy {
+    P2c(P2c),
+    RoundRobin(RoundRobin),
+    LeastRequest(LeastRequest),
+    Random(Random),
+    ConsistentHash(ConsistentHash),
+    Sticky(Sticky),
+}
+
+macro_rules! into_policy {
+    ($($policy:ident),*) => {$(
+        impl From<$policy> for Policy {
+            fn from(policy: $policy) -> Self {
+                Self::$policy(policy)
+            }
+        }
+    )*};
+}
+
+into_policy!(
+    P2c,
+    RoundRobin,
+    LeastRequest,
+    Random,
+    ConsistentHash,
+    Sticky
+);
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::P2c(P2c::default())
+    }
+}
+
+impl Policy {
+    pub(in crate::balance) fn picker<S: Send + Sync + 'static>(
+        &self,
+        context: PickerContext,
+    ) -> Box<dyn Picker<S>> {
+        match self {
+            Self::Sticky(sticky) => Box::new(sticky.picker(context)),
+            other => {
+                let other = other.clone();
+                Box::new(PriorityPicker::new(
+                    move |context| other.flat(context),
+                    context,
+                ))
+            }
+        }
+    }
+
+    /// The picker of one tier.
+    fn flat<S: Send + Sync + 'static>(&self, context: PickerContext) -> Box<dyn Picker<S>> {
+        match self {
+            Self::P2c(p2c) => Box::new(p2c.picker(context)),
+            Self::RoundRobin(_) => Box::new(RoundRobinPicker::default()),
+            Self::LeastRequest(_) => Box::new(LeastRequestPicker::new(context.rng)),
+            Self::Random(_) => Box::new(RandomPicker::new(context.rng)),
+            Self::ConsistentHash(hash) => Box::new(hash.picker()),
+            Self::Sticky(sticky) => Box::new(sticky.picker(context)),
+        }
+    }
+
+    /// What `request` says about where it belongs.
+    pub(in crate::balance) fn affinity(&self, request: &Request<Body>) -> Affinity {
+        match self {
+            Self::ConsistentHash(hash) => Affinity {
+                key: hash.key(request),
+                secure: false,
+            },
+            Self::Sticky(sticky) => sticky.cookie.affinity(request),
+            _ => Affinity::default(),
+        }
+    }
+
+    /// Tells the client where it belongs from now on.
+    pub(in crate::balance) fn mark<B>(
+        &self,
+        response: &mut Response<B>,
+        affinity: Affinity,
+        endpoint: &Arc<str>,
+    ) {
+        if let Self::Sticky(sticky) = self {
+            sticky.cookie.mark(response, affinity, endpoint);
+        }
+    }
+}
+
+/// The endpoint a client had before, by a cookie that this proxy sets.
+///
+/// The cookie holds a hash of the endpoint's name under a secret key: it gives no address away, and cannot be made up.
+/// A client without one, or whose endpoint is gone or was tried already, goes where the policy [beneath](Self::over)
+/// says, and gets a new cookie. The cookie is `HttpOnly`, for `Path=/`, and `Secure` when the client came by TLS; it
+/// ends with the browser's session.
+#[derive(Clone, Debug)]
+pub struct Sticky {
+    cookie: SessionCookie,
+    over: Box<Policy>,
+}
+
+impl Sticky {
+    /// By a cookie of this name.
+    ///
+    /// # Errors
+    ///
+    /// A config error if it is not a token, RFC 9110 5.6.2, or if the operating system gives no random numbers.
+    pub fn cookie(name: &str) -> Result<Self, Error> {
+        Ok(Self {
+            cookie: SessionCookie::new(name)?,
+            over: Box::default(),
+        })
+    }
+
+    /// The secret that names are hashed with. Default: drawn from the operating system's source of random numbers, so
+    /// that cookies end with the process. Give all proxies before the same endpoints the same one, drawn in the same
+    /// way: whoever knows it can choose an endpoint.
+    #[must_use]
+    pub fn key(mut self, key: [u8; 16]) -> Self {
+        self.cookie.key = key;
+        self
+    }
+
+    /// Default [`SameSite::Lax`].
+    #[must_use]
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie.same_site = same_site;
+        self
+    }
+
+    /// How clients without a cookie are balanced. Default [`P2c`].
+    #[must_use]
+    pub fn over(mut self, policy: impl Into<Policy>) -> Self {
+        *self.over = policy.into();
+        self
+    }
+
+    fn picker<S: Send + Sync + 'static>(&self, context: PickerContext) -> StickyPicker<S> {
+        StickyPicker::new(self.cookie.clone(), self.over.picker(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::{
+        super::{
+            fixture::{KEY, TestCluster, keyed},
+            picker::Picked,
+        },
+        *,
+    };
+    use crate::{endpoint::EndpointSpec, record::Verdict};
+
+    fn all() -> Vec<Policy> {
+        vec![
+            P2c::new().into(),
+            P2c::in_flight().into(),
+            P2c::reported().into(),
+            RoundRobin.into(),
+            LeastRequest.into(),
+            Random.into(),
+            ConsistentHash::header(KEY).into(),
+            ConsistentHash::header(KEY).bounded_load(1.25).into(),
+            Sticky::cookie("backend").unwrap().into(),
+        ]
+    }
+
+    #[test]
+    fn tried_ones_are_not_picked_again() {
+        for policy in all() {
+            let cluster = TestCluster::new(policy.clone(), &[1; 10]);
+            let mut tried = Vec::new();
+            while let Some(picked) = cluster.pick_for(&tried, &keyed(7)) {
+                tried.push(picked.endpoint);
+            }
+            assert_eq!(tried.len(), 10, "{policy:?}");
+        }
+    }
+
+    /// S26: after the update that removed it, nobody gets it, and nothing keeps it.
+    #[test]
+    fn what_left_is_neither_picked_nor_kept() {
+        for policy in all() {
+            let mut cluster = TestCluster::new(policy.clone(), &[1, 4, 1]);
+            for n in 0..50 {
+                let gone = cluster.remove(n % 3);
+                let name = gone.name().clone();
+                assert!((0..20).all(|key| {
+                    *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() != name
+                }));
+                assert_eq!(Arc::strong_count(&gone), 1, "{policy:?} keeps {gone:?}");
+                cluster.add(EndpointSpec::new(name, ()));
+            }
+            while !cluster.members.is_empty() {
+                cluster.remove(0);
+            }
+            assert!(cluster.pick(&[]).is_none());
+        }
+    }
+
+    #[test]
+    fn shares_follow_weights() {
+        let weighted = |policy: &Policy| !matches!(policy, Policy::ConsistentHash(_));
+        for policy in all().into_iter().filter(weighted) {
+            for weights in [
+                &[1, 1, 1][..],
+                &[5, 1, 1],
+                &[10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+                &[100, 100, 1],
+            ] {
+                let total: u32 = weights.iter().sum();
+                let shares = TestCluster::new(policy.clone(), weights).shares();
+                for (weight, share) in weights.iter().zip(&shares) {
+                    let fair = f64::from(*weight) / f64::from(total);
+                    assert!(
+                        (share / fair - 1.0).abs() < 0.25,
+                        "{policy:?}: {weights:?} gave {shares:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Who asked to be left alone is, as long as there is another; when more than half ask, all are used.
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_honoured() {
+        for policy in all() {
+            let cluster = TestCluster::new(policy.clone(), &[1, 1, 1, 1]);
+            let Picked {
+                endpoint: away,
+                mut in_flight,
+            } = cluster.pick(&[]).unwrap();
+            in_flight.answered(Verdict::Failure, Some(Duration::from_secs(30)));
+            drop(in_flight);
+            let share = || {
+                let is_away = |key| {
+                    *cluster.pick_for(&[], &keyed(key)).unwrap().endpoint.name() == *away.name()
+                };
+                (0..200).filter(|key| is_away(*key)).count()
+            };
+            assert_eq!(share(), 0, "{policy:?}");
+            tokio::time::advance(Duration::from_secs(31)).await;
+            // What latency and failures make of it takes a while to be forgotten.
+            if !matches!(policy, Policy::P2c(_) | Policy::Sticky(_)) {
+                assert!(share() > 0, "{policy:?} does not use it again");
+            }
+        }
+    }
+
+    /// S13, and the turns that two idle endpoints take.
+    #[test]
+    fn one_at_a_time_goes_round() {
+        for policy in [
+            Policy::from(P2c::new()),
+            P2c::in_flight().into(),
+            LeastRequest.into(),
+        ] {
+            assert!(
+                ["010101", "101010"]
+                    .contains(&&*TestCluster::new(policy.clone(), &[1, 1]).names(6))
+            );
+            let heavy = TestCluster::new(policy.clone(), &[5, 1]).names(600);
+            assert!(
+                heavy.matches('1').count().abs_diff(100) <= 10,
+                "{policy:?}: {heavy}"
+            );
+            for n in 3..=10 {
+                let cluster = TestCluster::new(policy.clone(), &vec![1; n]);
+                let mut counts = BTreeMap::<_, usize>::new();
+                for _ in 0..1_000 {
+                    *counts
+                        .entry(cluster.pick(&[]).unwrap().endpoint.name().clone())
+                        .or_default() += 1;
+                }
+                let most = *counts.values().max().unwrap() as f64;
+                assert!(
+                    most / (1_000.0 / n as f64) <= 1.05,
+                    "{policy:?}: {counts:?}"
+                );
+            }
+        }
+    }
+}

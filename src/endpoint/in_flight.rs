@@ -1,0 +1,211 @@
+//! A request in flight at an endpoint.
+
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
+    },
+    time::Duration,
+};
+
+use http::HeaderMap;
+
+use super::{load::Load, siblings::Micros};
+use crate::{
+    body::{Body, Guard},
+    error::{Error, ErrorKind},
+    record::{AttemptGuard, OnSent, Outcome, Verdict, grpc_verdict},
+};
+
+/// One request in flight at an endpoint: it counts as load until this is dropped.
+///
+/// It tells the load what becomes of the request: that its head is there, and the [`Outcome`] of the attempt, decided
+/// when the attempt ends.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    load: Arc<Load>,
+    attempt: Option<AttemptGuard>,
+    wait: Wait,
+    /// What the response has said so far.
+    verdict: Verdict,
+    /// The endpoint's failure has been told to the load.
+    booked: bool,
+}
+
+/// The wait for the response head.
+#[derive(Debug)]
+enum Wait {
+    /// The endpoint has had the whole request since then.
+    Since(Micros),
+    /// The request has a body, which is on its way.
+    AfterUpload(Arc<UploadClock>),
+    /// The wait is over.
+    Over,
+}
+
+impl InFlight {
+    /// Counts a request that was picked at `picked`, as [`Load::start`] says.
+    pub(super) fn new(load: Arc<Load>, picked: Micros) -> Self {
+        load.outstanding().sent(picked);
+        let (wait, verdict) = (Wait::Since(picked), Verdict::Success);
+        Self {
+            load,
+            attempt: None,
+            wait,
+            verdict,
+            booked: false,
+        }
+    }
+
+    /// The request is sent as this attempt. The time that a client takes to send its body is not the endpoint's: with
+    /// one, the wait begins when the body has ended.
+    pub(crate) fn begin(&mut self, attempt: AttemptGuard, body: &mut Body) {
+        self.attempt = Some(attempt);
+        if !http_body::Body::is_end_stream(body) {
+            self.end_wait(false);
+            let clock = Arc::new(UploadClock::new(self.load.clone()));
+            body.on_sent(clock.clone());
+            self.wait = Wait::AfterUpload(clock);
+        }
+    }
+
+    /// The response head is there; it says this of the endpoint, and for how long it wants to be left alone.
+    pub(crate) fn answered(&mut self, verdict: Verdict, retry_after: Option<Duration>) {
+        let now = self.load.clock();
+        let waited = self.end_wait(true);
+        self.verdict = verdict;
+        if let Some(attempt) = &self.attempt {
+            attempt.reached_body();
+        }
+        match verdict {
+            Verdict::Success => self
+                .load
+                .succeeded(now, waited.map(|since| seconds(since, now))),
+            // Whatever follows, the endpoint has failed, and says so now.
+            Verdict::Failure => self.complete_with(Verdict::Failure),
+        }
+        if let Some(wait) = retry_after {
+            self.load.leave_alone(now, wait);
+        }
+    }
+
+    /// The attempt has failed.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        let outcome = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.failed(error));
+        self.book(outcome, true);
+    }
+
+    fn complete_with(&mut self, verdict: Verdict) {
+        let outcome = self
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.answered(verdict));
+        self.book(outcome, true);
+    }
+
+    /// Tells the load how the attempt ended; `heard` if the endpoint had a part in it.
+    fn book(&mut self, outcome: Option<Outcome>, heard: bool) {
+        let waited = self.end_wait(heard);
+        if mem::replace(&mut self.booked, true) {
+            return;
+        }
+        match outcome {
+            Some(outcome) if outcome.is_failure() => self.load.failed(self.load.clock()),
+            Some(outcome) if outcome.is_success() => {}
+            _ => {
+                let now = self.load.clock();
+                if let Some(since) = waited {
+                    self.load.given_up(now, seconds(since, now));
+                }
+            }
+        }
+    }
+
+    /// Ends the wait for the head, and says since when the endpoint had the whole request, if it had it.
+    fn end_wait(&mut self, heard: bool) -> Option<Micros> {
+        let since = match mem::replace(&mut self.wait, Wait::Over) {
+            Wait::Since(since) => Some(since),
+            Wait::AfterUpload(clock) => clock.stop(),
+            Wait::Over => None,
+        };
+        if let Some(since) = since {
+            self.load
+                .outstanding()
+                .ended(since, self.load.clock(), heard);
+        }
+        since
+    }
+}
+
+/// The body of the response, which is the end of the attempt.
+impl<E> Guard<E> for InFlight {
+    fn complete(mut self) {
+        self.complete_with(self.verdict);
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(verdict) = grpc_verdict(trailers) {
+            self.verdict = verdict;
+        }
+    }
+
+    fn failed(mut self, _: &E) {
+        let error = Error::new(ErrorKind::ResponseBody);
+        Self::failed(&mut self, &error);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let outcome = self.attempt.as_ref().and_then(AttemptGuard::dropped);
+        self.book(outcome, false);
+        self.load.end();
+    }
+}
+
+/// When an endpoint has had the whole of a request with a body.
+#[derive(Debug)]
+struct UploadClock {
+    load: Arc<Load>,
+    sent: AtomicU64,
+}
+
+const UNSENT: u64 = u64::MAX;
+const STOPPED: u64 = u64::MAX - 1;
+
+impl UploadClock {
+    fn new(load: Arc<Load>) -> Self {
+        Self {
+            load,
+            sent: AtomicU64::new(UNSENT),
+        }
+    }
+
+    /// Stops the clock, and says since when it ran.
+    fn stop(&self) -> Option<Micros> {
+        Some(self.sent.swap(STOPPED, AcqRel)).filter(|sent| *sent < STOPPED)
+    }
+}
+
+impl OnSent for UploadClock {
+    fn sent(&self) {
+        let now = self.load.clock();
+        // Counted first, so that a stop that comes between ends what has begun.
+        self.load.outstanding().sent(now);
+        if self
+            .sent
+            .compare_exchange(UNSENT, now, AcqRel, Acquire)
+            .is_err()
+        {
+            self.load.outstanding().ended(now, now, false);
+        }
+    }
+}
+
+fn seconds(since: Micros, now: Micros) -> f32 {
+    now.saturating_sub(since) as f32 * 1e-6
+}

@@ -1,0 +1,7 @@
+//! Limits on how much may be under way at once.
+
+mod permits;
+
+#[cfg(feature = "http2")]
+pub(crate) use self::permits::Waiters;
+pub(crate) use self::permits::{Found, Permit, Permits};

@@ -1,0 +1,147 @@
+//! The client's address and scheme, as far as the proxies in front can be trusted.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::forwarded::{ClientAddr, ForwardedPolicy};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+impl ForwardedPolicy {
+    /// The address of the client: the last one of the chain that no trusted proxy stands behind.
+    ///
+    /// Each proxy appends the address that it sees, so what a client writes itself stands in front of what the first
+    /// trusted proxy has seen, and is never reached:
+    ///
+    /// ```text
+    /// X-Forwarded-For: 1.2.3.4, 192.0.2.7, 10.0.0.2     peer: 10.0.0.1
+    ///                  ^ forged ^ the client ^ trusted          ^ trusted
+    /// ```
+    pub(crate) fn client_address(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&ClientAddr>,
+    ) -> Option<IpAddr> {
+        let mut client = peer?.ip();
+        let lines = headers.get_all(X_FORWARDED_FOR).into_iter().rev();
+        let mut said = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        while self.trusts(client) {
+            match said.next().map(parse) {
+                Some(Some(before)) => client = before,
+                // The end of the chain, or a proxy that did not tell.
+                Some(None) | None => break,
+            }
+        }
+        Some(client)
+    }
+
+    /// Whether the client's own connection is encrypted: as a trusted peer says, or else as `scheme` does.
+    pub(crate) fn is_tls(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&ClientAddr>,
+        scheme: &str,
+    ) -> bool {
+        let trusted = peer.is_some_and(|peer| self.trusts(peer.ip()));
+        match headers
+            .get(X_FORWARDED_PROTO)
+            .filter(|_| trusted)
+            .map(HeaderValue::as_bytes)
+        {
+            // Of a list, the first member is what the outermost proxy saw.
+            Some(said) => {
+                let first = said.split(|byte| *byte == b',').next().unwrap_or_default();
+                first.trim_ascii().eq_ignore_ascii_case(b"https")
+            }
+            None => scheme == "https",
+        }
+    }
+}
+
+/// An address, with or without a port.
+fn parse(member: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(member).ok()?.trim();
+    let bare = || {
+        text.trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok()
+    };
+    let address = bare().or_else(|| {
+        text.parse::<SocketAddr>()
+            .ok()
+            .map(|with_port| with_port.ip())
+    });
+    address.map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> ForwardedPolicy {
+        let trusted = ["10.0.0.0/8", "fd00::/8"]
+            .map(|net| net.parse().unwrap())
+            .to_vec();
+        ForwardedPolicy {
+            trusted,
+            rfc7239: false,
+        }
+    }
+
+    fn client(peer: &str, lines: &[&'static str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
+        }
+        let peer = ClientAddr::from(SocketAddr::new(peer.parse().unwrap(), 1));
+        policy()
+            .client_address(&headers, Some(&peer))
+            .unwrap()
+            .to_string()
+    }
+
+    #[test]
+    fn a_client_cannot_choose_its_address() {
+        assert_eq!(
+            client("192.0.2.7", &["1.2.3.4"]),
+            "192.0.2.7",
+            "no trusted peer"
+        );
+        assert_eq!(client("10.0.0.1", &["1.2.3.4, 192.0.2.7"]), "192.0.2.7");
+        assert_eq!(
+            client("10.0.0.1", &["1.2.3.4", "192.0.2.7,10.0.0.2"]),
+            "192.0.2.7"
+        );
+        assert_eq!(client("fd00::1", &["[2001:db8::7]:80"]), "2001:db8::7");
+        assert_eq!(client("10.0.0.1", &["192.0.2.7:4711"]), "192.0.2.7");
+    }
+
+    #[test]
+    fn the_nearest_that_is_known_counts_when_the_chain_ends() {
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
+        assert_eq!(
+            client("10.0.0.1", &["1.2.3.4, unknown, 10.0.0.2"]),
+            "10.0.0.2"
+        );
+        assert_eq!(policy().client_address(&HeaderMap::new(), None), None);
+    }
+
+    #[test]
+    fn only_a_trusted_peer_tells_the_scheme() {
+        let is_tls = |peer: &str, said: &'static str, scheme: &str| {
+            let headers =
+                HeaderMap::from_iter([(X_FORWARDED_PROTO, HeaderValue::from_static(said))]);
+            let peer = ClientAddr::from(SocketAddr::new(peer.parse().unwrap(), 1));
+            policy().is_tls(&headers, Some(&peer), scheme)
+        };
+        assert!(is_tls("10.0.0.1", "https", "http"));
+        assert!(is_tls("10.0.0.1", "HTTPS, http", "http"));
+        assert!(!is_tls("10.0.0.1", "http, https", "https"));
+        assert!(!is_tls("192.0.2.7", "https", "http"));
+        assert!(is_tls("192.0.2.7", "http", "https"));
+    }
+}

@@ -1,0 +1,157 @@
+//! A tunnel: bytes copied both ways between two connections.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http_body::Body;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    time::Instant,
+};
+
+use crate::{body::Timer, clock::after};
+
+/// Both ends of a tunnel, and what has to live as long: the response body, which counts as load at its endpoint.
+pub(crate) struct Tunnel<B> {
+    downstream: OnUpgrade,
+    upstream: OnUpgrade,
+    idle: Option<Duration>,
+    held: B,
+}
+
+impl<B: Body> Tunnel<B> {
+    pub(super) fn new(
+        downstream: OnUpgrade,
+        upstream: OnUpgrade,
+        idle: Option<Duration>,
+        held: B,
+    ) -> Self {
+        Self {
+            downstream,
+            upstream,
+            idle,
+            held,
+        }
+    }
+
+    /// Copies both ways until both sides have closed, one breaks, nothing has moved for the idle time, or `closing` is
+    /// ready. When one side closes its half, the other side is told, and its half goes on.
+    pub(super) async fn run(self, closing: impl Future<Output = ()>) {
+        let Self {
+            downstream,
+            upstream,
+            idle,
+            held,
+        } = self;
+        let ends = async { tokio::try_join!(downstream, upstream) };
+        let relayed = async {
+            match ends.await {
+                Ok((downstream, upstream)) => relay(downstream, upstream, idle).await,
+                // The client left before it had its 101.
+                Err(error) => tracing::debug!(%error, "tunnel not opened"),
+            }
+        };
+        tokio::select! {
+            () = relayed => {}
+            () = closing => tracing::debug!("tunnel closed by the proxy"),
+        }
+        // The exchange is complete, however its tunnel ended: the empty body says so to the endpoint's load.
+        let mut held = pin!(held);
+        poll_fn(|cx| Poll::Ready(drop(held.as_mut().poll_frame(cx)))).await;
+    }
+}
+
+async fn relay(downstream: Upgraded, upstream: Upgraded, idle: Option<Duration>) {
+    let activity = Activity::new();
+    let mut downstream = ActiveIo {
+        io: TokioIo::new(downstream),
+        activity: &activity,
+    };
+    let mut upstream = ActiveIo {
+        io: TokioIo::new(upstream),
+        activity: &activity,
+    };
+    tokio::select! {
+        ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
+            Ok((up, down)) => tracing::debug!(up, down, "tunnel closed"),
+            Err(error) => tracing::debug!(%error, "tunnel broke"),
+        },
+        () = activity.idle_for(idle) => tracing::debug!("tunnel closed: idle timeout"),
+    }
+}
+
+/// When bytes last came in, from either side.
+struct Activity {
+    start: Instant,
+    /// Milliseconds from `start`.
+    moved: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    fn touch(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(millis, Relaxed);
+    }
+
+    async fn idle_for(&self, idle: Option<Duration>) {
+        let Some(idle) = idle else {
+            return pending().await;
+        };
+        let moved = || self.start + Duration::from_millis(self.moved.load(Relaxed));
+        let mut timer = pin!(Timer::default());
+        poll_fn(|cx| timer.as_mut().poll_due(cx, || Some(after(moved(), idle)))).await;
+    }
+}
+
+/// One end of a tunnel, which notes when bytes come in.
+struct ActiveIo<'a, T> {
+    io: T,
+    activity: &'a Activity,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ActiveIo<'_, T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_ready() {
+            self.activity.touch();
+        }
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for ActiveIo<'_, T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,238 @@
+//! One connection and its sender.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+use tokio::{
+    runtime,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
+
+use super::{
+    io::{Http1Io, IoState},
+    waker::ConnectionWaker,
+};
+use crate::{
+    body::Body,
+    error::{Error, ErrorKind},
+    upstream::{
+        bounds::MessageBounds,
+        connect::Io,
+        lease::{Home, Lease},
+    },
+};
+
+/// A connection and its sender, both idle or both in use.
+///
+/// Boxed for as long as the connection lives, because hyper's part is some 1.8 KB, and moves with the request's future
+/// and its body.
+pub(in crate::upstream) struct Http1(Box<Ends>);
+
+struct Ends {
+    sender: http1::SendRequest<Body>,
+    /// Gone once it has completed. It has to be dropped then: a request that it never took waits in it, and comes back
+    /// to its sender with the drop.
+    driver: Option<Driver>,
+    io: Arc<IoState>,
+    runtime: runtime::Id,
+    expires: Option<Instant>,
+    /// What the driver is polled with.
+    waker: Arc<ConnectionWaker>,
+    /// The same, as a `Waker`.
+    driver_waker: Waker,
+    /// Woken by what happens to the connection while it idles.
+    keeper: Waker,
+    /// Where it idles.
+    home: Weak<dyn Home<Http1>>,
+}
+
+type Driver = http1::Connection<Http1Io, Body>;
+
+/// The most that is read ahead of a response's reader, or held of a request until the socket takes it.
+const BUFFER: usize = 256 * 1024;
+
+/// How long an upload may go on after its response has ended, as nginx's `lingering_time`.
+const LINGER: Duration = Duration::from_secs(30);
+
+impl Http1 {
+    /// Makes a connection over `io`. While it idles it wakes `keeper`; its exchange over, it goes back to `home`.
+    pub(in crate::upstream) async fn handshake(
+        io: Io,
+        lease: Lease,
+        keeper: Waker,
+        home: Weak<dyn Home<Self>>,
+        bounds: MessageBounds,
+    ) -> Result<Self, Error> {
+        let Lease {
+            runtime,
+            expires,
+            permit,
+        } = lease;
+        let state = Arc::<IoState>::default();
+        let handshake = http1::Builder::new()
+            // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
+            .allow_spaces_after_header_name_in_responses(true)
+            .max_headers(bounds.fields)
+            // Of the head, and of the trailers.
+            .max_header_size(bounds.size)
+            .max_buf_size(bounds.size.max(BUFFER))
+            .handshake(Http1Io::new(io, state.clone(), permit))
+            .await;
+        let (sender, driver) =
+            handshake.map_err(|error| Error::new(ErrorKind::Connect).with(error))?;
+        let waker = Arc::<ConnectionWaker>::default();
+        let driver_waker = waker.clone().into();
+        Ok(Self(Box::new(Ends {
+            sender,
+            driver: Some(driver),
+            io: state,
+            runtime,
+            expires,
+            waker,
+            driver_waker,
+            keeper,
+            home,
+        })))
+    }
+
+    /// Whether an idle connection can take a request: looks for a close, or for bytes that nobody asked for, if
+    /// something has stirred since it was found reusable.
+    pub(in crate::upstream) fn is_usable(&mut self) -> bool {
+        self.0.waker.hush() || (self.poll_driver().is_pending() && self.0.sender.is_ready())
+    }
+
+    /// Whether a connection whose exchange is over can take another. From here on its keeper is woken when the server
+    /// closes it.
+    pub(in crate::upstream) fn is_reusable(&mut self) -> bool {
+        if self.0.io.is_spent()
+            || self
+                .0
+                .expires
+                .is_some_and(|expires| expires <= Instant::now())
+        {
+            return false;
+        }
+        self.0.waker.hush();
+        let reusable = self.poll_driver().is_pending() && self.0.sender.is_ready();
+        if reusable {
+            self.0.waker.tell(&self.0.keeper);
+        }
+        reusable
+    }
+
+    pub(in crate::upstream) fn runtime(&self) -> runtime::Id {
+        self.0.runtime
+    }
+
+    pub(in crate::upstream) fn expires(&self) -> Option<Instant> {
+        self.0.expires
+    }
+
+    /// The response is complete but the request is not: an endpoint that answered early may still be reading what is
+    /// on its way.
+    pub(in crate::upstream) fn is_still_sending(&self) -> bool {
+        self.0.driver.is_some() && !self.0.sender.is_ready() && !self.0.sender.is_closed()
+    }
+
+    /// Sends the rest, in a task that ends with it or a while later.
+    pub(in crate::upstream) fn send_rest(self) {
+        let (_, done) = oneshot::channel();
+        self.detach(done);
+    }
+
+    /// Ready when the connection has ended.
+    fn poll_driver(&mut self) -> Poll<()> {
+        let Ends {
+            driver,
+            driver_waker,
+            ..
+        } = &mut *self.0;
+        if let Some(open) = driver {
+            if let Err(error) = ready!(Pin::new(open).poll(&mut Context::from_waker(driver_waker)))
+            {
+                tracing::debug!(%error, "connection ended");
+            }
+            *driver = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Polls the driver, and then what it feeds, which need not wake anybody for it. Whoever polls this is told
+    /// when there is more.
+    pub(super) fn drive<T>(
+        &mut self,
+        cx: &Context<'_>,
+        fed: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.0.waker.hush();
+        // What a connection that ends has received is with those it feeds when it has been dropped.
+        let _ = self.poll_driver();
+        let polled = fed(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            self.0.waker.tell(cx.waker());
+        }
+        polled
+    }
+
+    /// Gives what is left of a connection's work to a task: it ends with the connection, or a while after `done`.
+    pub(super) fn detach(mut self, done: oneshot::Receiver<()>) {
+        let Some(driver) = self.0.driver.take() else {
+            return;
+        };
+        // Without a sender the connection closes when its last message is complete.
+        drop(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = driver => {}
+                () = async {
+                    drop(done.await);
+                    sleep(LINGER).await;
+                } => {}
+            }
+        });
+    }
+
+    /// Hands a request to the connection, which writes it when it is next driven.
+    pub(super) fn try_send(
+        &mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
+        self.0.sender.try_send_request(request)
+    }
+
+    /// Whether the connection is driven from here and has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.driver.is_some()
+    }
+
+    /// Takes no request after this one.
+    pub(super) fn spend(&self) {
+        self.0.io.spend();
+    }
+
+    /// Gives the connection to a task that ends with the exchange, or hands its stream over to a tunnel.
+    pub(super) fn detach_for_tunnel(&mut self) {
+        self.0.io.expect_tunnel();
+        if let Some(driver) = self.0.driver.take() {
+            tokio::spawn(driver.with_upgrades());
+        }
+    }
+
+    /// Its exchange is over: it goes back to where it idles, or closes if that is gone.
+    pub(super) fn go_home(self) {
+        if let Some(home) = self.0.home.upgrade() {
+            home.take_back(self);
+        }
+    }
+}

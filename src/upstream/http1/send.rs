@@ -1,0 +1,73 @@
+//! One request over one HTTP/1 connection.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+};
+
+use http::{Request, Response, Version};
+use hyper::{body::Incoming, client::conn::TrySendError};
+use tokio::sync::oneshot;
+
+use super::{body::Http1Body, connection::Http1, framing::frame};
+use crate::{
+    body::Body,
+    record::Record,
+    rewrite::{Fields, Seen},
+};
+
+type Sent<B> = Result<Response<B>, TrySendError<Request<Body>>>;
+
+impl Http1 {
+    /// Sends a request in origin form and waits for the response head. `seen` is what is in the request's.
+    ///
+    /// Dropping the future closes the connection. An error that still has the request in it was not sent.
+    pub(in crate::upstream) fn send(
+        mut self,
+        mut request: Request<Body>,
+        seen: Seen,
+    ) -> impl Future<Output = Sent<Http1Body>> {
+        frame(&mut request, seen);
+        let record = request.body_mut().record().clone();
+        // At once, so that the future has no room for a request.
+        let response = self.try_send(request);
+        self.answer(response, record, seen.any(Fields::UPGRADE))
+    }
+
+    async fn answer(
+        mut self,
+        response: impl Future<Output = Sent<Incoming>>,
+        record: Arc<Record>,
+        upgrade: bool,
+    ) -> Sent<Http1Body> {
+        let mut response = pin!(response);
+        if upgrade {
+            // The connection ends with the exchange, or hands its stream over to the tunnel.
+            self.detach_for_tunnel();
+            return Ok(response.await?.map(Http1Body::driven_elsewhere));
+        }
+
+        let response = poll_fn(|cx| self.drive(cx, |fed| response.as_mut().poll(fed))).await?;
+        if response.version() < Version::HTTP_11 {
+            // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
+            self.spend();
+        }
+
+        let body = |incoming| match self.is_open() {
+            false => Http1Body::driven_elsewhere(incoming),
+            true if !record.upload().is_under_way() => Http1Body::driving(incoming, self),
+            // Both bodies flow: neither must wait for the other to be polled.
+            true => {
+                let (done, is_done) = oneshot::channel();
+                self.detach(is_done);
+                Http1Body::driven_until(incoming, done)
+            }
+        };
+        let mut response = response.map(body);
+        if http_body::Body::is_end_stream(response.body()) {
+            response.body_mut().finish();
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,10 @@
+//! Connections to endpoints.
+
+mod closing;
+mod connecting;
+mod duplex;
+mod lifetimes;
+mod limits;
+mod multiplexing;
+mod refusals;
+mod reuse;
