@@ -22,7 +22,7 @@ use crate::{
     body::Body,
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error},
-    record::{Info, Record, grpc_verdict, status_verdict},
+    record::{AttemptGuard, Info, Record, grpc_verdict, status_verdict},
     upstream::SendError,
 };
 
@@ -122,7 +122,7 @@ where
         } = picked;
         let body = request.body_mut();
         body.set_depth(depth.saturating_add(1));
-        in_flight.begin(record.begin(endpoint.name(), depth), body);
+        in_flight.begin(AttemptGuard::begin(record, endpoint.name(), depth), body);
         let (service, host_set) = endpoint.prepare(&mut request);
         let response = Oneshot::new(service, request);
         Self::Attempt {

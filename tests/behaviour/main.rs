@@ -14,6 +14,7 @@ mod http2;
 mod limits;
 mod max_connections;
 mod mounting;
+mod outcomes;
 mod paths;
 mod pool;
 mod streaming;
