@@ -150,7 +150,7 @@ mod tests {
             StreamBody::new(stream::pending()),
             Arc::default(),
             deadlines,
-            TrailerRule::new(|_, _| (), vec![]),
+            TrailerRule::new(|_, _| (), "".into()),
         ))
     }
 

@@ -2,20 +2,17 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 /// A rule for trailers, with the names that this message's head adds to it.
 #[derive(Clone)]
 pub(crate) struct TrailerRule {
-    strip: fn(&mut HeaderMap, &[HeaderName]),
-    nominated: Vec<HeaderName>,
+    strip: fn(&mut HeaderMap, &str),
+    nominated: Box<str>,
 }
 
 impl TrailerRule {
-    pub(crate) fn new(
-        strip: fn(&mut HeaderMap, &[HeaderName]),
-        nominated: Vec<HeaderName>,
-    ) -> Self {
+    pub(crate) fn new(strip: fn(&mut HeaderMap, &str), nominated: Box<str>) -> Self {
         Self { strip, nominated }
     }
 

@@ -10,8 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
-    response::Parts,
+    Extensions, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
 };
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
@@ -127,11 +126,7 @@ where
     }
 
     /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
-    fn head(
-        &self,
-        parts: &mut Parts,
-        upgrade: Option<HeaderValue>,
-    ) -> Result<Vec<HeaderName>, Error> {
+    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<Box<str>, Error> {
         let nominated = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
             announce(&mut parts.headers, upgrade);

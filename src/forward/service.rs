@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use http::{HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body as _;
 use tower::{Service, util::Oneshot};
 
@@ -129,7 +129,7 @@ where
     }
 
     /// The body within its limit, with the trailers it may have.
-    fn limit(&self, parts: &Parts, nominated: Vec<HeaderName>, body: Body) -> Result<Body, Error> {
+    fn limit(&self, parts: &Parts, nominated: Box<str>, body: Body) -> Result<Body, Error> {
         if body.is_end_stream() {
             return Ok(Body::empty());
         }

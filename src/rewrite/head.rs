@@ -48,8 +48,8 @@ impl Default for Rewrite {
 /// What a request head asks of the rest of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Send it on, and let none of these be among its trailers.
-    Forward { nominated: Vec<HeaderName> },
+    /// Send it on, and let none of the names in this list be among its trailers.
+    Forward { nominated: Box<str> },
     /// `Max-Forwards` is used up: we are the final recipient.
     Answer,
 }
@@ -89,7 +89,7 @@ impl Rewrite {
 
         let te_trailers = seen.any(Fields::TE) && framing::accepts_trailers(&parts.headers);
         framing::strip(&mut parts.headers, seen)?;
-        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &self.protected);
+        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &self.protected)?;
 
         if let Some(target) = self.target(&parts.uri)? {
             parts.uri = target;
@@ -135,16 +135,16 @@ impl Rewrite {
     ///
     /// # Errors
     ///
-    /// 502 when its transfer coding is not `chunked`.
-    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Vec<HeaderName>, Error> {
+    /// 502 when its framing is in doubt, or one of its lists has too many members.
+    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Box<str>, Error> {
         let seen = Seen::in_head(&parts.headers);
-        framing::strip(&mut parts.headers, seen)
-            .map_err(|error| Error::new(ErrorKind::Exchange).with(error))?;
+        let broken = |error| Error::new(ErrorKind::Exchange).with(error);
+        framing::strip(&mut parts.headers, seen).map_err(broken)?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &[]);
+        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &[]).map_err(broken)?;
         if let (true, Some(via)) = (self.via_on_responses, &self.via) {
             via.add(&mut parts.headers, parts.version);
         }
