@@ -16,7 +16,6 @@ mod exchange;
 mod guarded;
 mod request;
 mod response;
-mod trailers;
 
 pub use self::exchange::Body;
 pub(crate) use self::{
@@ -24,5 +23,4 @@ pub(crate) use self::{
     guarded::{Guard, GuardedBody},
     request::RequestBody,
     response::DeadlineBody,
-    trailers::TrailerRule,
 };

@@ -17,10 +17,10 @@ use tower::{Service, util::Oneshot};
 
 use super::{config::Config, head_timer::HeadTimer};
 use crate::{
-    body::{Body, DeadlineBody, TrailerRule},
+    body::{Body, DeadlineBody},
     error::{BoxError, Error, ErrorKind},
     record::{Info, Record, UploadState},
-    rewrite::strip_trailers,
+    rewrite::TrailerRule,
     tunnel::{OpenTunnels, UpgradeRequest, announce},
     upstream::SendError,
 };
@@ -106,8 +106,7 @@ where
             }
             _ => None,
         };
-        let nominated = self.head(&mut parts, required)?;
-        let trailers = TrailerRule::new(strip_trailers, nominated);
+        let trailers = self.head(&mut parts, required)?;
         let body = DeadlineBody::new(body, self.record.clone(), self.timer.rest(), trailers);
         Ok(Response::from_parts(parts, body))
     }
@@ -125,9 +124,9 @@ where
         Ok(Response::from_parts(parts, DeadlineBody::tunnel()))
     }
 
-    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
-    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<Box<str>, Error> {
-        let nominated = self.config.rewrite.response(parts)?;
+    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and returns the rule for its trailers.
+    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<TrailerRule, Error> {
+        let trailers = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
             announce(&mut parts.headers, upgrade);
         }
@@ -135,7 +134,7 @@ where
         if let Some(hook) = &self.config.response_hook {
             hook(parts);
         }
-        Ok(nominated)
+        Ok(trailers)
     }
 
     /// Makes the record of the exchange public, unless the balancer has done so: a second insertion would allocate.

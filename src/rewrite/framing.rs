@@ -65,7 +65,7 @@ pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// True when `TE` says `trailers`: the client can take them.
-pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TE)
         && tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
 }

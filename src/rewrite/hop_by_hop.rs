@@ -3,8 +3,9 @@
 use http::{HeaderMap, HeaderName, header};
 
 use super::{
-    fields::{self, Fields, Seen, is_forbidden_trailer, is_hop_by_hop, is_never_nominated},
+    fields::{self, Fields, Seen, is_hop_by_hop, is_never_nominated},
     list::{check_names, tokens},
+    trailers::TrailerRule,
 };
 use crate::error::Error;
 
@@ -15,8 +16,7 @@ use crate::error::Error;
 /// as the connection-option, and then remove the Connection header field itself". All lines count, empty ones
 /// included (CVE-2021-33197). A malformed token names nothing.
 ///
-/// Returns the names, because they have to go from the trailers too: in lower case, each with a comma behind it, in one
-/// string, since a client may send many.
+/// Returns the rule for the trailers of the message, from which the same names have to go.
 ///
 /// # Errors
 ///
@@ -25,7 +25,8 @@ pub(super) fn strip(
     headers: &mut HeaderMap,
     seen: Seen,
     keep: &[HeaderName],
-) -> Result<Box<str>, Error> {
+) -> Result<TrailerRule, Error> {
+    // Each name with a comma behind it: in one string, since a client may send many.
     let mut nominated = String::new();
     if seen.any(Fields::CONNECTION) {
         check_names(headers, &header::CONNECTION, "too many Connection options")?;
@@ -33,14 +34,14 @@ pub(super) fn strip(
             nominate(&mut nominated, option, keep);
         }
         headers.remove(header::CONNECTION);
-        for name in names(&nominated) {
+        for name in nominated.split_terminator(',') {
             headers.remove(name);
         }
     }
     if seen.any(Fields::HOP_BY_HOP) {
         fields::remove(headers, |name| is_hop_by_hop(name.as_str()));
     }
-    Ok(nominated.into())
+    Ok(TrailerRule::new(nominated.into()))
 }
 
 /// Adds an option to the names, if it names a field that it may remove and that does not go anyway.
@@ -63,19 +64,6 @@ fn nominate(nominated: &mut String, option: &[u8], keep: &[HeaderName]) {
         nominated.truncate(before);
     } else {
         nominated.push(',');
-    }
-}
-
-fn names(nominated: &str) -> impl Iterator<Item = &str> {
-    nominated.split_terminator(',')
-}
-
-/// Removes from a trailer section what may not be there, and what `Connection` has `nominated`, as [`strip`] returned
-/// it.
-pub(crate) fn strip_trailers(trailers: &mut HeaderMap, nominated: &str) {
-    fields::remove(trailers, |name| is_forbidden_trailer(name.as_str()));
-    for name in names(nominated) {
-        trailers.remove(name);
     }
 }
 
@@ -152,17 +140,5 @@ mod tests {
         ]);
         strip_all(&mut headers, &[]);
         assert_eq!(headers, map(&[("accept", "*/*")]));
-    }
-
-    #[test]
-    fn trailers_cannot_frame_or_authenticate() {
-        let mut trailers = map(&[
-            ("content-length", "3"),
-            ("authorization", "x"),
-            ("grpc-status", "0"),
-            ("x", "1"),
-        ]);
-        strip_trailers(&mut trailers, "x,");
-        assert_eq!(trailers, map(&[("grpc-status", "0")]));
     }
 }
