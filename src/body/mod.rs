@@ -16,7 +16,6 @@ mod exchange;
 mod guarded;
 mod request;
 mod response;
-mod trailers;
 mod unread;
 
 pub use self::exchange::Body;
@@ -25,6 +24,5 @@ pub(crate) use self::{
     guarded::{Guard, GuardedBody},
     request::RequestBody,
     response::DeadlineBody,
-    trailers::TrailerRule,
     unread::{ReadBody, UnreadWatch},
 };

@@ -10,18 +10,17 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
-    response::Parts,
+    Extensions, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
 };
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
 use super::{config::Config, head_timer::HeadTimer};
 use crate::{
-    body::{Body, DeadlineBody, ReadBody, TrailerRule, UnreadWatch},
+    body::{Body, DeadlineBody, ReadBody, UnreadWatch},
     error::{BoxError, Error, ErrorKind},
     record::{Info, Record, UploadState},
-    rewrite::strip_trailers,
+    rewrite::TrailerRule,
     tunnel::{OpenTunnels, UpgradeRequest, announce},
     upstream::SendError,
 };
@@ -113,8 +112,7 @@ where
             }
             _ => None,
         };
-        let nominated = self.head(&mut parts, required)?;
-        let trailers = TrailerRule::new(strip_trailers, nominated);
+        let trailers = self.head(&mut parts, required)?;
         let (record, deadlines) = (self.record.clone(), self.timer.rest());
         let body = DeadlineBody::new(body, record.clone(), deadlines.clone(), trailers);
         let multiplexed = *self.version == Version::HTTP_2;
@@ -138,13 +136,9 @@ where
         ))
     }
 
-    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
-    fn head(
-        &self,
-        parts: &mut Parts,
-        upgrade: Option<HeaderValue>,
-    ) -> Result<Vec<HeaderName>, Error> {
-        let nominated = self.config.rewrite.response(parts)?;
+    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and returns the rule for its trailers.
+    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<TrailerRule, Error> {
+        let trailers = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
             announce(&mut parts.headers, upgrade);
         }
@@ -152,7 +146,7 @@ where
         if let Some(hook) = &self.config.response_hook {
             hook(parts);
         }
-        Ok(nominated)
+        Ok(trailers)
     }
 
     /// Makes the record of the exchange public, unless the balancer has done so: a second insertion would allocate.

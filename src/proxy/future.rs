@@ -14,7 +14,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::respond::ErrorResponder;
+use super::{http10::Http10, respond::ErrorResponder};
 use crate::{
     body::Body,
     error::{BoxError, Error},
@@ -51,19 +51,28 @@ pin_project! {
     where
         S: Service<Request<Body>>,
     {
-        Sent { #[pin] future: ForwardFuture<S>, responder: ErrorResponder },
+        Sent { #[pin] future: ForwardFuture<S>, responder: ErrorResponder, client: Http10 },
         Done { response: Option<Response<AxumBody>> },
     }
 }
 
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
-    pub(super) fn sent(future: ForwardFuture<S>, responder: ErrorResponder) -> Self {
+    pub(super) fn sent(
+        future: ForwardFuture<S>,
+        responder: ErrorResponder,
+        client: Http10,
+    ) -> Self {
         Self {
-            state: ProxyState::Sent { future, responder },
+            state: ProxyState::Sent {
+                future,
+                responder,
+                client,
+            },
         }
     }
 
-    pub(super) fn done(response: Response<AxumBody>) -> Self {
+    pub(super) fn done(mut response: Response<AxumBody>, client: Http10) -> Self {
+        client.settle(&mut response);
         Self {
             state: ProxyState::Done {
                 response: Some(response),
@@ -87,15 +96,17 @@ where
             ProxyProj::Sent {
                 mut future,
                 responder,
+                client,
             } => {
                 let result: Result<_, Error> = ready!(future.as_mut().poll(cx));
-                let response = match result {
+                let mut response = match result {
                     Ok(response) => response.map(AxumBody::new),
                     Err(error) => {
                         let record = future.as_ref().get_ref().record();
                         responder.respond(error, Some(Info::new(record.clone())))
                     }
                 };
+                client.settle(&mut response);
                 // The exchange is over, so a drop from here on is no client that left.
                 this.state.set(ProxyState::Done { response: None });
                 response
