@@ -15,7 +15,7 @@ use hyper::client::conn::TrySendError;
 use tower::Service;
 
 #[cfg(feature = "http2")]
-use super::http2::{Failed, is_refused};
+use super::http2::{Failed, is_refused, needs_http1};
 use super::{
     ClientBody, ClientBuilder, SendError,
     connect::Versions,
@@ -82,7 +82,7 @@ impl Client {
         }
         // Prior knowledge says that no HTTP/1 can be had: there an upgrade goes as the plain request it also is.
         let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
-        let versions = if upgrade {
+        let mut versions = if upgrade {
             Versions::Http1
         } else {
             Versions::All
@@ -122,10 +122,11 @@ impl Client {
                 }
                 Err(failed) => failed,
             };
+            let http1 = needs_http1(failed.error()) && self.target.scheme != Scheme::H2c;
             let (mut again, unsent) = match (failed.take_message(), spare) {
                 // The connection closed before it took the request.
                 (Some(unsent), _) => (unsent, true),
-                (None, Some(spare)) if spare.may_be_repeated(failed.error()) => {
+                (None, Some(spare)) if http1 || spare.may_be_repeated(failed.error()) => {
                     (spare.into_request(), false)
                 }
                 (None, _) => return Err(self.failed(failed).into()),
@@ -137,8 +138,11 @@ impl Client {
             }
             if !unsent {
                 repeated = true;
+                if http1 {
+                    versions = Versions::Http1;
+                }
                 // Where one idle connection was closed, others may be too; a refused stream says nothing of them.
-                fresh = !is_refused(failed.error());
+                fresh = !(http1 || is_refused(failed.error()));
             }
             request = again;
         }
@@ -207,7 +211,7 @@ impl Spare {
             return true;
         }
         #[cfg(feature = "http2")]
-        if super::http2::is_go_away(error) && self.method.is_idempotent() {
+        if super::http2::is_go_away(error) {
             return true;
         }
         self.reused && self.method.is_idempotent() && is_early_close(error)
@@ -229,6 +233,11 @@ impl Spare {
 
 #[cfg(not(feature = "http2"))]
 fn is_refused(_: &hyper::Error) -> bool {
+    false
+}
+
+#[cfg(not(feature = "http2"))]
+fn needs_http1(_: &hyper::Error) -> bool {
     false
 }
 

@@ -11,6 +11,7 @@ mod grpc;
 mod headers;
 mod http2;
 mod limits;
+mod max_connections;
 mod mounting;
 mod paths;
 mod pool;

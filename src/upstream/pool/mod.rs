@@ -54,6 +54,15 @@ pub(super) struct Pool {
     speaks_http1: AtomicBool,
 }
 
+/// What a checkout asks for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    runtime: runtime::Id,
+    versions: Versions,
+    /// Nothing that was opened before; HTTP/2 connections are shared by those that want a new one at the same time.
+    since: Option<Instant>,
+}
+
 impl Pool {
     pub(super) fn new(target: Arc<Target>, connector: Connector, limits: Limits) -> Self {
         let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
@@ -85,54 +94,55 @@ impl Pool {
                 .with("no tokio runtime")
                 .at(&self.target.name));
         };
-        let runtime = runtime.id();
-        if !fresh {
-            if let Some(ready) = self.unclaimed(runtime, versions) {
-                return Ok(ready);
-            }
+        let wanted = Wanted {
+            runtime: runtime.id(),
+            versions,
+            since: fresh.then(Instant::now),
+        };
+        if let Some(ready) = self.unclaimed(wanted) {
+            return Ok(ready);
         }
         // Boxed, because few requests connect, and all would have the room for it in their futures.
-        Box::pin(self.connect(runtime, versions, fresh)).await
+        Box::pin(self.connect(wanted)).await
     }
 
-    async fn connect(
-        self: &Arc<Self>,
-        runtime: runtime::Id,
-        versions: Versions,
-        fresh: bool,
-    ) -> Result<Checkout, Error> {
+    async fn connect(self: &Arc<Self>, wanted: Wanted) -> Result<Checkout, Error> {
         let deadline = after(Instant::now(), self.limits.connect_timeout);
-        if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
-            return self.open(runtime, versions, fresh, deadline).await;
+        if self.speaks_http1.load(Relaxed) || wanted.versions == Versions::Http1 {
+            return self.open(wanted, deadline).await;
         }
         // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
         // that many first requests make one.
-        let turn = self.shelf(runtime, |shelf| shelf.turn());
+        let turn = self.shelf(wanted.runtime, |shelf| shelf.turn());
         let Ok(Ok(turn)) = timeout_at(deadline, turn.acquire()).await else {
             return Err(Error::new(Kind::ConnectTimeout).at(&self.target.name));
         };
         if self.speaks_http1.load(Relaxed) {
             drop(turn);
-            return self.open(runtime, versions, fresh, deadline).await;
+            return self.open(wanted, deadline).await;
         }
-        match self.unclaimed(runtime, versions) {
+        match self.unclaimed(wanted) {
             Some(ready) => Ok(ready),
-            None => self.open(runtime, versions, fresh, deadline).await,
+            None => self.open(wanted, deadline).await,
         }
     }
 
     /// What is there, can be used, and nobody waits for.
-    fn unclaimed(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    fn unclaimed(&self, wanted: Wanted) -> Option<Checkout> {
         let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
         match contended {
-            true => self.stream(runtime, versions),
-            false => self.ready(runtime, versions),
+            true => self.stream(wanted),
+            false => self.ready(wanted),
         }
     }
 
     /// What is there and can be used.
-    fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
-        while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
+    fn ready(&self, wanted: Wanted) -> Option<Checkout> {
+        // What idles has been used before, so it is of no use to those that want a new one.
+        while wanted.since.is_none() {
+            let Some(mut http1) = self.shelf(wanted.runtime, |shelf| shelf.pop()) else {
+                break;
+            };
             if http1.is_usable() {
                 return Some(Checkout::Http1 {
                     http1,
@@ -140,38 +150,38 @@ impl Pool {
                 });
             }
         }
-        self.stream(runtime, versions)
+        self.stream(wanted)
     }
 
-    fn stream(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    fn stream(&self, wanted: Wanted) -> Option<Checkout> {
         #[cfg(feature = "http2")]
-        if versions == Versions::All {
+        if wanted.versions == Versions::All {
             let full = self.open.as_ref().is_some_and(|open| open.is_full());
-            let stream = self.shelf(runtime, |shelf| shelf.stream(full))?;
+            let stream = self.shelf(wanted.runtime, |shelf| shelf.stream(full, wanted.since))?;
             return Some(Checkout::Http2 {
                 stream,
                 reused: true,
             });
         }
-        let _ = (runtime, versions);
+        let _ = wanted;
         None
     }
 
-    async fn open(
-        self: &Arc<Self>,
-        runtime: runtime::Id,
-        versions: Versions,
-        fresh: bool,
-        deadline: Instant,
-    ) -> Result<Checkout, Error> {
-        let ready = || (!fresh).then(|| self.ready(runtime, versions)).flatten();
+    /// A new connection, or what becomes ready while all places are taken.
+    async fn open(self: &Arc<Self>, wanted: Wanted, deadline: Instant) -> Result<Checkout, Error> {
+        let Wanted {
+            runtime, versions, ..
+        } = wanted;
         let permit = match &self.open {
             None => None,
-            Some(limit) => match limit.wait(deadline, ready, || self.evict()).await {
-                Some(Found::Place(permit)) => Some(permit),
-                Some(Found::Ready(ready)) => return Ok(ready),
-                None => return Err(Error::new(Kind::Busy).at(&self.target.name)),
-            },
+            Some(limit) => {
+                let found = limit.wait(deadline, || self.ready(wanted), || self.evict());
+                match found.await {
+                    Some(Found::Place(permit)) => Some(permit),
+                    Some(Found::Ready(ready)) => return Ok(ready),
+                    None => return Err(Error::new(Kind::Busy).at(&self.target.name)),
+                }
+            }
         };
         self.keep_reaper(runtime);
         let connected = self
