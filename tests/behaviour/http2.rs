@@ -464,3 +464,22 @@ async fn what_needs_http1_goes_over_http1() {
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+
+/// `Duration::MAX`, and what is about as long, is no pings.
+#[tokio::test(start_paused = true)]
+async fn an_endless_ping_interval_is_none() {
+    for interval in [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::MAX / 2,
+    ] {
+        within(async {
+            let client = ClientBuilder::default().http2_ping_interval(interval);
+            let (client, mut endpoint) = h2::endpoint(client, |_| ());
+            let (answer, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+            asked.finish();
+            assert_eq!(answer.await.unwrap().status(), 200);
+        })
+        .await;
+    }
+}
