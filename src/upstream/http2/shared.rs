@@ -23,7 +23,7 @@ pub(super) struct Shared {
     /// Where the connection was made. What has to outlive an exchange runs there.
     pub(super) runtime: Handle,
     pub(super) expires: Option<Instant>,
-    opened: Instant,
+    pub(super) opened: Instant,
     /// How many streams there may be for our own sake.
     most_streams: usize,
     streams: AtomicUsize,
