@@ -28,7 +28,7 @@ pub(crate) struct Permit(Arc<Permits>);
 
 /// Those that wait for a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiters(Arc<Permits>);
+pub(crate) struct PermitQueue(Arc<Permits>);
 
 /// What a wait ended with.
 pub(crate) enum Found<T> {
@@ -61,7 +61,8 @@ impl Permits {
     /// Waits for a place, or for a connection that `ready` finds. `None` when neither came by the deadline.
     ///
     /// - *In line*: others came first.
-    /// - *Head of the line*: looks for a place; for what is `ready`; for what `evict` can close, since a connection that
+    /// - *Head of the line*: looks for a place; for what is `ready`; for what `evict` can close, since a connection
+    ///   that
     ///   idles on another runtime, or speaks another version, is of use for its place alone.
     /// - *Waiting*: there was nothing. Looks again when a connection has ended, or has come to idle.
     ///
@@ -108,8 +109,8 @@ impl Permits {
 
 impl Permit {
     #[cfg(feature = "http2")]
-    pub(crate) fn waiters(&self) -> Waiters {
-        Waiters(self.0.clone())
+    pub(crate) fn waiters(&self) -> PermitQueue {
+        PermitQueue(self.0.clone())
     }
 }
 
@@ -121,7 +122,7 @@ impl Drop for Permit {
 }
 
 #[cfg(feature = "http2")]
-impl Waiters {
+impl PermitQueue {
     pub(crate) fn tell(&self) {
         self.0.tell();
     }

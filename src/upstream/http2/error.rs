@@ -7,8 +7,8 @@ pub(in crate::upstream) fn is_refused(error: &hyper::Error) -> bool {
     h2_error(error).is_some_and(|h2| h2.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
-/// The server is going away, and the request came too late. RFC 9113 8.7: "Requests on streams with higher numbers" than
-/// the last that a GOAWAY names "are therefore guaranteed to be safe to retry"; h2 tells this of no other stream.
+/// The server is going away, and the request came too late. RFC 9113 8.7: "Requests on streams with higher numbers"
+/// than the last that a GOAWAY names "are therefore guaranteed to be safe to retry"; h2 tells this of no other stream.
 pub(in crate::upstream) fn is_go_away(error: &hyper::Error) -> bool {
     h2_error(error).is_some_and(|h2| h2.is_go_away() && h2.is_remote())
 }
