@@ -12,7 +12,7 @@ use crate::{clock::after, upstream::http1::Http1};
 pub(super) struct Shelf {
     /// Last in, first out: few connections stay warm, and the others are let go when they have idled for too long. The
     /// first has idled longest.
-    idle: Vec<Idle>,
+    idle: Vec<IdleConnection>,
     #[cfg(feature = "http2")]
     shared: Vec<Http2>,
     /// Whoever may open an HTTP/2 connection holds it.
@@ -30,7 +30,7 @@ pub(super) enum Evicted {
     Http2(Http2),
 }
 
-struct Idle {
+struct IdleConnection {
     http1: Http1,
     since: Instant,
 }
@@ -58,21 +58,23 @@ impl Shelf {
         if self.idle.len() >= max_idle {
             return Some(http1);
         }
-        self.idle.push(Idle {
+        self.idle.push(IdleConnection {
             http1,
             since: Instant::now(),
         });
         None
     }
 
-    /// A stream on the connection that has most room; on a full one only if no other may be opened.
+    /// A stream on the connection that has most room; on a full one only if no other may be opened; on none that was
+    /// opened before `since`.
     #[cfg(feature = "http2")]
-    pub(super) fn stream(&mut self, even_if_full: bool) -> Option<Stream> {
+    pub(super) fn stream(&mut self, even_if_full: bool, since: Option<Instant>) -> Option<Stream> {
         self.shared.retain(Http2::is_open);
         let open = self
             .shared
             .iter()
-            .filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()));
+            .filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()))
+            .filter(|http2| since.is_none_or(|since| http2.opened() >= since));
         open.min_by_key(|http2| http2.streams()).map(Http2::stream)
     }
 
