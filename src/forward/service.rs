@@ -13,7 +13,7 @@ use super::{
     head_timer::HeadTimer,
 };
 use crate::{
-    body::{Body, RequestBody, TrailerRule, UnreadWatch},
+    body::{Body, GatheredBody, RequestBody, TrailerRule, UnreadWatch},
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
     rewrite::{
@@ -142,7 +142,8 @@ where
             return Err(Error::new(ErrorKind::BodyTooLarge));
         }
         let trailers = wants_trailers(parts).then(|| TrailerRule::new(strip_trailers, nominated));
-        Ok(Body::new(RequestBody::new(body, limit, trailers)))
+        let body = RequestBody::new(body, limit, trailers);
+        Ok(Body::new(GatheredBody::new(body)))
     }
 }
 
