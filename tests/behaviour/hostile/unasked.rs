@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Arc, mpsc},
     thread,
 };
@@ -96,6 +96,13 @@ fn answer(stream: &mut dyn Stream) {
     stream.flush().unwrap();
 }
 
+/// Accepts a connection whose bytes go out when they are written.
+fn accept_tcp(listener: &TcpListener) -> TcpStream {
+    let stream = listener.accept().unwrap().0;
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 async fn text(client: &Client) -> String {
     let response = client.clone().oneshot(get()).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -116,7 +123,7 @@ async fn comes_late(client: Client, server: Blocking) {
 async fn an_answer_that_nobody_has_read_yet_reaches_no_other_client() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let accept = move || Box::new(listener.accept().unwrap().0) as Box<dyn Stream>;
+    let accept = move || Box::new(accept_tcp(&listener)) as Box<dyn Stream>;
     comes_late(
         Client::new(&url).unwrap(),
         Blocking::start(Box::new(accept)),
@@ -147,7 +154,7 @@ async fn nor_does_one_over_tls() {
     );
     let accept = move || {
         let connection = rustls::ServerConnection::new(config.clone()).unwrap();
-        let socket = listener.accept().unwrap().0;
+        let socket = accept_tcp(&listener);
         Box::new(rustls::StreamOwned::new(connection, socket)) as Box<dyn Stream>
     };
     let client = Client::builder()
