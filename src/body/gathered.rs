@@ -43,7 +43,7 @@ enum HeldFrame {
     End,
 }
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl<B> GatheredBody<B> {
     pub(crate) fn new(inner: B) -> Self {
@@ -113,7 +113,7 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = self.as_mut().project();
         match std::mem::replace(this.held, HeldFrame::Nothing) {
             HeldFrame::Nothing => {}
@@ -242,7 +242,7 @@ mod tests {
         type Data = Bytes;
         type Error = BoxError;
 
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> PolledFrame {
             assert_ne!(self.0, 0, "not polled after its end");
             self.0 -= 1;
             Poll::Ready(Some(Ok(Frame::data(
