@@ -1,0 +1,150 @@
+//! One request, from its head to the last byte of its response.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use http_body::{Body, Frame, SizeHint};
+
+use super::{
+    activity::Activity,
+    stream::{Turn, say},
+};
+
+/// An exchange that goes on. Its end is noted when this is dropped.
+struct Exchange(Arc<Activity>);
+
+impl Exchange {
+    fn begin(activity: Arc<Activity>) -> Self {
+        activity.begin_exchange();
+        Self(activity)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.end_exchange();
+    }
+}
+
+/// The size that request heads may have, counted as HTTP/1 writes them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadLimits {
+    pub(crate) bytes: usize,
+    pub(crate) fields: usize,
+}
+
+impl HeadLimits {
+    /// The limit as HTTP/2 counts: 32 bytes more for each field (RFC 9113, 6.5.2). What is within ours is within it.
+    pub(super) fn header_list_size(self) -> u32 {
+        let size = self.bytes.saturating_add(self.fields.saturating_mul(32));
+        u32::try_from(size).unwrap_or(u32::MAX)
+    }
+
+    fn allow<B>(self, request: &Request<B>) -> bool {
+        const LINE_ENDS: usize = ": \r\n".len();
+        let fields = request.headers();
+        let line = request.method().as_str().len() + request.uri().path().len();
+        let query = request.uri().query().map_or(0, str::len);
+        let size = |(name, value): (&http::HeaderName, &HeaderValue)| {
+            name.as_str().len() + value.len() + LINE_ENDS
+        };
+        fields.len() <= self.fields
+            && line + query + fields.iter().map(size).sum::<usize>() <= self.bytes
+    }
+}
+
+/// Answers with what `answer` says, unless the head is too large. Notes beginning and end in the connection's activity.
+pub(super) fn exchange<B, D, F>(
+    activity: Arc<Activity>,
+    limits: HeadLimits,
+    request: Request<B>,
+    answer: impl FnOnce(Request<B>) -> F,
+) -> impl Future<Output = Response<Tracked<D>>>
+where
+    D: Body + Default,
+    F: Future<Output = Response<D>>,
+{
+    let exchange = Exchange::begin(activity);
+    let version = request.version();
+    // hyper has counted the head of a request of HTTP/1 while it read it.
+    let allowed = version < Version::HTTP_2 || limits.allow(&request);
+    let answered = allowed.then(|| answer(request));
+    async move {
+        let mut response = match answered {
+            Some(answered) => answered.await,
+            None => too_large(),
+        };
+        let activity = &exchange.0;
+        activity.answered();
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if activity.is_last() && version < Version::HTTP_2 && !switches {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response.map(|body| Tracked {
+            body,
+            _exchange: exchange,
+        })
+    }
+}
+
+fn too_large<B: Default>() -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+}
+
+/// A response body. While it is there, its exchange goes on.
+pub(super) struct Tracked<B> {
+    body: B,
+    _exchange: Exchange,
+}
+
+impl<B: Body + Unpin> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        say(match frame {
+            Poll::Ready(Some(Ok(_))) => Turn::Client,
+            _ => Turn::Server,
+        });
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_counted_as_http1_writes_it() {
+        let limits = |bytes, fields| HeadLimits { bytes, fields };
+        let mut request = Request::get("http://a/b?c").body(()).unwrap();
+        let value = HeaderValue::from_static("12345");
+        request.headers_mut().append("name", value.clone());
+        request.headers_mut().append("name", value);
+        let size = "GET/bc".len() + 2 * "name: 12345\r\n".len();
+        assert!(limits(size, 2).allow(&request));
+        assert!(!limits(size - 1, 2).allow(&request));
+        assert!(!limits(size, 1).allow(&request));
+        // As HTTP/2 counts, it is larger.
+        assert_eq!(limits(1000, 10).header_list_size(), 1320);
+    }
+}
