@@ -1,6 +1,7 @@
 //! One request, from its head to the last byte of its response.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -60,12 +61,14 @@ impl HeadLimits {
 }
 
 /// Answers with what `answer` says, unless the head is too large. Notes beginning and end in the connection's activity.
-pub(super) fn exchange<B, D, F>(
+///
+/// One future, in which the others are made: they are large, and each move of one is a copy.
+pub(super) async fn exchange<B, D, F>(
     activity: Arc<Activity>,
     limits: HeadLimits,
     request: Request<B>,
     answer: impl FnOnce(Request<B>) -> F,
-) -> impl Future<Output = Response<Tracked<D>>>
+) -> Result<Response<Tracked<D>>, Infallible>
 where
     D: Body + Default,
     F: Future<Output = Response<D>>,
@@ -73,25 +76,21 @@ where
     let exchange = Exchange::begin(activity);
     let version = request.version();
     // hyper has counted the head of a request of HTTP/1 while it read it.
-    let allowed = version < Version::HTTP_2 || limits.allow(&request);
-    let answered = allowed.then(|| answer(request));
-    async move {
-        let mut response = match answered {
-            Some(answered) => answered.await,
-            None => too_large(),
-        };
-        let activity = &exchange.0;
-        activity.answered();
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if activity.is_last() && version < Version::HTTP_2 && !switches {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        response.map(|body| Tracked {
-            body,
-            _exchange: exchange,
-        })
+    let mut response = match version < Version::HTTP_2 || limits.allow(&request) {
+        true => answer(request).await,
+        false => too_large(),
+    };
+    let activity = &exchange.0;
+    activity.answered();
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if activity.is_last() && version < Version::HTTP_2 && !switches {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
+    Ok(response.map(|body| Tracked {
+        body,
+        _exchange: exchange,
+    }))
 }
 
 fn too_large<B: Default>() -> Response<B> {

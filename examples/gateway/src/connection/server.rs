@@ -1,7 +1,6 @@
 //! hyper's servers of both versions, set up, and a connection under them.
 
 use std::{
-    convert::Infallible,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -128,10 +127,8 @@ impl Server {
         let noted = Arc::clone(&activity);
         let io = TokioIo::new(Socket::new(stream, read, !is_http2, noted, place));
         let (noted, head) = (Arc::clone(&activity), self.limits.head);
-        let service = service_fn(move |request| {
-            let response = exchange(Arc::clone(&noted), head, request, answer.clone());
-            async move { Ok::<_, Infallible>(response.await) }
-        });
+        let service =
+            service_fn(move |request| exchange(Arc::clone(&noted), head, request, answer.clone()));
         if is_http2 {
             activity.await_request();
             let connection = pin!(self.http2.serve_connection(io, service));

@@ -16,6 +16,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Lines that may wait for the thread.
 const QUEUE: usize = 8192;
 
+/// How long lines are gathered before they are written. Under load, the thread then wakes for many of them.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// How long the last lines may take at the end, and how often the end is tried.
 const LAST_LINES: Duration = Duration::from_secs(1);
 const TRIES: u32 = 100;
@@ -69,6 +72,7 @@ impl Lines {
 /// An error of the output is nobody's to handle: there is no other place to tell it.
 fn write_all(messages: &Receiver<Message>, lost: &AtomicUsize, mut output: impl Write) {
     while let Ok(first) = messages.recv() {
+        thread::sleep(GATHER);
         let waiting = std::iter::once(first).chain(messages.try_iter());
         for message in waiting {
             if lost.load(Relaxed) > 0 {

@@ -1,6 +1,12 @@
 //! The gateway as a program, and clients that do not behave.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 // They send signals, and count on what Linux does with sockets.
 #![cfg(target_os = "linux")]
 
