@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{
+    HeaderName, HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, COOKIE, HOST},
+};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
@@ -48,16 +51,30 @@ impl HeadLimits {
     }
 
     fn allow<B>(self, request: &Request<B>) -> bool {
-        const LINE_ENDS: usize = ": \r\n".len();
-        let fields = request.headers();
-        let line = request.method().as_str().len() + request.uri().path().len();
-        let query = request.uri().query().map_or(0, str::len);
-        let size = |(name, value): (&http::HeaderName, &HeaderValue)| {
-            name.as_str().len() + value.len() + LINE_ENDS
-        };
-        fields.len() <= self.fields
-            && line + query + fields.iter().map(size).sum::<usize>() <= self.bytes
+        let uri = request.uri();
+        let target = uri.path().len() + uri.query().map_or(0, |query| 1 + query.len());
+        let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
+        let host = uri
+            .authority()
+            .map(|host| field(&HOST, host.as_str().len()));
+        let (mut bytes, mut fields) = (line + host.unwrap_or(0), usize::from(host.is_some()));
+        let mut cookies = false;
+        for (name, value) in request.headers() {
+            // "Cookie" may be split into any number of fields, which HTTP/1 has as one (RFC 9113, 8.2.3).
+            if name == COOKIE && std::mem::replace(&mut cookies, true) {
+                bytes += "; ".len() + value.len();
+            } else {
+                bytes += field(name, value.len());
+                fields += 1;
+            }
+        }
+        bytes <= self.bytes && fields <= self.fields
     }
+}
+
+/// The size of a field line.
+fn field(name: &HeaderName, value: usize) -> usize {
+    name.as_str().len() + ": ".len() + value + "\r\n".len()
 }
 
 /// Answers with what `answer` says, unless the head is too large. Notes beginning and end in the connection's activity.
@@ -137,14 +154,17 @@ mod tests {
     #[test]
     fn a_head_is_counted_as_http1_writes_it() {
         let limits = |bytes, fields| HeadLimits { bytes, fields };
-        let mut request = Request::get("http://a/b?c").body(()).unwrap();
-        let value = HeaderValue::from_static("12345");
-        request.headers_mut().append("name", value.clone());
-        request.headers_mut().append("name", value);
-        let size = "GET/bc".len() + 2 * "name: 12345\r\n".len();
-        assert!(limits(size, 2).allow(&request));
-        assert!(!limits(size - 1, 2).allow(&request));
-        assert!(!limits(size, 1).allow(&request));
+        let request = Request::get("http://a/b?c")
+            .header("name", "12345")
+            .header("cookie", "a=1")
+            .header("name", "12345")
+            .header("cookie", "b=2");
+        let request = request.body(()).unwrap();
+        let head =
+            "GET /b?c HTTP/1.1\r\nhost: a\r\nname: 12345\r\nname: 12345\r\ncookie: a=1; b=2\r\n";
+        assert!(limits(head.len(), 4).allow(&request));
+        assert!(!limits(head.len() - 1, 4).allow(&request));
+        assert!(!limits(head.len(), 3).allow(&request));
         assert_eq!(limits(1000, 10).header_list_size(), 2640);
     }
 }

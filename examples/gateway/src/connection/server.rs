@@ -145,9 +145,13 @@ impl Server {
             Close::Asked
         });
         let ended = ended.await;
-        if ended.is_none() && activity.is_in_head() {
-            if let Some(parts) = connection.into_parts() {
-                parts.io.inner().write_now(TIMED_OUT);
+        // There are none after an upgrade.
+        if let Some(parts) = connection.into_parts() {
+            let socket = parts.io.into_inner();
+            if ended.is_some() {
+                socket.close().await;
+            } else if activity.is_in_head() {
+                socket.write_now(TIMED_OUT);
             }
         }
         ended.unwrap_or(Ok(()))

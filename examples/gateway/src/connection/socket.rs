@@ -5,21 +5,26 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
+    time::timeout,
 };
 
 use super::{activity::Activity, half_closed::HalfClosed, version::Read};
+
+/// How long what a client still sends is read when it has had its last response.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Notes in [`Activity`] what is read and not taken, and sees a client of HTTP/1 leave while it waits for its response.
 ///
 /// hyper is told to leave a client its half of the connection (`half_close`). It then does not read until it has answered,
 /// and would not see a client that is gone: this does, see [`HalfClosed`].
-pub(crate) struct Socket {
+pub(super) struct Socket {
     stream: TcpStream,
     /// What was read to find out the version.
     ahead: Read,
@@ -47,7 +52,7 @@ enum Reading {
 }
 
 impl Socket {
-    pub(crate) fn new(
+    pub(super) fn new(
         stream: TcpStream,
         ahead: Read,
         http1: bool,
@@ -67,8 +72,21 @@ impl Socket {
     }
 
     /// Writes what fits at once, and does not wait for the rest.
-    pub(crate) fn write_now(&self, bytes: &[u8]) {
+    pub(super) fn write_now(&self, bytes: &[u8]) {
         let _ = self.stream.try_write(bytes);
+    }
+
+    /// Closes a socket whose last response has been written.
+    ///
+    /// A socket that is closed with bytes unread sends a reset, and the client's system may drop the response for it. So
+    /// what has come, the rest of a head or body that was refused, is read for a while (RFC 9112, 9.6).
+    pub(super) async fn close(mut self) {
+        let mut unread = [0; 4096];
+        if !matches!(self.stream.try_read(&mut unread), Ok(1..)) {
+            return;
+        }
+        let rest = async { while matches!(self.stream.read(&mut unread).await, Ok(1..)) {} };
+        let _ = timeout(LINGER, rest).await;
     }
 
     /// Looks for the end of what the client sends while hyper does not read. An error is the end of the connection.

@@ -1,7 +1,8 @@
 //! What becomes of connections and requests at a signal.
 
-use super::support::{Gateway, OK, Origin};
 use tokio::net::TcpStream;
+
+use super::support::{Gateway, OK, Origin};
 
 /// A stopped process accepts nothing: what it finds when it goes on is what came between its last look and the signal.
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Clients that say nothing, or not all.
 
-use super::support::{Gateway, OK, Origin, ask, soon};
 use http::Request;
 use tokio::io::AsyncWriteExt;
+
+use super::support::{Gateway, OK, Origin, ask, soon};
 
 const SHORT: &[&str] = &["--head-timeout", "300ms", "--idle-timeout", "300ms"];
 

@@ -1,8 +1,9 @@
 //! Clients that do not read their responses.
 
-use super::support::{Conn, Gateway, Origin, ask, soon};
 use http::Request;
 use tokio::io::AsyncWriteExt;
+
+use super::support::{Conn, Gateway, Origin, ask, soon};
 
 const FLAGS: &[&str] = &["--write-timeout", "1s"];
 
