@@ -29,6 +29,8 @@ pub struct EndpointSpec<S = Client> {
     pub(super) metric: Option<Metric>,
     /// `Host` for a service that sets none itself.
     pub(super) host: Option<HeaderValue>,
+    /// An endpoint of the same name keeps its service, and takes the weight and the priority.
+    keeps_service: bool,
     pub(super) service: S,
 }
 
@@ -82,6 +84,7 @@ impl<S> EndpointSpec<S> {
             priority: 0,
             metric: None,
             host,
+            keeps_service: false,
             service,
         }
     }
@@ -120,6 +123,20 @@ impl<S> EndpointSpec<S> {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    /// In the place of an endpoint of the same name, changes its weight and its priority, and nothing else.
+    pub(crate) fn keeping_service(mut self) -> Self {
+        self.keeps_service = true;
+        self
+    }
+
+    pub(crate) fn keeps_service(&self) -> bool {
+        self.keeps_service
+    }
+
     /// Wraps the service: a timeout, a rate limit, a header, on this endpoint alone.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
         let Self {
@@ -128,6 +145,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             host,
+            keeps_service,
             service,
         } = self;
         EndpointSpec {
@@ -136,6 +154,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             host,
+            keeps_service,
             service: wrap(service),
         }
     }
@@ -182,6 +201,7 @@ impl From<Client> for EndpointSpec {
             priority: 0,
             metric: None,
             host: None,
+            keeps_service: false,
             service: client,
         }
     }

@@ -8,7 +8,7 @@ use super::{
     consistent_hash::ConsistentHash,
     least_request::{LeastRequest, LeastRequestPicker},
     p2c::P2c,
-    picker::{Affinity, Picker, PickerContext},
+    picker::{Affinity, Picker},
     priority::PriorityPicker,
     random::{Random, RandomPicker},
     round_robin::{RoundRobin, RoundRobinPicker},
@@ -55,31 +55,30 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The picker over no endpoints yet.
     pub(in crate::balance) fn picker<S: Send + Sync + 'static>(
         &self,
-        context: PickerContext,
-    ) -> Box<dyn Picker<S>> {
+        rng: fastrand::Rng,
+    ) -> Arc<dyn Picker<S>> {
         match self {
-            Self::Sticky(sticky) => Box::new(sticky.picker(context)),
+            Self::Sticky(sticky) => sticky.picker(rng),
             other => {
                 let other = other.clone();
-                Box::new(PriorityPicker::new(
-                    move |context| other.flat(context),
-                    context,
-                ))
+                let make = Arc::new(move |rng| other.flat(rng));
+                Arc::new(PriorityPicker::new(make, rng))
             }
         }
     }
 
     /// The picker of one tier.
-    fn flat<S: Send + Sync + 'static>(&self, context: PickerContext) -> Box<dyn Picker<S>> {
+    fn flat<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
         match self {
-            Self::P2c(p2c) => Box::new(p2c.picker(context)),
-            Self::RoundRobin(_) => Box::new(RoundRobinPicker::default()),
-            Self::LeastRequest(_) => Box::new(LeastRequestPicker::new(context.rng)),
-            Self::Random(_) => Box::new(RandomPicker::new(context.rng)),
-            Self::ConsistentHash(hash) => Box::new(hash.picker()),
-            Self::Sticky(sticky) => Box::new(sticky.picker(context)),
+            Self::P2c(p2c) => Arc::new(p2c.picker(rng)),
+            Self::RoundRobin(_) => Arc::new(RoundRobinPicker::new()),
+            Self::LeastRequest(_) => Arc::new(LeastRequestPicker::new(rng)),
+            Self::Random(_) => Arc::new(RandomPicker::new(rng)),
+            Self::ConsistentHash(hash) => Arc::new(hash.picker()),
+            Self::Sticky(sticky) => sticky.picker(rng),
         }
     }
 
@@ -156,8 +155,9 @@ impl Sticky {
         self
     }
 
-    fn picker<S: Send + Sync + 'static>(&self, context: PickerContext) -> StickyPicker<S> {
-        StickyPicker::new(self.cookie.clone(), self.over.picker(context))
+    fn picker<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
+        let over = self.over.picker(rng);
+        Arc::new(StickyPicker::new(self.cookie.clone(), over))
     }
 }
 

@@ -29,6 +29,7 @@ mod consistent_hash;
 mod cookie;
 #[cfg(test)]
 mod fixture;
+mod handle_balance;
 mod least_request;
 mod p2c;
 mod picker;
@@ -37,7 +38,7 @@ mod random;
 mod round_robin;
 mod sticky;
 
-pub(super) use self::picker::{Affinity, PickInfo, Picked, Picker, PickerContext};
+pub(super) use self::picker::{Affinity, Endpoints, PickInfo, Picked, Picker};
 pub use self::{
     any::{Policy, Sticky},
     consistent_hash::ConsistentHash,
