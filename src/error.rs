@@ -74,6 +74,8 @@ pub enum ErrorKind {
     Connect,
     /// No connection could be made in the connect timeout.
     ConnectTimeout,
+    /// This process, or the system under it, has no file descriptor, port or memory left to connect with.
+    LocalResources,
     /// As many connections are open as `max_connections` allows, and none became free in the connect timeout.
     MaxConnections,
     /// The response head did not come in the response timeout.
@@ -124,6 +126,12 @@ impl ErrorKind {
             ),
             Self::Connect => ("connect", Upstream, 502, "connect failed"),
             Self::ConnectTimeout => ("connect_timeout", Upstream, 504, "connect timeout"),
+            Self::LocalResources => (
+                "local_resources",
+                Internal,
+                503,
+                "out of local resources: file descriptors, ports or memory",
+            ),
             Self::MaxConnections => (
                 "max_connections",
                 Internal,
@@ -250,8 +258,11 @@ impl Error {
     /// Whether no connection could be made, so that the request never left this process.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        use ErrorKind::{Connect, ConnectTimeout, MaxConnections};
-        matches!(self.0.kind, Connect | ConnectTimeout | MaxConnections)
+        use ErrorKind::{Connect, ConnectTimeout, LocalResources, MaxConnections};
+        matches!(
+            self.0.kind,
+            Connect | ConnectTimeout | LocalResources | MaxConnections
+        )
     }
 
     /// Whether a deadline passed: connect, response, idle or total.

@@ -41,7 +41,11 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `http2` | yes | HTTP/2 to endpoints: by ALPN over TLS, by prior knowledge with `h2c://` |
-//! | `tls` | yes | `https://` endpoints, verified against the platform's trust roots |
+//! | `tls` | yes | `https://` endpoints: `tls-ring` and `tls-native-roots` |
+//! | `tls-ring` | by `tls` | TLS with the cryptography of [ring] |
+//! | `tls-aws-lc` | no | TLS with the cryptography of [aws-lc-rs], also where `tls-ring` is on |
+//! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
+//! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //!
 //! HTTP/1 to endpoints needs no feature. What clients speak is up to the server around the proxy: axum's feature
 //! `http2`, for one.
@@ -59,6 +63,8 @@
 //! extensions. `docs/ERRORS.md` has the table.
 //!
 //! [axum]: https://docs.rs/axum
+//! [ring]: https://docs.rs/ring
+//! [aws-lc-rs]: https://docs.rs/aws-lc-rs
 
 pub mod balance;
 mod body;
@@ -73,6 +79,10 @@ mod record;
 pub mod rewrite;
 mod tunnel;
 pub mod upstream;
+
+/// The rustls that [`ClientBuilder::tls`](upstream::ClientBuilder::tls) takes its settings from.
+#[cfg(feature = "_tls")]
+pub use rustls;
 
 pub use self::{
     balance::{LoadBalance, policy},

@@ -96,6 +96,18 @@ impl Body {
             .unwrap_or_default()
     }
 
+    /// Wraps the body in another, which is part of the same exchange.
+    pub(crate) fn wrap<B>(mut self, wrap: impl FnOnce(Self) -> B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let link = std::mem::take(&mut self.link);
+        Self {
+            link,
+            ..Self::new(wrap(self))
+        }
+    }
+
     /// An empty body that is part of the same exchange.
     pub(crate) fn empty_like(&self) -> Self {
         let Link { record, depth, .. } = &self.link;

@@ -2,4 +2,6 @@
 
 mod permits;
 
-pub(crate) use self::permits::{Permit, Permits};
+#[cfg(feature = "http2")]
+pub(crate) use self::permits::Waiters;
+pub(crate) use self::permits::{Found, Permit, Permits};

@@ -7,12 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-#[cfg(feature = "http2")]
-use hyper::body::Incoming;
 
 use super::http1::Http1Body;
 #[cfg(feature = "http2")]
-use super::http2::Stream;
+use super::http2::Http2Body;
 use crate::{body::GuardedBody, error::BoxError, record::AttemptGuard};
 
 /// The response body of [`Client`](super::Client).
@@ -23,12 +21,8 @@ pub struct ClientBody(GuardedBody<VersionBody, Option<AttemptGuard>>);
 #[derive(Debug)]
 pub(super) enum VersionBody {
     Http1(Http1Body),
-    /// With its place on the connection.
     #[cfg(feature = "http2")]
-    Http2 {
-        incoming: Incoming,
-        _stream: Stream,
-    },
+    Http2(Http2Body),
 }
 
 impl ClientBody {
@@ -66,19 +60,18 @@ impl http_body::Body for VersionBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match &mut *self {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+        match &mut *self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             #[cfg(feature = "http2")]
-            Self::Http2 { incoming, .. } => Pin::new(incoming).poll_frame(cx),
-        };
-        frame.map_err(Into::into)
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             #[cfg(feature = "http2")]
-            Self::Http2 { incoming, .. } => incoming.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
@@ -86,7 +79,7 @@ impl http_body::Body for VersionBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             #[cfg(feature = "http2")]
-            Self::Http2 { incoming, .. } => incoming.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

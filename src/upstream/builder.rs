@@ -1,27 +1,36 @@
 //! Settings of a [`Client`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper::rt::{Read, Write};
 use tower::Service;
 
-#[cfg(feature = "tls")]
-use super::connect::{Tls, default_tls};
+#[cfg(feature = "_tls")]
+use super::connect::Tls;
+#[cfg(feature = "http2")]
+use super::http2;
 use super::{
+    bounds::MessageBounds,
     client::Client,
-    connect::{Connector, Custom},
+    connect::{Connector, Custom, Resolver},
     pool::{Limits, Pool},
     target::{Scheme, Target},
 };
+#[cfg(feature = "http2")]
+use crate::clock::finite;
 use crate::error::{BoxError, Error};
 
 /// Settings of [`Client`]s; one can build many.
 #[derive(Clone)]
 pub struct ClientBuilder {
     limits: Limits,
+    name: Option<Arc<str>>,
+    resolver: Resolver,
     custom: Option<Custom>,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_tls")]
+    custom_http1: Option<Custom>,
+    #[cfg(feature = "_tls")]
     tls: Option<Tls>,
 }
 
@@ -34,10 +43,16 @@ impl Default for ClientBuilder {
                 max_idle: 256,
                 max_open: None,
                 max_lifetime: None,
-                ping_interval: None,
+                bounds: MessageBounds::default(),
+                #[cfg(feature = "http2")]
+                http2: http2::Settings::default(),
             },
+            name: None,
+            resolver: Resolver::default(),
             custom: None,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_tls")]
+            custom_http1: None,
+            #[cfg(feature = "_tls")]
             tls: None,
         }
     }
@@ -87,17 +102,127 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as
-    /// long again. Default: no pings.
-    #[cfg(feature = "http2")]
+    /// How large the head of a response may be, in bytes: status line and fields as HTTP/1 writes them, for HTTP/2 the
+    /// fields alone. Its trailers may be as large again. Default 256 KiB.
+    ///
+    /// A larger head is a 502 for that request, larger trailers break its response off; other requests on the same
+    /// connection go on.
     #[must_use]
-    pub fn http2_ping_interval(mut self, interval: Duration) -> Self {
-        self.limits.ping_interval = Some(interval).filter(|interval| !interval.is_zero());
+    pub fn max_response_head(mut self, bytes: usize) -> Self {
+        self.limits.bounds.size = bytes;
         self
     }
 
-    /// TLS settings instead of the platform's trust roots: own roots, client certificates. ALPN is set by the client.
-    #[cfg(feature = "tls")]
+    /// How many fields the head of a response may have, and its trailers by themselves; more are as a head that is
+    /// [too large](Self::max_response_head). Default 1000.
+    #[must_use]
+    pub fn max_response_fields(mut self, fields: usize) -> Self {
+        self.limits.bounds.fields = fields;
+        self
+    }
+
+    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; no less than
+    /// 16 KiB and no more than 2 GiB - 1.
+    ///
+    /// A download gets no more than this in each round trip to the endpoint: 4 Gbit/s at 1 ms, 42 Mbit/s at 100 ms. And
+    /// a client that reads more slowly than the endpoint sends holds this much memory. A connection carries no more
+    /// than 2 GiB / `bytes` requests, so that it has room for all of them even when none is read.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_stream_window(mut self, bytes: u32) -> Self {
+        self.limits.http2.stream_window = bytes;
+        self
+    }
+
+    /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as
+    /// long again. Default: no pings, as with zero or `Duration::MAX`.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_ping_interval(mut self, interval: Duration) -> Self {
+        self.limits.http2.ping_interval = finite(interval).filter(|interval| !interval.is_zero());
+        self
+    }
+
+    /// What the endpoint is called in logs, in errors and within a cluster. Default: its URL.
+    ///
+    /// Endpoints of one cluster that have the same URL at different addresses need different names: see
+    /// [`resolve`](Self::resolve).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Connects to these addresses where the host of the URL is `name`, and looks nothing up. Default: every new
+    /// connection looks the host up.
+    ///
+    /// The name stays what `Host`, TLS (SNI) and the verification of the certificate go by, so this is how to reach a
+    /// server that was discovered by its address. An address with port 0 has the port of the URL. The addresses are
+    /// tried in their order, as those of a lookup are: see [`resolver`](Self::resolver). A second call for the same name
+    /// replaces the addresses of the first.
+    ///
+    /// ```
+    /// use axum_upstream::{EndpointSpec, LoadBalance, upstream::Client};
+    /// use std::net::SocketAddr;
+    ///
+    /// let discovered: [SocketAddr; 2] = [([10, 0, 0, 1], 8443).into(), ([10, 0, 0, 2], 8443).into()];
+    /// let endpoints = discovered.map(|address| {
+    ///     let client = Client::builder().resolve("api.example.com", [address]).name(address.to_string());
+    ///     client.build("http://api.example.com").map(EndpointSpec::from)
+    /// });
+    /// let balance = LoadBalance::builder().endpoints(endpoints.into_iter().collect::<Result<Vec<_>, _>>()?)?;
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn resolve(mut self, name: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.resolver.give(name, addresses.into_iter().collect());
+        self
+    }
+
+    /// Looks host names up by a resolver of your own: a tower service from a name to addresses, in the order in which
+    /// they should be tried. Default: the system's resolver.
+    ///
+    /// Each new connection asks it, so a resolver for which that is expensive keeps what it has found. An address with
+    /// port 0 has the port of the URL. Hosts that are addresses, and names given to [`resolve`](Self::resolve), are not
+    /// asked for.
+    ///
+    /// An address is given 250 ms before the next one is tried beside it, IPv6 and IPv4 in turn (RFC 8305); the first
+    /// to answer is taken. An address that has failed or kept silent is tried after all others for 30 s.
+    ///
+    /// ```
+    /// use axum_upstream::upstream::Client;
+    /// use std::net::{Ipv4Addr, SocketAddr};
+    /// use tower::service_fn;
+    ///
+    /// let resolver = service_fn(|name: String| async move {
+    ///     match name.as_str() {
+    ///         "api.internal" => Ok([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]),
+    ///         _ => Err(format!("{name} is not known")),
+    ///     }
+    /// });
+    /// let client = Client::builder().resolver(resolver).build("http://api.internal:5000")?;
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn resolver<R>(mut self, resolver: R) -> Self
+    where
+        R: Service<String> + Clone + Send + Sync + 'static,
+        R::Response: IntoIterator<Item = SocketAddr>,
+        R::Error: Into<BoxError>,
+        R::Future: Send + 'static,
+    {
+        self.resolver.set_custom(resolver);
+        self
+    }
+
+    /// TLS settings of your own: trust roots, client certificates, the cryptography. ALPN is set by the client.
+    ///
+    /// Default: TLS 1.2 and 1.3. Servers are verified against the platform's trust roots, or where it has none, against
+    /// those that the feature `tls-webpki-roots` builds in. The cryptography is what the application has installed as
+    /// [the default of its process](rustls::crypto::CryptoProvider::install_default), or else that of the feature
+    /// `tls-aws-lc`, or else that of `tls-ring`. All this is looked for when the first connection needs it; what is
+    /// missing then is the error of that connection.
+    #[cfg(feature = "_tls")]
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Some(Tls::new(config));
@@ -106,7 +231,9 @@ impl ClientBuilder {
 
     /// Makes connections by a connector of your own, instead of TCP: a SOCKS proxy, a tunnel, a socket that is prepared
     /// in some way. It is called with `http://host:port` or `https://host:port`; for `https` endpoints, TLS is spoken
-    /// over what it makes.
+    /// over what it makes. It looks names up by itself.
+    ///
+    /// An error that was caused by a lack of file descriptors, ports or memory is taken for this process's own.
     #[must_use]
     pub fn connector<C>(mut self, connector: C) -> Self
     where
@@ -121,7 +248,10 @@ impl ClientBuilder {
 
     /// As [`connector`](Self::connector), for one that speaks TLS itself where the scheme is `https`, as
     /// `hyper_rustls::HttpsConnector` does. `is_http2` tells what ALPN chose on a stream it made.
-    #[cfg(feature = "tls")]
+    ///
+    /// Where ALPN can choose HTTP/2, upgrades such as WebSocket need
+    /// [`tls_connector_http1`](Self::tls_connector_http1) too.
+    #[cfg(feature = "_tls")]
     #[must_use]
     pub fn tls_connector<C>(
         mut self,
@@ -138,28 +268,53 @@ impl ClientBuilder {
         self
     }
 
+    /// A second [`tls_connector`](Self::tls_connector) for `https` endpoints, which offers HTTP/1.1 alone in ALPN. It
+    /// makes the connections of upgrades, which HTTP/2 cannot carry.
+    ///
+    /// Default: the first one makes those, too. If HTTP/2 is chosen on one, the upgrade fails with a config error.
+    #[cfg(feature = "_tls")]
+    #[must_use]
+    pub fn tls_connector_http1<C>(mut self, connector: C) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Send + Unpin + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        self.custom_http1 = Some(Custom::new(connector, true, |_| false));
+        self
+    }
+
     /// A client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path; or
     /// `unix:` and the path of a socket.
     ///
     /// # Errors
     ///
-    /// A config error when the URL cannot be one, or the platform's trust roots cannot be read.
+    /// A config error when the URL cannot be one, when [`resolve`](Self::resolve) was given no address for its host, or
+    /// when a connector is set and the endpoint is a Unix socket.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
-        let target: Arc<Target> = Arc::new(url.parse()?);
+        let mut target: Target = url.parse()?;
         if target.scheme == Scheme::Unix && self.custom.is_some() {
             return Err(Error::config(
                 "connector",
                 "it cannot connect to a unix: endpoint",
             ));
         }
-        let connector = Connector::new(self.custom.clone());
-        #[cfg(feature = "tls")]
-        let connector = match (target.scheme, &self.tls) {
-            (Scheme::Https, _) if connector.speaks_tls() => connector,
-            (Scheme::Https, Some(tls)) => connector.with_tls(tls.clone()),
-            (Scheme::Https, None) => connector.with_tls(default_tls()?),
-            (Scheme::Http | Scheme::H2c | Scheme::Unix, _) => connector,
-        };
+        if self
+            .resolver
+            .given(target.host_name())
+            .is_some_and(<[_]>::is_empty)
+        {
+            let missing = format!("no address for {}", target.host_name());
+            return Err(Error::config("resolve", missing));
+        }
+        if let Some(name) = &self.name {
+            target.name = name.clone();
+        }
+        let target = Arc::new(target);
+        let connector = Connector::new(self.resolver.clone(), self.custom.clone());
+        #[cfg(feature = "_tls")]
+        let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
         Ok(Client::new_in(target, pool))
     }

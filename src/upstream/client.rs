@@ -13,6 +13,8 @@ use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
 
+#[cfg(feature = "http2")]
+use super::http2::Failed;
 use super::{
     body::{ClientBody, VersionBody},
     connect::Versions,
@@ -23,7 +25,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    error::{Error, ErrorKind},
+    error::{BoxError, Error, ErrorKind},
     record::{AttemptGuard, Info, Record, Verdict, grpc_verdict, status_verdict},
     rewrite::{Fields, Seen},
 };
@@ -51,7 +53,7 @@ impl Client {
     /// The URL it was built from.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.target.name
+        &self.target.url
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -96,7 +98,16 @@ impl Client {
             record.sending();
             let mut failed = match send_on(checkout, request, seen).await {
                 Ok(response) => return Ok(answered(response, attempt, record)),
-                Err(failed) => failed,
+                Err(Failure::Send(failed)) => failed,
+                Err(Failure::Response(error)) => {
+                    let error = Error::new(ErrorKind::Exchange)
+                        .with(error)
+                        .at(&self.target.name);
+                    if let Some(attempt) = attempt {
+                        attempt.failed(&error);
+                    }
+                    return Err(error.into());
+                }
             };
             request = match Resend::decide(&mut failed, spare, reused) {
                 Resend::Again {
@@ -156,21 +167,28 @@ async fn send_on(
     checkout: Checkout,
     request: Request<Body>,
     seen: Seen,
-) -> Result<Response<VersionBody>, TrySendError<Request<Body>>> {
+) -> Result<Response<VersionBody>, Failure> {
     match checkout {
         Checkout::Http1 { http1, .. } => {
-            let response = http1.send(request, seen).await?;
+            let response = http1.send(request, seen).await.map_err(Failure::Send)?;
             Ok(response.map(VersionBody::Http1))
         }
         #[cfg(feature = "http2")]
-        Checkout::Http2 { stream, .. } => {
-            let response = stream.send(request).await?;
-            Ok(response.map(|(incoming, stream)| VersionBody::Http2 {
-                incoming,
-                _stream: stream,
-            }))
-        }
+        Checkout::Http2 { stream, .. } => match stream.send(request).await {
+            Ok(response) => Ok(response.map(VersionBody::Http2)),
+            Err(Failed::Send(failed)) => Err(Failure::Send(failed)),
+            Err(Failed::TooLarge(error)) => Err(Failure::Response(error.into())),
+        },
     }
+}
+
+/// Why there is no response.
+enum Failure {
+    /// The request could not be sent, or nothing came back. An error that still has the request in it was not sent.
+    Send(TrySendError<Request<Body>>),
+    /// There is a response, which cannot be passed on.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    Response(BoxError),
 }
 
 /// The response with what is known of its exchange.

@@ -15,6 +15,7 @@
 //! ```
 
 mod body;
+mod bounds;
 mod builder;
 mod client;
 mod connect;

@@ -27,7 +27,9 @@ pub(crate) struct Target {
     pub(crate) scheme: Scheme,
     /// What a connector connects to: `http://host:port` or `https://host:port`.
     pub(crate) origin: Uri,
-    /// The URL without a trailing slash, for logs, errors and as the endpoint's identity.
+    /// The URL without a trailing slash.
+    pub(crate) url: Arc<str>,
+    /// For logs, errors and as the endpoint's identity: the URL, unless the client was given a name.
     pub(crate) name: Arc<str>,
     /// The file of a Unix socket.
     pub(crate) socket: Option<PathBuf>,
@@ -156,6 +158,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
             true => Ok(Target {
                 scheme: Scheme::Unix,
                 socket: Some(path.into()),
+                url: url.into(),
                 name: url.into(),
                 ..parse("http://localhost")?
             }),
@@ -168,7 +171,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
     };
     let scheme = match uri.scheme_str() {
         Some("http") => Scheme::Http,
-        Some("https") if cfg!(feature = "tls") => Scheme::Https,
+        Some("https") if cfg!(feature = "_tls") => Scheme::Https,
         Some("https") => return fail("needs the feature `tls`"),
         Some("h2c") if cfg!(feature = "http2") => Scheme::H2c,
         Some("h2c") => return fail("needs the feature `http2`"),
@@ -196,15 +199,17 @@ fn parse(url: &str) -> Result<Target, BoxError> {
     } else {
         "http"
     };
+    let url: Arc<str> = format!(
+        "{}://{authority}{}",
+        uri.scheme_str().unwrap_or_default(),
+        base
+    )
+    .into();
     Ok(Target {
         scheme,
         origin: format!("{connect}://{authority}").parse()?,
-        name: format!(
-            "{}://{authority}{}",
-            uri.scheme_str().unwrap_or_default(),
-            base
-        )
-        .into(),
+        name: url.clone(),
+        url,
         socket: None,
         host: HeaderValue::from_str(authority.as_str())?,
         authority: authority.clone(),

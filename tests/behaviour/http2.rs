@@ -1,13 +1,21 @@
 //! What is peculiar to HTTP/2, on either side.
 
+use std::{convert::Infallible, future::poll_fn, time::Duration};
+
+use ::h2::Reason;
 use axum::{Router, extract::Request};
-use axum_upstream::Body;
+use axum_upstream::{
+    Body,
+    upstream::{self, ClientBody, ClientBuilder},
+};
 use bytes::Bytes;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::{task::JoinHandle, time::Instant};
+use tower::ServiceExt;
 
 use crate::support::{
-    Client, Conn, Http, client::text, proxy, proxy::OK, server, versions, within,
+    Client, Conn, Http, client::text, h2, proxy, proxy::OK, server, versions, within,
 };
 
 /// Check 11, RFC 9113 8.2.3.
@@ -172,4 +180,185 @@ async fn rapid_resets_leave_nothing_behind() {
         crate::support::eventually(|| handle.endpoints()[0].in_flight == 0).await;
     })
     .await;
+}
+
+/// RFC 9113 5.2: flow control is there so that one stream does not hold up the others on its connection. Clients that
+/// do not read what they have asked for keep their own stream shut, and nobody else's.
+#[tokio::test(start_paused = true)]
+async fn unread_downloads_hold_up_nobody() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let mut unread = Vec::new();
+        for _ in 0..20 {
+            let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+            let mut body = asked.start();
+            tokio::spawn(async move { h2::pour(&mut body, 16 << 10, usize::MAX).await });
+            unread.push(response.await.unwrap());
+        }
+        h2::settle().await;
+
+        let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+        asked.start().send_data("neighbour".into(), true).unwrap();
+        assert_eq!(whole(response.await.unwrap()).await, "neighbour");
+        assert_eq!(endpoint.made(), 1);
+    })
+    .await;
+}
+
+/// Many small frames that are not read, as a client of server-sent events that stands still has them.
+#[tokio::test(start_paused = true)]
+async fn unread_events_do_not_end_the_connection() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+        let mut events = asked.start();
+        let unread = response.await.unwrap();
+        h2::pour(&mut events, 20, 5_000).await;
+        h2::settle().await;
+
+        let (response, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+        asked.start().send_data("neighbour".into(), true).unwrap();
+        assert_eq!(whole(response.await.unwrap()).await, "neighbour");
+        events.send_data("".into(), true).unwrap();
+        assert_eq!(whole(unread).await.len(), 100_000);
+        assert_eq!((endpoint.made(), endpoint.closed()), (1, 0));
+    })
+    .await;
+}
+
+/// As many requests share a connection as can stand still on it.
+#[tokio::test(start_paused = true)]
+async fn a_connection_carries_no_more_than_its_window() {
+    within(async {
+        let client = ClientBuilder::default().http2_stream_window(1 << 29);
+        let (client, mut endpoint) = h2::endpoint(client, |_| ());
+        let mut open = Vec::new();
+        let mut connections = Vec::new();
+        for _ in 0..7 {
+            let (answer, asked) = ask(&client, &mut endpoint, Body::empty()).await;
+            connections.push(asked.connection);
+            open.push((answer, asked));
+        }
+        assert_eq!(connections, [1, 1, 1, 2, 2, 2, 3]);
+    })
+    .await;
+}
+
+/// Uploads that an endpoint does not read, one of whose streams has no more of the connection than its own window.
+#[tokio::test(start_paused = true)]
+async fn unread_uploads_hold_up_nobody() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |settings| {
+            settings
+                .initial_window_size(1 << 16)
+                .initial_connection_window_size(1 << 21);
+        });
+        let mut unread = Vec::new();
+        for _ in 0..20 {
+            unread.push(ask(&client, &mut endpoint, endless()).await);
+        }
+        h2::settle().await;
+
+        let (answer, mut asked) =
+            ask(&client, &mut endpoint, Body::from("x".repeat(1 << 20))).await;
+        assert_eq!(h2::read(asked.request.body_mut()).await, Ok(1 << 20));
+        asked.finish();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        assert_eq!(endpoint.made(), 1);
+    })
+    .await;
+}
+
+/// Most servers give a connection no larger a window than a stream, so that an upload they do not read stops all others:
+/// those go over another connection.
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_uploads_stand_still_is_left_to_them() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let (first, mut unread) = ask(&client, &mut endpoint, endless()).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+
+        let (answer, mut asked) =
+            ask(&client, &mut endpoint, Body::from("x".repeat(1 << 20))).await;
+        assert_eq!(h2::read(asked.request.body_mut()).await, Ok(1 << 20));
+        asked.finish();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        assert_eq!((unread.connection, asked.connection), (1, 2));
+
+        // It is as good as another when the upload moves again, or has gone.
+        unread.finish();
+        drop((first.await.unwrap(), unread));
+        h2::settle().await;
+        drop(ask(&client, &mut endpoint, Body::empty()).await);
+        assert_eq!(endpoint.made(), 2);
+    })
+    .await;
+}
+
+/// A response that nobody waits for takes its upload along, also when the endpoint does not read it.
+#[tokio::test(start_paused = true)]
+async fn an_upload_ends_with_its_exchange() {
+    within(async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let (answer, mut asked) = ask(&client, &mut endpoint, endless()).await;
+        let mut rest = asked.start();
+        let response = answer.await.unwrap();
+        h2::settle().await;
+        drop(response);
+        let reset = poll_fn(|cx| rest.poll_reset(cx)).await.unwrap();
+        assert_eq!(reset, Reason::CANCEL);
+    })
+    .await;
+}
+
+/// RFC 9113 8.1: a server may answer before it has the whole request. One that reads the rest gets it; one that neither
+/// reads nor resets does not hold the upload for ever.
+#[tokio::test(start_paused = true)]
+async fn an_upload_outlives_its_answer_by_a_while() {
+    let longer_than_within = Duration::from_secs(60);
+    let test = async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let (answer, mut asked) =
+            ask(&client, &mut endpoint, Body::from("x".repeat(1 << 20))).await;
+        asked.finish();
+        assert_eq!(whole(answer.await.unwrap()).await, "");
+        assert_eq!(h2::read(asked.request.body_mut()).await, Ok(1 << 20));
+
+        let (answer, mut asked) = ask(&client, &mut endpoint, endless()).await;
+        asked.finish();
+        assert_eq!(whole(answer.await.unwrap()).await, "");
+        let answered = Instant::now();
+        assert_eq!(
+            poll_fn(|cx| asked.respond.poll_reset(cx)).await.unwrap(),
+            Reason::CANCEL
+        );
+        assert_eq!(answered.elapsed().as_secs(), 30);
+    };
+    tokio::time::timeout(longer_than_within, test)
+        .await
+        .unwrap();
+}
+
+/// A body that never ends.
+fn endless() -> Body {
+    let chunk = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 16 << 10])));
+    Body::new(StreamBody::new(futures_util::stream::repeat_with(chunk)))
+}
+
+type Answer = JoinHandle<http::Response<ClientBody>>;
+
+/// Sends a request, and waits until the endpoint has it.
+async fn ask(
+    client: &upstream::Client,
+    endpoint: &mut h2::Endpoint,
+    body: Body,
+) -> (Answer, h2::Asked) {
+    let request = http::Request::post("/").body(body).unwrap();
+    let sent = client.clone().oneshot(request);
+    let answer = tokio::spawn(async move { sent.await.unwrap() });
+    (answer, endpoint.next().await)
+}
+
+async fn whole(response: http::Response<ClientBody>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
 }

@@ -5,11 +5,14 @@
 #![allow(unreachable_pub)]
 
 mod balance;
+mod connect;
 mod deadlines;
 mod framing;
 mod grpc;
 mod headers;
 mod http2;
+mod limits;
+mod max_connections;
 mod mounting;
 mod paths;
 mod pool;

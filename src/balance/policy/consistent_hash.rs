@@ -91,10 +91,8 @@ impl ConsistentHash {
             HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             HashKey::Cookie(name) => cookie(headers, name).map(hash),
             HashKey::ClientAddr => {
-                let all = headers.get("x-forwarded-for")?.as_bytes();
-                all.split(|byte| *byte == b',')
-                    .next()
-                    .map(|first| hash(first.trim_ascii()))
+                let address = request.body().client().address;
+                address.map(|address| hash(address.to_string().as_bytes()))
             }
             HashKey::Path => Some(hash(request.uri().path().as_bytes())),
             HashKey::Of(key) => key(request).map(|key| hash(&key)),

@@ -136,6 +136,7 @@ mod tests {
         super::{any::Sticky, fixture::TestCluster},
         *,
     };
+    use crate::record::{ClientFacts, Record};
 
     /// What a client sends is not what the proxy knows of it.
     fn over(tls: bool) -> Request<Body> {

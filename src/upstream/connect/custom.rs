@@ -12,7 +12,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
-use super::io::Transport;
 use crate::error::BoxError;
 
 trait HyperIo: Read + Write + Send + Unpin {}
@@ -27,7 +26,7 @@ pub(in crate::upstream) struct CustomIo(TokioIo<Box<dyn HyperIo>>);
 pub(in crate::upstream) struct Custom {
     /// Makes a stream, and says whether ALPN chose HTTP/2 on it.
     service: BoxCloneSyncService<Uri, (CustomIo, bool), BoxError>,
-    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
+    #[cfg_attr(not(feature = "_tls"), expect(dead_code))]
     speaks_tls: bool,
 }
 
@@ -58,14 +57,14 @@ impl Custom {
         }
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_tls")]
     pub(super) fn speaks_tls(&self) -> bool {
         self.speaks_tls
     }
 
-    pub(super) async fn connect(&self, origin: Uri) -> Result<(Transport, bool), BoxError> {
-        let (io, http2) = self.service.clone().oneshot(origin).await?;
-        Ok((Transport::Custom(io), http2))
+    /// A stream, and whether HTTP/2 was negotiated on it.
+    pub(super) async fn connect(&self, origin: Uri) -> Result<(CustomIo, bool), BoxError> {
+        self.service.clone().oneshot(origin).await
     }
 }
 

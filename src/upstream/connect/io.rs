@@ -41,7 +41,7 @@ impl Transport {
 #[derive(Debug)]
 pub(in crate::upstream) enum Io {
     Plain(Transport),
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "_tls")]
     Tls(Box<tokio_rustls::client::TlsStream<Transport>>),
 }
 
@@ -70,7 +70,7 @@ macro_rules! each {
                 let $io = Pin::new(io);
                 $call
             }
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_tls")]
             Io::Tls(io) => {
                 let $io = Pin::new(io);
                 $call
@@ -154,7 +154,7 @@ impl AsyncWrite for Io {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(io) => io.is_write_vectored(),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "_tls")]
             Self::Tls(io) => io.is_write_vectored(),
         }
     }

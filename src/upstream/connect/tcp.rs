@@ -1,163 +1,336 @@
-//! TCP, to whichever of a name's addresses answers first.
+//! TCP, to the address of a name that answers first.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
-
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::{sleep, timeout},
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
 };
 
-/// How long the preferred address family is tried alone. RFC 8305 8 has 250 ms as "Connection Attempt Delay"; hyper and
-/// Go take 300 ms.
-const FALLBACK_DELAY: Duration = Duration::from_millis(300);
+use tokio::{net::TcpStream, time::sleep};
 
-/// How long an address is waited for while there is another of its family: one that swallows everything must not use up
-/// the time of all. Go gives each address at least as much.
-const PATIENCE: Duration = Duration::from_secs(2);
+use super::{
+    history::AddressHistory,
+    resolver::Resolver,
+    shortage::{has_no_source_address, is_local_shortage},
+};
+use crate::error::BoxError;
 
-/// Connects, with `TCP_NODELAY`: a proxy writes whole messages, and must not wait for more to send with them.
-pub(super) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-    let stream = race(addresses, TcpStream::connect).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// How long an attempt goes on alone before the next address is tried beside it. RFC 8305 5: "One recommended value for
+/// a default delay is 250 milliseconds."
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Looks names up, and connects to their addresses.
+pub(super) struct TcpConnector {
+    resolver: Resolver,
+    history: AddressHistory,
 }
 
-/// Tries the addresses of the first one's family, and after a delay, or when they have failed, those of the other
-/// beside them ("happy eyeballs", RFC 8305, as far as both families are known at once).
+impl TcpConnector {
+    pub(super) fn new(resolver: Resolver) -> Self {
+        Self {
+            resolver,
+            history: AddressHistory::default(),
+        }
+    }
+
+    /// Connects, with `TCP_NODELAY`: a proxy writes whole messages, and must not wait for more to send with them.
+    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, BoxError> {
+        let addresses = self.resolver.resolve(host, port).await?;
+        let stream = race(addresses, &self.history, dial).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let dialled = TcpStream::connect(address).await;
+    dialled.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrNotAvailable && has_no_source_address(address) {
+            let why = "this host has no address of the family to connect from";
+            return io::Error::new(io::ErrorKind::NetworkUnreachable, why);
+        }
+        error
+    })
+}
+
+/// Tries the addresses one after the other, each as soon as the one before it has failed or has been tried for
+/// [`ATTEMPT_DELAY`], and takes the first that answers ("happy eyeballs", RFC 8305, as far as a lookup gives both
+/// families at once).
 ///
-/// Dropping the future closes all attempts.
-async fn race<T, F, Fut>(addresses: Vec<SocketAddr>, connect: F) -> io::Result<T>
+/// Dropping the future, or a first answer, closes all attempts.
+async fn race<T, F, Fut>(
+    addresses: Vec<SocketAddr>,
+    history: &AddressHistory,
+    connect: F,
+) -> io::Result<T>
 where
     F: Fn(SocketAddr) -> Fut,
     Fut: Future<Output = io::Result<T>>,
 {
+    if let [only] = addresses[..] {
+        return connect(only).await;
+    }
+    let mut addresses = interleaved(addresses);
+    history.sort(&mut addresses);
+    let mut waiting = addresses.into_iter();
+    let mut attempts = Attempts(Vec::new());
+    let mut failed = None;
+    loop {
+        if let Some(address) = waiting.next() {
+            history.begins(address);
+            attempts.0.push((address, Box::pin(connect(address))));
+        } else if attempts.0.is_empty() {
+            let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            return Err(failed.unwrap_or_else(none));
+        }
+        let (address, ended) = tokio::select! {
+            biased;
+            ended = attempts.first() => ended,
+            () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {
+                attempts.0.iter().for_each(|(address, _)| history.avoid(*address));
+                continue;
+            }
+        };
+        match ended {
+            Ok(stream) => {
+                history.works(address);
+                return Ok(stream);
+            }
+            Err(error) => {
+                tracing::debug!(%address, %error, "could not connect");
+                let local = is_local_shortage(&error);
+                if !local {
+                    history.avoid(address);
+                }
+                // The first address was expected to work, so its error tells most; unless it tells of this process,
+                // which can be as short of something for one family only.
+                match &failed {
+                    Some(first) if local || !is_local_shortage(first) => {}
+                    _ => failed = Some(error),
+                }
+            }
+        }
+    }
+}
+
+/// Attempts under way, the earliest first.
+struct Attempts<Fut>(Vec<(SocketAddr, Pin<Box<Fut>>)>);
+
+impl<T, Fut: Future<Output = io::Result<T>>> Attempts<Fut> {
+    /// The first to end, which is under way no longer.
+    async fn first(&mut self) -> (SocketAddr, io::Result<T>) {
+        poll_fn(|cx| {
+            for n in 0..self.0.len() {
+                let (address, attempt) = &mut self.0[n];
+                if let Poll::Ready(ended) = attempt.as_mut().poll(cx) {
+                    let address = *address;
+                    drop(self.0.remove(n));
+                    return Poll::Ready((address, ended));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// RFC 8305 4: "the client SHOULD modify the ordered list to interleave address families", beginning with the first
+/// address.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let v4_first = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let mut ordered = Vec::with_capacity(addresses.len());
     let (preferred, others): (Vec<_>, Vec<_>) = addresses
         .into_iter()
         .partition(|address| address.is_ipv4() == v4_first);
-    let mut preferred = pin!(one_by_one(preferred, &connect));
-    if others.is_empty() {
-        return preferred.await;
+    let mut others = others.into_iter();
+    for address in preferred {
+        ordered.push(address);
+        ordered.extend(others.next());
     }
-    let failed = tokio::select! {
-        done = &mut preferred => match done {
-            Ok(stream) => return Ok(stream),
-            Err(error) => Some(error),
-        },
-        () = sleep(FALLBACK_DELAY) => None,
-    };
-    let mut others = pin!(one_by_one(others, &connect));
-    if let Some(error) = failed {
-        // The preferred family's error tells more: it is the one that was expected to work.
-        return others.await.map_err(|_| error);
-    }
-    tokio::select! {
-        done = &mut preferred => match done {
-            Ok(stream) => Ok(stream),
-            Err(error) => others.await.map_err(|_| error),
-        },
-        done = &mut others => match done {
-            Ok(stream) => Ok(stream),
-            Err(_) => preferred.await,
-        },
-    }
-}
-
-async fn one_by_one<T, F, Fut>(addresses: Vec<SocketAddr>, connect: &F) -> io::Result<T>
-where
-    F: Fn(SocketAddr) -> Fut,
-    Fut: Future<Output = io::Result<T>>,
-{
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let mut left = addresses.len();
-    for address in addresses {
-        left -= 1;
-        let limit = if left == 0 { Duration::MAX } else { PATIENCE };
-        match timeout(limit, connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
+    ordered.extend(others);
+    ordered
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::{cell::RefCell, future::pending};
 
-    use tokio::time::Instant;
+    use tokio::time::{Instant, advance};
 
-    use super::*;
+    use super::{super::history::AVOIDED_FOR, *};
 
+    /// A network on which some addresses swallow everything, some refuse, and all others answer at once.
+    #[derive(Default)]
+    struct Network {
+        silent: RefCell<Vec<&'static str>>,
+        failing: RefCell<Vec<(&'static str, io::ErrorKind)>>,
+        history: AddressHistory,
+        tried: RefCell<Vec<String>>,
+    }
+
+    impl Network {
+        fn new(silent: &[&'static str], failing: &[(&'static str, io::ErrorKind)]) -> Self {
+            Self {
+                silent: RefCell::new(silent.to_vec()),
+                failing: RefCell::new(failing.to_vec()),
+                ..Self::default()
+            }
+        }
+
+        /// The address that a race was won by, or why none was.
+        async fn race(&self, addresses: &[&str]) -> Result<String, io::ErrorKind> {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap());
+            let won = race(addresses.collect(), &self.history, |address| async move {
+                let address = address.to_string();
+                self.tried.borrow_mut().push(address.clone());
+                if self.silent.borrow().contains(&address.as_str()) {
+                    return pending().await;
+                }
+                let failing = self.failing.borrow();
+                match failing.iter().find(|(failing, _)| **failing == *address) {
+                    Some((_, kind)) => Err((*kind).into()),
+                    None => Ok(address),
+                }
+            });
+            won.await.map_err(|error| error.kind())
+        }
+
+        /// What was tried since the last call.
+        fn tried(&self) -> Vec<String> {
+            self.tried.take()
+        }
+    }
+
+    const A: &str = "127.0.0.1:1";
+    const B: &str = "127.0.0.2:1";
+    const C: &str = "127.0.0.3:1";
     const V6: &str = "[::1]:1";
-    const V4: &str = "127.0.0.1:1";
+    const V6_TOO: &str = "[::2]:1";
 
-    fn addresses(all: &[&str]) -> Vec<SocketAddr> {
-        all.iter().map(|address| address.parse().unwrap()).collect()
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_is_overtaken_after_a_delay() {
+        let start = Instant::now();
+        let network = Network::new(&[A, B], &[]);
+        assert_eq!(network.race(&[A, B, C]).await.unwrap(), C);
+        assert_eq!(start.elapsed(), 2 * ATTEMPT_DELAY);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_family_is_overtaken() {
+    async fn an_address_that_fails_is_not_waited_for() {
         let start = Instant::now();
-        let won = race(addresses(&[V6, V4]), |address| async move {
-            if address.is_ipv6() {
-                pending::<()>().await;
-            }
-            Ok(address)
-        });
-        assert_eq!(won.await.unwrap().to_string(), V4);
-        assert_eq!(start.elapsed(), FALLBACK_DELAY);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_family_that_fails_is_not_waited_for() {
-        let start = Instant::now();
-        let won = race(addresses(&[V6, "[::2]:1", V4]), |address| async move {
-            if address.is_ipv6() {
-                Err(io::ErrorKind::ConnectionRefused.into())
-            } else {
-                Ok(address)
-            }
-        });
-        assert_eq!(won.await.unwrap().to_string(), V4);
+        let refused = io::ErrorKind::ConnectionRefused;
+        let network = Network::new(&[], &[(A, refused), (B, refused)]);
+        assert_eq!(network.race(&[A, B, C]).await.unwrap(), C);
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_address_does_not_use_up_the_time() {
-        let start = Instant::now();
-        let won = race(addresses(&[V4, "127.0.0.2:1"]), |address| async move {
-            if address.to_string() == V4 {
-                pending::<()>().await;
-            }
-            Ok(address)
-        });
-        assert_eq!(won.await.unwrap().to_string(), "127.0.0.2:1");
-        assert_eq!(start.elapsed(), PATIENCE);
+    async fn families_take_turns() {
+        let network = Network::new(&[V6, V6_TOO, A], &[]);
+        let won = network.race(&[V6, V6_TOO, "[::3]:1", A, B]).await;
+        assert_eq!(won.unwrap(), B);
+        assert_eq!(network.tried(), [V6, A, V6_TOO, B]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_preferred_familys_error_is_told() {
-        let failed = race(addresses(&[V6, V4]), |address| async move {
-            let kind = if address.is_ipv6() {
-                io::ErrorKind::ConnectionRefused
-            } else {
-                io::ErrorKind::HostUnreachable
-            };
-            Err::<(), _>(kind.into())
+    async fn a_slow_answer_still_wins() {
+        let history = AddressHistory::default();
+        let addresses = [A, B].map(|address| address.parse().unwrap());
+        let won = race(addresses.to_vec(), &history, |address| async move {
+            match address == addresses[0] {
+                true => sleep(2 * ATTEMPT_DELAY).await,
+                false => pending().await,
+            }
+            Ok(address)
         });
-        assert_eq!(
-            failed.await.unwrap_err().kind(),
-            io::ErrorKind::ConnectionRefused
-        );
-        assert_eq!(
-            race(vec![], |_| pending::<io::Result<()>>())
-                .await
-                .unwrap_err()
-                .kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(won.await.unwrap(), addresses[0]);
+        let mut sorted = addresses;
+        history.sort(&mut sorted);
+        assert_eq!(sorted, addresses, "it works, so it is not avoided");
+    }
+
+    /// What a broken address costs, it costs one connection, and not every new one.
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_delays_one_connection() {
+        let network = Network::new(&[A], &[]);
+        assert_eq!(network.race(&[A, B]).await.unwrap(), B);
+        assert_eq!(network.tried(), [A, B]);
+        let start = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(network.race(&[A, B]).await.unwrap(), B);
+            assert_eq!(network.tried(), [B]);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+
+        // A while later one connection finds out whether it works again, and it does not.
+        advance(AVOIDED_FOR).await;
+        let start = Instant::now();
+        let (first, second) = tokio::join!(network.race(&[A, B]), network.race(&[A, B]));
+        assert_eq!((first.unwrap().as_str(), second.unwrap().as_str()), (B, B));
+        assert_eq!(network.tried(), [A, B, B]);
+        assert_eq!(start.elapsed(), ATTEMPT_DELAY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_works_again_is_used_again() {
+        let network = Network::new(&[], &[(A, io::ErrorKind::ConnectionRefused)]);
+        assert_eq!(network.race(&[A, B]).await.unwrap(), B);
+        network.failing.borrow_mut().clear();
+        assert_eq!(network.race(&[A, B]).await.unwrap(), B);
+        advance(AVOIDED_FOR).await;
+        assert_eq!(network.race(&[A, B]).await.unwrap(), A);
+        assert_eq!(network.race(&[A, B]).await.unwrap(), A);
+    }
+
+    /// Addresses that a DNS server rotates share the connections.
+    #[tokio::test(start_paused = true)]
+    async fn good_addresses_keep_the_order_of_the_lookup() {
+        let network = Network::default();
+        for order in [[A, B, C], [B, C, A], [C, A, B]] {
+            assert_eq!(network.race(&order).await.unwrap(), order[0]);
+        }
+    }
+
+    /// Where the connect timeout ends before all addresses have been tried, the next connection goes on with the rest.
+    #[tokio::test(start_paused = true)]
+    async fn a_race_that_was_given_up_has_taught_something() {
+        let network = Network::new(&[A, B], &[]);
+        let limit = 2 * ATTEMPT_DELAY - Duration::from_millis(1);
+        let given_up = tokio::time::timeout(limit, network.race(&[A, B, C])).await;
+        assert!(given_up.is_err());
+        assert_eq!(network.tried(), [A, B]);
+        let won = tokio::time::timeout(limit, network.race(&[A, B, C])).await;
+        assert_eq!(won.unwrap().unwrap(), C);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_error_that_tells_most_is_told() {
+        use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NotFound};
+        for (failing, told) in [
+            (
+                &[(V6, ConnectionRefused), (A, HostUnreachable)][..],
+                ConnectionRefused,
+            ),
+            // No port left for one family, and the endpoint refuses the other: it is down.
+            (
+                &[(V6, AddrNotAvailable), (A, ConnectionRefused)],
+                ConnectionRefused,
+            ),
+            (
+                &[(V6, ConnectionRefused), (A, AddrNotAvailable)],
+                ConnectionRefused,
+            ),
+            (
+                &[(V6, AddrNotAvailable), (A, AddrNotAvailable)],
+                AddrNotAvailable,
+            ),
+        ] {
+            let network = Network::new(&[], failing);
+            assert_eq!(network.race(&[V6, A]).await, Err(told));
+        }
+        assert_eq!(Network::default().race(&[]).await, Err(NotFound));
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     body::Body,
     error::{Error, ErrorKind},
     upstream::{
+        bounds::MessageBounds,
         connect::Io,
         lease::{Home, Lease},
     },
@@ -58,6 +59,9 @@ struct Ends {
 
 type Driver = http1::Connection<Http1Io, Body>;
 
+/// The most that is read ahead of a response's reader, or held of a request until the socket takes it.
+const BUFFER: usize = 256 * 1024;
+
 /// How long an upload may go on after its response has ended, as nginx's `lingering_time`.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -68,6 +72,7 @@ impl Http1 {
         lease: Lease,
         keeper: Waker,
         home: Weak<dyn Home<Self>>,
+        bounds: MessageBounds,
     ) -> Result<Self, Error> {
         let Lease {
             runtime,
@@ -78,6 +83,10 @@ impl Http1 {
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
+            .max_headers(bounds.fields)
+            // Of the head, and of the trailers.
+            .max_header_size(bounds.size)
+            .max_buf_size(bounds.size.max(BUFFER))
             .handshake(Http1Io::new(io, state.clone(), permit))
             .await;
         let (sender, driver) =

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::upstream::http1::Http1;
 #[cfg(feature = "http2")]
-use crate::upstream::http2::Stream;
+use crate::upstream::http2::{self, Stream};
+use crate::upstream::{bounds::MessageBounds, http1::Http1};
 
 /// Bounds of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +14,9 @@ pub(in crate::upstream) struct Limits {
     pub(in crate::upstream) max_idle: usize,
     pub(in crate::upstream) max_open: Option<usize>,
     pub(in crate::upstream) max_lifetime: Option<Duration>,
-    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
-    pub(in crate::upstream) ping_interval: Option<Duration>,
+    pub(in crate::upstream) bounds: MessageBounds,
+    #[cfg(feature = "http2")]
+    pub(in crate::upstream) http2: http2::Settings,
 }
 
 /// A connection to send one request on; `reused` when another request was sent on it before.

@@ -23,7 +23,7 @@ use crate::upstream::http2::Http2;
 use crate::{
     clock::after,
     error::{Error, ErrorKind},
-    limit::Permits,
+    limit::{Found, Permits},
     upstream::{
         connect::{Connector, Versions},
         http1::Http1,
@@ -65,7 +65,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `Unreachable`, `ConnectTimeout`, or `Busy` when no connection may be opened and none became free in the time for
+    /// Those of [`Connector::connect`], or `MaxConnections` when no connection may be opened and none became free in the time for
     /// connecting. The wait for another request's connecting counts into it.
     pub(in crate::upstream) async fn checkout(
         self: &Arc<Self>,
@@ -79,7 +79,7 @@ impl Pool {
         };
         let runtime = runtime.id();
         if !fresh {
-            if let Some(ready) = self.ready(runtime, versions) {
+            if let Some(ready) = self.unclaimed(runtime, versions) {
                 return Ok(ready);
             }
         }
@@ -95,7 +95,7 @@ impl Pool {
     ) -> Result<Checkout, Error> {
         let deadline = after(Instant::now(), self.limits.connect_timeout);
         if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
-            return self.open(runtime, versions, deadline).await;
+            return self.open(runtime, versions, fresh, deadline).await;
         }
         // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
         // that many first requests make one.
@@ -105,11 +105,20 @@ impl Pool {
         };
         if self.speaks_http1.load(Relaxed) {
             drop(turn);
-            return self.open(runtime, versions, deadline).await;
+            return self.open(runtime, versions, fresh, deadline).await;
         }
-        match self.ready(runtime, versions) {
+        match self.unclaimed(runtime, versions) {
             Some(ready) => Ok(ready),
-            None => self.open(runtime, versions, deadline).await,
+            None => self.open(runtime, versions, fresh, deadline).await,
+        }
+    }
+
+    /// What is there, can be used, and is not waited for.
+    fn unclaimed(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+        let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
+        match contended {
+            true => self.stream(runtime, versions),
+            false => self.ready(runtime, versions),
         }
     }
 
@@ -123,6 +132,11 @@ impl Pool {
                 });
             }
         }
+        self.stream(runtime, versions)
+    }
+
+    /// A stream on a connection that is shared.
+    fn stream(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         #[cfg(feature = "http2")]
         if versions == Versions::All {
             let full = self.open.as_ref().is_some_and(|open| open.is_full());
@@ -132,7 +146,7 @@ impl Pool {
                 reused: true,
             });
         }
-        let _ = versions;
+        let _ = (runtime, versions);
         None
     }
 
@@ -140,27 +154,16 @@ impl Pool {
         self: &Arc<Self>,
         runtime: runtime::Id,
         versions: Versions,
+        fresh: bool,
         deadline: Instant,
     ) -> Result<Checkout, Error> {
-        let mut evicted = false;
+        let ready = || (!fresh).then(|| self.ready(runtime, versions)).flatten();
         let permit = match &self.open {
             None => None,
-            Some(limit) => loop {
-                let freed = limit.freed();
-                if let Some(permit) = limit.try_acquire() {
-                    break Some(permit);
-                }
-                // What idles on another runtime, or speaks another version, is of no use here but for its place. One
-                // is enough: an HTTP/2 connection frees it a little later.
-                if !std::mem::replace(&mut evicted, true) && self.evict() {
-                    continue;
-                }
-                if timeout_at(deadline, freed).await.is_err() {
-                    return Err(Error::new(ErrorKind::MaxConnections).at(&self.target.name));
-                }
-                if let Some(ready) = self.ready(runtime, versions) {
-                    return Ok(ready);
-                }
+            Some(limit) => match limit.wait(deadline, ready, || self.evict()).await {
+                Some(Found::Place(permit)) => Some(permit),
+                Some(Found::Ready(ready)) => return Ok(ready),
+                None => return Err(Error::new(ErrorKind::MaxConnections).at(&self.target.name)),
             },
         };
         self.keep_reaper(runtime);
@@ -180,7 +183,8 @@ impl Pool {
         };
         #[cfg(feature = "http2")]
         if connected.http2 {
-            let http2 = Http2::handshake(connected.io, lease, self.limits.ping_interval);
+            let http2 =
+                Http2::handshake(connected.io, lease, self.limits.http2, self.limits.bounds);
             let http2 = match timeout_at(deadline, http2).await {
                 Ok(http2) => http2.map_err(|error| error.at(&self.target.name))?,
                 Err(_) => return Err(Error::new(ErrorKind::ConnectTimeout).at(&self.target.name)),
@@ -198,7 +202,7 @@ impl Pool {
         }
         let waker = self.shelf(runtime, |shelf| shelf.waker());
         let home = Arc::downgrade(self);
-        let http1 = Http1::handshake(connected.io, lease, waker, home).await;
+        let http1 = Http1::handshake(connected.io, lease, waker, home, self.limits.bounds).await;
         Ok(Checkout::Http1 {
             http1: http1.map_err(|error| error.at(&self.target.name))?,
             reused: false,

@@ -18,7 +18,7 @@ pub enum Http {
     Two,
 }
 
-/// One connection of one version.
+/// One connection of one version, which takes heads and trailers of any size.
 pub struct Client {
     sender: Sender,
     address: SocketAddr,
@@ -38,13 +38,19 @@ impl Client {
         let mut driver = JoinSet::new();
         let sender = match http {
             Http::One => {
-                let (sender, connection) = http1::handshake(io).await.unwrap();
+                let mut builder = http1::Builder::new();
+                builder
+                    .max_headers(10_000)
+                    .max_header_size(4 << 20)
+                    .max_buf_size(4 << 20);
+                let (sender, connection) = builder.handshake(io).await.unwrap();
                 driver.spawn(async move { drop(connection.await) });
                 Sender::One(sender)
             }
             Http::Two => {
-                let (sender, connection) =
-                    http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.max_header_list_size(4 << 20);
+                let (sender, connection) = builder.handshake(io).await.unwrap();
                 driver.spawn(async move { drop(connection.await) });
                 Sender::Two(sender)
             }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod counted;
 pub mod direct;
+pub mod h2;
 pub mod proxy;
 pub mod server;
 pub mod tls;

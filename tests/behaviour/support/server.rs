@@ -107,12 +107,19 @@ pub async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 /// An address that refuses connections. The listener is bound and never listens, so nobody else gets the port.
 pub struct Refusing {
     pub address: SocketAddr,
-    _socket: socket2::Socket,
+    socket: socket2::Socket,
 }
 
 impl Refusing {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Takes connections from now on; `accept` does not wait for one.
+    pub fn listen(self) -> std::net::TcpListener {
+        self.socket.listen(16).unwrap();
+        self.socket.set_nonblocking(true).unwrap();
+        self.socket.into()
     }
 }
 
@@ -122,8 +129,5 @@ pub fn refusing() -> Refusing {
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
-    Refusing {
-        address,
-        _socket: socket,
-    }
+    Refusing { address, socket }
 }

@@ -42,6 +42,11 @@ impl Authority {
         }
     }
 
+    /// Its own certificate, as a file of trust roots holds it.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// A client that trusts this authority alone.
     pub fn client(&self) -> ClientConfig {
         builder()

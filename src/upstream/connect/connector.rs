@@ -1,0 +1,154 @@
+//! One connection: a stream, TLS where the scheme asks for it, and what went wrong with either.
+
+use std::fmt;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    connected::{Connected, Versions},
+    custom::Custom,
+    io::{Io, Transport},
+    resolver::Resolver,
+    shortage::is_local_shortage,
+    tcp::TcpConnector,
+};
+#[cfg(feature = "_tls")]
+use super::{default_tls::default_tls, tls::Tls};
+use crate::{
+    error::{BoxError, Error, ErrorKind},
+    upstream::target::{Scheme, Target},
+};
+
+/// Makes the connections of one client.
+pub(in crate::upstream) struct Connector {
+    tcp: TcpConnector,
+    custom: Option<Custom>,
+    /// Takes the place of `custom` for `https`, where HTTP/1.1 alone may be spoken.
+    #[cfg(feature = "_tls")]
+    custom_http1: Option<Custom>,
+    /// The user's settings. `None` stands for the default ones.
+    #[cfg(feature = "_tls")]
+    tls: Option<Tls>,
+}
+
+impl Connector {
+    pub(in crate::upstream) fn new(resolver: Resolver, custom: Option<Custom>) -> Self {
+        Self {
+            tcp: TcpConnector::new(resolver),
+            custom,
+            #[cfg(feature = "_tls")]
+            custom_http1: None,
+            #[cfg(feature = "_tls")]
+            tls: None,
+        }
+    }
+
+    #[cfg(feature = "_tls")]
+    pub(in crate::upstream) fn with_tls(mut self, tls: Option<Tls>, http1: Option<Custom>) -> Self {
+        self.tls = tls;
+        self.custom_http1 = http1;
+        self
+    }
+
+    /// Connects before the deadline, TLS handshake included.
+    ///
+    /// Dropping the future closes what was opened.
+    ///
+    /// # Errors
+    ///
+    /// `Unreachable`, `ConnectTimeout`, `LocalResources` when it is this process that has nothing left to connect with,
+    /// or `Config` when a setting is in the way.
+    pub(in crate::upstream) async fn connect(
+        &self,
+        target: &Target,
+        versions: Versions,
+        deadline: Instant,
+    ) -> Result<Connected, Error> {
+        match timeout_at(deadline, self.stream(target, versions)).await {
+            Ok(connected) => connected.map_err(|error| error.at(&target.name)),
+            Err(_) => Err(Error::new(ErrorKind::ConnectTimeout).at(&target.name)),
+        }
+    }
+
+    async fn stream(&self, target: &Target, versions: Versions) -> Result<Connected, Error> {
+        let custom = self.custom(target, versions);
+        // Before anything is opened: without them, it would be in vain.
+        #[cfg(feature = "_tls")]
+        let tls = match &self.tls {
+            _ if target.scheme != Scheme::Https || custom.is_some_and(Custom::speaks_tls) => None,
+            Some(tls) => Some(tls.clone()),
+            None => Some(default_tls().await?),
+        };
+        let (transport, negotiated) = match (custom, &target.socket) {
+            (Some(custom), _) => {
+                let (io, http2) = custom
+                    .connect(target.origin.clone())
+                    .await
+                    .map_err(failure)?;
+                (Transport::Custom(io), http2)
+            }
+            (None, Some(path)) => (Transport::unix(path).await.map_err(failure)?, false),
+            (None, None) => {
+                let stream = self.tcp.connect(target.host_name(), target.port()).await;
+                (Transport::Tcp(stream.map_err(failure)?), false)
+            }
+        };
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = tls {
+            let (io, http2) = tls
+                .handshake(target.host_name(), transport, versions)
+                .await
+                .map_err(failure)?;
+            return Ok(Connected { io, http2 });
+        }
+        if negotiated {
+            may_be_http2(versions)?;
+        }
+        Ok(Connected {
+            io: Io::Plain(transport),
+            http2: negotiated || target.scheme == Scheme::H2c,
+        })
+    }
+
+    #[cfg(feature = "_tls")]
+    fn custom(&self, target: &Target, versions: Versions) -> Option<&Custom> {
+        let only_http1 = versions == Versions::Http1 && target.scheme == Scheme::Https;
+        let http1 = self.custom_http1.as_ref().filter(|_| only_http1);
+        http1.or(self.custom.as_ref())
+    }
+
+    #[cfg(not(feature = "_tls"))]
+    fn custom(&self, _: &Target, _: Versions) -> Option<&Custom> {
+        self.custom.as_ref()
+    }
+}
+
+/// Refuses HTTP/2 that a connector of the user's has negotiated where it cannot be spoken: there, an upgrade would be
+/// sent as the plain request that it also is, and bytes of HTTP/1.1 would be sent to a server that expects frames.
+fn may_be_http2(versions: Versions) -> Result<(), Error> {
+    let why = match versions {
+        _ if !cfg!(feature = "http2") => "it chose HTTP/2, which needs the feature `http2`",
+        Versions::Http1 => {
+            "it chose HTTP/2 for an upgrade, which needs HTTP/1.1: set `tls_connector_http1` beside it"
+        }
+        Versions::All => return Ok(()),
+    };
+    Err(Error::config("tls_connector", why))
+}
+
+fn failure(error: impl Into<BoxError>) -> Error {
+    let error = error.into();
+    let kind = match is_local_shortage(&*error) {
+        true => ErrorKind::LocalResources,
+        false => ErrorKind::Connect,
+    };
+    Error::new(kind).with(error)
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("custom", &self.custom.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! From the host of a URL to the addresses to try.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::lookup_host;
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
+
+use super::shortage::shortage_now;
+use crate::error::BoxError;
+
+/// Knows the addresses of names: given ones, those of the user's own resolver, or the system's.
+#[derive(Clone, Default)]
+pub(in crate::upstream) struct Resolver {
+    given: Vec<(String, Vec<SocketAddr>)>,
+    custom: Option<BoxCloneSyncService<String, Vec<SocketAddr>, BoxError>>,
+}
+
+impl Resolver {
+    /// Gives the addresses of a name, in place of any given before.
+    pub(in crate::upstream) fn give(&mut self, name: &str, addresses: Vec<SocketAddr>) {
+        self.given.retain(|(given, _)| !is_same(given, name));
+        self.given.push((name.to_owned(), addresses));
+    }
+
+    /// The addresses given for a name, if any were.
+    pub(in crate::upstream) fn given(&self, name: &str) -> Option<&[SocketAddr]> {
+        let mut given = self.given.iter();
+        let found = given.find(|(given, _)| is_same(given, name));
+        found.map(|(_, addresses)| addresses.as_slice())
+    }
+
+    pub(in crate::upstream) fn set_custom<R>(&mut self, resolver: R)
+    where
+        R: Service<String> + Clone + Send + Sync + 'static,
+        R::Response: IntoIterator<Item = SocketAddr>,
+        R::Error: Into<BoxError>,
+        R::Future: Send + 'static,
+    {
+        let resolver = resolver
+            .map_response(|addresses: R::Response| addresses.into_iter().collect())
+            .map_err(Into::into);
+        self.custom = Some(BoxCloneSyncService::new(resolver));
+    }
+
+    /// The addresses of a host in the order in which they should be tried. An address without a port gets `port`.
+    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![(ip, port).into()]);
+        }
+        let mut addresses = match (self.given(host), &self.custom) {
+            (Some(given), _) => given.to_vec(),
+            (None, Some(custom)) => custom.clone().oneshot(host.to_owned()).await?,
+            (None, None) => match lookup_host((host, port)).await {
+                Ok(found) => found.collect(),
+                Err(error) => return Err(shortage_now().unwrap_or(error).into()),
+            },
+        };
+        for address in &mut addresses {
+            if address.port() == 0 {
+                address.set_port(port);
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+/// RFC 4343: names are the same whatever the case of their letters. A dot at the end makes a name absolute.
+fn is_same(one: &str, other: &str) -> bool {
+    let without_dot = |name| str::strip_suffix(name, ".").unwrap_or(name);
+    without_dot(one).eq_ignore_ascii_case(without_dot(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tower::service_fn;
+
+    use super::*;
+
+    fn addresses(all: &[&str]) -> Vec<SocketAddr> {
+        all.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn given_addresses_come_before_the_resolver() {
+        let mut resolver = Resolver::default();
+        resolver.set_custom(service_fn(|name: String| async move {
+            match name.as_str() {
+                "found.test" => Ok(addresses(&["10.0.0.9:0"])),
+                _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+            }
+        }));
+        resolver.give("Given.test", addresses(&["10.0.0.1:1"]));
+        resolver.give("given.TEST.", addresses(&["10.0.0.2:0", "[::2]:443"]));
+        for (host, expected) in [
+            ("given.test", &["10.0.0.2:80", "[::2]:443"][..]),
+            ("given.test.", &["10.0.0.2:80", "[::2]:443"]),
+            ("found.test", &["10.0.0.9:80"]),
+            ("10.0.0.3", &["10.0.0.3:80"]),
+            ("::3", &["[::3]:80"]),
+        ] {
+            let found = resolver.resolve(host, 80).await.unwrap();
+            assert_eq!(found, addresses(expected), "{host}");
+        }
+        let error = resolver.resolve("lost.test", 80).await.unwrap_err();
+        assert!(error.is::<io::Error>(), "{error}");
+    }
+}

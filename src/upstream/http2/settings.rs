@@ -1,0 +1,93 @@
+//! The limits of an HTTP/2 connection. `docs/LIMITS.md` has them all, with those that cannot be set.
+
+use std::time::Duration;
+
+use hyper::client::conn::http2::Builder;
+use hyper_util::rt::TokioTimer;
+
+use crate::upstream::bounds::MessageBounds;
+
+/// What users may set.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) struct Settings {
+    pub(in crate::upstream) ping_interval: Option<Duration>,
+    /// Bytes of a response that the endpoint may send ahead of its reader.
+    pub(in crate::upstream) stream_window: u32,
+}
+
+/// The endpoint's first SETTINGS have not come. No server says this: it would mean that there is no limit, and that is
+/// `usize::MAX`.
+pub(super) const UNKNOWN: usize = usize::MAX - 1;
+
+/// The largest there is, RFC 9113 6.9.1. Streams that are not read fill their own windows and leave the connection's
+/// open, so that none of them holds up another; what an endpoint may send ahead is bounded by the streams' windows alone.
+/// nghttpx does so for its backends, and Go's client with half of it.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// A DATA frame of the default size, which the windows of no implementation are below.
+const MIN_STREAM_WINDOW: u32 = 16 * 1024;
+
+/// Bytes of one upload that wait for the socket. The kernel has a buffer of its own, so this one need not cover a round
+/// trip.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// How many streams that were reset here are remembered, and for how long. What the endpoint had sent on them meanwhile
+/// is dropped without a word; on a stream that has been forgotten each frame would be answered by another reset, and
+/// servers count those and close a connection that has too many.
+const RESET_STREAMS: usize = 1024;
+const RESET_MEMORY: Duration = Duration::from_secs(10);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ping_interval: None,
+            // What each slow client may hold in memory, and what one fast client gets per round trip: 4 Gbit/s at 1 ms.
+            stream_window: 512 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// As many streams as the connection's window has room for when none of them is read.
+    pub(super) fn max_streams(&self) -> usize {
+        (CONNECTION_WINDOW / self.stream_window()) as usize
+    }
+
+    fn stream_window(&self) -> u32 {
+        self.stream_window
+            .clamp(MIN_STREAM_WINDOW, CONNECTION_WINDOW)
+    }
+
+    pub(super) fn builder<E: Clone>(&self, executor: E, bounds: MessageBounds) -> Builder<E> {
+        let mut builder = Builder::new(executor);
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(self.stream_window())
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(UNKNOWN)
+            .max_header_list_size(header_list_size(bounds))
+            .max_send_buf_size(SEND_BUFFER)
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .reset_stream_duration(RESET_MEMORY)
+            // What a server sends on streams that our clients have left is answered by resets; h2 takes a thousand of
+            // those for an attack, and would close a connection that others use.
+            .max_local_error_reset_streams(None);
+        if let Some(ping) = self.ping_interval {
+            builder
+                .keep_alive_interval(ping)
+                .keep_alive_timeout(ping)
+                .keep_alive_while_idle(true);
+        }
+        builder
+    }
+}
+
+/// h2 resets the stream of a head over its own limit, drops the rest of trailers over it in silence, and ends the
+/// connection at four times that, or at a quarter more in frames. So its limit is far above ours: what is over ours
+/// arrives, is refused by [`MessageBounds::check`], and harms nobody else.
+fn header_list_size(bounds: MessageBounds) -> u32 {
+    const FAR_ABOVE: usize = 4;
+    const MIN: u32 = 1024 * 1024;
+    let size = bounds.size.saturating_mul(FAR_ABOVE);
+    u32::try_from(size).unwrap_or(u32::MAX).max(MIN)
+}
