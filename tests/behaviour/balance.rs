@@ -1,5 +1,7 @@
 //! Which endpoint a request goes to, and what happens when there is none.
 
+mod users_code;
+
 use std::{
     collections::BTreeMap,
     convert::Infallible,

@@ -73,7 +73,7 @@ impl Policy {
     /// The picker of one tier.
     fn flat<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
         match self {
-            Self::P2c(p2c) => Arc::new(p2c.picker(rng)),
+            Self::P2c(p2c) => p2c.picker(rng),
             Self::RoundRobin(_) => Arc::new(RoundRobinPicker::new()),
             Self::LeastRequest(_) => Arc::new(LeastRequestPicker::new(rng)),
             Self::Random(_) => Arc::new(RandomPicker::new(rng)),

@@ -49,7 +49,7 @@ pub(super) struct HandleBalance<S> {
 }
 
 impl<S> HandleBalance<S> {
-    /// The better of two endpoints drawn at random; any, where the measure is the user's. `None` if there are none.
+    /// The better of two endpoints drawn at random. `None` if there are none.
     pub(super) fn draw(&mut self) -> Option<Arc<Endpoint<S>>> {
         // Handles are always ready, so there is nothing to be woken for.
         let mut cx = Context::from_waker(Waker::noop());
@@ -144,7 +144,7 @@ impl<S> Roster<S> {
 /// Two draws of `n` see each endpoint with a chance of `2/n`, twice its share when all weigh the same. One that weighs
 /// more than the mean gets a handle for each time that it does: no more, since a draw of two handles of the same
 /// endpoint is no choice.
-fn handles(weight: u32, total: u64, endpoints: usize) -> u32 {
+pub(super) fn handles(weight: u32, total: u64, endpoints: usize) -> u32 {
     let scaled = u64::from(weight).saturating_mul(endpoints as u64);
     let rounded = scaled.saturating_add(total / 2) / total.max(1);
     u32::try_from(rounded).unwrap_or(u32::MAX).max(1)
@@ -175,14 +175,10 @@ impl<S> Service<Pick> for EndpointHandle<S> {
 }
 
 impl<S> Load for EndpointHandle<S> {
-    type Metric = Option<Cost>;
+    type Metric = Cost;
 
-    /// `None` where the measure is the user's: the balance compares under a lock, where no code of the user's may run.
-    fn load(&self) -> Option<Cost> {
-        match self.1 {
-            Measure::Reported => None,
-            measure => Some(self.0.cost(measure)),
-        }
+    fn load(&self) -> Cost {
+        self.0.cost(self.1)
     }
 }
 

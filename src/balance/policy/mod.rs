@@ -35,6 +35,7 @@ mod p2c;
 mod picker;
 mod priority;
 mod random;
+mod reported;
 mod round_robin;
 mod sticky;
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{
     handle_balance::{HandleBalance, Roster, handle_balance},
     picker::{Endpoints, PickInfo, Picked, Picker, cheapest},
+    reported::ReportedPicker,
 };
 use crate::endpoint::{Endpoint, Measure, Rank};
 
@@ -64,9 +65,15 @@ impl P2c {
         }
     }
 
-    pub(super) fn picker<S>(&self, mut rng: fastrand::Rng) -> P2cPicker<S> {
+    pub(super) fn picker<S: Send + Sync + 'static>(
+        &self,
+        mut rng: fastrand::Rng,
+    ) -> Arc<dyn Picker<S>> {
+        if self.measure == Measure::Reported {
+            return Arc::new(ReportedPicker::new(rng));
+        }
         let (balance, roster) = handle_balance(rng.fork(), self.measure);
-        P2cPicker {
+        Arc::new(P2cPicker {
             measure: self.measure,
             roster: Mutex::new(roster),
             draws: Mutex::new(Draws {
@@ -74,7 +81,7 @@ impl P2c {
                 rng,
                 usual: 0.0,
             }),
-        }
+        })
     }
 }
 
@@ -98,16 +105,16 @@ impl<S: Send + Sync + 'static> Picker<S> for P2cPicker<S> {
     }
 
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
-        if self.measure == Measure::Reported {
-            return self.pick_reported(members, info);
-        }
         let fits =
             |endpoint: &Arc<Endpoint<S>>| info.untried(endpoint) && endpoint.rank() == Rank::Usable;
         let mut draws = self.lock_draws();
         let mut drawn = (0..=REDRAWS).map_while(|_| draws.balance.draw());
         let mut endpoint = match drawn.find(fits) {
             Some(endpoint) => endpoint,
-            None => cheapest(candidates(members, info), self.measure)?.clone(),
+            None => {
+                let candidates = info.candidates(members).map(|(_, endpoint)| endpoint);
+                cheapest(candidates, self.measure)?.clone()
+            }
         };
         if self.measure == Measure::Latency && members.len() > 2 {
             endpoint = draws.challenge(endpoint, members, fits);
@@ -121,42 +128,6 @@ impl<S> P2cPicker<S> {
     fn lock_draws(&self) -> MutexGuard<'_, Draws<S>> {
         self.draws.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The measures are the user's code, so they are read when the two are drawn and the lock is free again.
-    fn pick_reported(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
-        let drawn = self.draw_two(info);
-        let better = cheapest(drawn.iter().flatten(), self.measure);
-        let endpoint = better.or_else(|| cheapest(candidates(members, info), self.measure))?;
-        Some(Picked::start(endpoint))
-    }
-
-    /// Two endpoints that fit, if few draws give two.
-    fn draw_two(&self, info: &PickInfo<'_, S>) -> [Option<Arc<Endpoint<S>>>; 2] {
-        let mut draws = self.lock_draws();
-        let mut drawn = [None, None];
-        for _ in 0..2 * (1 + REDRAWS) {
-            let Some(endpoint) = draws.balance.draw() else {
-                break;
-            };
-            if !info.untried(&endpoint) || endpoint.rank() != Rank::Usable {
-                continue;
-            }
-            match &drawn {
-                [None, _] => drawn[0] = Some(endpoint),
-                [Some(first), None] if !first.is(&endpoint) => drawn[1] = Some(endpoint),
-                [Some(_), None] => {}
-                [Some(_), Some(_)] => break,
-            }
-        }
-        drawn
-    }
-}
-
-fn candidates<'m, S>(
-    members: &'m Endpoints<S>,
-    info: &PickInfo<'_, S>,
-) -> impl Iterator<Item = &'m Arc<Endpoint<S>>> {
-    info.candidates(members).map(|(_, endpoint)| endpoint)
 }
 
 /// What a pick changes.
@@ -188,29 +159,5 @@ impl<S> Draws<S> {
         }
         self.usual += (least.load() - self.usual) / USUAL_PICKS;
         picked
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::fixture::TestCluster, *};
-    use crate::endpoint::EndpointSpec;
-
-    #[test]
-    fn reported_load_decides() {
-        struct Gauge(f64);
-        impl tower::load::Load for Gauge {
-            type Metric = f64;
-            fn load(&self) -> f64 {
-                self.0
-            }
-        }
-        let mut cluster = TestCluster::new(P2c::reported(), &[]);
-        for (name, load) in [("0", 3.0), ("1", 1.0), ("2", 2.0)] {
-            cluster.add(EndpointSpec::new(name, ()).load(Gauge(load)));
-        }
-        let picks = cluster.names(300);
-        assert_eq!(picks.matches('0').count(), 0);
-        assert!(picks.matches('1').count() > picks.matches('2').count());
     }
 }
