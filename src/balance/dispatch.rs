@@ -22,7 +22,7 @@ use crate::{
     body::Body,
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error},
-    record::{Info, Record, grpc_verdict, status_verdict},
+    record::{AttemptGuard, Info, Record, grpc_verdict, status_verdict},
     upstream::SendError,
 };
 
@@ -50,13 +50,13 @@ pin_project! {
         depth: u8,
         tried: Vec<Arc<Endpoint<S>>>,
         #[pin]
-        state: State<S>,
+        state: DispatchState<S>,
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<S>
+    #[project = DispatchProj]
+    enum DispatchState<S>
     where
         S: Service<Request<Body>>,
     {
@@ -85,11 +85,11 @@ where
         let depth = request.body().depth();
         let affinity = cluster.affinity(&request);
         let state = match cluster.pick(&[], affinity) {
-            Some(picked) => State::attempt(picked, request, &record, depth),
+            Some(picked) => DispatchState::attempt(picked, request, &record, depth),
             None => {
                 let cluster = cluster.clone();
                 let wait = async move { Ok((cluster.wait(affinity).await?, request)) };
-                State::Wait {
+                DispatchState::Wait {
                     picked: Box::pin(wait),
                 }
             }
@@ -105,7 +105,7 @@ where
     }
 }
 
-impl<S> State<S>
+impl<S> DispatchState<S>
 where
     S: Service<Request<Body>> + Clone,
 {
@@ -122,7 +122,7 @@ where
         } = picked;
         let body = request.body_mut();
         body.set_depth(depth.saturating_add(1));
-        in_flight.begin(record.begin(endpoint.name(), depth), body);
+        in_flight.begin(AttemptGuard::begin(record, endpoint.name(), depth), body);
         let (service, host_set) = endpoint.prepare(&mut request);
         let response = Oneshot::new(service, request);
         Self::Attempt {
@@ -146,8 +146,8 @@ where
         let mut this = self.project();
         loop {
             let (picked, request) = match this.state.as_mut().project() {
-                StateProj::Wait { picked } => ready!(picked.as_mut().poll(cx))?,
-                StateProj::Attempt {
+                DispatchProj::Wait { picked } => ready!(picked.as_mut().poll(cx))?,
+                DispatchProj::Attempt {
                     endpoint,
                     in_flight,
                     host_set,
@@ -185,8 +185,12 @@ where
                     (picked, request)
                 }
             };
-            this.state
-                .set(State::attempt(picked, request, this.record, *this.depth));
+            this.state.set(DispatchState::attempt(
+                picked,
+                request,
+                this.record,
+                *this.depth,
+            ));
         }
     }
 }

@@ -48,7 +48,7 @@ impl Timer {
             }
             match due() {
                 Some(due) if due > Instant::now() => {
-                    sleep.set(Some(unconstrained(sleep_until(due))))
+                    sleep.set(Some(unconstrained(sleep_until(due))));
                 }
                 Some(_) => return Poll::Ready(()),
                 None => {

@@ -16,7 +16,7 @@ mod exchange;
 mod guarded;
 mod request;
 mod response;
-mod trailers;
+mod unread;
 
 pub use self::exchange::Body;
 pub(crate) use self::{
@@ -24,5 +24,5 @@ pub(crate) use self::{
     guarded::{Guard, GuardedBody},
     request::RequestBody,
     response::DeadlineBody,
-    trailers::TrailerRule,
+    unread::{ReadBody, UnreadWatch},
 };

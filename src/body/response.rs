@@ -12,10 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{Deadlines, Timer, TrailerRule};
+use super::{Deadlines, Timer};
 use crate::{
     error::{BoxError, Error, ErrorKind},
     record::Record,
+    rewrite::TrailerRule,
 };
 
 pin_project! {
@@ -150,7 +151,7 @@ mod tests {
             StreamBody::new(stream::pending()),
             Arc::default(),
             deadlines,
-            TrailerRule::new(|_, _| (), vec![]),
+            TrailerRule::default(),
         ))
     }
 

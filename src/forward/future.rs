@@ -10,21 +10,23 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
-    response::Parts,
+    Extensions, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
 };
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
 use super::{config::Config, head_timer::HeadTimer};
 use crate::{
-    body::{Body, DeadlineBody, TrailerRule},
+    body::{Body, DeadlineBody, ReadBody, UnreadWatch},
     error::{BoxError, Error, ErrorKind},
     record::{Info, Record, UploadState},
-    rewrite::strip_trailers,
+    rewrite::TrailerRule,
     tunnel::{OpenTunnels, UpgradeRequest, announce},
     upstream::SendError,
 };
+
+/// The body of a response on its way down.
+pub(crate) type ForwardBody<B> = ReadBody<DeadlineBody<B>>;
 
 pin_project! {
     /// Waits for the answer to one request. Dropped half way it cancels the exchange.
@@ -45,6 +47,7 @@ pin_project! {
     {
         pub(super) config: Arc<Config>,
         pub(super) tunnels: Arc<OpenTunnels>,
+        pub(super) unread: Arc<UnreadWatch>,
         pub(super) upgrade: Option<UpgradeRequest>,
         // What the client speaks.
         pub(super) version: Version,
@@ -72,8 +75,9 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<DeadlineBody<B>>, Error>;
+    type Output = Result<Response<ForwardBody<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut exchange = self.project().exchange.project();
@@ -94,8 +98,9 @@ impl<S, B> ExchangeProj<'_, S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    fn finish(&mut self, response: Response<B>) -> Result<Response<DeadlineBody<B>>, Error> {
+    fn finish(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response);
         }
@@ -107,14 +112,16 @@ where
             }
             _ => None,
         };
-        let nominated = self.head(&mut parts, required)?;
-        let trailers = TrailerRule::new(strip_trailers, nominated);
-        let body = DeadlineBody::new(body, self.record.clone(), self.timer.rest(), trailers);
+        let trailers = self.head(&mut parts, required)?;
+        let (record, deadlines) = (self.record.clone(), self.timer.rest());
+        let body = DeadlineBody::new(body, record.clone(), deadlines.clone(), trailers);
+        let multiplexed = *self.version == Version::HTTP_2;
+        let body = ReadBody::watched_by(self.unread, body, deadlines, record, multiplexed);
         Ok(Response::from_parts(parts, body))
     }
 
     /// Joins both connections when the endpoint agreed to what the client asked for.
-    fn switch(&mut self, response: Response<B>) -> Result<Response<DeadlineBody<B>>, Error> {
+    fn switch(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         let upgrade = self
             .upgrade
             .take()
@@ -123,16 +130,15 @@ where
         let (mut parts, tunnel) = tunnel.into_parts();
         self.head(&mut parts, Some(token))?;
         self.tunnels.open(tunnel);
-        Ok(Response::from_parts(parts, DeadlineBody::tunnel()))
+        Ok(Response::from_parts(
+            parts,
+            ReadBody::unwatched(DeadlineBody::tunnel()),
+        ))
     }
 
-    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and says what may not be among its trailers.
-    fn head(
-        &self,
-        parts: &mut Parts,
-        upgrade: Option<HeaderValue>,
-    ) -> Result<Vec<HeaderName>, Error> {
-        let nominated = self.config.rewrite.response(parts)?;
+    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and returns the rule for its trailers.
+    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<TrailerRule, Error> {
+        let trailers = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
             announce(&mut parts.headers, upgrade);
         }
@@ -140,7 +146,7 @@ where
         if let Some(hook) = &self.config.response_hook {
             hook(parts);
         }
-        Ok(nominated)
+        Ok(trailers)
     }
 
     /// Makes the record of the exchange public, unless the balancer has done so: a second insertion would allocate.

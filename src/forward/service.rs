@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use http::{HeaderValue, Request, Response, request::Parts};
 use http_body::Body as _;
 use tower::{Service, util::Oneshot};
 
@@ -13,12 +13,10 @@ use super::{
     head_timer::HeadTimer,
 };
 use crate::{
-    body::{Body, RequestBody, TrailerRule},
+    body::{Body, RequestBody, UnreadWatch},
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
-    rewrite::{
-        ClientAddr, Downstream, Rewrite, Seen, Verdict, accepts_trailers, is_grpc, strip_trailers,
-    },
+    rewrite::{ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, wants_trailers},
     tunnel::{OpenTunnels, UpgradeRequest},
 };
 
@@ -37,6 +35,7 @@ pub(crate) struct Forward<S> {
     service: S,
     config: Arc<Config>,
     tunnels: Arc<OpenTunnels>,
+    unread: Arc<UnreadWatch>,
 }
 
 /// How a request goes on.
@@ -56,6 +55,7 @@ impl<S> Forward<S> {
             service,
             config: Arc::default(),
             tunnels: Arc::default(),
+            unread: Arc::default(),
         }
     }
 
@@ -101,9 +101,9 @@ where
             scheme: received.scheme,
             prefix: prefix.as_ref(),
         };
-        let nominated = match config.rewrite.request(&mut parts, seen, downstream)? {
-            Verdict::Forward { nominated } => nominated,
-            Verdict::Answer => return Ok(Start::Answered(answer(&parts))),
+        let trailers = match config.rewrite.request(&mut parts, seen, downstream)? {
+            NextStep::Forward(trailers) => trailers,
+            NextStep::Answer => return Ok(Start::Answered(answer(&parts))),
         };
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut parts.headers);
@@ -113,13 +113,14 @@ where
         }
 
         let body = self
-            .limit(&parts, nominated, body)?
+            .limit(&parts, trailers, body)?
             .with_record(record.clone());
         let timer = HeadTimer::new(config.timeouts, record.clone());
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {
             config: config.clone(),
             tunnels: self.tunnels.clone(),
+            unread: self.unread.clone(),
             upgrade,
             version,
             record,
@@ -129,7 +130,7 @@ where
     }
 
     /// The body within its limit, with the trailers it may have.
-    fn limit(&self, parts: &Parts, nominated: Vec<HeaderName>, body: Body) -> Result<Body, Error> {
+    fn limit(&self, parts: &Parts, trailers: TrailerRule, body: Body) -> Result<Body, Error> {
         if body.is_end_stream() {
             return Ok(Body::empty());
         }
@@ -137,7 +138,7 @@ where
         if body.size_hint().lower() > limit {
             return Err(Error::new(ErrorKind::BodyTooLarge));
         }
-        let trailers = wants_trailers(parts).then(|| TrailerRule::new(strip_trailers, nominated));
+        let trailers = wants_trailers(parts).then_some(trailers);
         Ok(Body::new(RequestBody::new(body, limit, trailers)))
     }
 }
@@ -151,13 +152,4 @@ fn client_facts(rewrite: &Rewrite, parts: &Parts, received: &Received) -> Client
             .forwarded
             .is_tls(&parts.headers, peer, received.scheme),
     }
-}
-
-/// Request trailers are dropped unless the client announced them or its protocol lives on them: a server that merges
-/// them into its headers would take them for what a proxy has checked.
-fn wants_trailers(parts: &Parts) -> bool {
-    let headers = &parts.headers;
-    headers.contains_key(header::TRAILER)
-        || accepts_trailers(headers)
-        || is_grpc(&parts.method, headers)
 }

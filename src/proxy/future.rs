@@ -14,7 +14,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::respond::ErrorResponder;
+use super::{http10::Http10, respond::ErrorResponder};
 use crate::{
     body::Body,
     error::{BoxError, Error},
@@ -29,7 +29,7 @@ pin_project! {
         S: Service<Request<Body>>,
     {
         #[pin]
-        state: State<S>,
+        state: ProxyState<S>,
     }
 
     impl<S> PinnedDrop for ProxyFuture<S>
@@ -38,7 +38,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             // nginx's name for it: nobody is left to see the status.
-            if matches!(this.state, State::Sent { .. }) {
+            if matches!(this.state, ProxyState::Sent { .. }) {
                 tracing::debug!(status = 499, "the client went away");
             }
         }
@@ -46,26 +46,35 @@ pin_project! {
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<S>
+    #[project = ProxyProj]
+    enum ProxyState<S>
     where
         S: Service<Request<Body>>,
     {
-        Sent { #[pin] future: ForwardFuture<S>, responder: ErrorResponder },
+        Sent { #[pin] future: ForwardFuture<S>, responder: ErrorResponder, client: Http10 },
         Done { response: Option<Response<AxumBody>> },
     }
 }
 
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
-    pub(super) fn sent(future: ForwardFuture<S>, responder: ErrorResponder) -> Self {
+    pub(super) fn sent(
+        future: ForwardFuture<S>,
+        responder: ErrorResponder,
+        client: Http10,
+    ) -> Self {
         Self {
-            state: State::Sent { future, responder },
+            state: ProxyState::Sent {
+                future,
+                responder,
+                client,
+            },
         }
     }
 
-    pub(super) fn done(response: Response<AxumBody>) -> Self {
+    pub(super) fn done(mut response: Response<AxumBody>, client: Http10) -> Self {
+        client.settle(&mut response);
         Self {
-            state: State::Done {
+            state: ProxyState::Done {
                 response: Some(response),
             },
         }
@@ -84,23 +93,25 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match this.state.as_mut().project() {
-            StateProj::Sent {
+            ProxyProj::Sent {
                 mut future,
                 responder,
+                client,
             } => {
                 let result: Result<_, Error> = ready!(future.as_mut().poll(cx));
-                let response = match result {
+                let mut response = match result {
                     Ok(response) => response.map(AxumBody::new),
                     Err(error) => {
                         let record = future.as_ref().get_ref().record();
                         responder.respond(error, Some(Info::new(record.clone())))
                     }
                 };
+                client.settle(&mut response);
                 // The exchange is over, so a drop from here on is no client that left.
-                this.state.set(State::Done { response: None });
+                this.state.set(ProxyState::Done { response: None });
                 response
             }
-            StateProj::Done { response } => match response.take() {
+            ProxyProj::Done { response } => match response.take() {
                 Some(response) => response,
                 // Polled after its end, which no future owes an answer; none is the least surprising.
                 None => return Poll::Pending,

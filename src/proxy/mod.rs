@@ -25,6 +25,7 @@
 
 mod client_addr;
 mod future;
+mod http10;
 mod layer;
 mod matcher;
 mod respond;

@@ -20,6 +20,7 @@ use tower::Service;
 use super::{
     client_addr,
     future::ProxyFuture,
+    http10::Http10,
     respond::{ErrorHook, ErrorResponder},
 };
 use crate::{
@@ -329,11 +330,12 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
         let received = client_addr::received(&request, self.scheme, self.client.as_ref());
+        let client = Http10::of(&request);
         let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
-            Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder),
-            Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new)),
-            Err(error) => ProxyFuture::done(responder.respond(error, None)),
+            Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder, client),
+            Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new), client),
+            Err(error) => ProxyFuture::done(responder.respond(error, None), client),
         }
     }
 }

@@ -5,11 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use super::{
-    exchange::Record,
-    outcome::{Ending, Outcome, Stage, Verdict},
-};
-use crate::error::Error;
+use super::outcome::{Ending, Outcome, Stage, Standing};
 
 /// One attempt of an exchange: the sending of its request to one endpoint.
 #[derive(Debug)]
@@ -81,19 +77,6 @@ impl Attempt {
         self.outcome.get().copied()
     }
 
-    fn stage(&self) -> Stage {
-        match self.progress.load(Relaxed) & !SENT {
-            0 => Stage::Connect,
-            1 => Stage::Head,
-            2 => Stage::Body,
-            _ => Stage::Complete,
-        }
-    }
-
-    fn is_sent(&self) -> bool {
-        self.progress.load(Relaxed) & SENT != 0
-    }
-
     /// Notes that a connection is waited for, and nothing has been sent.
     pub(super) fn not_sent(&self) {
         self.progress.store(Stage::Connect as u8, Relaxed);
@@ -103,57 +86,27 @@ impl Attempt {
     pub(super) fn sending(&self) {
         self.progress.store(Stage::Head as u8 | SENT, Relaxed);
     }
-}
-
-/// An attempt under way. However it ends, its outcome is decided exactly once: by the drop, if by nothing else.
-#[derive(Debug)]
-pub(crate) struct AttemptGuard {
-    record: Arc<Record>,
-    nth: usize,
-}
-
-impl AttemptGuard {
-    pub(super) fn new(record: Arc<Record>, nth: usize) -> Self {
-        Self { record, nth }
-    }
 
     /// Notes that the response head is there.
-    pub(crate) fn reached_body(&self) {
-        if let Some(attempt) = self.attempt() {
-            attempt.progress.store(Stage::Body as u8 | SENT, Relaxed);
-        }
+    pub(super) fn reached_body(&self) {
+        self.progress.store(Stage::Body as u8 | SENT, Relaxed);
     }
 
-    /// Decides that the attempt ended with a response that says this, unless it is decided already.
-    pub(crate) fn answered(&self, verdict: Verdict) -> Option<Outcome> {
-        self.decide(&Ending::Answered(verdict))
+    /// How far the attempt has come, and whether anything was sent.
+    pub(super) fn progress(&self) -> (Stage, bool) {
+        let progress = self.progress.load(Relaxed);
+        let stage = match progress & !SENT {
+            0 => Stage::Connect,
+            1 => Stage::Head,
+            _ => Stage::Body,
+        };
+        (stage, progress & SENT != 0)
     }
 
-    /// Decides that the attempt failed, unless it is decided already.
-    pub(crate) fn failed(&self, error: &Error) -> Option<Outcome> {
-        self.decide(&Ending::Failed(error))
-    }
-
-    /// Decides that the attempt was dropped half way, unless it is decided already.
-    pub(crate) fn dropped(&self) -> Option<Outcome> {
-        self.decide(&Ending::Dropped)
-    }
-
-    /// Returns the outcome, the one that was decided first. An attempt is in its record for as long as the record
-    /// lives, so there always is one.
-    fn decide(&self, ending: &Ending<'_>) -> Option<Outcome> {
-        let attempt = self.attempt()?;
-        let decide = || Outcome::decide(&self.record, attempt.stage(), attempt.is_sent(), ending);
-        Some(*attempt.outcome.get_or_init(decide))
-    }
-
-    fn attempt(&self) -> Option<&Attempt> {
-        self.record.attempts().nth(self.nth)
-    }
-}
-
-impl Drop for AttemptGuard {
-    fn drop(&mut self) {
-        self.dropped();
+    /// Decides the outcome, unless it is decided already, and returns it.
+    pub(super) fn decide(&self, standing: Standing, ending: &Ending<'_>) -> Outcome {
+        *self
+            .outcome
+            .get_or_init(|| Outcome::decide(standing, ending))
     }
 }

@@ -1,14 +1,11 @@
 //! The record of one exchange.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{net::IpAddr, sync::OnceLock};
 
 use tokio::time::Instant;
 
 use super::{
-    attempt::{Attempt, AttemptGuard},
+    attempt::Attempt,
     upload::{Upload, UploadState},
 };
 use crate::error::ErrorKind;
@@ -100,10 +97,9 @@ impl Record {
         }
     }
 
-    /// Begins an attempt at `endpoint`, `depth` clusters below the outermost one.
-    pub(crate) fn begin(self: &Arc<Self>, endpoint: &Arc<str>, depth: u8) -> AttemptGuard {
-        let nth = Attempt::append(&self.attempts, Attempt::new(endpoint.clone(), depth));
-        AttemptGuard::new(self.clone(), nth)
+    /// Adds an attempt, and returns its place among all.
+    pub(super) fn push(&self, attempt: Attempt) -> usize {
+        Attempt::append(&self.attempts, attempt)
     }
 }
 
@@ -119,11 +115,10 @@ mod tests {
 
     #[test]
     fn attempts_stand_in_the_order_of_their_beginning() {
-        let record = Arc::new(Record::default());
-        let guards = ["a", "b", "c"].map(|name| record.begin(&name.into(), 0));
+        let record = Record::default();
+        let nths = ["a", "b", "c"].map(|name| record.push(Attempt::new(name.into(), 0)));
         let names: Vec<_> = record.attempts().map(Attempt::endpoint).collect();
-        assert_eq!(names, ["a", "b", "c"]);
-        drop(guards);
+        assert_eq!((nths, &names[..]), ([0, 1, 2], &["a", "b", "c"][..]));
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
         let info = Info::new(record.clone());
         assert_eq!(info.endpoint(), None);
         for (name, depth) in [("blue", 0), ("a", 1), ("b", 1), ("green", 0), ("c", 1)] {
-            let _ = record.begin(&name.into(), depth);
+            record.push(Attempt::new(name.into(), depth));
         }
         assert_eq!(info.path(), ["green", "c"]);
         assert_eq!(info.endpoint(), Some("c"));

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod exchange;
+mod guard;
 mod info;
 mod outcome;
 mod upload;
@@ -16,8 +17,8 @@ pub use self::{
     outcome::{Outcome, Stage},
 };
 pub(crate) use self::{
-    attempt::AttemptGuard,
     exchange::{ClientFacts, Record},
+    guard::AttemptGuard,
     outcome::{Verdict, grpc_verdict, status_verdict},
     upload::{OnSent, UploadState},
 };

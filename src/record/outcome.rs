@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::exchange::Record;
 use crate::error::{Error, ErrorKind, Side};
 
 /// How far an attempt came.
@@ -91,24 +90,40 @@ pub(super) enum Ending<'a> {
     Dropped,
 }
 
+/// How an attempt stood when it ended.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) stage: Stage,
+    pub(super) sent: bool,
+    /// The client broke its request body off, or sent too much.
+    pub(super) upload_failed: bool,
+    /// Why the proxy gave the exchange up.
+    pub(super) stopped: Option<ErrorKind>,
+}
+
 impl Outcome {
-    /// Decides how an attempt of the exchange in `record` ended: the only place that does.
+    /// Decides how an attempt ended: the only place that does.
     ///
     /// - A request body that the client broke off, or that is too large, is the client's fault, whatever error the
     ///   endpoint's connection made of it.
     /// - An attempt that was dropped was stopped by a deadline of the proxy, whose kind names the side that stood
     ///   still, or else by the client that went away.
-    pub(super) fn decide(record: &Record, stage: Stage, sent: bool, ending: &Ending<'_>) -> Self {
-        let upload = record.upload();
+    pub(super) fn decide(standing: Standing, ending: &Ending<'_>) -> Self {
+        let Standing {
+            stage,
+            sent,
+            upload_failed,
+            stopped,
+        } = standing;
         let (stage, fault, error) = match ending {
             Ending::Answered(Verdict::Success) => (Stage::Complete, None, None),
             Ending::Answered(Verdict::Failure) => (stage, Some(Side::Upstream), None),
-            Ending::Failed(error) if upload.is_failed() && !error.is_connect() => {
+            Ending::Failed(error) if upload_failed && !error.is_connect() => {
                 (stage, Some(Side::Downstream), Some(ErrorKind::RequestBody))
             }
             Ending::Failed(error) => (stage, Some(error.side()), Some(error.kind())),
             Ending::Dropped => {
-                let kind = record.stopped().unwrap_or(ErrorKind::ClientGone);
+                let kind = stopped.unwrap_or(ErrorKind::ClientGone);
                 (stage, Some(kind.side()), Some(kind))
             }
         };
@@ -147,27 +162,32 @@ pub(crate) fn grpc_verdict(fields: &HeaderMap) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::UploadState;
 
-    fn decide(record: &Record, ending: &Ending<'_>) -> (Option<Side>, Option<ErrorKind>) {
-        let outcome = Outcome::decide(record, Stage::Head, true, ending);
+    const STANDING: Standing = Standing {
+        stage: Stage::Head,
+        sent: true,
+        upload_failed: false,
+        stopped: None,
+    };
+
+    fn decide(standing: Standing, ending: &Ending<'_>) -> (Option<Side>, Option<ErrorKind>) {
+        let outcome = Outcome::decide(standing, ending);
         (outcome.fault(), outcome.error())
     }
 
     #[test]
     fn a_broken_upload_is_the_clients_fault() {
-        for state in [UploadState::Broken, UploadState::TooLarge] {
-            let record = Record::default();
-            record.touch_upload(state);
-            let echo = Error::new(ErrorKind::Exchange);
-            let (fault, _) = decide(&record, &Ending::Failed(&echo));
-            assert_eq!(fault, Some(Side::Downstream), "{state:?}");
-        }
-        let whole = Record::default();
-        whole.touch_upload(UploadState::Done);
-        let error = Error::new(ErrorKind::Exchange);
+        let echo = Error::new(ErrorKind::Exchange);
+        let broken = Standing {
+            upload_failed: true,
+            ..STANDING
+        };
         assert_eq!(
-            decide(&whole, &Ending::Failed(&error)).0,
+            decide(broken, &Ending::Failed(&echo)).0,
+            Some(Side::Downstream)
+        );
+        assert_eq!(
+            decide(STANDING, &Ending::Failed(&echo)).0,
             Some(Side::Upstream)
         );
     }
@@ -180,25 +200,29 @@ mod tests {
             (ErrorKind::TotalTimeout, Side::Upstream),
             (ErrorKind::ClientStalled, Side::Downstream),
         ] {
-            let record = Record::default();
-            record.stop(kind);
-            assert_eq!(decide(&record, &Ending::Dropped), (Some(side), Some(kind)));
+            let stopped = Standing {
+                stopped: Some(kind),
+                ..STANDING
+            };
+            assert_eq!(decide(stopped, &Ending::Dropped), (Some(side), Some(kind)));
         }
     }
 
     #[test]
     fn a_client_that_left_is_no_failure_of_the_endpoint() {
-        let left = decide(&Record::default(), &Ending::Dropped);
+        let left = decide(STANDING, &Ending::Dropped);
         assert_eq!(left, (Some(Side::Downstream), Some(ErrorKind::ClientGone)));
     }
 
     #[test]
     fn our_own_limits_are_no_failure_of_the_endpoint() {
-        let busy = Error::new(ErrorKind::MaxConnections);
-        assert_eq!(
-            decide(&Record::default(), &Ending::Failed(&busy)).0,
-            Some(Side::Internal)
-        );
+        for kind in [ErrorKind::MaxConnections, ErrorKind::LocalResources] {
+            let ours = Error::new(kind);
+            assert_eq!(
+                decide(STANDING, &Ending::Failed(&ours)).0,
+                Some(Side::Internal)
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::BitOr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// Which of the [`Fields`] a head has, found in one pass.
 ///
@@ -31,6 +31,7 @@ impl Fields {
     pub(crate) const TRANSFER_ENCODING: Self = Self(1 << 7);
     pub(crate) const UPGRADE: Self = Self(1 << 8);
     pub(crate) const VIA: Self = Self(1 << 9);
+    pub(crate) const TRAILER: Self = Self(1 << 10);
 
     fn named(name: &str) -> Self {
         match name {
@@ -39,6 +40,7 @@ impl Fields {
             "cookie" => Self::COOKIE,
             "host" => Self::HOST,
             "te" => Self::TE | Self::HOP_BY_HOP,
+            "trailer" => Self::TRAILER,
             "transfer-encoding" => Self::TRANSFER_ENCODING | Self::HOP_BY_HOP,
             "upgrade" => Self::UPGRADE | Self::HOP_BY_HOP,
             "via" => Self::VIA,
@@ -76,6 +78,17 @@ impl Seen {
     /// Whether some field has several lines.
     pub(crate) fn repeats(self) -> bool {
         self.repeats
+    }
+}
+
+/// Removes the fields whose names `goes` says yes to. It is asked once for each name.
+pub(super) fn remove(headers: &mut HeaderMap, goes: impl FnMut(&HeaderName) -> bool) {
+    // All are found in one pass: to search from the start after each removal would take time that grows with the square
+    // of their number.
+    let mut goes = goes;
+    let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -161,6 +174,21 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    /// The time that a removal takes grows with the number of fields, and no faster.
+    #[test]
+    fn each_name_is_looked_at_once() {
+        let name = |n| HeaderName::try_from(format!("x-{n}")).unwrap();
+        let one = || HeaderValue::from_static("1");
+        let mut headers: HeaderMap = (0..1000).map(|n| (name(n), one())).collect();
+        headers.append(name(1), one());
+        let mut looks = 0;
+        remove(&mut headers, |name| {
+            looks += 1;
+            name.as_str().ends_with(['1', '3', '5', '7', '9'])
+        });
+        assert_eq!((headers.len(), looks), (500, 1000));
+    }
 
     #[test]
     fn what_is_there_is_seen_and_nothing_else() {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use super::{
-    fields::{Fields, Seen, is_forwarding},
+    fields::{self, Fields, Seen, is_forwarding},
     list::append,
 };
 
@@ -81,13 +81,7 @@ pub(super) fn apply(
     let ip = downstream.client.map(|client| client.ip);
     let trusted = ip.is_some_and(|ip| policy.trusts(ip));
     if !trusted && seen.any(Fields::FORWARDING) {
-        while let Some(name) = headers
-            .keys()
-            .find(|name| is_forwarding(name.as_str()))
-            .cloned()
-        {
-            headers.remove(name);
-        }
+        fields::remove(headers, |name| is_forwarding(name.as_str()));
     }
     if policy.rfc7239 {
         if let Ok(element) = HeaderValue::try_from(element(ip, downstream.scheme, host.as_ref())) {

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{
     fields::{Fields, Seen},
-    list::tokens,
+    list::{check_names, tokens},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -26,6 +26,9 @@ pub(super) fn strip(headers: &mut HeaderMap, seen: Seen) -> Result<(), Error> {
         drop(codings);
         headers.remove(header::CONTENT_LENGTH);
     }
+    if seen.any(Fields::TRAILER) {
+        check_names(headers, &header::TRAILER, "too many names in Trailer")?;
+    }
     if seen.any(Fields::CONTENT_LENGTH) {
         one_length(headers)
     } else {
@@ -41,12 +44,14 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
         (Some(only), None) if !only.as_bytes().contains(&b',') => return Ok(()),
         _ => {}
     }
-    let lengths: Vec<&[u8]> = tokens(headers, &header::CONTENT_LENGTH).collect();
-    if lengths.iter().any(|length| *length != lengths[0]) {
+    let mut lengths = tokens(headers, &header::CONTENT_LENGTH);
+    let first = lengths.next().unwrap_or_default();
+    if lengths.any(|length| length != first) {
         return Err(Error::bad_request("more than one Content-Length"));
     }
-    let one = HeaderValue::from_bytes(lengths[0]);
-    let one = one.map_err(|_| Error::bad_request("invalid Content-Length"))?;
+    let one =
+        HeaderValue::from_bytes(first).map_err(|_| Error::bad_request("invalid Content-Length"))?;
+    drop(lengths);
     headers.insert(header::CONTENT_LENGTH, one);
     Ok(())
 }
@@ -60,7 +65,7 @@ pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// True when `TE` says `trailers`: the client can take them.
-pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TE)
         && tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
 }

@@ -14,6 +14,7 @@ use super::{
     host::{self, HostPolicy},
     list,
     path::PathRewrite,
+    trailers::TrailerRule,
     via::{self, Via},
 };
 use crate::error::{Error, ErrorKind};
@@ -46,11 +47,11 @@ impl Default for Rewrite {
 }
 
 /// What a request head asks of the rest of the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Send it on, and let none of these be among its trailers.
-    Forward { nominated: Vec<HeaderName> },
-    /// `Max-Forwards` is used up: we are the final recipient.
+#[derive(Clone, Debug)]
+pub(crate) enum NextStep {
+    /// Send it on, with the trailers that this rule leaves.
+    Forward(TrailerRule),
+    /// `Max-Forwards` is used up: the proxy is the final recipient.
     Answer,
 }
 
@@ -75,7 +76,7 @@ impl Rewrite {
         parts: &mut RequestParts,
         seen: Seen,
         downstream: Downstream<'_>,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<NextStep, Error> {
         if parts.method == Method::CONNECT {
             return Err(Error::new(ErrorKind::MethodNotAllowed));
         }
@@ -84,12 +85,12 @@ impl Rewrite {
             via.check_loop(&parts.headers)?;
         }
         if via::max_forwards(parts)? {
-            return Ok(Verdict::Answer);
+            return Ok(NextStep::Answer);
         }
 
         let te_trailers = seen.any(Fields::TE) && framing::accepts_trailers(&parts.headers);
         framing::strip(&mut parts.headers, seen)?;
-        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &self.protected);
+        let trailers = hop_by_hop::strip(&mut parts.headers, seen, &self.protected)?;
 
         if let Some(target) = self.target(&parts.uri)? {
             parts.uri = target;
@@ -128,28 +129,28 @@ impl Rewrite {
         }
         // RFC 9112 2.3: intermediaries send their own version in forwarded messages.
         parts.version = Version::HTTP_11;
-        Ok(Verdict::Forward { nominated })
+        Ok(NextStep::Forward(trailers))
     }
 
-    /// Makes a received response head fit to be sent down, and says which fields may not be among its trailers.
+    /// Makes a received response head fit to be sent down, and returns the rule for its trailers.
     ///
     /// # Errors
     ///
-    /// 502 when its transfer coding is not `chunked`.
-    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<Vec<HeaderName>, Error> {
+    /// 502 when its framing is in doubt, or one of its lists has too many members.
+    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<TrailerRule, Error> {
         let seen = Seen::in_head(&parts.headers);
-        framing::strip(&mut parts.headers, seen)
-            .map_err(|error| Error::new(ErrorKind::Exchange).with(error))?;
+        let broken = |error| Error::new(ErrorKind::Exchange).with(error);
+        framing::strip(&mut parts.headers, seen).map_err(broken)?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let nominated = hop_by_hop::strip(&mut parts.headers, seen, &[]);
+        let trailers = hop_by_hop::strip(&mut parts.headers, seen, &[]).map_err(broken)?;
         if let (true, Some(via)) = (self.via_on_responses, &self.via) {
             via.add(&mut parts.headers, parts.version);
         }
         parts.version = Version::HTTP_11;
-        Ok(nominated)
+        Ok(trailers)
     }
 
     /// The request target in origin form, rewritten; none if it is that already.

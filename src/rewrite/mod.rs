@@ -22,16 +22,17 @@ mod hop_by_hop;
 mod host;
 mod list;
 mod path;
+mod trailers;
 mod via;
 
 pub use self::host::HostPolicy;
 pub(crate) use self::{
     fields::{Fields, Seen, is_sensitive},
     forwarded::{ClientAddr, Downstream},
-    framing::{accepts_trailers, is_grpc},
-    head::{Rewrite, Verdict},
-    hop_by_hop::strip_trailers,
+    framing::is_grpc,
+    head::{NextStep, Rewrite},
     list::tokens,
     path::{below, climbs, parse_prefix, strip_prefix},
+    trailers::{TrailerRule, wants_trailers},
     via::Via,
 };

@@ -35,7 +35,7 @@ impl OpenTunnels {
             let alone = async {
                 if closing.changed().await.is_err() {
                     // The proxy is gone, and with it the one who could close this.
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             tunnel.run(alone).await;

@@ -65,7 +65,11 @@ impl<B: Body> Tunnel<B> {
         }
         // The exchange is complete, however its tunnel ended: the empty body says so to the endpoint's load.
         let mut held = pin!(held);
-        poll_fn(|cx| Poll::Ready(drop(held.as_mut().poll_frame(cx)))).await;
+        poll_fn(|cx| {
+            let _ = held.as_mut().poll_frame(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 

@@ -158,8 +158,8 @@ impl ClientBuilder {
     ///
     /// The name stays what `Host`, TLS (SNI) and the verification of the certificate go by, so this is how to reach a
     /// server that was discovered by its address. An address with port 0 has the port of the URL. The addresses are
-    /// tried in their order, as those of a lookup are: see [`resolver`](Self::resolver). A second call for the same name
-    /// replaces the addresses of the first.
+    /// tried in their order, as those of a lookup are: see [`resolver`](Self::resolver). A second call for the same
+    /// name replaces the addresses of the first.
     ///
     /// ```
     /// use axum_upstream::{EndpointSpec, LoadBalance, upstream::Client};

@@ -13,19 +13,17 @@ use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
 
-#[cfg(feature = "http2")]
-use super::http2::Failed;
 use super::{
     body::{ClientBody, VersionBody},
     connect::Versions,
-    error::SendError,
+    error::{Failure, SendError},
     pool::{Checkout, Pool},
     resend::{Resend, Spare},
     target::{Scheme, Target},
 };
 use crate::{
     body::Body,
-    error::{BoxError, Error, ErrorKind},
+    error::{Error, ErrorKind},
     record::{AttemptGuard, Info, Record, Verdict, grpc_verdict, status_verdict},
     rewrite::{Fields, Seen},
 };
@@ -98,7 +96,7 @@ impl Client {
             record.sending();
             let mut failed = match send_on(checkout, request, seen).await {
                 Ok(response) => return Ok(answered(response, attempt, record)),
-                Err(Failure::Send(failed)) => failed,
+                Err(Failure::Send(failed)) => *failed,
                 Err(Failure::Response(error)) => {
                     let error = Error::new(ErrorKind::Exchange)
                         .with(error)
@@ -141,7 +139,7 @@ impl Client {
     fn begin(&self, record: &Arc<Record>, depth: u8) -> Option<AttemptGuard> {
         let begun = record.last_attempt().filter(|_| depth > 0);
         let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
-        (!is_own).then(|| record.begin(&self.target.name, depth))
+        (!is_own).then(|| AttemptGuard::begin(record, &self.target.name, depth))
     }
 
     fn failed(&self, failed: TrySendError<Request<Body>>) -> Error {
@@ -170,25 +168,12 @@ async fn send_on(
 ) -> Result<Response<VersionBody>, Failure> {
     match checkout {
         Checkout::Http1 { http1, .. } => {
-            let response = http1.send(request, seen).await.map_err(Failure::Send)?;
+            let response = http1.send(request, seen).await?;
             Ok(response.map(VersionBody::Http1))
         }
         #[cfg(feature = "http2")]
-        Checkout::Http2 { stream, .. } => match stream.send(request).await {
-            Ok(response) => Ok(response.map(VersionBody::Http2)),
-            Err(Failed::Send(failed)) => Err(Failure::Send(failed)),
-            Err(Failed::TooLarge(error)) => Err(Failure::Response(error.into())),
-        },
+        Checkout::Http2 { stream, .. } => Ok(stream.send(request).await?.map(VersionBody::Http2)),
     }
-}
-
-/// Why there is no response.
-enum Failure {
-    /// The request could not be sent, or nothing came back. An error that still has the request in it was not sent.
-    Send(TrySendError<Request<Body>>),
-    /// There is a response, which cannot be passed on.
-    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
-    Response(BoxError),
 }
 
 /// The response with what is known of its exchange.

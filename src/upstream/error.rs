@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::Request;
+use hyper::client::conn::TrySendError;
 
 use crate::{
     body::Body,
@@ -19,6 +20,22 @@ pub struct SendError {
     error: Error,
     /// Never locked: the mutex makes it `Sync`, as errors must be and bodies need not.
     request: Mutex<Option<Box<Request<Body>>>>,
+}
+
+/// Why a connection gave no response.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The request could not be sent, or nothing came back. An error that still has the request in it was not sent.
+    Send(Box<TrySendError<Request<Body>>>),
+    /// There is a response, which cannot be passed on.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    Response(BoxError),
+}
+
+impl From<TrySendError<Request<Body>>> for Failure {
+    fn from(error: TrySendError<Request<Body>>) -> Self {
+        Self::Send(Box::new(error))
+    }
 }
 
 impl SendError {

@@ -26,7 +26,7 @@ const ALLOWED: &[&str] = &[];
 const FLOORS: [(&str, u8); 20] = [
     ("clock", 0),
     ("error", 0),
-    ("random", 0),
+    ("random", 1),
     ("record", 1),
     ("rewrite", 1),
     ("limit", 1),

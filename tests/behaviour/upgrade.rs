@@ -11,6 +11,7 @@ use axum::{
 use axum_upstream::{LoadBalance, ReverseProxy};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
+use tower::ServiceExt;
 
 use crate::support::{Conn, eventually, proxy, server, server::Server, within};
 
@@ -278,15 +279,44 @@ async fn tunnels_leave_nothing_behind() {
     .await;
 }
 
-/// An owner that is gone ends its tunnels.
+/// A proxy that is made for one request, or replaced by another configuration, leaves its tunnels open.
 #[tokio::test]
-async fn tunnels_end_with_the_proxy() {
+async fn tunnels_outlive_their_proxy() {
     within(async {
         let server = echo("").await;
-        let proxy = proxy::to(&server.url()).await;
+        let url = server.url();
+        let app = tower::service_fn(move |request: axum::extract::Request| {
+            ReverseProxy::to(&url).unwrap().oneshot(request)
+        });
+        let proxy = server::app(Router::new().fallback_service(app)).await;
         let mut client = tunnel(&proxy).await;
-        drop(proxy);
-        assert!(client.closed().await);
+        client.send("still there").await;
+        assert_eq!(client.take(11).await, b"still there");
+        client.finish().await;
+        assert_eq!(client.rest().await, b"bye");
+    })
+    .await;
+}
+
+/// `close_tunnels` waits for those that end by themselves, ends the others after its grace, and no later ones.
+#[tokio::test]
+async fn tunnels_are_closed_on_purpose() {
+    within(async {
+        let server = echo("").await;
+        let shared = ReverseProxy::to(&server.url()).unwrap();
+        let proxy = proxy::serve(shared.clone()).await;
+        let mut client = tunnel(&proxy).await;
+        let ((), closed) = tokio::join!(shared.close_tunnels(Duration::ZERO), client.closed());
+        assert!(closed);
+
+        let mut later = tunnel(&proxy).await;
+        later.send("open").await;
+        assert_eq!(later.take(4).await, b"open");
+        let (_, finished) = tokio::join!(shared.close_tunnels(Duration::MAX), async {
+            later.finish().await;
+            later.rest().await
+        });
+        assert_eq!(finished, b"bye", "it has all the time it wants");
     })
     .await;
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use super::{shortage::is_local_shortage, tls::Tls};
+#[cfg(feature = "tls-native-roots")]
+use super::shortage::is_local_shortage;
+use super::tls::Tls;
 use crate::error::{Error, ErrorKind};
 
 /// The settings, made when the first connection needs them: a process that never does need have no roots.
@@ -58,47 +60,59 @@ fn built_in() -> Option<Arc<CryptoProvider>> {
     None
 }
 
-/// The platform's roots; where it has none, Mozilla's as they were when this was built. Never both: what an operator
-/// has taken out of the platform's store is not to be trusted.
+/// What to do where there are no roots.
+#[cfg(feature = "tls-native-roots")]
+const REMEDY: &str = "install the platform's CA certificates, often a package `ca-certificates`, or name them in \
+    SSL_CERT_FILE, or enable the feature `tls-webpki-roots`, or set `ClientBuilder::tls`";
+#[cfg(not(feature = "tls-native-roots"))]
+const REMEDY: &str =
+    "enable the feature `tls-native-roots` or `tls-webpki-roots`, or set `ClientBuilder::tls`";
+
+/// The platform's roots; where it has none, those that are built in. Never both: what an operator has taken out of the
+/// platform's store is not to be trusted.
 fn roots() -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    let found = add_platform_roots(&mut roots)?;
-    #[cfg(feature = "tls-webpki-roots")]
+    let (platform, unread) = platform_roots()?;
+    let roots = match platform.is_empty() {
+        true => built_in_roots(),
+        false => platform,
+    };
     if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if roots.is_empty() {
-        return Err(Error::config("tls", format!("no trust roots: {found}")));
+        let missing = format!("no trust roots{unread}; {REMEDY}");
+        return Err(Error::config("tls", missing));
     }
     Ok(roots)
 }
 
-/// Adds the platform's roots, if it has any. If it has none, what is returned says what to do about it.
+/// The platform's roots, and why others could not be read.
 #[cfg(feature = "tls-native-roots")]
-fn add_platform_roots(roots: &mut RootCertStore) -> Result<String, Error> {
+fn platform_roots() -> Result<(RootCertStore, String), Error> {
     let found = rustls_native_certs::load_native_certs();
-    if let Some(short) = found
-        .errors
-        .iter()
-        .position(|error| is_local_shortage(error))
-    {
-        // Those that were left out would be missing for as long as the process lives.
-        let mut errors = found.errors;
-        return Err(Error::new(ErrorKind::LocalResources).with(errors.swap_remove(short)));
-    }
-    let mut errors = String::new();
+    let mut unread = String::new();
     for error in found.errors {
+        // Those that are left out now would be missing for as long as the process lives.
+        if is_local_shortage(&error) {
+            return Err(Error::new(ErrorKind::LocalResources).with(error));
+        }
         tracing::debug!(%error, "some of the platform's trust roots cannot be read");
-        errors += &format!(" ({error})");
+        unread += &format!(" ({error})");
     }
+    let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
-    Ok(format!(
-        "the platform has none{errors}; install its CA certificates, often a package `ca-certificates`, or name them \
-         in SSL_CERT_FILE, or enable the feature `tls-webpki-roots`, or set `ClientBuilder::tls`"
-    ))
+    Ok((roots, unread))
 }
 
 #[cfg(not(feature = "tls-native-roots"))]
-fn add_platform_roots(_: &mut RootCertStore) -> Result<&'static str, Error> {
-    Ok("enable the feature `tls-native-roots` or `tls-webpki-roots`, or set `ClientBuilder::tls`")
+fn platform_roots() -> Result<(RootCertStore, &'static str), Error> {
+    Ok((RootCertStore::empty(), ""))
+}
+
+/// Mozilla's roots, as they were when this was built.
+#[cfg(feature = "tls-webpki-roots")]
+fn built_in_roots() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+#[cfg(not(feature = "tls-webpki-roots"))]
+fn built_in_roots() -> RootCertStore {
+    RootCertStore::empty()
 }

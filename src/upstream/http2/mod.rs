@@ -16,5 +16,5 @@ pub(super) use self::{
     connection::Http2,
     error::{is_go_away, is_refused},
     settings::Settings,
-    stream::{Failed, Stream},
+    stream::Stream,
 };

@@ -1,27 +1,19 @@
 //! One exchange over HTTP/2.
 
 use http::{Request, Response};
-use hyper::client::conn::{TrySendError, http2::SendRequest};
+use hyper::client::conn::http2::SendRequest;
 
 use super::{
     body::{Held, Http2Body},
     shared::Place,
 };
-use crate::{body::Body, upstream::bounds::TooLarge};
+use crate::{body::Body, upstream::error::Failure};
 
 /// A place on a connection, for one request.
 #[derive(Debug)]
 pub(in crate::upstream) struct Stream {
     sender: SendRequest<Body>,
     place: Place,
-}
-
-/// Why there is no response.
-#[derive(Debug)]
-pub(in crate::upstream) enum Failed {
-    /// An error that still has the request in it was not sent.
-    Send(TrySendError<Request<Body>>),
-    TooLarge(TooLarge),
 }
 
 impl Stream {
@@ -35,7 +27,7 @@ impl Stream {
     pub(in crate::upstream) async fn send(
         self,
         request: Request<Body>,
-    ) -> Result<Response<Http2Body>, Failed> {
+    ) -> Result<Response<Http2Body>, Failure> {
         let Self {
             mut sender,
             mut place,
@@ -43,10 +35,11 @@ impl Stream {
         let (request, upload) = place.shared.uploads.watch(request);
         let sent = sender.try_send_request(request).await;
         place.answered();
-        let response = sent.map_err(Failed::Send)?;
+        let response = sent?;
         let bounds = place.shared.bounds;
         // Dropped, the response resets its stream, and that alone.
-        bounds.check(response.headers()).map_err(Failed::TooLarge)?;
+        let checked = bounds.check(response.headers());
+        checked.map_err(|error| Failure::Response(error.into()))?;
         let held = Held::new(sender, place, upload);
         Ok(response.map(|incoming| Http2Body::new(incoming, held, bounds)))
     }

@@ -2,44 +2,35 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
-use tokio::{
-    runtime::{self, Handle},
-    time::{Instant, timeout_at},
-};
+use tokio::{runtime, time::Instant};
 
 use super::{
     checkout::{Checkout, Limits},
     reaper::{Bell, Reaper, Sweep},
     shelf::Shelf,
 };
-#[cfg(feature = "http2")]
-use crate::upstream::http2::Http2;
 use crate::{
-    clock::after,
-    error::{Error, ErrorKind},
-    limit::{Found, Permits},
+    limit::Permits,
     upstream::{
         connect::{Connector, Versions},
         http1::Http1,
-        lease::{Home, Lease},
+        lease::Home,
         target::{Scheme, Target},
     },
 };
 
 pub(in crate::upstream) struct Pool {
-    target: Arc<Target>,
-    connector: Connector,
-    limits: Limits,
+    pub(super) target: Arc<Target>,
+    pub(super) connector: Connector,
+    pub(super) limits: Limits,
     shelves: Mutex<Vec<(runtime::Id, Shelf)>>,
-    open: Option<Arc<Permits>>,
-    /// ALPN has chosen HTTP/1.1, so nobody need wait to see what it chooses.
-    speaks_http1: AtomicBool,
+    /// The places of open connections, if there is a limit.
+    pub(super) open: Option<Arc<Permits>>,
+    /// ALPN has chosen HTTP/1.1, so there is no need to wait and see what it chooses.
+    pub(super) speaks_http1: AtomicBool,
 }
 
 impl Pool {
@@ -60,61 +51,8 @@ impl Pool {
         }
     }
 
-    /// An idle connection that is still open, a stream on a shared one, or a new connection; nothing but a new one if
-    /// it has to be `fresh`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Connector::connect`], or `MaxConnections` when no connection may be opened and none became free in the time for
-    /// connecting. The wait for another request's connecting counts into it.
-    pub(in crate::upstream) async fn checkout(
-        self: &Arc<Self>,
-        versions: Versions,
-        fresh: bool,
-    ) -> Result<Checkout, Error> {
-        let Ok(runtime) = Handle::try_current() else {
-            return Err(Error::new(ErrorKind::Connect)
-                .with("no tokio runtime")
-                .at(&self.target.name));
-        };
-        let runtime = runtime.id();
-        if !fresh {
-            if let Some(ready) = self.unclaimed(runtime, versions) {
-                return Ok(ready);
-            }
-        }
-        // Boxed, because few requests connect, and all would have the room for it in their futures.
-        Box::pin(self.connect(runtime, versions, fresh)).await
-    }
-
-    async fn connect(
-        self: &Arc<Self>,
-        runtime: runtime::Id,
-        versions: Versions,
-        fresh: bool,
-    ) -> Result<Checkout, Error> {
-        let deadline = after(Instant::now(), self.limits.connect_timeout);
-        if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
-            return self.open(runtime, versions, fresh, deadline).await;
-        }
-        // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
-        // that many first requests make one.
-        let turn = self.shelf(runtime, |shelf| shelf.turn());
-        let Ok(Ok(turn)) = timeout_at(deadline, turn.acquire()).await else {
-            return Err(Error::new(ErrorKind::ConnectTimeout).at(&self.target.name));
-        };
-        if self.speaks_http1.load(Relaxed) {
-            drop(turn);
-            return self.open(runtime, versions, fresh, deadline).await;
-        }
-        match self.unclaimed(runtime, versions) {
-            Some(ready) => Ok(ready),
-            None => self.open(runtime, versions, fresh, deadline).await,
-        }
-    }
-
     /// What is there, can be used, and is not waited for.
-    fn unclaimed(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    pub(super) fn unclaimed(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
         match contended {
             true => self.stream(runtime, versions),
@@ -123,7 +61,7 @@ impl Pool {
     }
 
     /// What is there and can be used.
-    fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    pub(super) fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
         while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
             if http1.is_usable() {
                 return Some(Checkout::Http1 {
@@ -150,72 +88,13 @@ impl Pool {
         None
     }
 
-    async fn open(
-        self: &Arc<Self>,
-        runtime: runtime::Id,
-        versions: Versions,
-        fresh: bool,
-        deadline: Instant,
-    ) -> Result<Checkout, Error> {
-        let ready = || (!fresh).then(|| self.ready(runtime, versions)).flatten();
-        let permit = match &self.open {
-            None => None,
-            Some(limit) => match limit.wait(deadline, ready, || self.evict()).await {
-                Some(Found::Place(permit)) => Some(permit),
-                Some(Found::Ready(ready)) => return Ok(ready),
-                None => return Err(Error::new(ErrorKind::MaxConnections).at(&self.target.name)),
-            },
-        };
-        self.keep_reaper(runtime);
-        let connected = self
-            .connector
-            .connect(&self.target, versions, deadline)
-            .await?;
-        let lifetime = self
-            .limits
-            .max_lifetime
-            .map(|most| most - (most / 10).mul_f64(fastrand::f64()));
-        let expires = lifetime.map(|lifetime| after(Instant::now(), lifetime));
-        let lease = Lease {
-            runtime,
-            expires,
-            permit,
-        };
-        #[cfg(feature = "http2")]
-        if connected.http2 {
-            let http2 =
-                Http2::handshake(connected.io, lease, self.limits.http2, self.limits.bounds);
-            let http2 = match timeout_at(deadline, http2).await {
-                Ok(http2) => http2.map_err(|error| error.at(&self.target.name))?,
-                Err(_) => return Err(Error::new(ErrorKind::ConnectTimeout).at(&self.target.name)),
-            };
-            let stream = http2.stream();
-            self.shelf(runtime, |shelf| shelf.share(http2));
-            return Ok(Checkout::Http2 {
-                stream,
-                reused: false,
-            });
-        }
-        // An upgrade offers nothing else, so what it was given tells nothing.
-        if versions == Versions::All {
-            self.speaks_http1.store(true, Relaxed);
-        }
-        let waker = self.shelf(runtime, |shelf| shelf.waker());
-        let home = Arc::downgrade(self);
-        let http1 = Http1::handshake(connected.io, lease, waker, home, self.limits.bounds).await;
-        Ok(Checkout::Http1 {
-            http1: http1.map_err(|error| error.at(&self.target.name))?,
-            reused: false,
-        })
-    }
-
     /// Closes a connection that nothing uses, the one that has idled longest on its shelf. True if there was one.
-    fn evict(&self) -> bool {
+    pub(super) fn evict(&self) -> bool {
         let evicted = self.lock().iter_mut().find_map(|(_, shelf)| shelf.evict());
         evicted.is_some()
     }
 
-    fn shelf<T>(&self, runtime: runtime::Id, then: impl FnOnce(&mut Shelf) -> T) -> T {
+    pub(super) fn shelf<T>(&self, runtime: runtime::Id, then: impl FnOnce(&mut Shelf) -> T) -> T {
         let mut shelves = self.lock();
         match shelves.iter_mut().find(|(id, _)| *id == runtime) {
             Some((_, shelf)) => then(shelf),
@@ -234,7 +113,7 @@ impl Pool {
 
     /// Makes sure that there is a reaper. Not spawned under the lock: a runtime that is shutting down drops the task at
     /// once, and the task's end takes the lock.
-    fn keep_reaper(self: &Arc<Self>, runtime: runtime::Id) {
+    pub(super) fn keep_reaper(self: &Arc<Self>, runtime: runtime::Id) {
         if let Some(bell) = self.shelf(runtime, |shelf| shelf.lacks_reaper()) {
             let reaper = Reaper::spawn(Arc::downgrade(self) as _, runtime, bell);
             self.shelf(runtime, |shelf| shelf.set_reaper(reaper));

@@ -5,6 +5,7 @@
 
 mod checkout;
 mod connections;
+mod open;
 mod reaper;
 mod shelf;
 

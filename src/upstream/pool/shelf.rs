@@ -12,7 +12,7 @@ use crate::{clock::after, upstream::http1::Http1};
 pub(super) struct Shelf {
     /// Last in, first out: few connections stay warm, and the others are let go when they have idled for too long. The
     /// first has idled longest.
-    idle: Vec<Idle>,
+    idle: Vec<IdleConnection>,
     #[cfg(feature = "http2")]
     shared: Vec<Http2>,
     /// Whoever may open an HTTP/2 connection holds it.
@@ -30,7 +30,7 @@ pub(super) enum Evicted {
     Http2(Http2),
 }
 
-struct Idle {
+struct IdleConnection {
     http1: Http1,
     since: Instant,
 }
@@ -58,7 +58,7 @@ impl Shelf {
         if self.idle.len() >= max_idle {
             return Some(http1);
         }
-        self.idle.push(Idle {
+        self.idle.push(IdleConnection {
             http1,
             since: Instant::now(),
         });

@@ -1,0 +1,125 @@
+//! An attempt under way.
+
+use std::sync::Arc;
+
+use super::{
+    attempt::Attempt,
+    exchange::Record,
+    outcome::{Ending, Outcome, Standing, Verdict},
+};
+use crate::error::Error;
+
+/// An attempt under way. However it ends, its outcome is decided exactly once: by the drop, if by nothing else.
+#[derive(Debug)]
+pub(crate) struct AttemptGuard {
+    record: Arc<Record>,
+    nth: usize,
+}
+
+impl AttemptGuard {
+    /// Begins an attempt at `endpoint`, `depth` clusters below the outermost one.
+    pub(crate) fn begin(record: &Arc<Record>, endpoint: &Arc<str>, depth: u8) -> Self {
+        let nth = record.push(Attempt::new(endpoint.clone(), depth));
+        Self {
+            record: record.clone(),
+            nth,
+        }
+    }
+
+    /// Notes that the response head is there.
+    pub(crate) fn reached_body(&self) {
+        if let Some(attempt) = self.attempt() {
+            attempt.reached_body();
+        }
+    }
+
+    /// Decides that the attempt ended with a response that says this, unless it is decided already.
+    pub(crate) fn answered(&self, verdict: Verdict) -> Option<Outcome> {
+        self.decide(&Ending::Answered(verdict))
+    }
+
+    /// Decides that the attempt failed, unless it is decided already.
+    pub(crate) fn failed(&self, error: &Error) -> Option<Outcome> {
+        self.decide(&Ending::Failed(error))
+    }
+
+    /// Decides that the attempt was dropped half way, unless it is decided already.
+    pub(crate) fn dropped(&self) -> Option<Outcome> {
+        self.decide(&Ending::Dropped)
+    }
+
+    /// Returns the outcome, the one that was decided first. An attempt is in its record for as long as the record
+    /// lives, so there always is one.
+    fn decide(&self, ending: &Ending<'_>) -> Option<Outcome> {
+        let attempt = self.attempt()?;
+        let (stage, sent) = attempt.progress();
+        let standing = Standing {
+            stage,
+            sent,
+            upload_failed: self.record.upload().is_failed(),
+            stopped: self.record.stopped(),
+        };
+        Some(attempt.decide(standing, ending))
+    }
+
+    fn attempt(&self) -> Option<&Attempt> {
+        self.record.attempts().nth(self.nth)
+    }
+}
+
+impl Drop for AttemptGuard {
+    fn drop(&mut self) {
+        self.dropped();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::{ErrorKind, Side},
+        record::Stage,
+    };
+
+    fn begun() -> (Arc<Record>, AttemptGuard) {
+        let record = Arc::<Record>::default();
+        let guard = AttemptGuard::begin(&record, &"a".into(), 0);
+        (record, guard)
+    }
+
+    fn outcome(record: &Record) -> Outcome {
+        record.attempts().next().unwrap().outcome().unwrap()
+    }
+
+    #[test]
+    fn an_outcome_is_decided_once() {
+        let (record, guard) = begun();
+        assert!(record.attempts().next().unwrap().outcome().is_none());
+        guard.answered(Verdict::Failure);
+        guard.answered(Verdict::Success);
+        drop(guard);
+        assert!(outcome(&record).is_failure());
+    }
+
+    #[test]
+    fn a_dropped_attempt_has_an_outcome() {
+        let (record, guard) = begun();
+        record.not_sent();
+        drop(guard);
+        let outcome = outcome(&record);
+        assert_eq!(
+            (outcome.stage(), outcome.is_sent()),
+            (Stage::Connect, false)
+        );
+        assert_eq!(outcome.fault(), Some(Side::Downstream));
+    }
+
+    #[test]
+    fn a_body_that_breaks_ends_an_attempt_in_its_body() {
+        let (record, guard) = begun();
+        guard.reached_body();
+        guard.failed(&Error::new(ErrorKind::ResponseBody));
+        assert_eq!(outcome(&record).stage(), Stage::Body);
+        assert!(outcome(&record).is_failure() && outcome(&record).is_sent());
+    }
+}
