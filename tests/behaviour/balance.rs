@@ -1,6 +1,8 @@
 //! Which endpoint a request goes to, and what happens when there is none.
 
+mod discovery;
 mod users_code;
+mod weights;
 
 use std::{
     collections::BTreeMap,

@@ -2,9 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum_upstream::policy::{
-    ConsistentHash, LeastRequest, P2c, Policy, Random, RoundRobin, Sticky,
-};
+use axum_upstream::policy::Policy;
 
 use crate::BoxError;
 
@@ -91,22 +89,9 @@ fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 fn parse_policy(name: &str) -> Result<Policy, &'static str> {
-    Ok(match name {
-        "p2c" => P2c::new().into(),
-        "p2c-in-flight" => P2c::in_flight().into(),
-        "round-robin" => RoundRobin.into(),
-        "least-request" => LeastRequest.into(),
-        "random" => Random.into(),
-        "hash-ip" => ConsistentHash::client_addr().into(),
-        "sticky" => Sticky::cookie("gateway")
-            .map_err(|_| "is not possible")?
-            .into(),
-        _ => {
-            return Err(
-                "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
-            );
-        }
-    })
+    name.parse().map_err(
+        |_| "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
+    )
 }
 
 fn parse_workers(text: &str) -> Result<usize, &'static str> {

@@ -1,6 +1,6 @@
 //! [`Policy`], any of the policies, and [`Sticky`], which is laid over another: the two hold each other.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use http::{Request, Response};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{body::Body, error::Error};
 
-/// Any of the policies. Made by `into()` from each; see the [module docs](super).
+/// Any of the policies. Made by `into()` from each, or by `parse()` from a name; see the [module docs](super).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant is the policy of its name")]
@@ -51,6 +51,29 @@ into_policy!(
 impl Default for Policy {
     fn default() -> Self {
         Self::P2c(P2c::default())
+    }
+}
+
+impl FromStr for Policy {
+    type Err = Error;
+
+    /// A policy with default settings by its name, as in a configuration file: `p2c`, `p2c-in-flight`, `round-robin`,
+    /// `least-request`, `random`, `hash-ip` (by the client's address) or `sticky` (by a cookie of the name `backend`).
+    ///
+    /// # Errors
+    ///
+    /// A config error for any other name; or, for `sticky`, if the operating system gives no random numbers.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "p2c" => P2c::new().into(),
+            "p2c-in-flight" => P2c::in_flight().into(),
+            "round-robin" => RoundRobin.into(),
+            "least-request" => LeastRequest.into(),
+            "random" => Random.into(),
+            "hash-ip" => ConsistentHash::client_addr().into(),
+            "sticky" => Sticky::cookie("backend")?.into(),
+            _ => return Err(Error::config("policy", format!("{name:?} is no policy"))),
+        })
     }
 }
 

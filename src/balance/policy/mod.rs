@@ -40,6 +40,9 @@ mod round_robin;
 mod sticky;
 
 pub(super) use self::picker::{Affinity, Endpoints, PickInfo, Picked, Picker};
+/// What [`EndpointSpec::load`](crate::EndpointSpec::load) takes: a measure of an endpoint's load.
+pub use tower::load::Load;
+
 pub use self::{
     any::{Policy, Sticky},
     consistent_hash::ConsistentHash,
