@@ -69,6 +69,7 @@
 pub mod balance;
 mod body;
 mod clock;
+pub mod discover;
 pub mod endpoint;
 mod error;
 mod forward;

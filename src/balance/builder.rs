@@ -4,7 +4,12 @@ use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
 use tower::discover::Discover;
 
-use super::{cluster::Cluster, driver, policy::Policy, service::LoadBalance};
+use super::{
+    cluster::{Cluster, ClusterConfig},
+    driver,
+    policy::Policy,
+    service::LoadBalance,
+};
 use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
@@ -55,9 +60,11 @@ impl LoadBalanceBuilder {
         self
     }
 
-    /// How long a request waits for an endpoint when there are some and none is ready. Default 1 s.
+    /// How long a request waits for [discovery](Self::discover) that has not told of any endpoint yet. Default 1 s;
+    /// `Duration::MAX` waits without end.
     ///
-    /// An empty cluster answers at once.
+    /// Nothing else is waited for: where there is no endpoint to give a request to, it fails at once, with 503 from a
+    /// [`ReverseProxy`](crate::ReverseProxy).
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;
@@ -122,8 +129,10 @@ impl LoadBalanceBuilder {
     /// Balances over what a stream of changes discovers.
     ///
     /// Any [`Discover`] will do whose services are [`EndpointSpec`]s or [`Client`]s: a tower `ServiceList`, or a stream
-    /// of `Result<Change<Key, EndpointSpec>, Error>`. A name that is inserted again replaces the one before. When the
-    /// stream ends or fails, the last set stays. Until the first change, requests wait up to the ready timeout.
+    /// of `Result<Change<Key, EndpointSpec>, Error>`; [`from_sets`](crate::discover::from_sets) makes one of whole
+    /// sets. A name that is inserted again replaces the one before. When the stream ends or fails, the last set stays.
+    /// Until the first change, requests wait up to the [ready timeout](Self::ready_timeout). Changes that are there
+    /// together are taken in together.
     ///
     /// A task reads the stream; it ends with the last clone of the `LoadBalance`.
     ///
@@ -149,12 +158,13 @@ impl LoadBalanceBuilder {
             // Processes that begin at the same time must not draw the same subset.
             None => u64::from_ne_bytes(random::secret("seed")?),
         };
-        Ok(Arc::new(Cluster::new(
-            self.policy.clone(),
-            self.subset,
-            fastrand::Rng::with_seed(seed),
-            self.ready_timeout,
-        )))
+        Ok(Arc::new(Cluster::new(ClusterConfig {
+            policy: self.policy.clone(),
+            subset: self.subset,
+            rng: fastrand::Rng::with_seed(seed),
+            ready_timeout: self.ready_timeout,
+            client: self.client.clone(),
+        })))
     }
 }
 

@@ -1,169 +1,125 @@
 //! The members of a cluster, shared by all who send, change or watch.
 
 use std::{
-    collections::HashSet,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Wake, Waker},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
-    members::Members,
-    policy::{Affinity, Picked, PickerContext, Policy},
+    members::{Members, Subset},
+    policy::{Affinity, Picked, Policy},
+    snapshot::Snapshot,
 };
 use crate::{
     body::Body,
-    endpoint::{Endpoint, EndpointSpec, canonical_name},
+    endpoint::{Endpoint, EndpointSpec},
     error::{Error, ErrorKind},
+    upstream::ClientBuilder,
 };
 
-pub(super) struct Cluster<S> {
-    policy: Policy,
-    /// Read by each pick, for as long as it takes; written by each change. Never held across an await.
-    members: RwLock<Members<S>>,
-    waiters: Arc<Waiters>,
-    /// Discovery has not said yet what there is, so an empty cluster is worth waiting for.
-    filling: AtomicBool,
-    ready_timeout: Duration,
+/// The settings of a cluster.
+pub(super) struct ClusterConfig {
+    pub(super) policy: Policy,
+    pub(super) subset: Option<usize>,
+    pub(super) rng: fastrand::Rng,
+    pub(super) ready_timeout: Duration,
+    /// What a URL is inserted with.
+    pub(super) client: ClientBuilder,
 }
 
-/// Those who found no endpoint. Each wake-up wakes all, and each looks again.
-#[derive(Default)]
-struct Waiters(Notify);
+/// A pick reads the latest snapshot and takes no lock of the cluster's; a change makes the next snapshot, and waits for
+/// no pick. So what the user's code does in a pick, or when an endpoint is dropped, may read and change the cluster.
+pub(super) struct Cluster<S> {
+    policy: Policy,
+    client: ClientBuilder,
+    ready_timeout: Duration,
+    snapshot: ArcSwap<Snapshot<S>>,
+    /// Locked by changes, so that each builds on the one before.
+    members: Mutex<Members<S>>,
+    /// False while discovery has not said yet what there is.
+    told: watch::Sender<bool>,
+}
 
-impl Wake for Waiters {
-    fn wake(self: Arc<Self>) {
-        self.0.notify_waiters();
+impl<S: Send + Sync + 'static> Cluster<S> {
+    pub(super) fn new(mut config: ClusterConfig) -> Self {
+        let seed = config.rng.u64(..);
+        let subset = config.subset.map(|size| Subset { size, seed });
+        let members = Members::new(subset);
+        let picker = config.policy.picker(config.rng);
+        Self {
+            policy: config.policy,
+            client: config.client,
+            ready_timeout: config.ready_timeout,
+            snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
+            members: Mutex::new(members),
+            told: watch::Sender::new(true),
+        }
+    }
+
+    /// Changes the members in one step, and gives back those that left. When it returns, no request is given to those
+    /// any more.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Members<S>) -> T,
+    ) -> (T, Vec<Arc<Endpoint<S>>>) {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut members);
+        let next = members.snapshot(&self.snapshot.load().picker);
+        let before = self.snapshot.swap(Arc::new(next));
+        let displaced = members.take_displaced();
+        // A pick from the snapshot before sees this, and looks at the next one: so that comes first.
+        for endpoint in displaced.left.iter().chain(&displaced.parked) {
+            endpoint.load().drain();
+        }
+        drop(members);
+        self.tell();
+        drop(before);
+        (result, displaced.left)
+    }
+
+    pub(super) fn insert(&self, spec: EndpointSpec<S>) -> Option<Arc<Endpoint<S>>> {
+        let ((), left) = self.change(|members| members.insert(spec));
+        left.into_iter().next()
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
+        let ((), left) = self.change(|members| members.remove(name));
+        left.into_iter().next()
+    }
+
+    /// Makes the members be `specs`, the last of those with one name. One whose name stays keeps its service and load.
+    pub(super) fn replace(&self, specs: Vec<EndpointSpec<S>>) -> Vec<Arc<Endpoint<S>>> {
+        self.change(|members| members.replace(specs)).1
+    }
+
+    pub(super) fn set_weight(&self, name: &str, weight: u32) -> Option<u32> {
+        self.change(|members| members.set_weight(name, weight)).0
     }
 }
 
 impl<S> Cluster<S> {
-    pub(super) fn new(
-        policy: Policy,
-        subset: Option<usize>,
-        mut rng: fastrand::Rng,
-        ready_timeout: Duration,
-    ) -> Self
-    where
-        S: Send + Sync + 'static,
-    {
-        let waiters = Arc::<Waiters>::default();
-        let seed = rng.u64(..);
-        let picker = policy.picker(PickerContext {
-            rng,
-            waker: Waker::from(waiters.clone()),
-        });
-        Self {
-            policy,
-            members: RwLock::new(Members::new(picker, subset, seed)),
-            waiters,
-            filling: AtomicBool::new(false),
-            ready_timeout,
-        }
+    /// The settings of clients for URLs.
+    pub(super) fn client(&self) -> &ClientBuilder {
+        &self.client
     }
 
-    /// Looks at the members as they are.
-    pub(super) fn members<T>(&self, look: impl FnOnce(&[Arc<Endpoint<S>>]) -> T) -> T {
-        look(
-            self.members
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .all(),
-        )
+    pub(super) fn snapshot(&self) -> Arc<Snapshot<S>> {
+        self.snapshot.load_full()
     }
 
-    /// Changes the members. When it returns, those that left get no request any more, and are given back.
-    fn change(
-        &self,
-        change: impl FnOnce(&Members<S>) -> Vec<Arc<Endpoint<S>>>,
-    ) -> Vec<Arc<Endpoint<S>>> {
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        let now = change(&members);
-        let left = members.set(now);
-        drop(members);
-        self.filled();
-        left
+    /// Discovery begins; until [`tell`](Self::tell), requests wait for it.
+    pub(super) fn expect(&self) {
+        self.told.send_replace(false);
     }
 
-    pub(super) fn insert(&self, spec: EndpointSpec<S>) -> Option<Arc<Endpoint<S>>> {
-        let name = spec.name().to_owned();
-        let gone = self.exchange(None, spec);
-        gone.into_iter().find(|gone| **gone.name() == *name)
-    }
-
-    /// Inserts an endpoint, in the place of one of the same name, and removes another in the same step.
-    pub(super) fn exchange(
-        &self,
-        before: Option<&Arc<str>>,
-        spec: EndpointSpec<S>,
-    ) -> Vec<Arc<Endpoint<S>>> {
-        self.change(|members| {
-            let same = members.named(spec.name());
-            let endpoint = members.make(spec, same.map(AsRef::as_ref));
-            let mut now = members.all().to_vec();
-            match now
-                .iter_mut()
-                .find(|member| member.name() == endpoint.name())
-            {
-                Some(same) => *same = endpoint,
-                None => now.push(endpoint),
-            }
-            now.retain(|member| Some(member.name()) != before);
-            now
-        })
-    }
-
-    pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
-        let removed = self.change(|members| {
-            let name = canonical_name(name, |name| members.named(name).is_some());
-            members
-                .all()
-                .iter()
-                .filter(|member| &**member.name() != name)
-                .cloned()
-                .collect()
-        });
-        removed.into_iter().next()
-    }
-
-    /// Makes the members be `specs`, the last of those with one name. One whose name stays keeps its service and load.
-    pub(super) fn replace(&self, specs: Vec<EndpointSpec<S>>) -> Vec<Arc<Endpoint<S>>>
-    where
-        S: Clone,
-    {
-        self.change(|members| {
-            let before = members.by_name();
-            let mut seen = HashSet::new();
-            let last = specs
-                .into_iter()
-                .rev()
-                .filter(|spec| seen.insert(spec.name().to_owned()));
-            let mut now: Vec<_> = last
-                .map(|spec| match before.get(spec.name()) {
-                    Some(same) => Arc::new(same.reweighted(&spec)),
-                    None => members.make(spec, None),
-                })
-                .collect();
-            now.reverse();
-            now
-        })
-    }
-
-    /// Discovery begins; until [`filled`](Self::filled), requests wait for it.
-    pub(super) fn filling(&self) {
-        self.filling.store(true, Relaxed);
-    }
-
-    /// All that is known now is here.
-    pub(super) fn filled(&self) {
-        self.filling.store(false, Relaxed);
-        self.waiters.0.notify_waiters();
+    /// Discovery has said what there is, or that it cannot.
+    pub(super) fn tell(&self) {
+        self.told
+            .send_if_modified(|told| !std::mem::replace(told, true));
     }
 
     /// What `request` says about where it belongs.
@@ -181,38 +137,32 @@ impl<S> Cluster<S> {
         self.policy.mark(response, affinity, endpoint);
     }
 
+    /// Picks an endpoint for a request, and counts it there. Returns `None` if there is none that is not among those
+    /// `tried`.
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
-        self.members
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pick(tried, affinity)
+        loop {
+            let picked = self.snapshot.load().pick(tried, affinity)?;
+            // A change may have come in between. Then there is another snapshot, which does not have this endpoint.
+            if !picked.endpoint.load().is_draining() {
+                return Some(picked);
+            }
+        }
     }
 
-    /// Picks as soon as an endpoint is ready.
+    /// Picks as soon as discovery has said what there is.
     ///
     /// Dropping the future leaves nothing behind: an endpoint is counted when it is given out.
     ///
     /// # Errors
     ///
-    /// `NoEndpoint` at once when there is none at all, and after the ready timeout when none became ready.
+    /// `NoEndpoint` if there is none: at once, unless discovery has said nothing yet; then after the ready timeout.
     pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
-        match timeout(self.ready_timeout, self.next_ready(affinity)).await {
-            Ok(Some(picked)) => Ok(picked),
-            Ok(None) | Err(_) => Err(Error::new(ErrorKind::NoEndpoint)),
+        let mut told = self.told.subscribe();
+        if !*told.borrow_and_update() {
+            // Neither is an error of its own: the sender is here, and after the timeout there is no endpoint.
+            let _ = timeout(self.ready_timeout, told.wait_for(|told| *told)).await;
         }
-    }
-
-    async fn next_ready(&self, affinity: Affinity) -> Option<Picked<S>> {
-        loop {
-            // Before the look, so that no wake-up falls between.
-            let woken = self.waiters.0.notified();
-            if let Some(picked) = self.pick(&[], affinity) {
-                return Some(picked);
-            }
-            if self.members(<[_]>::is_empty) && !self.filling.load(Relaxed) {
-                return None;
-            }
-            woken.await;
-        }
+        let picked = self.pick(&[], affinity);
+        picked.ok_or_else(|| Error::new(ErrorKind::NoEndpoint))
     }
 }

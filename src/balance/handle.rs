@@ -4,26 +4,38 @@ use std::{fmt, sync::Arc};
 
 use super::cluster::Cluster;
 use crate::{
-    endpoint::{Endpoint, EndpointSpec, Load},
+    endpoint::{Availability, Endpoint, EndpointSpec, Load},
+    error::Error,
     upstream::Client,
 };
 
-/// Inserts, removes and replaces endpoints at run time. Clones change the same cluster.
+/// Inserts, removes, replaces and reweights endpoints at run time. Clones change the same cluster.
 pub struct Handle<S = Client> {
     cluster: Arc<Cluster<S>>,
 }
 
-impl<S> Handle<S> {
-    pub(super) fn new(cluster: Arc<Cluster<S>>) -> Self {
-        Self { cluster }
+impl Handle {
+    /// Adds an endpoint at a URL, reached by a client with the settings that the [builder] of the cluster was given.
+    /// One of the same name is replaced, and drains. [`EndpointSpec::url`] says what a URL may look like.
+    ///
+    /// [builder]: crate::balance::LoadBalanceBuilder::client
+    ///
+    /// # Errors
+    ///
+    /// A config error that says what is wrong with the URL or the weight.
+    pub fn insert_url(&self, url: &str) -> Result<Option<Draining>, Error> {
+        let spec = EndpointSpec::url_with(self.cluster.client(), url)?;
+        Ok(self.insert(spec))
     }
+}
 
+impl<S: Send + Sync + 'static> Handle<S> {
     /// Adds an endpoint. One of the same name is replaced, and drains.
     pub fn insert(&self, spec: EndpointSpec<S>) -> Option<Draining> {
         self.cluster.insert(spec).map(|gone| Draining::new(&gone))
     }
 
-    /// Removes an endpoint by its name, or by the URL it was inserted with; none if there is no such.
+    /// Removes an endpoint by its name, or by the URL it was inserted with. Returns `None` if no such endpoint exists.
     ///
     /// When it returns, no new request goes there. Those in flight finish; [`Draining`] tells when.
     #[allow(
@@ -34,29 +46,49 @@ impl<S> Handle<S> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
     }
 
-    /// Makes the set be exactly `specs`, in one step, and gives back those that left.
+    /// Makes the set be exactly `specs`, in one step, and gives back those that left. Of several with one name, the
+    /// last counts.
     ///
-    /// An endpoint whose name stays keeps its service, connections included, and takes the new weight. To change the
-    /// service behind a name, [`insert`](Self::insert) it.
-    pub fn replace(&self, specs: impl IntoIterator<Item = EndpointSpec<S>>) -> Vec<Draining>
-    where
-        S: Clone,
-    {
-        self.cluster
-            .replace(specs.into_iter().collect())
-            .iter()
-            .map(Draining::new)
-            .collect()
+    /// An endpoint whose name stays keeps its service, connections included, and takes the new weight, priority and
+    /// measure. To change the service behind a name, [`insert`](Self::insert) it.
+    pub fn replace(&self, specs: impl IntoIterator<Item = EndpointSpec<S>>) -> Vec<Draining> {
+        let left = self.cluster.replace(specs.into_iter().collect());
+        left.iter().map(Draining::new).collect()
+    }
+
+    /// Gives an endpoint another weight, by its name or by the URL it was inserted with. Returns the weight it had, or
+    /// `None` if no such endpoint exists.
+    ///
+    /// 0 stops new requests, whatever the policy: also those of clients that a [`Sticky`](super::policy::Sticky) cookie
+    /// binds to it, and retries. Those in flight finish. The endpoint stays in the cluster and in
+    /// [`endpoints`](Self::endpoints), keeps its connections and what is known of it, and gets requests again with the
+    /// next weight above 0. It does not count in its tier, nor in a [subset]. If all have 0, requests fail as in an
+    /// empty cluster.
+    ///
+    /// A later [`insert`](Self::insert) or [`replace`](Self::replace) of the name, or discovery that tells of it again,
+    /// sets the weight anew.
+    ///
+    /// [subset]: crate::balance::LoadBalanceBuilder::subset
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "the weight before is of interest to few"
+    )]
+    pub fn set_weight(&self, name: &str, weight: u32) -> Option<u32> {
+        self.cluster.set_weight(name, weight)
+    }
+}
+
+impl<S> Handle<S> {
+    pub(super) fn new(cluster: Arc<Cluster<S>>) -> Self {
+        Self { cluster }
     }
 
     /// The endpoints as they are now, in the order of their insertion.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
-        self.cluster.members(|all| {
-            all.iter()
-                .map(|endpoint| EndpointStatus::of(endpoint))
-                .collect()
-        })
+        let snapshot = self.cluster.snapshot();
+        let all = snapshot.all.iter();
+        all.map(|endpoint| EndpointStatus::of(endpoint)).collect()
     }
 }
 
@@ -82,7 +114,7 @@ impl<S> fmt::Debug for Handle<S> {
 pub struct EndpointStatus {
     /// Its URL, or the name it was given.
     pub name: Arc<str>,
-    /// Its weight.
+    /// Its weight; 0 if it gets no new requests.
     pub weight: u32,
     /// Requests sent whose response has not ended.
     pub in_flight: usize,
@@ -92,7 +124,10 @@ impl EndpointStatus {
     fn of<S>(endpoint: &Endpoint<S>) -> Self {
         Self {
             name: endpoint.name().clone(),
-            weight: endpoint.weight(),
+            weight: match endpoint.availability() {
+                Availability::Draining => 0,
+                _ => endpoint.weight(),
+            },
             in_flight: endpoint.load().in_flight(),
         }
     }

@@ -27,7 +27,9 @@ mod handle;
 mod hash;
 mod members;
 pub mod policy;
+mod remembered;
 mod service;
+mod snapshot;
 
 pub use self::{
     body::ResponseBody,

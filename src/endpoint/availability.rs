@@ -17,6 +17,8 @@ pub enum Availability {
         /// When it may be asked again.
         until: Instant,
     },
+    /// It gets no new requests: it has been removed, or its weight was set to 0. Those in flight finish.
+    Draining,
 }
 
 /// The order in which endpoints are preferred, whatever they cost. A later one is picked when there is no earlier one.
@@ -30,7 +32,7 @@ pub(crate) enum Rank {
 impl Availability {
     /// Whether the endpoint is up to a share of its cluster's requests.
     pub(crate) fn is_well(self) -> bool {
-        !matches!(self, Self::LeftAlone { .. })
+        !matches!(self, Self::LeftAlone { .. } | Self::Draining)
     }
 
     /// How the endpoint ranks among the others. In a `panic`, when most of a cluster should be left alone, none is:
@@ -38,6 +40,7 @@ impl Availability {
     pub(super) fn rank(self, panic: bool) -> Rank {
         match self {
             Self::LeftAlone { .. } if !panic => Rank::Avoided,
+            Self::Draining => Rank::Avoided,
             Self::Untested => Rank::Untested,
             Self::Usable | Self::LeftAlone { .. } => Rank::Usable,
         }

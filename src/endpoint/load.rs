@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed},
+            Ordering::{AcqRel, Relaxed, SeqCst},
         },
     },
     time::Duration,
@@ -30,6 +30,9 @@ use super::{
 const SLOW_START: Duration = Duration::from_secs(10);
 const SLOW_START_SHARE: f32 = 0.1;
 
+/// When an endpoint that drains may be asked again.
+const NEVER: Micros = Micros::MAX;
+
 /// What is known of one endpoint that is in use.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -43,7 +46,7 @@ pub(crate) struct Load {
     acquainted: AtomicBool,
     /// When it was inserted, if others had been at work by then.
     newcomer: Option<Micros>,
-    /// When it may be asked again.
+    /// When it may be asked again: [`NEVER`] while it drains.
     away_until: AtomicU64,
     /// Position in a stride schedule (Waldspurger and Weihl 1995): each pick moves it on by `STRIDE / weight`.
     turn: AtomicU64,
@@ -71,7 +74,25 @@ impl Load {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Acquire)
+        self.in_flight.load(SeqCst)
+    }
+
+    /// From now on it gets no new requests.
+    ///
+    /// A request that is [started](Self::start) at the same time either sees this, or is seen by whoever asks for
+    /// [what is in flight](Self::in_flight) hereafter: all four are sequentially consistent.
+    pub(crate) fn drain(&self) {
+        self.away_until.store(NEVER, SeqCst);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.away_until.load(SeqCst) == NEVER
+    }
+
+    /// Ends the draining.
+    pub(crate) fn resume(&self) {
+        // It may be over, and then what the endpoint asked for holds.
+        let _ = self.away_until.compare_exchange(NEVER, 0, SeqCst, SeqCst);
     }
 
     /// What was measured of late, in seconds.
@@ -83,6 +104,9 @@ impl Load {
     pub(crate) fn availability(&self) -> Availability {
         let until = self.away_until.load(Relaxed);
         if self.siblings.now() < until {
+            if until == NEVER {
+                return Availability::Draining;
+            }
             return Availability::LeftAlone {
                 until: self.siblings.instant(until),
             };
@@ -141,8 +165,10 @@ impl Load {
         }
     }
 
-    /// The cost by what the user says.
+    /// The cost by what the user says. What is no number is the dearest: "busy of total" is 0.0 / 0.0 before there is
+    /// any, and must not attract every request.
     pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
+        let load = if load.is_nan() { f64::INFINITY } else { load };
         Cost {
             load: load / f64::from(self.weight(weight, self.siblings.now())),
             ..self.cost_of_turn()
@@ -171,7 +197,7 @@ impl Load {
     /// Counts a request that is about to be sent, by a pick of this moment. Returns the moment.
     pub(super) fn start(&self, weight: NonZeroU32) -> Micros {
         let now = self.siblings.now();
-        self.in_flight.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, SeqCst);
         let step = STRIDE as f32 / self.weight(weight, now);
         let turn = self.siblings.take_turn(self.turn.load(Relaxed)) + step as u64;
         self.turn.store(turn, Relaxed);

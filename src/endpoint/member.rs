@@ -33,7 +33,8 @@ pub(crate) struct Endpoint<S> {
     priority: u8,
     metric: Option<Metric>,
     host: Option<HeaderValue>,
-    service: S,
+    /// Shared, so that the same server with another weight takes no clone, which is the user's code.
+    service: Arc<S>,
     load: Arc<Load>,
 }
 
@@ -51,6 +52,7 @@ impl<S> Endpoint<S> {
             metric,
             host,
             service,
+            ..
         } = spec;
         let load = Arc::new(Load::new(siblings.clone(), latency));
         Self {
@@ -59,7 +61,7 @@ impl<S> Endpoint<S> {
             priority,
             metric,
             host,
-            service,
+            service: Arc::new(service),
             load,
         }
     }
@@ -108,22 +110,46 @@ impl<S> Endpoint<S> {
     pub(crate) fn start(&self) -> InFlight {
         InFlight::new(self.load.clone(), self.load.start(self.weight))
     }
-}
 
-impl<S: Clone> Endpoint<S> {
-    /// The same server with the weight and priority of `spec`: its service, connections included, and load go on.
-    pub(crate) fn reweighted(&self, spec: &EndpointSpec<S>) -> Self {
+    /// The same server with another weight: its service, connections included, and load go on.
+    pub(crate) fn with_weight(&self, weight: NonZeroU32) -> Self {
         Self {
             name: self.name.clone(),
-            weight: spec.weight,
-            priority: spec.priority,
-            metric: spec.metric.clone(),
+            weight,
+            priority: self.priority,
+            metric: self.metric.clone(),
             host: self.host.clone(),
             service: self.service.clone(),
             load: self.load.clone(),
         }
     }
 
+    /// The same server with the weight, priority and measure of `spec`.
+    pub(crate) fn reconfigured(&self, spec: &EndpointSpec<S>) -> Self {
+        Self {
+            priority: spec.priority,
+            metric: spec.metric.clone(),
+            ..self.with_weight(spec.weight)
+        }
+    }
+
+    /// Whether it has the weight, priority and measure of `spec` already.
+    pub(crate) fn is_configured_as(&self, spec: &EndpointSpec<S>) -> bool {
+        let same_metric = match (&self.metric, &spec.metric) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        };
+        (self.weight, self.priority) == (spec.weight, spec.priority) && same_metric
+    }
+
+    /// Whether both are the same server, whatever their weights.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.load, &other.load)
+    }
+}
+
+impl<S: Clone> Endpoint<S> {
     /// Returns a service to send `request` with, and whether `Host` was set for it.
     pub(crate) fn prepare(&self, request: &mut Request<Body>) -> (S, bool) {
         let headers = request.headers_mut();
@@ -134,7 +160,7 @@ impl<S: Clone> Endpoint<S> {
         if let Some(host) = host {
             headers.insert(header::HOST, host.clone());
         }
-        (self.service.clone(), host.is_some())
+        (S::clone(&self.service), host.is_some())
     }
 }
 

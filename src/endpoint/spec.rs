@@ -1,6 +1,6 @@
 //! What an endpoint is, as plain data.
 
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, uri::Authority};
@@ -29,6 +29,8 @@ pub struct EndpointSpec<S = Client> {
     pub(super) metric: Option<Metric>,
     /// `Host` for a service that sets none itself.
     pub(super) host: Option<HeaderValue>,
+    /// An endpoint of the same name keeps its service, and takes the weight and the priority.
+    keeps_service: bool,
     pub(super) service: S,
 }
 
@@ -82,6 +84,7 @@ impl<S> EndpointSpec<S> {
             priority: 0,
             metric: None,
             host,
+            keeps_service: false,
             service,
         }
     }
@@ -90,7 +93,8 @@ impl<S> EndpointSpec<S> {
     ///
     /// # Errors
     ///
-    /// A config error for 0: to send an endpoint nothing, [remove](crate::balance::Handle::remove) it.
+    /// A config error for 0: to send an endpoint nothing, remove it, or
+    /// [set its weight](crate::balance::Handle::set_weight) to 0 once it is in a cluster.
     pub fn weight(mut self, weight: u32) -> Result<Self, Error> {
         self.weight = parse_weight(&weight.to_string())?;
         Ok(self)
@@ -106,8 +110,11 @@ impl<S> EndpointSpec<S> {
         self
     }
 
-    /// Its own measure of load, for [`P2c::reported`](crate::balance::policy::P2c::reported): lower is better, and it
-    /// is divided by the weight. It is read on each pick, so it should only read.
+    /// Its own measure of load, for [`P2c::reported`](crate::policy::P2c::reported): lower is better, and it is divided
+    /// by the weight. What is no number is worse than any number.
+    ///
+    /// It is read on each pick that the endpoint is drawn for, by several threads at once, so it should only read. No
+    /// lock is held meanwhile: it may look at the [`Handle`](crate::balance::Handle).
     #[must_use]
     pub fn load(mut self, load: impl Load<Metric = f64> + Send + Sync + 'static) -> Self {
         self.metric = Some(Arc::new(load));
@@ -120,6 +127,25 @@ impl<S> EndpointSpec<S> {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    /// What of an endpoint may change while its service stays: its weight and its priority.
+    pub(crate) fn settings(&self) -> (u32, u8) {
+        (self.weight.get(), self.priority)
+    }
+
+    /// In the place of an endpoint of the same name, changes its weight and its priority, and nothing else.
+    pub(crate) fn keeping_service(mut self) -> Self {
+        self.keeps_service = true;
+        self
+    }
+
+    pub(crate) fn keeps_service(&self) -> bool {
+        self.keeps_service
+    }
+
     /// Wraps the service: a timeout, a rate limit, a header, on this endpoint alone.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
         let Self {
@@ -128,6 +154,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             host,
+            keeps_service,
             service,
         } = self;
         EndpointSpec {
@@ -136,6 +163,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             host,
+            keeps_service,
             service: wrap(service),
         }
     }
@@ -172,6 +200,15 @@ impl<S> EndpointSpec<S> {
     }
 }
 
+impl FromStr for EndpointSpec {
+    type Err = Error;
+
+    /// As [`url`](Self::url).
+    fn from_str(url: &str) -> Result<Self, Error> {
+        Self::url(url)
+    }
+}
+
 impl From<Client> for EndpointSpec {
     /// Named by its URL.
     fn from(client: Client) -> Self {
@@ -182,6 +219,7 @@ impl From<Client> for EndpointSpec {
             priority: 0,
             metric: None,
             host: None,
+            keeps_service: false,
             service: client,
         }
     }

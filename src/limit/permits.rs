@@ -27,6 +27,7 @@ pub(crate) struct Permits {
 pub(crate) struct Permit(Arc<Permits>);
 
 /// Those that wait for a connection.
+#[cfg(feature = "http2")]
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue(Arc<Permits>);
 

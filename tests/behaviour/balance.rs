@@ -1,5 +1,9 @@
 //! Which endpoint a request goes to, and what happens when there is none.
 
+mod discovery;
+mod users_code;
+mod weights;
+
 use std::{
     collections::BTreeMap,
     convert::Infallible,

@@ -1,6 +1,6 @@
 //! [`Policy`], any of the policies, and [`Sticky`], which is laid over another: the two hold each other.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use http::{Request, Response};
 
@@ -8,7 +8,7 @@ use super::{
     consistent_hash::ConsistentHash,
     least_request::{LeastRequest, LeastRequestPicker},
     p2c::P2c,
-    picker::{Affinity, Picker, PickerContext},
+    picker::{Affinity, Picker},
     priority::PriorityPicker,
     random::{Random, RandomPicker},
     round_robin::{RoundRobin, RoundRobinPicker},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{body::Body, error::Error};
 
-/// Any of the policies. Made by `into()` from each; see the [module docs](super).
+/// Any of the policies. Made by `into()` from each, or by `parse()` from a name; see the [module docs](super).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant is the policy of its name")]
@@ -54,32 +54,54 @@ impl Default for Policy {
     }
 }
 
+impl FromStr for Policy {
+    type Err = Error;
+
+    /// A policy with default settings by its name, as in a configuration file: `p2c`, `p2c-in-flight`, `round-robin`,
+    /// `least-request`, `random`, `hash-ip` (by the client's address) or `sticky` (by a cookie of the name `backend`).
+    ///
+    /// # Errors
+    ///
+    /// A config error for any other name; or, for `sticky`, if the operating system gives no random numbers.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "p2c" => P2c::new().into(),
+            "p2c-in-flight" => P2c::in_flight().into(),
+            "round-robin" => RoundRobin.into(),
+            "least-request" => LeastRequest.into(),
+            "random" => Random.into(),
+            "hash-ip" => ConsistentHash::client_addr().into(),
+            "sticky" => Sticky::cookie("backend")?.into(),
+            _ => return Err(Error::config("policy", format!("{name:?} is no policy"))),
+        })
+    }
+}
+
 impl Policy {
+    /// The picker over no endpoints yet.
     pub(in crate::balance) fn picker<S: Send + Sync + 'static>(
         &self,
-        context: PickerContext,
-    ) -> Box<dyn Picker<S>> {
+        rng: fastrand::Rng,
+    ) -> Arc<dyn Picker<S>> {
         match self {
-            Self::Sticky(sticky) => Box::new(sticky.picker(context)),
+            Self::Sticky(sticky) => sticky.picker(rng),
             other => {
                 let other = other.clone();
-                Box::new(PriorityPicker::new(
-                    move |context| other.flat(context),
-                    context,
-                ))
+                let make = Arc::new(move |rng| other.flat(rng));
+                Arc::new(PriorityPicker::new(make, rng))
             }
         }
     }
 
     /// The picker of one tier.
-    fn flat<S: Send + Sync + 'static>(&self, context: PickerContext) -> Box<dyn Picker<S>> {
+    fn flat<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
         match self {
-            Self::P2c(p2c) => Box::new(p2c.picker(context)),
-            Self::RoundRobin(_) => Box::new(RoundRobinPicker::default()),
-            Self::LeastRequest(_) => Box::new(LeastRequestPicker::new(context.rng)),
-            Self::Random(_) => Box::new(RandomPicker::new(context.rng)),
-            Self::ConsistentHash(hash) => Box::new(hash.picker()),
-            Self::Sticky(sticky) => Box::new(sticky.picker(context)),
+            Self::P2c(p2c) => p2c.picker(rng),
+            Self::RoundRobin(_) => Arc::new(RoundRobinPicker::new()),
+            Self::LeastRequest(_) => Arc::new(LeastRequestPicker::new(rng)),
+            Self::Random(_) => Arc::new(RandomPicker::new(rng)),
+            Self::ConsistentHash(hash) => Arc::new(hash.picker()),
+            Self::Sticky(sticky) => sticky.picker(rng),
         }
     }
 
@@ -156,8 +178,9 @@ impl Sticky {
         self
     }
 
-    fn picker<S: Send + Sync + 'static>(&self, context: PickerContext) -> StickyPicker<S> {
-        StickyPicker::new(self.cookie.clone(), self.over.picker(context))
+    fn picker<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
+        let over = self.over.picker(rng);
+        Arc::new(StickyPicker::new(self.cookie.clone(), over))
     }
 }
 

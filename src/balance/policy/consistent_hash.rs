@@ -114,11 +114,14 @@ pub(super) struct ConsistentHashPicker {
 }
 
 impl<S> Picker<S> for ConsistentHashPicker {
-    fn update(&mut self, members: &Endpoints<S>) {
-        self.names = members
+    fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
+        let names = members
             .iter()
-            .map(|member| hash(member.name().as_bytes()) as u64)
-            .collect();
+            .map(|member| hash(member.name().as_bytes()) as u64);
+        Arc::new(Self {
+            names: names.collect(),
+            bound: self.bound,
+        })
     }
 
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {

@@ -1,12 +1,12 @@
 //! A cluster for tests of what is picked.
 
-use std::{collections::VecDeque, sync::Arc, task::Waker};
+use std::{collections::VecDeque, sync::Arc};
 
 use http::{HeaderName, Request};
 
 use super::{
     any::Policy,
-    picker::{PickInfo, Picked, Picker, PickerContext},
+    picker::{Endpoints, PickInfo, Picked, Picker},
 };
 use crate::{
     body::Body,
@@ -16,22 +16,19 @@ use crate::{
 /// A cluster without the way to it.
 pub(super) struct TestCluster {
     pub(super) policy: Policy,
-    picker: Box<dyn Picker<()>>,
-    pub(super) members: Vec<Arc<Endpoint<()>>>,
+    picker: Arc<dyn Picker<()>>,
+    pub(super) members: Arc<Endpoints<()>>,
     siblings: Arc<Siblings>,
 }
 
 impl TestCluster {
     pub(super) fn new(policy: impl Into<Policy>, weights: &[u32]) -> Self {
         let policy = policy.into();
-        let picker = policy.picker(PickerContext {
-            rng: fastrand::Rng::with_seed(1),
-            waker: Waker::noop().clone(),
-        });
+        let picker = policy.picker(fastrand::Rng::with_seed(1));
         let mut cluster = Self {
             policy,
             picker,
-            members: Vec::new(),
+            members: Arc::new([]),
             siblings: Arc::default(),
         };
         for weight in weights {
@@ -42,18 +39,22 @@ impl TestCluster {
     }
 
     pub(super) fn add(&mut self, spec: EndpointSpec<()>) {
-        self.members.push(Arc::new(Endpoint::new(
-            spec,
-            &self.siblings,
-            Arc::<Latency>::default(),
-        )));
-        self.picker.update(&self.members);
+        let endpoint = Endpoint::new(spec, &self.siblings, Arc::<Latency>::default());
+        let mut members = self.members.to_vec();
+        members.push(Arc::new(endpoint));
+        self.set(members);
     }
 
     pub(super) fn remove(&mut self, nth: usize) -> Arc<Endpoint<()>> {
-        let gone = self.members.remove(nth);
-        self.picker.update(&self.members);
+        let mut members = self.members.to_vec();
+        let gone = members.remove(nth);
+        self.set(members);
         gone
+    }
+
+    fn set(&mut self, members: Vec<Arc<Endpoint<()>>>) {
+        self.members = members.into();
+        self.picker = self.picker.clone().updated(&self.members);
     }
 
     pub(super) fn pick_for(

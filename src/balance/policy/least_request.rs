@@ -1,6 +1,6 @@
 //! The one with the least to do.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker, cheapest};
 use crate::endpoint::Measure;
@@ -23,7 +23,9 @@ impl LeastRequestPicker {
 }
 
 impl<S> Picker<S> for LeastRequestPicker {
-    fn update(&mut self, _: &Endpoints<S>) {}
+    fn updated(self: Arc<Self>, _: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
+        self
+    }
 
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,15 +29,20 @@ mod consistent_hash;
 mod cookie;
 #[cfg(test)]
 mod fixture;
+mod handle_balance;
 mod least_request;
 mod p2c;
 mod picker;
 mod priority;
 mod random;
+mod reported;
 mod round_robin;
 mod sticky;
 
-pub(super) use self::picker::{Affinity, PickInfo, Picked, Picker, PickerContext};
+pub(super) use self::picker::{Affinity, Endpoints, PickInfo, Picked, Picker};
+/// What [`EndpointSpec::load`](crate::EndpointSpec::load) takes: a measure of an endpoint's load.
+pub use tower::load::Load;
+
 pub use self::{
     any::{Policy, Sticky},
     consistent_hash::ConsistentHash,

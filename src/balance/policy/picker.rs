@@ -1,19 +1,23 @@
 //! What every policy picks by: the [`Picker`] trait, what it is told, and what it gives.
 
-use std::{sync::Arc, task::Waker};
+use std::sync::Arc;
 
 use crate::endpoint::{Endpoint, InFlight, Measure, Rank};
 
 pub(in crate::balance) type Endpoints<S> = [Arc<Endpoint<S>>];
 
-/// A policy at work in one cluster.
+/// A policy at work over one set of endpoints.
+///
+/// The service and the measure of an endpoint are the user's code, which may look at the cluster and change it. A
+/// picker holds no lock while it reads a measure, and gives up no endpoint under one unless the cluster still has it.
 pub(in crate::balance) trait Picker<S>: Send + Sync {
-    /// From now on the members are these.
-    fn update(&mut self, members: &Endpoints<S>);
+    /// The picker over a changed set, which knows what this one knows. This one is still asked for picks meanwhile, and
+    /// for some that began before.
+    fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>>;
 
     /// Picks an endpoint for a request, and counts it there. Returns `None` if all were tried.
     ///
-    /// `members` are those of the last update.
+    /// `members` are those it was made for.
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>>;
 }
 
@@ -26,7 +30,7 @@ pub(in crate::balance) struct PickInfo<'a, S> {
 
 impl<S> PickInfo<'_, S> {
     pub(super) fn untried(&self, endpoint: &Arc<Endpoint<S>>) -> bool {
-        !self.tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+        !self.tried.iter().any(|tried| tried.is(endpoint))
     }
 
     /// The members worth a pick: untried ones that are ready; failing that, all that are untried.
@@ -81,11 +85,4 @@ pub(super) fn cheapest<'m, S: 'm>(
     costs
         .min_by(|(_, a), (_, b)| a.compare(b))
         .map(|(endpoint, _)| endpoint)
-}
-
-/// What a picker needs from outside.
-pub(in crate::balance) struct PickerContext {
-    pub(in crate::balance) rng: fastrand::Rng,
-    /// Wakes all requests that wait for an endpoint.
-    pub(in crate::balance) waker: Waker,
 }

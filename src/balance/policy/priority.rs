@@ -9,33 +9,31 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::picker::{Endpoints, PickInfo, Picked, Picker, PickerContext};
-use crate::endpoint::Endpoint;
+use super::picker::{Endpoints, PickInfo, Picked, Picker};
 
 const OVERPROVISIONING: f64 = 1.4;
 
+/// Makes the picker of a tier.
+type MakePicker<S> = dyn Fn(fastrand::Rng) -> Arc<dyn Picker<S>> + Send + Sync;
+
 pub(super) struct PriorityPicker<S> {
-    /// Makes the picker of a new tier.
-    make: Box<dyn Fn(PickerContext) -> Box<dyn Picker<S>> + Send + Sync>,
-    context: Mutex<PickerContext>,
+    make: Arc<MakePicker<S>>,
+    rng: Mutex<fastrand::Rng>,
     /// In the order in which they are asked.
     tiers: Vec<Tier<S>>,
 }
 
 struct Tier<S> {
     priority: u8,
-    members: Vec<Arc<Endpoint<S>>>,
-    picker: Box<dyn Picker<S>>,
+    members: Arc<Endpoints<S>>,
+    picker: Arc<dyn Picker<S>>,
 }
 
 impl<S> PriorityPicker<S> {
-    pub(super) fn new(
-        make: impl Fn(PickerContext) -> Box<dyn Picker<S>> + Send + Sync + 'static,
-        context: PickerContext,
-    ) -> Self {
+    pub(super) fn new(make: Arc<MakePicker<S>>, rng: fastrand::Rng) -> Self {
         Self {
-            make: Box::new(make),
-            context: Mutex::new(context),
+            make,
+            rng: Mutex::new(rng),
             tiers: Vec::new(),
         }
     }
@@ -47,12 +45,9 @@ impl<S> PriorityPicker<S> {
             return 0;
         }
         let healths: Vec<f64> = self.tiers.iter().map(Tier::health).collect();
-        let drawn = self
-            .context
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rng
-            .f64();
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let drawn = rng.f64();
+        drop(rng);
         spill(&healths, drawn)
     }
 }
@@ -84,35 +79,24 @@ fn spill(healths: &[f64], drawn: f64) -> usize {
 }
 
 impl<S: Send + Sync + 'static> Picker<S> for PriorityPicker<S> {
-    fn update(&mut self, members: &Endpoints<S>) {
-        let context = self
-            .context
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut by_priority = BTreeMap::<u8, Vec<_>>::new();
-        for member in members {
-            by_priority
-                .entry(member.priority())
-                .or_default()
-                .push(member.clone());
-        }
-        let mut before = std::mem::take(&mut self.tiers);
-        for (priority, members) in by_priority {
-            let same = before.iter().position(|tier| tier.priority == priority);
-            let mut picker = match same {
-                Some(same) => before.swap_remove(same).picker,
-                None => (self.make)(PickerContext {
-                    rng: context.rng.fork(),
-                    waker: context.waker.clone(),
-                }),
-            };
-            picker.update(&members);
-            self.tiers.push(Tier {
+    fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
+        let rng = self.rng.lock();
+        let mut rng = rng.unwrap_or_else(PoisonError::into_inner).fork();
+        let tier = |(priority, members): (u8, Arc<Endpoints<S>>)| {
+            let same = self.tiers.iter().find(|tier| tier.priority == priority);
+            let picker = same.map_or_else(|| (self.make)(rng.fork()), |same| same.picker.clone());
+            Tier {
                 priority,
+                picker: picker.updated(&members),
                 members,
-                picker,
-            });
-        }
+            }
+        };
+        let tiers = by_priority(members).into_iter().map(tier).collect();
+        Arc::new(Self {
+            make: self.make.clone(),
+            tiers,
+            rng: Mutex::new(rng),
+        })
     }
 
     fn pick(&self, _: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
@@ -124,6 +108,26 @@ impl<S: Send + Sync + 'static> Picker<S> for PriorityPicker<S> {
             tier.picker.pick(&tier.members, info)
         })
     }
+}
+
+fn by_priority<S>(members: &Arc<Endpoints<S>>) -> BTreeMap<u8, Arc<Endpoints<S>>> {
+    // Nearly always there is one tier, or none.
+    let mut priorities = members.iter().map(|member| member.priority());
+    let Some(first) = priorities.next() else {
+        return BTreeMap::new();
+    };
+    if priorities.all(|priority| priority == first) {
+        return BTreeMap::from([(first, members.clone())]);
+    }
+    let mut tiers = BTreeMap::<u8, Vec<_>>::new();
+    for member in members.iter() {
+        let tier = tiers.entry(member.priority()).or_default();
+        tier.push(member.clone());
+    }
+    tiers
+        .into_iter()
+        .map(|(priority, members)| (priority, members.into()))
+        .collect()
 }
 
 #[cfg(test)]

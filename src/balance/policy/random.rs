@@ -1,6 +1,6 @@
 //! Any.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker};
 
@@ -19,7 +19,9 @@ impl RandomPicker {
 }
 
 impl<S> Picker<S> for RandomPicker {
-    fn update(&mut self, _: &Endpoints<S>) {}
+    fn updated(self: Arc<Self>, _: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
+        self
+    }
 
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let total: u64 = info

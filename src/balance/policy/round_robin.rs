@@ -1,9 +1,12 @@
 //! One after the other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Load};
 
 /// One endpoint after the other, in proportion to the weights.
 ///
@@ -14,52 +17,54 @@ use crate::endpoint::Endpoint;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoundRobin;
 
-/// The credit of each member, in the order of the members.
-pub(super) struct RoundRobinPicker<S>(Mutex<Vec<Credit<S>>>);
-
-struct Credit<S> {
-    endpoint: Arc<Endpoint<S>>,
-    credit: i64,
+pub(super) struct RoundRobinPicker<S> {
+    members: Arc<Endpoints<S>>,
+    /// What each of the members has saved up, in their order.
+    credits: Mutex<Vec<i64>>,
 }
 
-impl<S> Default for RoundRobinPicker<S> {
-    fn default() -> Self {
-        Self(Mutex::default())
+impl<S> RoundRobinPicker<S> {
+    pub(super) fn new() -> Self {
+        Self {
+            members: Arc::new([]),
+            credits: Mutex::default(),
+        }
     }
 }
 
-impl<S: Send + Sync> Picker<S> for RoundRobinPicker<S> {
-    fn update(&mut self, members: &Endpoints<S>) {
-        let credits = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(credits);
-        let credit = |member: &Arc<Endpoint<S>>| {
-            let same = before
-                .iter()
-                .find(|credit| Arc::ptr_eq(credit.endpoint.load(), member.load()));
-            Credit {
-                endpoint: member.clone(),
-                credit: same.map_or(0, |same| same.credit),
-            }
-        };
-        *credits = members.iter().map(credit).collect();
+impl<S: Send + Sync + 'static> Picker<S> for RoundRobinPicker<S> {
+    fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
+        let credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
+        let before: HashMap<_, _> = self.members.iter().map(load).zip(credits.clone()).collect();
+        drop(credits);
+        let credit = |member| before.get(&load(member)).copied().unwrap_or_default();
+        Arc::new(Self {
+            members: members.clone(),
+            credits: Mutex::new(members.iter().map(credit).collect()),
+        })
     }
 
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
-        let mut credits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         // Each gets its weight; the richest is picked and pays for all.
         let (mut total, mut richest) = (0, None);
         for (nth, endpoint) in info.candidates(members) {
             let weight = i64::from(endpoint.weight());
-            credits[nth].credit += weight;
+            credits[nth] += weight;
             total += weight;
-            if richest.is_none_or(|richest: usize| credits[nth].credit > credits[richest].credit) {
+            if richest.is_none_or(|richest: usize| credits[nth] > credits[richest]) {
                 richest = Some(nth);
             }
         }
         let richest = richest?;
-        credits[richest].credit -= total;
+        credits[richest] -= total;
         Some(Picked::start(&members[richest]))
     }
+}
+
+/// What makes an endpoint the same, whatever its weight.
+fn load<S>(endpoint: &Arc<Endpoint<S>>) -> *const Load {
+    Arc::as_ptr(endpoint.load())
 }
 
 #[cfg(test)]

@@ -95,11 +95,11 @@ impl SessionCookie {
 pub(super) struct StickyPicker<S> {
     cookie: SessionCookie,
     by_token: HashMap<u128, Arc<Endpoint<S>>>,
-    over: Box<dyn Picker<S>>,
+    over: Arc<dyn Picker<S>>,
 }
 
 impl<S> StickyPicker<S> {
-    pub(super) fn new(cookie: SessionCookie, over: Box<dyn Picker<S>>) -> Self {
+    pub(super) fn new(cookie: SessionCookie, over: Arc<dyn Picker<S>>) -> Self {
         Self {
             cookie,
             by_token: HashMap::new(),
@@ -108,11 +108,14 @@ impl<S> StickyPicker<S> {
     }
 }
 
-impl<S: Send + Sync> Picker<S> for StickyPicker<S> {
-    fn update(&mut self, members: &Endpoints<S>) {
+impl<S: Send + Sync + 'static> Picker<S> for StickyPicker<S> {
+    fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
         let token = |member: &Arc<Endpoint<S>>| (self.cookie.token(member.name()), member.clone());
-        self.by_token = members.iter().map(token).collect();
-        self.over.update(members);
+        Arc::new(Self {
+            cookie: self.cookie.clone(),
+            by_token: members.iter().map(token).collect(),
+            over: self.over.clone().updated(members),
+        })
     }
 
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {

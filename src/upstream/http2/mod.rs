@@ -9,6 +9,7 @@ mod error;
 mod settings;
 mod shared;
 mod stream;
+mod too_large;
 mod upload;
 
 pub(super) use self::{

@@ -12,10 +12,12 @@ use super::{
     reaper::{Bell, Reaper, Sweep},
     shelf::Shelf,
 };
+#[cfg(feature = "http2")]
+use crate::upstream::connect::Versions;
 use crate::{
     limit::Permits,
     upstream::{
-        connect::{Connector, Versions},
+        connect::Connector,
         http1::Http1,
         lease::Home,
         target::{Scheme, Target},

@@ -1,0 +1,130 @@
+//! How a cluster follows its discovery.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, OnceLock},
+    task::Poll,
+    time::Duration,
+};
+
+use axum_upstream::{
+    EndpointSpec, LoadBalance,
+    balance::Handle,
+    discover::{Change, from_sets},
+};
+use http::StatusCode;
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    time::Instant,
+};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tower::ServiceExt;
+
+use super::{Named, named, request, shares};
+use crate::support::eventually;
+
+/// Names and weights.
+fn members(balance: &LoadBalance<Named>) -> Vec<(String, u32)> {
+    let endpoints = balance.handle().endpoints();
+    let member = |endpoint: &axum_upstream::balance::EndpointStatus| {
+        (endpoint.name.to_string(), endpoint.weight)
+    };
+    endpoints.iter().map(member).collect()
+}
+
+/// A discovery that tells of many endpoints one by one changes the set once, not as often as there are endpoints: each
+/// change takes time that grows with the size of the set.
+#[tokio::test(start_paused = true)]
+async fn changes_that_are_there_together_are_taken_in_together() {
+    const ENDPOINTS: usize = 1_000;
+    let handle = Arc::new(OnceLock::<Handle<Named>>::new());
+    let sizes = Arc::new(Mutex::new(Vec::new()));
+    let (seen, told) = (sizes.clone(), handle.clone());
+    let mut names = 0..ENDPOINTS;
+    let changes = futures_util::stream::poll_fn(move |_| {
+        if let Some(handle) = told.get() {
+            seen.lock().unwrap().push(handle.endpoints().len());
+        }
+        let change = names.next().map(|name| {
+            let spec = EndpointSpec::new(name.to_string(), Named("x"));
+            Ok::<_, Infallible>(Change::Insert(name, spec))
+        });
+        // The last one, and then no more.
+        change.map_or(Poll::Pending, |change| Poll::Ready(Some(change)))
+    });
+    let balance = LoadBalance::from_discover(changes).unwrap();
+    handle.set(balance.handle()).ok().unwrap();
+    let waiting = balance.clone().oneshot(request());
+    assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(members(&balance).len(), ENDPOINTS);
+    let mut sizes = sizes.lock().unwrap().clone();
+    assert!(
+        sizes.len() > ENDPOINTS,
+        "it was asked until there was no more"
+    );
+    sizes.dedup();
+    assert_eq!(sizes, [0, ENDPOINTS]);
+}
+
+type Sets = UnboundedSender<Vec<EndpointSpec<Named>>>;
+
+fn by_sets() -> (Sets, LoadBalance<Named>) {
+    let (sets, stream) = mpsc::unbounded_channel();
+    let discover = from_sets(UnboundedReceiverStream::new(stream));
+    (sets, LoadBalance::from_discover(discover).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_replaces_the_one_before() {
+    let (sets, balance) = by_sets();
+    sets.send(vec![named("a"), named("b")]).unwrap();
+    eventually(|| members(&balance) == [("a".into(), 1), ("b".into(), 1)]).await;
+    let held = balance.clone().oneshot(request()).await.unwrap();
+    let busy = super::endpoint_of(&held);
+
+    // One goes, one comes, and the other, with a response on its way, takes another weight.
+    let busy: &'static str = if busy == "a" { "a" } else { "b" };
+    let new = named(busy).weight(3).unwrap();
+    sets.send(vec![named("c"), named(busy), new]).unwrap();
+    let expected = [(busy.to_owned(), 3), ("c".to_owned(), 1)];
+    eventually(|| members(&balance) == expected).await;
+    let busy = balance.handle().endpoints().swap_remove(0);
+    assert_eq!(busy.in_flight, 1, "it is the same endpoint");
+    drop(held);
+
+    sets.send(Vec::new()).unwrap();
+    eventually(|| members(&balance).is_empty()).await;
+    drop(sets);
+}
+
+/// What somebody changed by hand holds until the sets say otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_the_same_changes_nothing() {
+    let (sets, balance) = by_sets();
+    sets.send(vec![named("a"), named("b")]).unwrap();
+    eventually(|| members(&balance).len() == 2).await;
+    assert_eq!(balance.handle().set_weight("a", 0), Some(1));
+    sets.send(vec![named("b"), named("a")]).unwrap();
+    sets.send(vec![named("b"), named("a"), named("c")]).unwrap();
+    eventually(|| members(&balance).len() == 3).await;
+    assert_eq!(members(&balance)[0], ("a".to_owned(), 0));
+    assert!(!shares(&balance, 20).await.contains_key("a"));
+    sets.send(vec![named("a").weight(2).unwrap()]).unwrap();
+    eventually(|| members(&balance) == [("a".to_owned(), 2)]).await;
+    assert_eq!(shares(&balance, 20).await["a"], 20);
+}
+
+/// "There is none" is an answer, and not a reason to wait for another.
+#[tokio::test(start_paused = true)]
+async fn an_empty_set_is_not_waited_for() {
+    let (sets, balance) = by_sets();
+    let start = Instant::now();
+    let waiting = tokio::spawn(balance.clone().oneshot(request()));
+    tokio::time::advance(Duration::from_millis(10)).await;
+    sets.send(Vec::new()).unwrap();
+    assert!(waiting.await.unwrap().unwrap_err().is_no_endpoint());
+    assert_eq!(start.elapsed(), Duration::from_millis(10));
+    let again = balance.clone().oneshot(request()).await;
+    assert!(again.unwrap_err().is_no_endpoint());
+    assert_eq!(start.elapsed(), Duration::from_millis(10));
+}

@@ -1,0 +1,137 @@
+//! Weights that change while requests are served.
+
+use std::time::Duration;
+
+use axum_upstream::{
+    LoadBalance, ReverseProxy,
+    policy::{ConsistentHash, LeastRequest, P2c, Policy, Random, RoundRobin, Sticky},
+};
+use http::{Request, StatusCode};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::{Named, endpoint_of, named, over, request, session, shares};
+use crate::support::server;
+
+const HASHED: http::HeaderName = http::HeaderName::from_static("x-key");
+
+fn policies() -> [Policy; 9] {
+    [
+        P2c::new().into(),
+        P2c::in_flight().into(),
+        P2c::reported().into(),
+        RoundRobin.into(),
+        LeastRequest.into(),
+        Random.into(),
+        ConsistentHash::header(HASHED).into(),
+        ConsistentHash::header(HASHED).bounded_load(1.25).into(),
+        Sticky::cookie("backend").unwrap().into(),
+    ]
+}
+
+/// The endpoints of requests with all kinds of keys.
+async fn reached(balance: &LoadBalance<Named>) -> Vec<String> {
+    let mut reached = Vec::new();
+    for key in 0..60 {
+        let mut request = request();
+        request.headers_mut().insert(HASHED, key.into());
+        let response = balance.clone().oneshot(request).await.unwrap();
+        reached.push(endpoint_of(&response));
+    }
+    reached.sort();
+    reached.dedup();
+    reached
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_weight_of_0_stops_new_requests() {
+    for policy in policies() {
+        let balance = over(["a", "b", "c"].map(named), policy.clone());
+        let handle = balance.handle();
+        assert_eq!(reached(&balance).await, ["a", "b", "c"], "{policy:?}");
+        assert_eq!(handle.set_weight("b", 0), Some(1));
+        assert_eq!(reached(&balance).await, ["a", "c"], "{policy:?}");
+        assert_eq!(handle.endpoints()[1].weight, 0);
+        assert_eq!(handle.set_weight("b", 1), Some(0));
+        assert_eq!(reached(&balance).await, ["a", "b", "c"], "{policy:?}");
+        assert_eq!(handle.set_weight("d", 1), None);
+    }
+}
+
+/// As an empty cluster: at once, and whatever the policy.
+#[tokio::test(start_paused = true)]
+async fn when_all_weigh_0_there_is_no_endpoint() {
+    for policy in policies() {
+        let balance = over(["a", "b"].map(named), policy.clone());
+        let handle = balance.handle();
+        let start = Instant::now();
+        let held = balance.clone().oneshot(request()).await.unwrap();
+        for name in ["a", "b"] {
+            handle.set_weight(name, 0);
+        }
+        let get = Request::get("http://a/").body(axum_upstream::Body::empty());
+        let proxy = ReverseProxy::new(balance.clone());
+        let response = proxy.oneshot(get.unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let in_flight = || {
+            handle
+                .endpoints()
+                .iter()
+                .map(|e| e.in_flight)
+                .sum::<usize>()
+        };
+        assert_eq!(in_flight(), 1, "what was in flight goes on");
+        drop(held);
+        assert_eq!(in_flight(), 0);
+        handle.set_weight("b", 7);
+        assert_eq!(reached(&balance).await, ["b"], "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shares_follow_a_weight_that_changes() {
+    let balance = over(["a", "b"].map(named), RoundRobin);
+    assert_eq!(shares(&balance, 40).await["a"], 20);
+    assert_eq!(balance.handle().set_weight("a", 3), Some(1));
+    assert_eq!(shares(&balance, 40).await["a"], 30);
+}
+
+/// A cookie does not reach an endpoint that is to get nothing, and is of use again afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_weight_of_0_ends_sessions() {
+    let balance = over(["a", "b"].map(named), Sticky::cookie("backend").unwrap());
+    let cookie = session(&balance, None).await.unwrap();
+    let mut request = request();
+    let value = cookie.parse().unwrap();
+    request.headers_mut().insert("cookie", value);
+    let own = endpoint_of(&balance.clone().oneshot(request).await.unwrap());
+    let handle = balance.handle();
+    handle.set_weight(&own, 0);
+    let other = session(&balance, Some(&cookie)).await;
+    assert!(other.is_some_and(|other| other != cookie));
+    handle.set_weight(&own, 1);
+    assert_eq!(session(&balance, Some(&cookie)).await, None);
+}
+
+/// An attempt that could not connect does not go on to one that is to get nothing.
+#[tokio::test]
+async fn a_weight_of_0_stops_other_attempts() {
+    let (dead, live) = (server::refusing(), server::canned("").await.0);
+    let balance = LoadBalance::new([dead.url(), live.url()]).unwrap();
+    let handle = balance.handle();
+    assert_eq!(handle.set_weight(&format!("{}/", live.url()), 0), Some(1));
+    let error = crate::support::within(balance.oneshot(request())).await;
+    let error = error.map(drop).unwrap_err();
+    assert!(error.is_connect());
+    assert_eq!(error.endpoint(), Some(dead.url().as_str()));
+}
+
+/// The next tier takes what there is when the first is to get nothing.
+#[tokio::test(start_paused = true)]
+async fn a_tier_of_weight_0_is_none() {
+    let balance = over([named("a"), named("b").priority(1)], RoundRobin);
+    assert_eq!(reached(&balance).await, ["a"]);
+    balance.handle().set_weight("a", 0);
+    assert_eq!(reached(&balance).await, ["b"]);
+}
