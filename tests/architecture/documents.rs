@@ -141,6 +141,35 @@ fn links_lead_somewhere() {
     );
 }
 
+/// The README is shown where there is no checkout: what it links to is in the package, or has an address of its own.
+#[test]
+fn the_readme_links_into_the_package() {
+    let manifest = read("Cargo.toml");
+    let (_, include) = manifest.split_once("include = [").unwrap();
+    let (include, _) = include.split_once(']').unwrap();
+    let patterns: Vec<_> = include.split('"').skip(1).step_by(2).collect();
+    let is_packed = |path: &str| {
+        let matches = |pattern: &&str| match pattern.strip_suffix("**") {
+            Some(folder) => path.starts_with(folder),
+            None => path == *pattern,
+        };
+        // A folder with a manifest of its own is another package.
+        let inner = Path::new(path).ancestors().skip(1);
+        let is_ours = inner
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .all(|folder| !root().join(folder).join("Cargo.toml").exists());
+        patterns.iter().any(matches) && is_ours
+    };
+    let readme = read("README.md");
+    let outside: Vec<_> = readme
+        .lines()
+        .flat_map(links)
+        .filter(|link| !link.starts_with("http") && !link.starts_with('#'))
+        .filter(|link| !is_packed(link.split('#').next().unwrap()))
+        .collect();
+    assert!(outside.is_empty(), "not in the package: {outside:?}");
+}
+
 /// Where `[text](target)` and `[text]: target` lead.
 fn links(line: &str) -> Vec<&str> {
     let mut found: Vec<_> = line
