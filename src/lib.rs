@@ -85,6 +85,15 @@ pub mod upstream;
 #[cfg(feature = "_tls")]
 pub use rustls;
 
+/// The code of the pages is compiled as that of the documentation is.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/ERRORS.md")]
+    struct Errors;
+}
+
 pub use self::{
     balance::{LoadBalance, policy},
     body::Body,
