@@ -8,8 +8,8 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Relaxed, SeqCst},
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
         },
     },
     time::Duration,
@@ -20,9 +20,12 @@ use tokio::sync::Notify;
 use super::{
     availability::{Availability, Rank},
     cost::{Cost, Idle},
-    latency::Latency,
-    outstanding::Outstanding,
+    flight::{Aloft, Flight},
+    latency::{Latency, Sample},
+    norms::Norms,
+    outstanding::{End, Outstanding, Wait},
     siblings::{Micros, STRIDE, Siblings},
+    tune,
 };
 
 /// How long a new endpoint gets less than its share, and how much less at first: caches are cold, code is not compiled.
@@ -33,12 +36,21 @@ const SLOW_START_SHARE: f32 = 0.1;
 /// When an endpoint that drains may be asked again.
 const NEVER: Micros = Micros::MAX;
 
+/// What keeps an endpoint busy.
+struct Busy {
+    /// Requests that count.
+    fresh: u64,
+    lasting: u64,
+    /// How it goes with those that wait, unless it should be asked again.
+    wait: Option<Wait>,
+}
+
 /// What is known of one endpoint that is in use.
 #[derive(Debug)]
 pub(crate) struct Load {
     siblings: Arc<Siblings>,
     latency: Arc<Latency>,
-    in_flight: AtomicUsize,
+    flight: Flight,
     outstanding: Outstanding,
     /// Has answered well since it was inserted.
     proven: AtomicBool,
@@ -61,7 +73,7 @@ impl Load {
         Self {
             siblings,
             latency,
-            in_flight: AtomicUsize::default(),
+            flight: Flight::default(),
             outstanding: Outstanding::default(),
             proven: AtomicBool::new(newcomer.is_none()),
             acquainted: AtomicBool::default(),
@@ -74,7 +86,7 @@ impl Load {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(SeqCst)
+        usize::try_from(self.flight.total()).unwrap_or(usize::MAX)
     }
 
     /// From now on it gets no new requests.
@@ -95,9 +107,19 @@ impl Load {
         let _ = self.away_until.compare_exchange(NEVER, 0, SeqCst, SeqCst);
     }
 
-    /// What was measured of late, in seconds.
-    pub(crate) fn latency(&self, now: Micros) -> Option<f32> {
-        self.latency.measured(now)
+    /// How many requests are in flight, and how many of them last.
+    pub(super) fn aloft(&self, now: Micros) -> Aloft {
+        self.flight.aloft(now, self.lasting())
+    }
+
+    /// After how long a request counts as lasting.
+    fn lasting(&self) -> Micros {
+        self.siblings.median().map_or(Micros::MAX, |median| micros(tune::lasting() * self.latency.usual(median)))
+    }
+
+    /// The answers of late.
+    pub(super) fn sample(&self, now: Micros) -> Sample {
+        self.latency.sample(now)
     }
 
     /// Whether it may be given requests, as of the last pick: the only place that decides.
@@ -111,7 +133,7 @@ impl Load {
                 until: self.siblings.instant(until),
             };
         }
-        match self.proven.load(Relaxed) || self.in_flight.load(Relaxed) == 0 {
+        match self.proven.load(Relaxed) || self.is_idle() {
             true => Availability::Usable,
             false => Availability::Untested,
         }
@@ -127,31 +149,50 @@ impl Load {
         &self.latency
     }
 
+    /// Whether nothing is in flight but what lasts, or what should not keep it from being asked again.
+    fn is_idle(&self) -> bool {
+        let Some(norms) = self.siblings.norms() else {
+            return self.flight.total() == 0;
+        };
+        self.busy(&norms, self.siblings.now()).fresh == 0
+    }
+
+    fn busy(&self, norms: &Norms, now: Micros) -> Busy {
+        let usual = self.latency.usual(norms.median);
+        let Aloft { fresh, lasting } = self.flight.aloft(now, micros(tune::lasting() * usual));
+        let wait = self.outstanding.wait(now);
+        match wait {
+            Some(wait) if wait.is_due(usual, norms.polls) => Busy { fresh: fresh.saturating_sub(wait.count), lasting, wait: None },
+            Some(wait) => Busy { fresh: fresh.max(wait.count), lasting, wait: Some(wait) },
+            None => Busy { fresh, lasting, wait },
+        }
+    }
+
     /// The cost by latency, and by what is in flight.
     pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
-        let cost = self.cost_in_flight(weight);
         // Before the first answer anywhere, nothing is known of latency.
-        let Some(median) = self.siblings.median() else {
-            return cost;
+        let Some(norms) = self.siblings.norms() else {
+            return self.cost_in_flight(weight);
         };
         let now = self.siblings.now();
-        let latency = self
-            .latency
-            .estimate(now, median, self.outstanding.wait(now));
-        let idle = match cost.idle {
-            Idle::Busy => Idle::Busy,
-            _ => latency.about.map_or(Idle::Unknown, Idle::Takes),
+        let Busy { fresh, lasting, wait } = self.busy(&norms, now);
+        let latency = self.latency.estimate(now, &norms, wait);
+        let idle = match fresh {
+            0 => latency.about.map_or(Idle::Unknown, Idle::Takes),
+            _ => Idle::Busy,
         };
+        let in_flight = fresh as f32 + excess(lasting, norms.lasting, weight);
+        let load = (in_flight + 1.0) / self.weight(weight, now) * latency.exact;
         Cost {
-            load: cost.load * f64::from(latency.exact),
+            load: load.into(),
             idle,
-            ..cost
+            ..self.cost_of_turn()
         }
     }
 
     /// The cost by what is in flight alone.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
-        let in_flight = self.in_flight.load(Relaxed);
+        let in_flight = self.flight.total();
         let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.siblings.now()));
         let idle = if in_flight == 0 {
             Idle::Unknown
@@ -197,8 +238,13 @@ impl Load {
     /// Counts a request that is about to be sent, by a pick of this moment. Returns the moment.
     pub(super) fn start(&self, weight: NonZeroU32) -> Micros {
         let now = self.siblings.now();
-        self.in_flight.fetch_add(1, SeqCst);
-        let step = STRIDE as f32 / self.weight(weight, now);
+        let lasting = self.lasting();
+        self.flight.begin(now, lasting);
+        self.outstanding.sent(now, lasting);
+        let excess = self.siblings.norms().map_or(0.0, |norms| {
+            excess(self.flight.aloft(now, lasting).lasting, norms.lasting, weight)
+        });
+        let step = STRIDE as f32 / self.weight(weight, now) * (1.0 + excess);
         let turn = self.siblings.take_turn(self.turn.load(Relaxed)) + step as u64;
         self.turn.store(turn, Relaxed);
         self.picked.store(self.siblings.next_pick(), Relaxed);
@@ -206,8 +252,8 @@ impl Load {
     }
 
     /// The request counted by [`start`](Self::start) is over.
-    pub(super) fn end(&self) {
-        if self.in_flight.fetch_sub(1, AcqRel) == 1 {
+    pub(super) fn end(&self, picked: Micros) {
+        if self.flight.end(picked) {
             self.idle.notify_waiters();
         }
     }
@@ -216,8 +262,37 @@ impl Load {
         self.siblings.clock()
     }
 
-    pub(super) fn outstanding(&self) -> &Outstanding {
-        &self.outstanding
+    /// The endpoint has had the whole of a request, and is waited for.
+    pub(super) fn sent(&self, now: Micros) {
+        self.outstanding.sent(now, self.lasting());
+    }
+
+    /// The wait for a request that was sent at `sent` is over, before it really began.
+    pub(super) fn unsent(&self, sent: Micros) {
+        self.outstanding.ended(sent, sent, End::Early);
+    }
+
+    /// The endpoint has answered a request that was sent at `sent`. Returns whether it is one that lasted while others
+    /// were answered.
+    pub(super) fn answered(&self, sent: Micros, now: Micros) -> bool {
+        let waited = self.outstanding.ended(sent, now, End::Answered);
+        let lasting = self.lasting();
+        if waited.overtook > 0 && waited.silence >= lasting {
+            self.latency.polled(now, waited.overtook);
+        }
+        waited.overtaken && now.saturating_sub(sent) >= lasting
+    }
+
+    /// A request was given up that was sent at `sent`.
+    pub(super) fn given_up(&self, sent: Micros, now: Micros) {
+        // A client's patience is not the endpoint's latency. But one that waited for longer than is usual, and for
+        // which nothing else was answered either, would have had to wait on.
+        let usual = self.siblings.median().map_or(Micros::MAX, |median| micros(self.latency.usual(median)));
+        let end = match now.saturating_sub(sent) >= usual {
+            true => End::Late,
+            false => End::Early,
+        };
+        self.outstanding.ended(sent, now, end);
     }
 
     /// Its answer came `latency` seconds after it had the whole request; `None` if it came before.
@@ -231,11 +306,6 @@ impl Load {
     /// It failed.
     pub(super) fn failed(&self, now: Micros) {
         self.latency.failed(now);
-    }
-
-    /// It was given up on, `waited` seconds after it had the whole request.
-    pub(super) fn given_up(&self, now: Micros, waited: f32) {
-        self.latency.given_up(now, waited, self.siblings.median());
     }
 
     /// It asked to be left alone for `wait`.
@@ -256,4 +326,13 @@ impl Load {
             idle.await;
         }
     }
+}
+
+/// For how many requests those count that last, as far as there are more of them than at the siblings.
+fn excess(lasting: u64, usual: f32, weight: NonZeroU32) -> f32 {
+    (lasting as f32 - weight.get() as f32 * usual - tune::slack()).max(0.0) * tune::excess()
+}
+
+fn micros(seconds: f32) -> Micros {
+    (seconds * 1e6) as Micros
 }

@@ -15,15 +15,19 @@
 
 mod availability;
 mod cost;
+mod flight;
 mod in_flight;
 mod latency;
 mod load;
 mod member;
+mod norms;
 mod outstanding;
 mod retry_after;
 mod siblings;
 mod spec;
+mod spread;
 mod survey;
+mod tune;
 
 pub use self::{
     availability::Availability,

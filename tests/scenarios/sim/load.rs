@@ -1,12 +1,19 @@
 //! Load, and what came of it.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, pin::pin, rc::Rc};
 
+use axum_upstream::Body;
+use futures_util::{
+    StreamExt,
+    future::{Either, ready, select},
+    stream::FuturesUnordered,
+};
+use http::Request;
 use http_body_util::BodyExt;
 
 use super::{
     client::{Client, Picks, World, in_turn},
-    clock::{Clock, run},
+    clock::{Clock, Tasks, run},
     server::{At, Server},
 };
 
@@ -34,6 +41,24 @@ pub struct Setup<'s> {
     pub servers: &'s dyn Fn(&Clock) -> Vec<Server>,
     /// When the last of the servers joins; infinite if it is there from the start.
     pub joins: f64,
+    /// Sends other requests through the same balancer.
+    pub attacker: Option<Rc<Attacker>>,
+}
+
+/// One client that does as it likes. What becomes of its requests is not logged.
+pub struct Attacker {
+    pub request: Box<dyn Fn(&Clock) -> Request<Body>>,
+    /// Seconds after which it goes away from a request.
+    pub patience: f64,
+    pub pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// So many a second, at equal distances.
+    PerSecond(f64),
+    /// So many at any time, each followed by the next one.
+    AtOnce(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +103,7 @@ impl<'s> Setup<'s> {
             warm_up: 0.0,
             servers,
             joins: f64::INFINITY,
+            attacker: None,
         }
     }
 
@@ -99,10 +125,11 @@ impl<'s> Setup<'s> {
                 };
                 let client = |nth| Client::new(self.picks, &world, self.seed + nth as u64 * 7_919);
                 let clients = (0..self.clients).map(client).collect();
-                *parts.borrow_mut() = Some(Parts {
-                    servers,
-                    client: Box::new(in_turn(clients)),
-                });
+                let client: Box<dyn Fn() -> Client> = Box::new(in_turn(clients));
+                if let Some(attacker) = self.attacker.clone() {
+                    attacker.start(clock, tasks, &client);
+                }
+                *parts.borrow_mut() = Some(Parts { servers, client });
             },
             |clock, tasks| {
                 let parts = parts.borrow();
@@ -153,7 +180,9 @@ async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
         server: usize::MAX,
         ok: false,
     });
-    let response = client.send().await;
+    let Ok(response) = client.send(Request::new(Body::empty())).await else {
+        return;
+    };
     log.borrow_mut().samples[nth] = Sample {
         at,
         latency: clock.now() - at,
@@ -165,6 +194,42 @@ async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
     };
     // An endless body is part of the load.
     let _ = response.into_body().collect().await;
+}
+
+impl Attacker {
+    fn start(self: Rc<Self>, clock: &Clock, tasks: &Tasks<'_>, client: &dyn Fn() -> Client) {
+        let (clock, client) = (clock.clone(), client());
+        match self.pace {
+            Pace::AtOnce(together) => (0..together).for_each(|_| {
+                let (own, clock, client) = (self.clone(), clock.clone(), client.clone());
+                tasks.push(Box::pin(async move {
+                    loop {
+                        own.exchange(&clock, &client).await;
+                    }
+                }));
+            }),
+            Pace::PerSecond(rate) => tasks.push(Box::pin(async move {
+                let mut under_way = FuturesUnordered::new();
+                for nth in 1_u32.. {
+                    under_way.push(self.exchange(&clock, &client));
+                    let next = clock.at(f64::from(nth) / rate);
+                    let ended = under_way.by_ref().for_each(|()| ready(()));
+                    if let Either::Right(((), next)) = select(next, ended).await {
+                        next.await;
+                    }
+                }
+            })),
+        }
+    }
+
+    async fn exchange(&self, clock: &Clock, client: &Client) {
+        let exchange = async {
+            if let Ok(response) = client.send((self.request)(clock)).await {
+                let _ = response.into_body().collect().await;
+            }
+        };
+        select(pin!(exchange), clock.after(self.patience)).await;
+    }
 }
 
 impl Log {
