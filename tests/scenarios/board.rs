@@ -23,6 +23,10 @@ fn board() {
     run("S2 pub p999", &|s| 1e3 * cases::tower_demo_as_published(p, s));
     run("S3 %", &|s| 100.0 * cases::one_fails_at_once(p, s, 30.0));
     run("S5 stuck", &|s| cases::one_stalls(p, s));
+    run("S5 1 s", &|s| cases::lost_to_a_stall(p, s, 500.0, 30.0, 1.0));
+    run("S5 .05 s", &|s| cases::lost_to_a_stall(p, s, 500.0, 30.0, 0.05));
+    run("S5 20/s", &|s| cases::lost_to_a_stall(p, s, 20.0, 30.0, f64::INFINITY));
+    run("S5 20/s 1 s", &|s| cases::lost_to_a_stall(p, s, 20.0, 30.0, 1.0));
     run("S6 cold max", &|s| cases::cold_start(p, s)[..10].iter().copied().fold(0.0, f64::max));
     run("S6 warm", &|s| cases::cold_start(p, s)[20..].iter().sum::<f64>() / 15.0);
     run("S8 .7", &|s| 1e3 * cases::unlike_and_noisy_servers(p, s, 0.7, 20.0));

@@ -41,6 +41,8 @@ pub struct Setup<'s> {
     pub servers: &'s dyn Fn(&Clock) -> Vec<Server>,
     /// When the last of the servers joins; infinite if it is there from the start.
     pub joins: f64,
+    /// Seconds after which a client goes away from a request.
+    pub patience: f64,
     /// Sends other requests through the same balancer.
     pub attacker: Option<Rc<Attacker>>,
 }
@@ -103,6 +105,7 @@ impl<'s> Setup<'s> {
             warm_up: 0.0,
             servers,
             joins: f64::INFINITY,
+            patience: f64::INFINITY,
             attacker: None,
         }
     }
@@ -137,10 +140,10 @@ impl<'s> Setup<'s> {
                 if let Arrivals::Closed { at_once, total } = self.arrivals {
                     for _ in 0..at_once {
                         let (clock, log, client) = (clock.clone(), log.clone(), client());
-                        let each = total / at_once;
+                        let (each, patience) = (total / at_once, self.patience);
                         tasks.push(Box::pin(async move {
                             for _ in 0..each {
-                                exchange(&clock, clock.now(), &client, &log).await;
+                                exchange(&clock, clock.now(), &client, patience, &log).await;
                             }
                         }));
                     }
@@ -154,8 +157,9 @@ impl<'s> Setup<'s> {
                 }
                 if now > 0.0 {
                     let (clock, log, client) = (clock.clone(), log.clone(), client());
+                    let patience = self.patience;
                     tasks.push(Box::pin(async move {
-                        exchange(&clock, now, &client, &log).await;
+                        exchange(&clock, now, &client, patience, &log).await;
                     }));
                 }
                 let next = match self.arrivals {
@@ -172,7 +176,7 @@ impl<'s> Setup<'s> {
     }
 }
 
-async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
+async fn exchange(clock: &Clock, at: f64, client: &Client, patience: f64, log: &RefCell<Log>) {
     let nth = log.borrow().samples.len();
     log.borrow_mut().samples.push(Sample {
         at,
@@ -180,20 +184,23 @@ async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
         server: usize::MAX,
         ok: false,
     });
-    let Ok(response) = client.send(Request::new(Body::empty())).await else {
-        return;
+    let exchange = async {
+        let Ok(response) = client.send(Request::new(Body::empty())).await else {
+            return;
+        };
+        log.borrow_mut().samples[nth] = Sample {
+            at,
+            latency: clock.now() - at,
+            server: response
+                .extensions()
+                .get::<At>()
+                .map_or(usize::MAX, |at| at.0),
+            ok: response.status().is_success(),
+        };
+        // An endless body is part of the load.
+        let _ = response.into_body().collect().await;
     };
-    log.borrow_mut().samples[nth] = Sample {
-        at,
-        latency: clock.now() - at,
-        server: response
-            .extensions()
-            .get::<At>()
-            .map_or(usize::MAX, |at| at.0),
-        ok: response.status().is_success(),
-    };
-    // An endless body is part of the load.
-    let _ = response.into_body().collect().await;
+    select(pin!(exchange), clock.at(at + patience)).await;
 }
 
 impl Attacker {
