@@ -15,7 +15,7 @@ use hyper::client::conn::TrySendError;
 use tower::Service;
 
 #[cfg(feature = "http2")]
-use super::http2::{Failed, is_refused, needs_http1};
+use super::http2::{is_refused, needs_http1};
 use super::{
     ClientBody, ClientBuilder, SendError,
     connect::Versions,
@@ -37,7 +37,7 @@ use crate::{
 /// # Cancel safety
 ///
 /// Dropping the response future, or the response body before its end, cancels the request: an HTTP/1 connection closes,
-/// an HTTP/2 stream is reset.
+/// an HTTP/2 stream is reset, but no sooner than 50 ms after it was opened.
 #[derive(Clone, Debug)]
 pub struct Client {
     target: Arc<Target>,
@@ -103,14 +103,12 @@ impl Client {
                     .map(|response| response.map(ClientBody::http1)),
                 #[cfg(feature = "http2")]
                 Checkout::Http2 { stream, .. } => match stream.send(request).await {
-                    Ok(response) => Ok(response.map(ClientBody::http2)),
-                    Err(Failed::Send(failed)) => Err(failed),
-                    Err(Failed::TooLarge(error)) => {
-                        return Err(Error::new(Kind::Exchange)
-                            .with(error)
-                            .at(&self.target.name)
-                            .into());
+                    Ok(Ok(response)) => Ok(response.map(ClientBody::http2)),
+                    Ok(Err(too_large)) => {
+                        let error = Error::new(Kind::Exchange).with(too_large);
+                        return Err(error.at(&self.target.name).into());
                     }
+                    Err(failed) => Err(failed),
                 },
             };
             let mut failed = match sent {

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
 
-use super::{shared::Place, upload::Pipe};
+use tokio::{runtime::Handle, time::Instant};
+
+use super::{shared::Place, size::check, upload::Pipe};
 use crate::{body::Body, error::BoxError, upstream::bounds::MessageBounds};
 
 /// A response body that holds its exchange's place until it has ended. Dropped early it resets the stream.
 pub(in crate::upstream) struct Http2Body {
     incoming: Incoming,
     held: Option<Held>,
-    bounds: MessageBounds,
 }
 
 /// What an exchange has of its connection.
@@ -27,6 +28,7 @@ pub(super) struct Held {
     _sender: SendRequest<Body>,
     place: Place,
     upload: Option<Arc<Pipe>>,
+    complete: bool,
 }
 
 impl Held {
@@ -35,15 +37,37 @@ impl Held {
             _sender: sender,
             place,
             upload,
+            complete: false,
         }
+    }
+
+    pub(super) fn bounds(&self) -> MessageBounds {
+        self.place.shared.bounds
+    }
+
+    pub(super) fn runtime(&self) -> Handle {
+        self.place.shared.runtime.clone()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.place.started()
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.place.answered();
+    }
+
+    /// The exchange is over, or was never begun: there is nothing left to reset.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
     }
 
     /// The response is complete. RFC 9113 8.1: a server may send all of it "prior to the client sending an entire
     /// request"; then it may be reading still, or have no more to do with what comes.
     fn finish(mut self) {
+        self.complete();
         if let Some(upload) = self.upload.take().filter(|upload| !upload.has_ended()) {
-            let runtime = self.place.shared.runtime.clone();
-            runtime.spawn(async move {
+            self.runtime().spawn(async move {
                 upload.linger().await;
                 drop(self);
             });
@@ -57,15 +81,17 @@ impl Drop for Held {
         if let Some(upload) = &self.upload {
             upload.abort();
         }
+        if !self.complete {
+            self.place.shared.count_reset();
+        }
     }
 }
 
 impl Http2Body {
-    pub(super) fn new(incoming: Incoming, held: Held, bounds: MessageBounds) -> Self {
+    pub(super) fn new(incoming: Incoming, held: Held) -> Self {
         let mut body = Self {
             incoming,
             held: Some(held),
-            bounds,
         };
         if body.incoming.is_end_stream() {
             body.finish();
@@ -100,12 +126,12 @@ impl http_body::Body for Http2Body {
                 return Poll::Ready(None);
             }
         };
+        if let (Some(trailers), Some(held)) = (frame.trailers_ref(), &self.held) {
+            check(trailers, held.bounds())?;
+        }
         // Nothing comes after trailers, and hyper's server does not ask.
         if frame.is_trailers() || self.incoming.is_end_stream() {
             self.finish();
-        }
-        if let Some(trailers) = frame.trailers_ref() {
-            self.bounds.check(trailers)?;
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -116,6 +142,15 @@ impl http_body::Body for Http2Body {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        // All of an announced length has come, and its reader does not wait for the frame that only says so.
+        if self.size_hint().exact() == Some(0) {
+            self.finish();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod settings;
 mod shared;
+mod size;
 mod stream;
 mod upload;
 
@@ -16,5 +17,5 @@ pub(super) use self::{
     connection::Http2,
     error::{is_go_away, is_refused, needs_http1},
     settings::Settings,
-    stream::{Failed, Stream},
+    stream::Stream,
 };

@@ -4,6 +4,7 @@
 //! is known here goes around it: that an upload stands still, and that its exchange is over.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -22,9 +23,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::{
     sync::Notify,
     task::AbortHandle,
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
+use super::settings::settles;
 use crate::{body::Body, error::BoxError};
 
 /// How long no upload of a connection may move before other requests go elsewhere. The endpoint may have closed the
@@ -60,6 +62,7 @@ impl Uploads {
     pub(super) fn watch(
         self: &Arc<Self>,
         request: Request<Body>,
+        started: Instant,
     ) -> (Request<Body>, Option<Arc<Pipe>>) {
         if request.body().is_end_stream() {
             return (request, None);
@@ -72,6 +75,8 @@ impl Uploads {
                 uploads: self.clone(),
                 pipe: pipe.clone(),
                 stage: Stage::New,
+                started,
+                broken: None,
             });
             match tracker {
                 Some(tracker) => body.with_tracker(tracker),
@@ -142,7 +147,12 @@ struct Upload {
     uploads: Arc<Uploads>,
     pipe: Arc<Pipe>,
     stage: Stage,
+    started: Instant,
+    /// An error that came too early, and until when it is kept back: it resets the stream.
+    broken: Option<(BoxError, Pin<Box<Sleep>>)>,
 }
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -155,6 +165,13 @@ enum Stage {
 }
 
 impl Upload {
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Some((_, settled)) = &mut self.broken {
+            ready!(settled.as_mut().poll(cx));
+        }
+        Poll::Ready(self.broken.take().map(|(error, _)| Err(error)))
+    }
+
     fn enter(&mut self, stage: Stage) {
         let held = &self.uploads.held;
         match (self.stage, stage) {
@@ -171,21 +188,28 @@ impl http_body::Body for Upload {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = &mut *self;
+        if this.broken.is_some() {
+            return this.poll_broken(cx);
+        }
         if this.stage == Stage::New {
             *this.uploads.starting() = Some(this.pipe.clone());
         }
         this.enter(Stage::Wanted);
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
-        if matches!(frame, Some(Ok(_))) {
-            this.uploads.touch();
-            this.enter(Stage::Held);
+        match (frame, settles(this.started)) {
+            (Some(Err(error)), Some(settled)) => {
+                this.broken = Some((error, Box::pin(sleep_until(settled))));
+                this.poll_broken(cx)
+            }
+            (Some(Ok(frame)), _) => {
+                this.uploads.touch();
+                this.enter(Stage::Held);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            (ended, _) => Poll::Ready(ended),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -27,6 +27,7 @@ pub(super) struct Limit {
 pub(in crate::upstream) struct Permit(Arc<Limit>);
 
 /// Those that wait for a connection.
+#[cfg(feature = "http2")]
 #[derive(Clone, Debug)]
 pub(in crate::upstream) struct Waiters(Arc<Limit>);
 
