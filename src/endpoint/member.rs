@@ -2,8 +2,6 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
-use http::{HeaderValue, Request, header};
-
 use super::{
     availability::{Availability, Rank},
     cost::Cost,
@@ -13,7 +11,6 @@ use super::{
     siblings::Siblings,
     spec::{EndpointSpec, Metric},
 };
-use crate::body::Body;
 
 /// What a cost is measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +29,6 @@ pub(crate) struct Endpoint<S> {
     weight: NonZeroU32,
     priority: u8,
     metric: Option<Metric>,
-    host: Option<HeaderValue>,
     service: S,
     load: Arc<Load>,
 }
@@ -49,7 +45,6 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
-            host,
             service,
         } = spec;
         let load = Arc::new(Load::new(siblings.clone(), latency));
@@ -58,7 +53,6 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
-            host,
             service,
             load,
         }
@@ -118,23 +112,14 @@ impl<S: Clone> Endpoint<S> {
             weight: spec.weight,
             priority: spec.priority,
             metric: spec.metric.clone(),
-            host: self.host.clone(),
             service: self.service.clone(),
             load: self.load.clone(),
         }
     }
 
-    /// Returns a service to send `request` with, and whether `Host` was set for it.
-    pub(crate) fn prepare(&self, request: &mut Request<Body>) -> (S, bool) {
-        let headers = request.headers_mut();
-        let host = self
-            .host
-            .as_ref()
-            .filter(|_| !headers.contains_key(header::HOST));
-        if let Some(host) = host {
-            headers.insert(header::HOST, host.clone());
-        }
-        (self.service.clone(), host.is_some())
+    /// A service to send a request with.
+    pub(crate) fn service(&self) -> S {
+        self.service.clone()
     }
 }
 

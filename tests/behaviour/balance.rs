@@ -192,7 +192,10 @@ async fn unlike_endpoints_share_a_cluster() {
         let two = server::app(Router::new().fallback(|| async { "two" })).await;
         let router: Router = Router::new().route(
             "/",
-            get(|request: AxumRequest| async move { format!("{:?}", request.headers()["host"]) }),
+            get(|request: AxumRequest| async move {
+                let host = request.headers()["host"].to_str().unwrap();
+                format!("in process, for {host}")
+            }),
         );
         let specs = [
             EndpointSpec::url(&one.url()).unwrap().boxed(),
@@ -216,7 +219,7 @@ async fn unlike_endpoints_share_a_cluster() {
         }
         assert_eq!(
             seen.keys().collect::<Vec<_>>(),
-            ["\"in-process\"", "one", "two"]
+            ["in process, for example.com", "one", "two"]
         );
     })
     .await;
