@@ -222,11 +222,4 @@ mod tests {
             );
         }
     }
-
-    #[test]
-    fn a_service_is_called_by_its_name() {
-        let host = |name: &str| EndpointSpec::new(name, ()).host.unwrap();
-        assert_eq!(host("in-process"), "in-process");
-        assert_eq!(host("no host at all"), "localhost");
-    }
 }

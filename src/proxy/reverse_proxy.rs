@@ -402,10 +402,13 @@ impl<S> ReverseProxy<S> {
         mut self,
         hook: impl Fn(&Error, Response<AxumBody>) -> Response<AxumBody> + Send + Sync + 'static,
     ) -> Self {
-        self.error_hook = Some(match self.error_hook.take() {
-            Some(before) => Arc::new(move |error, response| hook(error, before(error, response))),
+        let hook: ErrorHook = match self.error_hook.take() {
             None => Arc::new(hook),
-        });
+            Some(before) => Arc::new(move |error: &Error, response: Response<AxumBody>| {
+                hook(error, before(error, response))
+            }),
+        };
+        self.error_hook = Some(hook);
         self
     }
 }

@@ -272,7 +272,7 @@ async fn a_translated_body_gets_no_length_of_its_own() {
             format!("{length:?} {}", String::from_utf8_lossy(&body))
         };
         let server = server::app(Router::new().fallback(echo)).await;
-        for (http, length) in [(Http::One, "Some(\"6\")"), (Http::Two, "None")] {
+        for http in [Http::One, Http::Two] {
             let proxy = ReverseProxy::to(&server.url_for(http)).unwrap();
             let request = http::Request::post("/echo.Echo/Say")
                 .header("host", "a")
@@ -281,7 +281,7 @@ async fn a_translated_body_gets_no_length_of_its_own() {
             let response = proxy.oneshot(request).await.unwrap();
             assert_eq!(response.status(), 200);
             let body = response.into_body().collect().await.unwrap().to_bytes();
-            assert_eq!(body, format!("{length} abcdef"), "{http:?}");
+            assert_eq!(body, "None abcdef", "{http:?}");
         }
     })
     .await;
