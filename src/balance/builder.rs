@@ -129,9 +129,10 @@ impl LoadBalanceBuilder {
     /// Balances over what a stream of changes discovers.
     ///
     /// Any [`Discover`] will do whose services are [`EndpointSpec`]s or [`Client`]s: a tower `ServiceList`, or a stream
-    /// of `Result<Change<Key, EndpointSpec>, Error>`; [`from_sets`](crate::discover::from_sets) makes one of whole sets. A name that is inserted again replaces the one before. When the
-    /// stream ends or fails, the last set stays. Until the first change, requests wait up to the
-    /// [ready timeout](Self::ready_timeout). Changes that are there together are taken in together.
+    /// of `Result<Change<Key, EndpointSpec>, Error>`; [`from_sets`](crate::discover::from_sets) makes one of whole
+    /// sets. A name that is inserted again replaces the one before. When the stream ends or fails, the last set stays.
+    /// Until the first change, requests wait up to the [ready timeout](Self::ready_timeout). Changes that are there
+    /// together are taken in together.
     ///
     /// A task reads the stream; it ends with the last clone of the `LoadBalance`.
     ///

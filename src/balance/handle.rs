@@ -46,8 +46,8 @@ impl<S: Send + Sync + 'static> Handle<S> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
     }
 
-    /// Makes the set be exactly `specs`, in one step, and gives back those that left. Of several with one name, the last
-    /// counts.
+    /// Makes the set be exactly `specs`, in one step, and gives back those that left. Of several with one name, the
+    /// last counts.
     ///
     /// An endpoint whose name stays keeps its service, connections included, and takes the new weight, priority and
     /// measure. To change the service behind a name, [`insert`](Self::insert) it.

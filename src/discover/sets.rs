@@ -18,8 +18,8 @@ use crate::endpoint::EndpointSpec;
 /// Discovers endpoints by whole sets: each item is what there is from then on, and replaces the set before.
 ///
 /// An endpoint whose name stays keeps its service, connections included, and takes the new weight and priority if they
-/// changed. One whose name is gone drains. Of several with one name, the last counts. When the stream ends, the last set
-/// stays.
+/// changed. One whose name is gone drains. Of several with one name, the last counts. When the stream ends, the last
+/// set stays.
 ///
 /// A set that is the same as the one before changes nothing, so it does not undo what was changed by a
 /// [`Handle`](crate::balance::Handle).
@@ -40,14 +40,14 @@ pin_project! {
     pub struct Sets<St, S> {
         #[pin]
         sets: St,
-        present: HashMap<Arc<str>, Settings>,
+        present: HashMap<Arc<str>, EndpointSettings>,
         changes: VecDeque<Change<Arc<str>, EndpointSpec<S>>>,
         told: bool,
     }
 }
 
 /// What of an endpoint may change while it stays: its weight and its priority.
-type Settings = (u32, u8);
+type EndpointSettings = (u32, u8);
 
 impl<St, S> Stream for Sets<St, S>
 where
@@ -67,17 +67,18 @@ where
             };
             differences(this.present, set, this.changes);
             if this.changes.is_empty() && !*this.told {
-                // An empty set is an answer, and requests need not wait for another: the removal of what was never there
-                // says so.
+                // An empty set is an answer, and requests need not wait for another: the removal of what was never
+                // there says so.
                 this.changes.push_back(Change::Remove("".into()));
             }
         }
     }
 }
 
-/// What makes a set of what is `present`. What comes is before what goes, so that the cluster is never empty in between.
+/// What makes a set of what is `present`. What comes is before what goes, so that the cluster is never empty in
+/// between.
 fn differences<S>(
-    present: &mut HashMap<Arc<str>, Settings>,
+    present: &mut HashMap<Arc<str>, EndpointSettings>,
     set: Vec<EndpointSpec<S>>,
     changes: &mut VecDeque<Change<Arc<str>, EndpointSpec<S>>>,
 ) {

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct InFlight {
     load: Arc<Load>,
     attempt: Option<AttemptGuard>,
-    wait: Wait,
+    wait: HeadWait,
     /// What the response has said so far.
     verdict: Verdict,
     /// The endpoint's failure has been told to the load.
@@ -35,7 +35,7 @@ pub(crate) struct InFlight {
 
 /// The wait for the response head.
 #[derive(Debug)]
-enum Wait {
+enum HeadWait {
     /// The endpoint has had the whole request since then.
     Since(Micros),
     /// The request has a body, which is on its way.
@@ -48,7 +48,7 @@ impl InFlight {
     /// Counts a request that was picked at `picked`, as [`Load::start`] says.
     pub(super) fn new(load: Arc<Load>, picked: Micros) -> Self {
         load.outstanding().sent(picked);
-        let (wait, verdict) = (Wait::Since(picked), Verdict::Success);
+        let (wait, verdict) = (HeadWait::Since(picked), Verdict::Success);
         Self {
             load,
             attempt: None,
@@ -66,7 +66,7 @@ impl InFlight {
             self.end_wait(false);
             let clock = Arc::new(UploadClock::new(self.load.clone()));
             body.on_sent(clock.clone());
-            self.wait = Wait::AfterUpload(clock);
+            self.wait = HeadWait::AfterUpload(clock);
         }
     }
 
@@ -127,10 +127,10 @@ impl InFlight {
 
     /// Ends the wait for the head, and says since when the endpoint had the whole request, if it had it.
     fn end_wait(&mut self, heard: bool) -> Option<Micros> {
-        let since = match mem::replace(&mut self.wait, Wait::Over) {
-            Wait::Since(since) => Some(since),
-            Wait::AfterUpload(clock) => clock.stop(),
-            Wait::Over => None,
+        let since = match mem::replace(&mut self.wait, HeadWait::Over) {
+            HeadWait::Since(since) => Some(since),
+            HeadWait::AfterUpload(clock) => clock.stop(),
+            HeadWait::Over => None,
         };
         if let Some(since) = since {
             self.load

@@ -110,11 +110,11 @@ impl<S> EndpointSpec<S> {
         self
     }
 
-    /// Its own measure of load, for [`P2c::reported`](crate::policy::P2c::reported): lower is better, and it is divided by
-    /// the weight. What is no number is worse than any number.
+    /// Its own measure of load, for [`P2c::reported`](crate::policy::P2c::reported): lower is better, and it is divided
+    /// by the weight. What is no number is worse than any number.
     ///
-    /// It is read on each pick that the endpoint is drawn for, by several threads at once, so it should only read. No lock
-    /// is held meanwhile: it may look at the [`Handle`](crate::balance::Handle).
+    /// It is read on each pick that the endpoint is drawn for, by several threads at once, so it should only read. No
+    /// lock is held meanwhile: it may look at the [`Handle`](crate::balance::Handle).
     #[must_use]
     pub fn load(mut self, load: impl Load<Metric = f64> + Send + Sync + 'static) -> Self {
         self.metric = Some(Arc::new(load));

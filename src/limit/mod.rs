@@ -3,5 +3,5 @@
 mod permits;
 
 #[cfg(feature = "http2")]
-pub(crate) use self::permits::Waiters;
+pub(crate) use self::permits::PermitQueue;
 pub(crate) use self::permits::{Found, Permit, Permits};

@@ -14,7 +14,9 @@ use crate::error::{Error, ErrorKind};
 /// The HTTP library has undone `chunked` by now, and nothing undoes any other coding: to send on what is left of
 /// `gzip, chunked` would be to lose the `gzip`. RFC 9112 6.1: "A server that receives a request message with a transfer
 /// coding it does not understand SHOULD respond with 501".
-pub(super) fn strip(headers: &mut HeaderMap, seen: Seen) -> Result<(), Error> {
+///
+/// `Trailer` may have up to `max_trailers` names.
+pub(super) fn strip(headers: &mut HeaderMap, seen: Seen, max_trailers: usize) -> Result<(), Error> {
     if seen.any(Fields::TRANSFER_ENCODING) {
         let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
         let chunked = codings
@@ -27,7 +29,12 @@ pub(super) fn strip(headers: &mut HeaderMap, seen: Seen) -> Result<(), Error> {
         headers.remove(header::CONTENT_LENGTH);
     }
     if seen.any(Fields::TRAILER) {
-        check_names(headers, &header::TRAILER, "too many names in Trailer")?;
+        check_names(
+            headers,
+            &header::TRAILER,
+            max_trailers,
+            "too many names in Trailer",
+        )?;
     }
     if seen.any(Fields::CONTENT_LENGTH) {
         one_length(headers)

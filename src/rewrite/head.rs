@@ -13,6 +13,7 @@ use super::{
     framing, hop_by_hop,
     host::{self, HostPolicy},
     list,
+    list::{MAX_NAMES, MAX_RESPONSE_TRAILERS},
     path::PathRewrite,
     trailers::TrailerRule,
     via::{self, Via},
@@ -89,7 +90,7 @@ impl Rewrite {
         }
 
         let te_trailers = seen.any(Fields::TE) && framing::accepts_trailers(&parts.headers);
-        framing::strip(&mut parts.headers, seen)?;
+        framing::strip(&mut parts.headers, seen, MAX_NAMES)?;
         let trailers = hop_by_hop::strip(&mut parts.headers, seen, &self.protected)?;
 
         if let Some(target) = self.target(&parts.uri)? {
@@ -140,7 +141,7 @@ impl Rewrite {
     pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<TrailerRule, Error> {
         let seen = Seen::in_head(&parts.headers);
         let broken = |error| Error::new(ErrorKind::Exchange).with(error);
-        framing::strip(&mut parts.headers, seen).map_err(broken)?;
+        framing::strip(&mut parts.headers, seen, MAX_RESPONSE_TRAILERS).map_err(broken)?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: no Content-Length in a 204.
             parts.headers.remove(header::CONTENT_LENGTH);

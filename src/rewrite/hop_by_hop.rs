@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{
     fields::{self, Fields, Seen, is_hop_by_hop, is_never_nominated},
-    list::{check_names, tokens},
+    list::{MAX_NAMES, check_names, tokens},
     trailers::TrailerRule,
 };
 use crate::error::Error;
@@ -29,7 +29,12 @@ pub(super) fn strip(
     // Each name with a comma behind it: in one string, since a client may send many.
     let mut nominated = String::new();
     if seen.any(Fields::CONNECTION) {
-        check_names(headers, &header::CONNECTION, "too many Connection options")?;
+        check_names(
+            headers,
+            &header::CONNECTION,
+            MAX_NAMES,
+            "too many Connection options",
+        )?;
         for option in tokens(headers, &header::CONNECTION) {
             nominate(&mut nominated, option, keep);
         }

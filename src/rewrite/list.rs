@@ -21,23 +21,28 @@ pub(super) fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
 }
 
-/// The most members of a list of field names, empty ones included: `Connection` and `Trailer`. Longer ones are refused.
+/// The most members of a list of field names that a client sends, empty ones included: `Connection` and `Trailer`.
+/// Longer ones are refused.
 ///
 /// Messages in use name fewer than ten. A name of one letter takes two bytes of the list and some eighty in memory
 /// where a library keeps it as a name, as hyper does with those of `Trailer`.
-const MAX_NAMES: usize = 64;
+pub(super) const MAX_NAMES: usize = 64;
+
+/// The most names in the `Trailer` of a response: as many as its trailer section may have by default.
+pub(super) const MAX_RESPONSE_TRAILERS: usize = 1000;
 
 /// # Errors
 ///
-/// 400 when the list has more than [`MAX_NAMES`] members. RFC 9110 5.6.1.2: "A recipient MUST parse and ignore a
+/// 400 when the list has more than `max` members. RFC 9110 5.6.1.2: "A recipient MUST parse and ignore a
 /// reasonable number of empty list elements: enough to handle common mistakes by senders that merge values, but not so
 /// much that they could be used as a denial-of-service mechanism."
 pub(super) fn check_names(
     headers: &HeaderMap,
     name: &HeaderName,
+    max: usize,
     too_many: &'static str,
 ) -> Result<(), Error> {
-    match tokens(headers, name).nth(MAX_NAMES) {
+    match tokens(headers, name).nth(max) {
         Some(_) => Err(Error::bad_request(too_many)),
         None => Ok(()),
     }

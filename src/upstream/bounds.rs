@@ -15,7 +15,8 @@ pub(super) struct MessageBounds {
 impl Default for MessageBounds {
     fn default() -> Self {
         Self {
-            // What nginx and HAProxy take is a fraction of it, but then both have it raised for cookies, CSP and `Link`.
+            // What nginx and HAProxy take is a fraction of it, but then both have it raised for cookies, CSP and
+            // `Link`.
             size: 256 * 1024,
             fields: 1000,
         }

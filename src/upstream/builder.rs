@@ -121,8 +121,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; no less than
-    /// 16 KiB and no more than 2 GiB - 1.
+    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; no less
+    /// than 16 KiB and no more than 2 GiB - 1.
     ///
     /// A download gets no more than this in each round trip to the endpoint: 4 Gbit/s at 1 ms, 42 Mbit/s at 100 ms. And
     /// a client that reads more slowly than the endpoint sends holds this much memory. A connection carries no more

@@ -74,7 +74,7 @@ impl Client {
         }
         // Prior knowledge says that no HTTP/1 can be had: there an upgrade goes as the plain request it also is.
         let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
-        let versions = if upgrade {
+        let mut versions = if upgrade {
             Versions::Http1
         } else {
             Versions::All
@@ -111,8 +111,12 @@ impl Client {
                 Resend::Again {
                     mut request,
                     on_new,
+                    on_http1,
                     last,
                 } => {
+                    if on_http1 && self.target.scheme != Scheme::H2c {
+                        versions = Versions::Http1;
+                    }
                     before.restore(&mut request);
                     (fresh, repeated) = (on_new, repeated | last);
                     request

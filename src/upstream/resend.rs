@@ -7,7 +7,7 @@ use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 
 #[cfg(feature = "http2")]
-use super::http2::{is_go_away, is_refused};
+use super::http2::{is_go_away, is_refused, needs_http1};
 use super::pool::Checkout;
 use crate::body::Body;
 
@@ -18,6 +18,8 @@ pub(super) enum Resend {
         request: Request<Body>,
         /// Only on a new connection: where one idle connection was closed, others may be, too.
         on_new: bool,
+        /// Only over HTTP/1.1, which the server asks for.
+        on_http1: bool,
         /// The server may have seen a part of it, so this is the last time.
         last: bool,
     },
@@ -39,15 +41,20 @@ impl Resend {
             (Some(request), _) if reused => Self::Again {
                 request,
                 on_new: false,
+                on_http1: false,
                 last: false,
             },
             (Some(request), _) => Self::Elsewhere(request),
-            (None, Some(spare)) if spare.may_be_repeated(failed.error()) => Self::Again {
-                // A refused stream says nothing of other connections.
-                on_new: !is_refused(failed.error()),
-                request: spare.into_request(),
-                last: true,
-            },
+            (None, Some(spare)) if spare.may_be_repeated(failed.error()) => {
+                let on_http1 = needs_http1(failed.error());
+                Self::Again {
+                    // A refusal of one request says nothing of other connections.
+                    on_new: !(on_http1 || is_refused(failed.error())),
+                    on_http1,
+                    request: spare.into_request(),
+                    last: true,
+                }
+            }
             (None, _) => Self::Never,
         }
     }
@@ -85,11 +92,10 @@ impl Spare {
     /// that it was not processed. An idempotent one may be when the connection had idled: the server most likely closed
     /// it as the request went out.
     fn may_be_repeated(&self, error: &hyper::Error) -> bool {
-        if is_refused(error) {
+        if is_refused(error) || is_go_away(error) || needs_http1(error) {
             return true;
         }
-        let idempotent = self.method.is_idempotent();
-        idempotent && (is_go_away(error) || (self.reused && is_early_close(error)))
+        self.reused && self.method.is_idempotent() && is_early_close(error)
     }
 
     fn into_request(self) -> Request<Body> {
@@ -109,6 +115,11 @@ fn is_refused(_: &hyper::Error) -> bool {
 
 #[cfg(not(feature = "http2"))]
 fn is_go_away(_: &hyper::Error) -> bool {
+    false
+}
+
+#[cfg(not(feature = "http2"))]
+fn needs_http1(_: &hyper::Error) -> bool {
     false
 }
 

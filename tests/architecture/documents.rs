@@ -149,11 +149,10 @@ fn links(line: &str) -> Vec<&str> {
         .filter_map(|rest| rest.split_once(')'))
         .map(|(target, _)| target)
         .collect();
-    if line.starts_with('[')
-        && let Some((_, target)) = line.split_once("]: ")
-    {
-        found.push(target);
-    }
+    let definition = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("]: "));
+    found.extend(definition.map(|(_, target)| target));
     found
 }
 

@@ -164,10 +164,11 @@ fn circles(folder: &str, imports: &[Import]) -> BTreeMap<String, Vec<String>> {
     };
     let mut edges: BTreeMap<(String, String), &Import> = BTreeMap::new();
     for import in imports.iter().filter(|import| !import.passed_on) {
-        if let (Some(from), Some(to)) = (member(&import.from), member(&import.to))
-            && from != to
-        {
-            edges.entry((from, to)).or_insert(import);
+        match (member(&import.from), member(&import.to)) {
+            (Some(from), Some(to)) if from != to => {
+                edges.entry((from, to)).or_insert(import);
+            }
+            _ => {}
         }
     }
     let reaches = |start: &str, goal: &str| {

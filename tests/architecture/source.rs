@@ -199,10 +199,11 @@ pub fn without_tests<'a>(tokens: &[Token<'a>]) -> (Vec<Token<'a>>, Vec<&'a str>)
         {
             let item = end + 1;
             at = end_of_item(tokens, item);
-            if let [.., keyword, module, end] = &tokens[item..at]
-                && (keyword.text, end.text) == ("mod", ";")
-            {
-                modules.push(module.text);
+            match &tokens[item..at] {
+                [.., keyword, module, end] if (keyword.text, end.text) == ("mod", ";") => {
+                    modules.push(module.text);
+                }
+                _ => {}
             }
         } else {
             kept.extend(&tokens[at..=end]);

@@ -1,6 +1,14 @@
 //! What is peculiar to HTTP/2, on either side.
 
-use std::{convert::Infallible, future::poll_fn, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use ::h2::Reason;
 use axum::{Router, extract::Request};
@@ -12,10 +20,12 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::{task::JoinHandle, time::Instant};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::support::{
-    Client, Conn, Http, client::text, h2, proxy, proxy::OK, server, versions, within,
+    Client, Conn, Http, client::text, h2, proxy, proxy::OK, server, tls::Authority, versions,
+    within,
 };
 
 /// Check 11, RFC 9113 8.2.3.
@@ -361,4 +371,115 @@ async fn ask(
 
 async fn whole(response: http::Response<ClientBody>) -> Bytes {
     response.into_body().collect().await.unwrap().to_bytes()
+}
+
+/// Requests that a GOAWAY leaves untouched are sent once more, over one new connection and not over one each.
+#[tokio::test]
+async fn a_goodbye_to_many_makes_one_new_connection() {
+    const REQUESTS: usize = 20;
+    within(async {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let server = server::raw(move |mut conn| {
+            let connection = count.fetch_add(1, SeqCst) + 1;
+            async move {
+                if connection > 1 {
+                    let mut connected = ::h2::server::handshake(conn.into_stream()).await.unwrap();
+                    while let Some(Ok((_, mut respond))) = connected.accept().await {
+                        let _ = respond.send_response(http::Response::new(()), true);
+                    }
+                    return;
+                }
+                conn.take(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()).await;
+                conn.send([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await;
+                let mut requests = 0;
+                while requests < REQUESTS {
+                    let head = conn.take(9).await;
+                    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                    conn.take(length as usize).await;
+                    requests += usize::from(head[3] == HEADERS);
+                }
+                // The last stream that was looked at is 0: none.
+                conn.send([0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+                    .await;
+                conn.closed().await;
+            }
+        })
+        .await;
+        let client = upstream::Client::new(&server.url_for(Http::Two)).unwrap();
+        let all = (0..REQUESTS).map(|_| {
+            let request = http::Request::get("/").body(Body::empty()).unwrap();
+            client.clone().oneshot(request)
+        });
+        for answer in futures_util::future::join_all(all).await {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+        assert_eq!(made.load(SeqCst), 2);
+    })
+    .await;
+}
+
+/// RFC 9113 7, HTTP_1_1_REQUIRED: "The endpoint requires that HTTP/1.1 be used instead of HTTP/2." Servers say it of single
+/// resources, those with Windows authentication for one.
+#[tokio::test]
+async fn what_needs_http1_goes_over_http1() {
+    within(async {
+        let authority = Authority::new();
+        let mut config = authority.issue(&["localhost"], |_| ()).server();
+        config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let app = Router::new().fallback(|request: Request| async move {
+            format!("{} {:?}", request.method(), request.version())
+        });
+        let server = server::Server::accepting(move |stream, _| {
+            let (acceptor, app) = (acceptor.clone(), app.clone());
+            async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                    return server::speak(stream, app).await;
+                }
+                let mut connected = ::h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connected.accept().await {
+                    if request.uri().path() == "/1" {
+                        respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+                    } else {
+                        let _ = respond.send_response(http::Response::new(()), true);
+                    }
+                }
+            }
+        })
+        .await;
+        let client = upstream::Client::builder().tls(authority.client());
+        let client = client.build(&format!("https://localhost:{}", server.address.port()));
+        let client = client.unwrap();
+        for (path, said) in [("/2", ""), ("/1", "POST HTTP/1.1")] {
+            let request = http::Request::post(path).body(Body::empty()).unwrap();
+            let response = client.clone().oneshot(request).await.unwrap();
+            assert_eq!(whole(response).await, said);
+        }
+    })
+    .await;
+}
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+/// `Duration::MAX`, and what is about as long, is no pings.
+#[tokio::test(start_paused = true)]
+async fn an_endless_ping_interval_is_none() {
+    for interval in [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::MAX / 2,
+    ] {
+        within(async {
+            let client = ClientBuilder::default().http2_ping_interval(interval);
+            let (client, mut endpoint) = h2::endpoint(client, |_| ());
+            let (answer, mut asked) = ask(&client, &mut endpoint, Body::empty()).await;
+            asked.finish();
+            assert_eq!(answer.await.unwrap().status(), 200);
+        })
+        .await;
+    }
 }

@@ -10,6 +10,7 @@ mod deadlines;
 mod framing;
 mod grpc;
 mod headers;
+mod hostile;
 mod http10;
 mod http2;
 mod limits;

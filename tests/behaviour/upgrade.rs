@@ -174,20 +174,44 @@ async fn upgrade_required_says_to_what() {
     );
 }
 
-/// Check 32: a request with a body is not tunnelled.
+/// Check 32: a request with a body may ask for an upgrade, as `docker exec` does. Its framing says where the body ends:
+/// the endpoint gets it whole, and nothing of it in the tunnel.
 #[tokio::test]
-async fn a_body_and_an_upgrade_are_a_plain_request() {
+async fn a_request_with_a_body_is_upgraded() {
     for framing in [
         "Content-Length: 3\r\n\r\nabc",
         "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ] {
-        let request = format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{framing}"
-        );
-        let proxy = proxy::exchange(request, proxy::OK).await;
-        assert_eq!(proxy.up().text(), "abc");
-        assert!(!proxy.up().has("upgrade") && !proxy.up().has("connection"));
+        within(async {
+            let server = server::raw(|mut conn| async move {
+                let request = conn.request().await.unwrap();
+                assert_eq!(request.text(), "abc");
+                assert_eq!(request.field("upgrade"), Some("websocket"));
+                conn.send(AGREE).await;
+                let echoed = conn.take(4).await;
+                conn.send(echoed).await;
+            })
+            .await;
+            let proxy = proxy::to(&server.url()).await;
+            let mut client = Conn::connect(proxy.address).await;
+            let head =
+                "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+            client.send(format!("{head}{framing}")).await;
+            assert!(client.head().await.unwrap().starts_with("HTTP/1.1 101"));
+            client.send("ping").await;
+            assert_eq!(client.take(4).await, b"ping");
+        })
+        .await;
     }
+}
+
+/// The same for a token that is not allowed: a plain request, with its body.
+#[tokio::test]
+async fn a_body_and_an_upgrade_that_is_not_allowed_are_a_plain_request() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 3\r\n\r\nabc";
+    let proxy = proxy::exchange(request, proxy::OK).await;
+    assert_eq!(proxy.up().text(), "abc");
+    assert!(!proxy.up().has("upgrade") && !proxy.up().has("connection"));
 }
 
 /// Check 33: tokens that are not allowed are not forwarded; others can be.

@@ -8,17 +8,29 @@
 //! Without `--upstream` it starts three small servers of its own, so that a browser on <http://127.0.0.1:8080> shows
 //! the balancing on each reload. `--help` lists the flags.
 
+mod connection;
 mod demo;
+mod files;
+mod listen;
 mod log;
 mod options;
+mod places;
 mod serve;
 
 use std::{error::Error as StdError, process::ExitCode};
 
-use axum_upstream::{LoadBalance, ReverseProxy, upstream::Client};
-use tokio::{net::TcpListener, runtime};
+use axum_upstream::{
+    LoadBalance, ReverseProxy,
+    upstream::{Client, ClientBuilder},
+};
+use tokio::runtime;
 
-use crate::options::Options;
+use crate::{
+    connection::{ConnectionLimits, HeadLimits, QuietLimits, Server},
+    files::Connections,
+    options::Options,
+    serve::Gateway,
+};
 
 /// The system's allocator gives memory back and takes it again under load; this one costs a third less per request.
 #[global_allocator]
@@ -35,7 +47,10 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(2, &error),
     };
-    log::init();
+    let lines = match log::start() {
+        Ok(lines) => lines,
+        Err(error) => return fail(1, &error.into()),
+    };
 
     let mut runtime = match options.workers {
         // One thread needs no other's help, and does without the locks for it.
@@ -45,14 +60,16 @@ fn main() -> ExitCode {
     if let Some(workers) = options.workers {
         runtime.worker_threads(workers);
     }
-    match runtime.enable_all().build() {
+    let code = match runtime.enable_all().build() {
         Ok(runtime) => match runtime.block_on(run(options)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Usage(error)) => fail(2, &error),
             Err(Failure::Run(error)) => fail(1, &error),
         },
         Err(error) => fail(1, &error.into()),
-    }
+    };
+    lines.flush();
+    code
 }
 
 /// One line, causes included.
@@ -77,25 +94,20 @@ enum Failure {
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
-    let mut upstreams = options.upstreams;
-    let listener = TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(|error| {
+    let listener = listen::bind(options.listen, options.write_timeout).map_err(|error| {
         Failure::Run(format!("cannot listen on {}: {error}", options.listen).into())
     })?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::Run(error.into()))?;
-    if upstreams.is_empty() {
-        upstreams = demo::servers().await.map_err(Failure::Run)?;
-    }
-
-    let mut client = Client::builder();
-    if let Some(timeout) = options.connect_timeout {
-        client = client.connect_timeout(timeout);
-    }
+    let upstreams = match options.upstreams.is_empty() {
+        true => demo::servers().await.map_err(Failure::Run)?,
+        false => options.upstreams.clone(),
+    };
+    let connections = Connections::share(options.max_connections, upstreams.len());
     let balance = LoadBalance::builder()
-        .policy(options.policy)
-        .client(client)
+        .policy(options.policy.clone())
+        .client(client(&options, connections.per_endpoint))
         .urls(&upstreams);
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
     let handle = balance.handle();
@@ -109,6 +121,37 @@ async fn run(options: Options) -> Result<(), Failure> {
         println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
     }
     println!("try: curl -i http://{address}/hello");
-    serve::serve(listener, proxy, serve::shutdown_signal()).await;
+    let gateway = Gateway {
+        proxy,
+        server: Server::new(limits(&options)),
+        places: connections.clients,
+        idle: options.idle_timeout,
+        grace: options.grace,
+    };
+    gateway.serve(listener, serve::shutdown_signal()).await;
     Ok(())
+}
+
+/// The client of all endpoints.
+fn client(options: &Options, max_connections: usize) -> ClientBuilder {
+    let client = Client::builder().max_connections(max_connections);
+    match options.connect_timeout {
+        Some(timeout) => client.connect_timeout(timeout),
+        None => client,
+    }
+}
+
+/// What a connection of a client may take.
+fn limits(options: &Options) -> ConnectionLimits {
+    ConnectionLimits {
+        quiet: QuietLimits {
+            head: options.head_timeout,
+            idle: options.idle_timeout,
+        },
+        head: HeadLimits {
+            bytes: options.max_head,
+            fields: options.max_fields,
+        },
+        stalled: options.write_timeout,
+    }
 }

@@ -1,85 +1,111 @@
 //! Accepts connections and serves them until a signal.
 
-use std::{convert::Infallible, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use axum_upstream::{LoadBalance, ReverseProxy};
 use http::{Request, Response};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
+use hyper::body::Incoming;
 use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, watch},
+    time::sleep,
 };
 use tower::Service;
 use tracing::Level;
 
-use crate::log::LogLine;
+use crate::{
+    connection::{Server, Stage},
+    listen,
+    log::LogLine,
+    places::Places,
+};
 
-/// How long requests in flight may take after a signal.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a client that knows nothing of the end is still answered: one that was connected a moment ago has sent its
+/// request, or is about to.
+const LINGER: Duration = Duration::from_secs(1);
 
 type Proxy = ReverseProxy<LoadBalance>;
 
-/// Accepts until the signal, then lets what is in flight finish.
-pub(crate) async fn serve(listener: TcpListener, proxy: Proxy, signal: impl Future<Output = ()>) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    // Without a timer hyper has no limit for slow heads.
-    server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
-    let graceful = GracefulShutdown::new();
-    tokio::pin!(signal);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut signal => break,
+/// What serves the connections of a listener.
+pub(crate) struct Gateway {
+    pub(crate) proxy: Proxy,
+    pub(crate) server: Server,
+    /// How many connections there may be.
+    pub(crate) places: usize,
+    /// How long a connection may be idle while there are places.
+    pub(crate) idle: Duration,
+    /// How long requests in flight may take after the signal.
+    pub(crate) grace: Duration,
+}
+
+impl Gateway {
+    /// Accepts until the signal, then takes what the kernel has accepted, and lets what is in flight finish.
+    pub(crate) async fn serve(self, listener: TcpListener, signal: impl Future<Output = ()>) {
+        let (stage, _) = watch::channel(Stage::Open);
+        let places = Places::new(self.places, self.idle, stage.clone());
+        let server = Arc::new(self.server);
+        let serve = |stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
+            let (server, stage) = (Arc::clone(&server), stage.subscribe());
+            let proxy = self.proxy.clone().client_addr(peer);
+            tokio::spawn(async move {
+                let answer = move |request| answer(proxy, request);
+                match server.serve(stream, place, stage, answer).await {
+                    Ok(()) => {}
+                    // hyper has answered it, with a 400, 414 or 431.
+                    Err(error) if error.is_parse() => tracing::info!(%peer, %error, "bad request"),
+                    Err(error) => tracing::debug!(%peer, %error, "connection ended early"),
+                }
+            });
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Most likely out of file descriptors: give others time to close theirs.
-                tracing::warn!(%error, "cannot accept");
-                sleep(Duration::from_millis(100)).await;
-                continue;
+
+        let accept = async {
+            loop {
+                let place = places.take().await;
+                let (stream, peer) = listen::accept(&listener).await;
+                serve(stream, peer, place);
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
+        tokio::select! {
+            () = accept => {}
+            () = signal => {}
         }
-        let proxy = proxy.clone().client_addr(peer);
-        let service = service_fn(move |request| answer(proxy.clone(), request));
-        let connection = server
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, error, "connection ended early");
+        tracing::info!("stopping; requests in flight have {:?}", self.grace);
+        stage.send_replace(Stage::Last);
+        let last = async {
+            if let Err(error) = listen::drain(listener, &places, &serve).await {
+                tracing::warn!(%error, "cannot take the last connections");
             }
-        });
-    }
-    drop(listener);
-    println!("stopping; requests in flight have {} s", GRACE.as_secs());
-    if timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time");
+            // Every connection listens to it.
+            stage.closed().await;
+        };
+        let close = async {
+            sleep(LINGER.min(self.grace)).await;
+            stage.send_replace(Stage::Close);
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = last => {}
+            () = close => {}
+            () = sleep(self.grace) => tracing::warn!("some requests did not finish in time"),
+        }
     }
 }
 
 /// Forwards one request, and logs it.
-async fn answer(
-    mut proxy: Proxy,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    if !tracing::enabled!(Level::INFO) {
-        return proxy.call(request).await;
+async fn answer(mut proxy: Proxy, request: Request<Incoming>) -> Response<Body> {
+    let mut line = tracing::enabled!(Level::INFO).then(|| LogLine::new(&request));
+    let response = match proxy.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    if let Some(line) = &mut line {
+        line.answered(&response);
     }
-    let mut line = LogLine::new(&request);
-    let response = proxy.call(request).await?;
-    line.answered(&response);
-    Ok(response)
+    response
 }
 
 /// Resolves at SIGINT or SIGTERM.

@@ -8,8 +8,8 @@ pub(in crate::balance) type Endpoints<S> = [Arc<Endpoint<S>>];
 
 /// A policy at work over one set of endpoints.
 ///
-/// The service and the measure of an endpoint are the user's code, which may look at the cluster and change it. A picker
-/// holds no lock while it reads a measure, and gives up no endpoint under one unless the cluster still has it.
+/// The service and the measure of an endpoint are the user's code, which may look at the cluster and change it. A
+/// picker holds no lock while it reads a measure, and gives up no endpoint under one unless the cluster still has it.
 pub(in crate::balance) trait Picker<S>: Send + Sync {
     /// The picker over a changed set, which knows what this one knows. This one is still asked for picks meanwhile, and
     /// for some that began before.

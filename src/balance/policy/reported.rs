@@ -1,7 +1,7 @@
 //! Power of two choices by a measure of the user's.
 //!
-//! Not by tower's `Balance`, which compares while it is locked: a measure is the user's code, and may look at the cluster
-//! and change it. So two endpoints are drawn first, and compared when no lock is held.
+//! Not by tower's `Balance`, which compares while it is locked: a measure is the user's code, and may look at the
+//! cluster and change it. So two endpoints are drawn first, and compared when no lock is held.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

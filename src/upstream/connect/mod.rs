@@ -1,9 +1,9 @@
 //! From an endpoint's address to a connected stream.
 //!
-//! [`Connector`] takes the stream of a connector of the user's, of a Unix socket or of TCP, and speaks TLS over it where
-//! the scheme asks for that. TCP asks the [`Resolver`] for addresses and races them (`tcp.rs`); those that have failed
-//! lately go last (`history.rs`). What this process has run out of is told apart from what the endpoint fails with
-//! (`shortage.rs`).
+//! [`Connector`] takes the stream of a connector of the user's, of a Unix socket or of TCP, and speaks TLS over it
+//! where the scheme asks for that. TCP asks the [`Resolver`] for addresses and races them (`tcp.rs`); those that have
+//! failed lately go last (`history.rs`). What this process has run out of is told apart from what the endpoint fails
+//! with (`shortage.rs`).
 
 mod connected;
 mod connector;

@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod framing;
 mod io;
+mod io_state;
 mod send;
 mod waker;
 

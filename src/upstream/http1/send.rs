@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::sync::oneshot;
 
@@ -45,23 +45,31 @@ impl Http1 {
         if upgrade {
             // The connection ends with the exchange, or hands its stream over to the tunnel.
             self.detach_for_tunnel();
-            return Ok(response.await?.map(Http1Body::driven_elsewhere));
+            let response = response.await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                self.io().become_tunnel();
+            }
+            self.io().passed_head();
+            let io = self.io().clone();
+            return Ok(response.map(|incoming| Http1Body::driven_elsewhere(incoming, io, None)));
         }
 
         let response = poll_fn(|cx| self.drive(cx, |fed| response.as_mut().poll(fed))).await?;
+        self.io().passed_head();
         if response.version() < Version::HTTP_11 {
             // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
             self.spend();
         }
 
         let body = |incoming| match self.is_open() {
-            false => Http1Body::driven_elsewhere(incoming),
+            false => Http1Body::ended(incoming),
             true if !record.upload().is_under_way() => Http1Body::driving(incoming, self),
             // Both bodies flow: neither must wait for the other to be polled.
             true => {
                 let (done, is_done) = oneshot::channel();
+                let io = self.io().clone();
                 self.detach(is_done);
-                Http1Body::driven_until(incoming, done)
+                Http1Body::driven_elsewhere(incoming, io, Some(done))
             }
         };
         let mut response = response.map(body);

@@ -100,6 +100,10 @@ impl Http2 {
                 .is_none_or(|expires| expires > Instant::now())
     }
 
+    pub(in crate::upstream) fn opened(&self) -> Instant {
+        self.shared.opened
+    }
+
     pub(in crate::upstream) fn has_room(&self) -> bool {
         self.shared.has_room()
     }

@@ -14,7 +14,7 @@ mod upload;
 pub(super) use self::{
     body::Http2Body,
     connection::Http2,
-    error::{is_go_away, is_refused},
+    error::{is_go_away, is_refused, needs_http1},
     settings::Settings,
     stream::Stream,
 };

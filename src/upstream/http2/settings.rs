@@ -20,8 +20,8 @@ pub(in crate::upstream) struct Settings {
 pub(super) const UNKNOWN: usize = usize::MAX - 1;
 
 /// The largest there is, RFC 9113 6.9.1. Streams that are not read fill their own windows and leave the connection's
-/// open, so that none of them holds up another; what an endpoint may send ahead is bounded by the streams' windows alone.
-/// nghttpx does so for its backends, and Go's client with half of it.
+/// open, so that none of them holds up another; what an endpoint may send ahead is bounded by the streams' windows
+/// alone. nghttpx does so for its backends, and Go's client with half of it.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// A DATA frame of the default size, which the windows of no implementation are below.

@@ -14,7 +14,7 @@ use std::{
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{settings::Settings, upload::Uploads};
-use crate::{clock::after, limit::Waiters, upstream::bounds::MessageBounds};
+use crate::{clock::after, limit::PermitQueue, upstream::bounds::MessageBounds};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -23,7 +23,7 @@ pub(super) struct Shared {
     /// Where the connection was made. What has to outlive an exchange runs there.
     pub(super) runtime: Handle,
     pub(super) expires: Option<Instant>,
-    opened: Instant,
+    pub(super) opened: Instant,
     /// How many streams there may be for our own sake.
     most_streams: usize,
     streams: AtomicUsize,
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     /// A request was given up after a long wait, and nothing has been answered since: the server may be gone without a
     /// word, so no other request goes there.
     suspect: AtomicBool,
-    waiters: Option<Waiters>,
+    waiters: Option<PermitQueue>,
 }
 
 /// How long an unanswered request makes its connection suspect. Pings would tell for certain, but servers of gRPC close
@@ -47,7 +47,7 @@ impl Shared {
         bounds: MessageBounds,
         uploads: Arc<Uploads>,
         expires: Option<Instant>,
-        waiters: Option<Waiters>,
+        waiters: Option<PermitQueue>,
     ) -> Self {
         Self {
             bounds,

@@ -1,7 +1,7 @@
 //! Request bodies on their way to an endpoint of HTTP/2.
 //!
-//! hyper sends each by a task of its own, which waits for the endpoint's windows and knows nothing of the response. What
-//! is known here goes around it: that an upload stands still, and that its exchange is over.
+//! hyper sends each by a task of its own, which waits for the endpoint's windows and knows nothing of the response.
+//! What is known here goes around it: that an upload stands still, and that its exchange is over.
 
 use std::{
     pin::Pin,

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::{runtime, time::Instant};
+
 #[cfg(feature = "http2")]
 use crate::upstream::http2::{self, Stream};
-use crate::upstream::{bounds::MessageBounds, http1::Http1};
+use crate::upstream::{bounds::MessageBounds, connect::Versions, http1::Http1};
 
 /// Bounds of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -44,4 +46,13 @@ impl Checkout {
             Self::Http2 { reused, .. } => *reused,
         }
     }
+}
+
+/// What a request wants of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Demand {
+    pub(super) runtime: runtime::Id,
+    pub(super) versions: Versions,
+    /// Nothing that was opened before. An HTTP/2 connection is shared by those that want a new one at the same time.
+    pub(super) since: Option<Instant>,
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio::{runtime, time::Instant};
 
 use super::{
-    checkout::{Checkout, Limits},
+    checkout::{Checkout, Demand, Limits},
     reaper::{Bell, Reaper, Sweep},
     shelf::Shelf,
 };
@@ -52,17 +52,21 @@ impl Pool {
     }
 
     /// What is there, can be used, and is not waited for.
-    pub(super) fn unclaimed(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    pub(super) fn unclaimed(&self, demand: Demand) -> Option<Checkout> {
         let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
         match contended {
-            true => self.stream(runtime, versions),
-            false => self.ready(runtime, versions),
+            true => self.stream(demand),
+            false => self.ready(demand),
         }
     }
 
     /// What is there and can be used.
-    pub(super) fn ready(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
-        while let Some(mut http1) = self.shelf(runtime, |shelf| shelf.pop()) {
+    pub(super) fn ready(&self, demand: Demand) -> Option<Checkout> {
+        // What idles has been used before, so it is of no use to a request that wants a new connection.
+        while demand.since.is_none() {
+            let Some(mut http1) = self.shelf(demand.runtime, |shelf| shelf.pop()) else {
+                break;
+            };
             if http1.is_usable() {
                 return Some(Checkout::Http1 {
                     http1,
@@ -70,21 +74,21 @@ impl Pool {
                 });
             }
         }
-        self.stream(runtime, versions)
+        self.stream(demand)
     }
 
     /// A stream on a connection that is shared.
-    fn stream(&self, runtime: runtime::Id, versions: Versions) -> Option<Checkout> {
+    fn stream(&self, demand: Demand) -> Option<Checkout> {
         #[cfg(feature = "http2")]
-        if versions == Versions::All {
+        if demand.versions == Versions::All {
             let full = self.open.as_ref().is_some_and(|open| open.is_full());
-            let stream = self.shelf(runtime, |shelf| shelf.stream(full))?;
+            let stream = self.shelf(demand.runtime, |shelf| shelf.stream(full, demand.since))?;
             return Some(Checkout::Http2 {
                 stream,
                 reused: true,
             });
         }
-        let _ = (runtime, versions);
+        let _ = demand;
         None
     }
 

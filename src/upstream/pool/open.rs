@@ -3,11 +3,14 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::{
-    runtime::{self, Handle},
+    runtime::Handle,
     time::{Instant, timeout_at},
 };
 
-use super::{checkout::Checkout, connections::Pool};
+use super::{
+    checkout::{Checkout, Demand},
+    connections::Pool,
+};
 #[cfg(feature = "http2")]
 use crate::upstream::http2::Http2;
 use crate::{
@@ -16,17 +19,6 @@ use crate::{
     limit::{Found, Permit},
     upstream::{connect::Versions, http1::Http1, lease::Lease},
 };
-
-/// What a request wants of a connection.
-#[derive(Clone, Copy)]
-struct Demand {
-    runtime: runtime::Id,
-    versions: Versions,
-    /// It must not have been used before.
-    fresh: bool,
-    /// When the time for connecting is over.
-    deadline: Instant,
-}
 
 impl Pool {
     /// An idle connection that is still open, a stream on a shared one, or a new connection; nothing but a new one if
@@ -54,19 +46,15 @@ impl Pool {
             let error = Error::new(ErrorKind::Connect).with("no tokio runtime");
             return Err(error.at(&self.target.name));
         };
-        let runtime = runtime.id();
-        if !fresh {
-            if let Some(ready) = self.unclaimed(runtime, versions) {
-                return Ok(ready);
-            }
-        }
-        let deadline = after(Instant::now(), self.limits.connect_timeout);
+        let since = fresh.then(Instant::now);
         let demand = Demand {
-            runtime,
+            runtime: runtime.id(),
             versions,
-            fresh,
-            deadline,
+            since,
         };
+        if let Some(ready) = self.unclaimed(demand) {
+            return Ok(ready);
+        }
         // Boxed, because few requests connect, and all would have the room for it in their futures.
         Box::pin(self.connect(demand))
             .await
@@ -75,45 +63,36 @@ impl Pool {
 
     /// Step 2.
     async fn connect(self: &Arc<Self>, demand: Demand) -> Result<Checkout, Error> {
-        let Demand {
-            runtime,
-            versions,
-            fresh,
-            deadline,
-        } = demand;
-        if fresh || self.speaks_http1.load(Relaxed) || versions == Versions::Http1 {
-            return self.open(demand).await;
+        let deadline = after(Instant::now(), self.limits.connect_timeout);
+        if self.speaks_http1.load(Relaxed) || demand.versions == Versions::Http1 {
+            return self.open(demand, deadline).await;
         }
         // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
         // that many first requests make one.
-        let turn = self.shelf(runtime, |shelf| shelf.turn());
+        let turn = self.shelf(demand.runtime, |shelf| shelf.turn());
         let Ok(Ok(turn)) = timeout_at(deadline, turn.acquire()).await else {
             return Err(Error::new(ErrorKind::ConnectTimeout));
         };
         if self.speaks_http1.load(Relaxed) {
             drop(turn);
-            return self.open(demand).await;
+            return self.open(demand, deadline).await;
         }
-        match self.unclaimed(runtime, versions) {
+        match self.unclaimed(demand) {
             Some(ready) => Ok(ready),
-            None => self.open(demand).await,
+            None => self.open(demand, deadline).await,
         }
     }
 
     /// Step 3.
-    async fn open(self: &Arc<Self>, demand: Demand) -> Result<Checkout, Error> {
-        let Demand {
-            runtime,
-            versions,
-            fresh,
-            deadline,
-        } = demand;
+    async fn open(self: &Arc<Self>, demand: Demand, deadline: Instant) -> Result<Checkout, Error> {
         let Some(permits) = &self.open else {
-            return self.shake_hands(demand, None).await;
+            return self.shake_hands(demand, deadline, None).await;
         };
-        let ready = || (!fresh).then(|| self.ready(runtime, versions)).flatten();
-        match permits.wait(deadline, ready, || self.evict()).await {
-            Some(Found::Place(permit)) => self.shake_hands(demand, Some(permit)).await,
+        match permits
+            .wait(deadline, || self.ready(demand), || self.evict())
+            .await
+        {
+            Some(Found::Place(permit)) => self.shake_hands(demand, deadline, Some(permit)).await,
             Some(Found::Ready(ready)) => Ok(ready),
             None => Err(Error::new(ErrorKind::MaxConnections)),
         }
@@ -123,13 +102,11 @@ impl Pool {
     async fn shake_hands(
         self: &Arc<Self>,
         demand: Demand,
+        deadline: Instant,
         permit: Option<Permit>,
     ) -> Result<Checkout, Error> {
         let Demand {
-            runtime,
-            versions,
-            deadline,
-            ..
+            runtime, versions, ..
         } = demand;
         self.keep_reaper(runtime);
         let connected = self

@@ -65,14 +65,16 @@ impl Shelf {
         None
     }
 
-    /// A stream on the connection that has most room; on a full one only if no other may be opened.
+    /// A stream on the connection that has most room; on a full one only if no other may be opened; on none that was
+    /// opened before `since`.
     #[cfg(feature = "http2")]
-    pub(super) fn stream(&mut self, even_if_full: bool) -> Option<Stream> {
+    pub(super) fn stream(&mut self, even_if_full: bool, since: Option<Instant>) -> Option<Stream> {
         self.shared.retain(Http2::is_open);
         let open = self
             .shared
             .iter()
-            .filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()));
+            .filter(|http2| !http2.is_suspect() && (even_if_full || http2.has_room()))
+            .filter(|http2| since.is_none_or(|since| http2.opened() >= since));
         open.min_by_key(|http2| http2.streams()).map(Http2::stream)
     }
 

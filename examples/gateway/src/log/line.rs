@@ -1,39 +1,10 @@
-//! The log: where it goes, and its line per request.
+//! The line per request.
 
-use std::{
-    env,
-    io::{self, IsTerminal},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use axum_upstream::{Error, Info};
 use http::{Method, Request, Response};
 use tokio::time::Instant;
-use tracing::Level;
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
-
-/// Starts the log, on standard output, as `RUST_LOG` rules it.
-pub(crate) fn init() {
-    let layer = tracing_subscriber::fmt::layer()
-        .with_target(false)
-        .with_ansi(io::stdout().is_terminal());
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter()))
-        .init();
-}
-
-/// `RUST_LOG` in the form `level` or `target=level,...`, by default `info`.
-fn filter() -> Targets {
-    let rules = env::var("RUST_LOG").unwrap_or_default();
-    let default = Targets::new().with_default(Level::INFO);
-    if rules.is_empty() {
-        return default;
-    }
-    rules.parse().unwrap_or_else(|error| {
-        eprintln!("gateway: RUST_LOG {rules}: {error}");
-        default
-    })
-}
 
 /// One line per request, written when this is dropped: a client that goes away drops the request it waits for.
 pub(crate) struct LogLine {

@@ -1,0 +1,230 @@
+//! What becomes of a connection while it is served.
+
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::activity::{Activity, QuietLimits};
+
+/// How long a client of HTTP/2 may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What all connections are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Go on.
+    Open,
+    /// There is no place for a new connection: end, if nothing has come for so long.
+    Crowded(Duration),
+    /// Tell the client that this connection ends, and answer what it has sent before it knew.
+    Last,
+    /// End as soon as nothing is under way.
+    Close,
+}
+
+/// Under a crowd, a connection that has been of use stays for a part of the usual time at least. One that has said nothing
+/// does not.
+const OF_USE: u32 = 5;
+
+/// Polls a connection, tells it what all connections are told, and ends it when it is quiet for too long.
+pub(super) struct Drive<'a> {
+    pub(super) activity: &'a Activity,
+    pub(super) limits: QuietLimits,
+    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) http2: bool,
+}
+
+/// What comes of asking a connection to end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// It will, when nothing is under way.
+    Asked,
+    /// It can be dropped.
+    Drop,
+}
+
+impl Drive<'_> {
+    /// Polls to the end, and asks for the end by `close`. Returns `None` if the connection has to be dropped as it is.
+    pub(super) async fn run<C: Future>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        close: impl Fn(Pin<&mut C>) -> Close,
+    ) -> Option<C::Output> {
+        let mut alarm = pin!(sleep_until(self.next_look()));
+        let mut asked = false;
+        // The connection is polled once before it heeds the stage: hyper ends one of which it has read nothing.
+        self.stage.mark_changed();
+        loop {
+            let has_to_close = tokio::select! {
+                biased;
+                output = connection.as_mut() => return Some(output),
+                Ok(()) = self.stage.changed() => self.has_to_close(),
+                () = alarm.as_mut() => match self.is_too_quiet() {
+                    // It could not be asked, or has been.
+                    true if asked || self.activity.idle_for().is_none() => return None,
+                    too_quiet => {
+                        asked |= too_quiet;
+                        let farewell = Instant::now() + FAREWELL.min(self.limits.idle);
+                        alarm.as_mut().reset(if too_quiet { farewell } else { self.next_look() });
+                        too_quiet
+                    }
+                },
+            };
+            if has_to_close && close(connection.as_mut()) == Close::Drop {
+                return None;
+            }
+        }
+    }
+
+    /// Heeds what all connections are told.
+    fn has_to_close(&mut self) -> bool {
+        let stage = *self.stage.borrow_and_update();
+        if matches!(stage, Stage::Last | Stage::Close) {
+            self.activity.set_last();
+        }
+        match stage {
+            Stage::Open => false,
+            Stage::Crowded(quiet) => {
+                let of_use = quiet.max(self.limits.idle / OF_USE);
+                self.activity.silent_for() >= Some(quiet)
+                    || self.activity.idle_for() >= Some(of_use)
+            }
+            // Over HTTP/2, GOAWAY says that this is the end; over HTTP/1, the next response does.
+            Stage::Last => self.http2,
+            Stage::Close => true,
+        }
+    }
+
+    fn is_too_quiet(&self) -> bool {
+        let deadline = self.activity.deadline(self.limits);
+        deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// The next time at which the connection may have been quiet for too long, as far as is known now.
+    fn next_look(&self) -> Instant {
+        let now = Instant::now();
+        let soonest = now.checked_add(self.limits.head.min(self.limits.idle));
+        let deadline = self.activity.deadline(self.limits);
+        let a_year = || now + Duration::from_secs(365 * 24 * 60 * 60);
+        soonest
+            .into_iter()
+            .chain(deadline)
+            .min()
+            .unwrap_or_else(a_year)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::pending};
+
+    use super::*;
+
+    const LIMITS: QuietLimits = QuietLimits {
+        head: Duration::from_secs(30),
+        idle: Duration::from_secs(75),
+    };
+
+    /// When a connection that does not heed `close` is asked to end, and when it is dropped.
+    async fn ends(
+        activity: &Activity,
+        stage: watch::Receiver<Stage>,
+    ) -> (Option<Duration>, Duration) {
+        let start = Instant::now();
+        let mut drive = Drive {
+            activity,
+            limits: LIMITS,
+            stage,
+            http2: true,
+        };
+        let asked = Cell::new(None);
+        let mut connection = pin!(pending::<()>());
+        let close = |_: Pin<&mut _>| {
+            asked.set(asked.get().or(Some(start.elapsed())));
+            Close::Asked
+        };
+        let output = drive.run(connection.as_mut(), close).await;
+        assert_eq!(output, None);
+        (asked.get(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_dropped_when_the_time_of_a_head_is_over() {
+        let (_tell, stage) = watch::channel(Stage::Open);
+        assert_eq!(ends(&Activity::new(), stage).await, (None, LIMITS.head));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_client_is_asked_first() {
+        let (_tell, stage) = watch::channel(Stage::Open);
+        let activity = Activity::new();
+        activity.await_request();
+        let asked_and_dropped = (Some(LIMITS.idle), LIMITS.idle + FAREWELL);
+        assert_eq!(ends(&activity, stage).await, asked_and_dropped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_late_has_its_whole_time() {
+        let (_tell, stage) = watch::channel(Stage::Open);
+        let activity = Activity::new();
+        activity.await_request();
+        let late = LIMITS.idle - Duration::from_secs(1);
+        let begins = async {
+            tokio::time::sleep(late).await;
+            activity.received();
+        };
+        let (ended, ()) = tokio::join!(ends(&activity, stage), begins);
+        assert_eq!(ended, (None, late + LIMITS.head));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_is_not_quiet() {
+        let (_tell, stage) = watch::channel(Stage::Open);
+        let activity = Activity::new();
+        activity.begin_exchange();
+        let long = Duration::from_secs(1000);
+        let exchange = async {
+            tokio::time::sleep(long).await;
+            activity.end_exchange();
+        };
+        let (ended, ()) = tokio::join!(ends(&activity, stage), exchange);
+        assert_eq!(ended.0, Some(long + LIMITS.idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_ends_those_that_are_idle_for_long() {
+        let (tell, stage) = watch::channel(Stage::Open);
+        let activity = Activity::new();
+        activity.await_request();
+        let second = Duration::from_secs(1);
+        let crowd = async {
+            for _ in 0..LIMITS.idle.as_secs() {
+                tokio::time::sleep(second).await;
+                tell.send_replace(Stage::Crowded(second));
+            }
+        };
+        let ((asked, _), ()) = tokio::join!(ends(&activity, stage), crowd);
+        assert_eq!(asked, Some(LIMITS.idle / OF_USE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_ends_those_that_say_nothing_sooner() {
+        let (tell, stage) = watch::channel(Stage::Open);
+        let activity = Activity::new();
+        let second = Duration::from_secs(1);
+        let crowd = async {
+            for _ in 0..10 {
+                tokio::time::sleep(second / 2).await;
+                tell.send_replace(Stage::Crowded(second));
+            }
+        };
+        let ((asked, _), ()) = tokio::join!(ends(&activity, stage), crowd);
+        assert_eq!(asked, Some(second));
+    }
+}

@@ -1,0 +1,199 @@
+//! A client's socket under hyper.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
+
+use super::{activity::Activity, half_closed::HalfClosed, version::Read};
+
+/// How long what a client still sends is read when it has had its last response.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Notes in [`Activity`] what is read and not taken, and sees a client of HTTP/1 leave while it waits for its response.
+///
+/// hyper is told to leave a client its half of the connection (`half_close`). It then does not read until it has answered,
+/// and would not see a client that is gone: this does, see [`HalfClosed`].
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// What was read to find out the version.
+    ahead: Read,
+    activity: Arc<Activity>,
+    /// HTTP/1 is watched between its reads; HTTP/2 is always read.
+    http1: bool,
+    reading: Reading,
+    blocked: bool,
+    half_closed: Option<HalfClosed>,
+    /// As long as the socket is open, it has its place among the connections; a tunnel outlives the HTTP on it.
+    _place: OwnedSemaphorePermit,
+}
+
+/// Whether the socket can be watched between two reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// hyper waits for bytes, and is told of the end.
+    Awaited,
+    /// Nobody reads.
+    Paused,
+    /// Nobody reads, and what has arrived is before any sign of an end.
+    Unread,
+    /// The end has been read.
+    Ended,
+}
+
+impl Socket {
+    pub(super) fn new(
+        stream: TcpStream,
+        ahead: Read,
+        http1: bool,
+        activity: Arc<Activity>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            stream,
+            ahead,
+            activity,
+            http1,
+            reading: Reading::Awaited,
+            blocked: false,
+            half_closed: None,
+            _place: place,
+        }
+    }
+
+    /// Writes what fits at once, and does not wait for the rest.
+    pub(super) fn write_now(&self, bytes: &[u8]) {
+        let _ = self.stream.try_write(bytes);
+    }
+
+    /// Closes a socket whose last response has been written.
+    ///
+    /// A socket that is closed with bytes unread sends a reset, and the client's system may drop the response for it. So
+    /// what has come, the rest of a head or body that was refused, is read for a while (RFC 9112, 9.6).
+    pub(super) async fn close(mut self) {
+        let mut unread = [0; 4096];
+        if !matches!(self.stream.try_read(&mut unread), Ok(1..)) {
+            return;
+        }
+        let rest = async { while matches!(self.stream.read(&mut unread).await, Ok(1..)) {} };
+        let _ = timeout(LINGER, rest).await;
+    }
+
+    /// Looks for the end of what the client sends while hyper does not read. An error is the end of the connection.
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.reading == Reading::Paused && self.half_closed.is_none() {
+            let mut byte = [0];
+            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(0)) => {
+                    let unanswered = self.activity.is_unanswered();
+                    self.half_closed = Some(HalfClosed::new(&self.stream, unanswered));
+                }
+                Poll::Ready(Ok(_)) => self.reading = Reading::Unread,
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        match &mut self.half_closed {
+            Some(half_closed) => half_closed.watch(&self.stream, cx),
+            None => Ok(()),
+        }
+    }
+
+    fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let blocked = result.is_pending();
+        if blocked != self.blocked {
+            self.blocked = blocked;
+            self.activity.set_blocked(blocked);
+        }
+        result
+    }
+
+    /// How many of these bytes the client already has.
+    fn sent_ahead(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.half_closed {
+            Some(half_closed) => half_closed.take_sent(bytes),
+            None => Ok(0),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let filled = buf.filled().len();
+        if !this.ahead.move_to(buf) {
+            this.reading = Reading::Awaited;
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        }
+        this.reading = match buf.filled().len() == filled {
+            true => Reading::Ended,
+            false => Reading::Paused,
+        };
+        if this.http1 {
+            this.activity.received();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let sent = this.sent_ahead(buf)?;
+        if sent > 0 {
+            return Poll::Ready(Ok(sent));
+        }
+        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.written(result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        let sent = this.sent_ahead(first.map_or(&[], |buf| buf))?;
+        if sent > 0 {
+            return Poll::Ready(Ok(sent));
+        }
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.written(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes whenever it is polled, after it has read and written what it can.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.http1 {
+            this.watch(cx)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,64 @@
+//! How the open files that the system allows are shared out.
+
+/// For the listener, the log, the runtime, look-ups of names and the like.
+const OWN: usize = 32;
+
+/// How many connections there may be, so that those of clients leave enough for those to endpoints.
+///
+/// Without it, clients that hold connections and ask for nothing would take the last file, and the requests of all others
+/// would fail for want of a connection to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Connections {
+    pub(crate) clients: usize,
+    /// Per endpoint, in use or not.
+    pub(crate) per_endpoint: usize,
+}
+
+impl Connections {
+    /// Shares out the files that this process may have open: as many as asked for to clients, or three quarters.
+    pub(crate) fn share(clients: Option<usize>, endpoints: usize) -> Self {
+        // A process starts with a low limit for the sake of select(2); the hard limit is the one that is meant.
+        let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+            tracing::debug!(%error, "cannot raise the limit of open files");
+            1024
+        });
+        Self::of(
+            usize::try_from(files).unwrap_or(usize::MAX),
+            clients,
+            endpoints,
+        )
+    }
+
+    fn of(files: usize, clients: Option<usize>, endpoints: usize) -> Self {
+        let files = files.saturating_sub(OWN);
+        let clients = clients.unwrap_or(files / 4 * 3).max(1);
+        let per_endpoint = files.saturating_sub(clients) / endpoints.max(1);
+        // More than a semaphore of tokio's can have would not fit into memory either.
+        Self {
+            clients: clients.min(tokio::sync::Semaphore::MAX_PERMITS),
+            per_endpoint: per_endpoint.max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: usize, clients: Option<usize>, endpoints: usize) -> (usize, usize) {
+        let connections = Connections::of(files, clients, endpoints);
+        (connections.clients, connections.per_endpoint)
+    }
+
+    #[test]
+    fn clients_leave_enough_for_endpoints() {
+        assert_eq!(of(1032, None, 2), (750, 125));
+        assert_eq!(of(1032, Some(500), 5), (500, 100));
+        assert_eq!(of(20, None, 3), (1, 1));
+        assert_eq!(of(1032, Some(5000), 3), (5000, 1));
+        assert_eq!(
+            of(usize::MAX, None, 1).0,
+            tokio::sync::Semaphore::MAX_PERMITS
+        );
+    }
+}

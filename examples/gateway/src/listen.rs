@@ -1,0 +1,105 @@
+//! Accepts connections.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::OwnedSemaphorePermit,
+    time::sleep,
+};
+
+use crate::places::Places;
+
+/// Connections that the kernel may have accepted and we have not. The kernel lowers it to its own limit,
+/// `net.core.somaxconn`; tokio's default is 1024.
+const BACKLOG: u32 = 65_535;
+
+/// When the kernel probes a client that has said nothing for long.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_AGAIN: Duration = Duration::from_secs(15);
+
+/// How long to wait when the system has no file or memory left for a connection.
+const NOTHING_LEFT: Duration = Duration::from_millis(100);
+
+/// Listens on an address. A client that takes nothing of what is written to it for as long as `stalled` is cut off by
+/// the kernel, where that can be told: on Linux.
+///
+/// # Errors
+///
+/// If the address is not to be had.
+pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    // Accepted sockets inherit these options. That one is not there is no reason not to start.
+    let options = SockRef::from(&listener);
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_AGAIN);
+    if let Err(error) = options.set_tcp_keepalive(&probes) {
+        tracing::debug!(%error, "no keep-alive probes");
+    }
+    // It counts while sent data is not acknowledged, and while the client's window is shut. A limit on the time between
+    // two writes would cut off slow clients as well: much may have to be taken before there is room for the next write.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = options.set_tcp_user_timeout(Some(stalled)) {
+        tracing::warn!(%error, "no limit for clients that do not read");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stalled;
+    Ok(listener)
+}
+
+/// The next connection.
+///
+/// Cancel safe: no connection is lost.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_about_one(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                sleep(NOTHING_LEFT).await;
+            }
+        }
+    }
+}
+
+/// Takes what the kernel has accepted, as long as there are places, and closes the listener: what is left when a
+/// listener closes is reset.
+pub(crate) async fn drain(
+    listener: TcpListener,
+    places: &Places,
+    mut serve: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) -> io::Result<()> {
+    // The runtime may not have heard of the last ones; the kernel knows.
+    let listener = listener.into_std()?;
+    loop {
+        let place = places.take().await;
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                serve(TcpStream::from_std(stream)?, peer, place);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if is_about_one(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether the error is that of one connection, and there may be another.
+fn is_about_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}

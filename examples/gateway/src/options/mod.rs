@@ -1,0 +1,119 @@
+//! The flags of the command line.
+
+mod values;
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum_upstream::policy::Policy;
+
+use self::values::value;
+use crate::BoxError;
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+A load-balancing reverse proxy.
+
+  --listen ADDR            where to listen [default: 127.0.0.1:8080]
+  --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
+                           unix:/path, with an optional ;weight=N [default: three demo servers]
+  --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
+                           [default: p2c]
+  --workers N              threads of the runtime [default: one per core]
+  --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
+  --response-timeout DUR   longest time to a response head [default: 60s]
+  --head-timeout DUR       longest time in which a request head must have arrived [default: 30s]
+  --idle-timeout DUR       longest time between two requests of a connection [default: 75s]
+  --write-timeout DUR      longest time in which a client takes nothing of its response [default: 60s]
+  --grace DUR              longest time for requests in flight after a signal [default: 10s]
+  --max-head SIZE          largest request head, like 64KiB [default: 64KiB]
+  --max-fields N           most fields of a request head [default: 256]
+  --max-connections N      most connections of clients [default: 3/4 of the files that may be open]
+  --help                   this text
+
+RUST_LOG rules the log: RUST_LOG=warn turns off the line per request.";
+
+/// What the flags say.
+pub(crate) struct Options {
+    pub(crate) listen: SocketAddr,
+    pub(crate) upstreams: Vec<String>,
+    pub(crate) policy: Policy,
+    pub(crate) workers: Option<usize>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) response_timeout: Option<Duration>,
+    pub(crate) head_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) max_head: usize,
+    pub(crate) max_fields: usize,
+    pub(crate) max_connections: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            upstreams: Vec::new(),
+            policy: Policy::default(),
+            workers: None,
+            connect_timeout: None,
+            response_timeout: None,
+            head_timeout: Duration::from_secs(30),
+            // More than a load balancer in front keeps its connections for, which is a minute for many.
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            max_head: 64 << 10,
+            max_fields: 256,
+            max_connections: None,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the command line. `None` when help was asked for.
+    ///
+    /// # Errors
+    ///
+    /// If there is a flag that is not known, or a value that does not fit.
+    pub(crate) fn parse() -> Result<Option<Self>, BoxError> {
+        use lexopt::prelude::*;
+
+        let mut options = Self::default();
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            let Long(flag) = argument else {
+                return match argument {
+                    Short('h') => Ok(None),
+                    _ => Err(argument.unexpected().into()),
+                };
+            };
+            let flag = flag.to_owned();
+            let next = &mut parser;
+            match flag.as_str() {
+                "listen" => options.listen = value(next, &flag, values::address)?,
+                "upstream" => options.upstreams.push(next.value()?.string()?),
+                "policy" => options.policy = value(next, &flag, values::policy)?,
+                "workers" => options.workers = Some(value(next, &flag, values::count)?),
+                "connect-timeout" => {
+                    options.connect_timeout = Some(value(next, &flag, values::duration)?);
+                }
+                "response-timeout" => {
+                    options.response_timeout = Some(value(next, &flag, values::duration)?);
+                }
+                "head-timeout" => options.head_timeout = value(next, &flag, values::duration)?,
+                "idle-timeout" => options.idle_timeout = value(next, &flag, values::duration)?,
+                "write-timeout" => options.write_timeout = value(next, &flag, values::duration)?,
+                "grace" => options.grace = value(next, &flag, values::duration)?,
+                "max-head" => options.max_head = value(next, &flag, values::size)?,
+                "max-fields" => options.max_fields = value(next, &flag, values::count)?,
+                "max-connections" => {
+                    options.max_connections = Some(value(next, &flag, values::count)?);
+                }
+                "help" => return Ok(None),
+                _ => return Err(Long(&flag).unexpected().into()),
+            }
+        }
+        Ok(Some(options))
+    }
+}

@@ -1,0 +1,97 @@
+//! What stands behind a flag.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum_upstream::policy::{
+    ConsistentHash, LeastRequest, P2c, Policy, Random, RoundRobin, Sticky,
+};
+
+use crate::BoxError;
+
+/// The value of a flag, or an error that names it.
+pub(super) fn value<T>(
+    parser: &mut lexopt::Parser,
+    flag: &str,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<T, BoxError> {
+    let text = parser
+        .value()?
+        .into_string()
+        .map_err(|_| format!("--{flag} is not Unicode"))?;
+    parse(&text).map_err(|wrong| format!("--{flag} {text}: {wrong}").into())
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
+}
+
+pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
+    Ok(match name {
+        "p2c" => P2c::new().into(),
+        "p2c-in-flight" => P2c::in_flight().into(),
+        "round-robin" => RoundRobin.into(),
+        "least-request" => LeastRequest.into(),
+        "random" => Random.into(),
+        "hash-ip" => ConsistentHash::client_addr().into(),
+        "sticky" => Sticky::cookie("gateway")
+            .map_err(|_| "is not possible")?
+            .into(),
+        _ => {
+            return Err(
+                "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
+            );
+        }
+    })
+}
+
+pub(super) fn count(text: &str) -> Result<usize, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or("must be 1 or more")
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "must be a number and a unit, like 1s or 500ms";
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| wrong)?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs).ok_or(wrong),
+        _ => Err(wrong),
+    }
+}
+
+pub(super) fn size(text: &str) -> Result<usize, &'static str> {
+    let wrong = "must be a number of bytes, like 65536 or 64KiB";
+    let (number, unit) = match text.strip_suffix("KiB") {
+        Some(number) => (number, 1 << 10),
+        None => (text, 1),
+    };
+    let number: usize = number.parse().map_err(|_| wrong)?;
+    let size = number.checked_mul(unit).filter(|size| *size > 0);
+    size.ok_or(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_units() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("15ms"), Ok(Duration::from_millis(15)));
+        assert!(duration("15").is_err());
+        assert!(duration("m").is_err());
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1000"), Ok(1000));
+        assert!(size("0").is_err());
+        assert!(size("64MB").is_err());
+        assert_eq!(count("3"), Ok(3));
+        assert!(count("0").is_err());
+    }
+}

@@ -1,0 +1,20 @@
+//! The gateway as a program, and clients that do not behave.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+// They send signals, and count on what Linux does with sockets.
+#![cfg(target_os = "linux")]
+
+mod files;
+mod half_closed;
+mod heads;
+mod log;
+mod shutdown;
+mod silent;
+mod stalled;
+mod support;
