@@ -1,7 +1,7 @@
 //! Which endpoint a request goes to, and what happens when there is none.
 
+mod affinity;
 mod discovery;
-mod sessions;
 mod users_code;
 mod weights;
 
