@@ -13,6 +13,7 @@
 
 mod deadline;
 mod exchange;
+mod gathered;
 mod guarded;
 mod request;
 mod response;
@@ -21,6 +22,7 @@ mod unread;
 pub use self::exchange::Body;
 pub(crate) use self::{
     deadline::{Deadlines, Timer},
+    gathered::GatheredBody,
     guarded::{Guard, GuardedBody},
     request::RequestBody,
     response::DeadlineBody,

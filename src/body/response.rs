@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{Deadlines, Timer};
+use super::{Deadlines, Timer, gathered::GatheredBody};
 use crate::{
     error::{BoxError, Error, ErrorKind},
     record::Record,
@@ -26,7 +26,7 @@ pin_project! {
     pub(crate) struct DeadlineBody<B> {
         // `None` when the exchange goes on as a tunnel.
         #[pin]
-        inner: Option<B>,
+        inner: Option<GatheredBody<B>>,
         record: Option<Arc<Record>>,
         deadlines: Deadlines,
         trailers: Option<TrailerRule>,
@@ -45,7 +45,7 @@ impl<B> DeadlineBody<B> {
         trailers: TrailerRule,
     ) -> Self {
         Self {
-            inner: Some(inner),
+            inner: Some(GatheredBody::new(inner)),
             record: Some(record),
             deadlines,
             trailers: Some(trailers),
@@ -95,7 +95,7 @@ where
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => {
-                let error = Error::own_or(ErrorKind::ResponseBody, error.into());
+                let error = Error::own_or(ErrorKind::ResponseBody, error);
                 return Poll::Ready(Some(Err(broken(error, this.record.as_deref()))));
             }
             Poll::Pending => {

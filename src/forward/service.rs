@@ -13,7 +13,7 @@ use super::{
     head_timer::HeadTimer,
 };
 use crate::{
-    body::{Body, RequestBody, UnreadWatch},
+    body::{Body, GatheredBody, RequestBody, UnreadWatch},
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
     rewrite::{ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, wants_trailers},
@@ -139,7 +139,8 @@ where
             return Err(Error::new(ErrorKind::BodyTooLarge));
         }
         let trailers = wants_trailers(parts).then_some(trailers);
-        Ok(Body::new(RequestBody::new(body, limit, trailers)))
+        let body = RequestBody::new(body, limit, trailers);
+        Ok(Body::new(GatheredBody::new(body)))
     }
 }
 
@@ -148,6 +149,7 @@ fn client_facts(rewrite: &Rewrite, parts: &Parts, received: &Received) -> Client
     let peer = received.client.as_ref();
     ClientFacts {
         address: rewrite.forwarded.client_address(&parts.headers, peer),
+        peer: peer.map(ClientAddr::socket),
         tls: rewrite
             .forwarded
             .is_tls(&parts.headers, peer, received.scheme),

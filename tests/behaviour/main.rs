@@ -4,12 +4,14 @@
 // A test binary exports nothing, so the lint would have every `pub` of `support` be `pub(crate)`.
 #![allow(unreachable_pub)]
 
+mod auth;
 mod balance;
 mod connect;
 mod deadlines;
 mod framing;
 mod grpc;
 mod headers;
+mod hostile;
 mod http10;
 mod http2;
 mod limits;

@@ -2,11 +2,13 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     path::Path,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use socket2::SockRef;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::{
@@ -35,6 +37,19 @@ impl Transport {
     pub(super) async fn unix(_: &Path) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    /// Whether neither bytes nor the end of the stream wait in the socket, unread. A runtime hears of them a moment
+    /// later, and a busy one later still. What is no socket of ours cannot be asked, and passes for silent.
+    fn is_silent(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(io) => SockRef::from(io).peek(&mut byte),
+            #[cfg(unix)]
+            Self::Unix(io) => SockRef::from(io).peek(&mut byte),
+            Self::Custom(_) => return true,
+        };
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 /// What carries HTTP.
@@ -43,6 +58,17 @@ pub(in crate::upstream) enum Io {
     Plain(Transport),
     #[cfg(feature = "_tls")]
     Tls(Box<tokio_rustls::client::TlsStream<Transport>>),
+}
+
+impl Io {
+    /// Whether neither bytes nor the end of the stream wait in the socket, unread, as far as it can be asked.
+    pub(in crate::upstream) fn is_silent(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_silent(),
+            #[cfg(feature = "_tls")]
+            Self::Tls(io) => io.get_ref().0.is_silent(),
+        }
+    }
 }
 
 /// Hands a call on to whichever stream it is.

@@ -13,19 +13,18 @@ use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
 };
+use hyper_util::rt::TokioIo;
 use tokio::{
     runtime,
     sync::oneshot,
     time::{Instant, sleep},
 };
 
-use super::{
-    io::{Http1Io, IoState},
-    waker::ConnectionWaker,
-};
+use super::{io::Http1Io, io_state::IoState, waker::ConnectionWaker};
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
+    record::ClientConnection,
     upstream::{
         bounds::MessageBounds,
         connect::Io,
@@ -45,6 +44,10 @@ struct Ends {
     /// to its sender with the drop.
     driver: Option<Driver>,
     io: Arc<IoState>,
+    /// A request has been sent here.
+    used: bool,
+    /// The client's connection whose requests alone may be sent here.
+    owner: Option<ClientConnection>,
     runtime: runtime::Id,
     expires: Option<Instant>,
     /// What the driver is polled with.
@@ -57,7 +60,7 @@ struct Ends {
     home: Weak<dyn Home<Http1>>,
 }
 
-type Driver = http1::Connection<Http1Io, Body>;
+type Driver = http1::Connection<TokioIo<Http1Io>, Body>;
 
 /// The most that is read ahead of a response's reader, or held of a request until the socket takes it.
 const BUFFER: usize = 256 * 1024;
@@ -80,6 +83,8 @@ impl Http1 {
             permit,
         } = lease;
         let state = Arc::<IoState>::default();
+        // A head, and interim ones of the same size before it; or trailers after what is read ahead.
+        let io = Http1Io::new(io, state.clone(), 2 * bounds.size + BUFFER, permit);
         let handshake = http1::Builder::new()
             // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
             .allow_spaces_after_header_name_in_responses(true)
@@ -87,7 +92,7 @@ impl Http1 {
             // Of the head, and of the trailers.
             .max_header_size(bounds.size)
             .max_buf_size(bounds.size.max(BUFFER))
-            .handshake(Http1Io::new(io, state.clone(), permit))
+            .handshake(TokioIo::new(io))
             .await;
         let (sender, driver) =
             handshake.map_err(|error| Error::new(ErrorKind::Connect).with(error))?;
@@ -97,6 +102,8 @@ impl Http1 {
             sender,
             driver: Some(driver),
             io: state,
+            used: false,
+            owner: None,
             runtime,
             expires,
             waker,
@@ -195,19 +202,21 @@ impl Http1 {
         tokio::spawn(async move {
             tokio::select! {
                 _ = driver => {}
-                () = async {
-                    drop(done.await);
-                    sleep(LINGER).await;
-                } => {}
+                () = linger(done) => {}
             }
         });
     }
 
-    /// Hands a request to the connection, which writes it when it is next driven.
+    /// Hands a request to the connection, which writes it when it is next driven; or gives it back, if the endpoint has
+    /// sent anything by then.
     pub(super) fn try_send(
         &mut self,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
+        if self.0.used {
+            self.0.io.ask();
+        }
+        self.0.used = true;
         self.0.sender.try_send_request(request)
     }
 
@@ -221,12 +230,37 @@ impl Http1 {
         self.0.io.spend();
     }
 
-    /// Gives the connection to a task that ends with the exchange, or hands its stream over to a tunnel.
-    pub(super) fn detach_for_tunnel(&mut self) {
-        self.0.io.expect_tunnel();
-        if let Some(driver) = self.0.driver.take() {
-            tokio::spawn(driver.with_upgrades());
+    /// Leaves the connection to one client's connection, because it has been authenticated. It takes no other request
+    /// if it is not known whose it is.
+    pub(super) fn belongs_to(&mut self, owner: Option<ClientConnection>) {
+        match owner {
+            Some(_) => self.0.owner = owner,
+            None => self.spend(),
         }
+    }
+
+    /// The client's connection whose requests alone may be sent here, if there is one.
+    pub(in crate::upstream) fn owner(&self) -> Option<ClientConnection> {
+        self.0.owner
+    }
+
+    /// What the stream is told.
+    pub(super) fn io(&self) -> &Arc<IoState> {
+        &self.0.io
+    }
+
+    /// Gives the connection to a task that ends with it, or a while after `done`, or hands its stream over to a tunnel.
+    pub(super) fn detach_for_tunnel(&mut self, done: oneshot::Receiver<()>) {
+        self.spend();
+        let Some(driver) = self.0.driver.take() else {
+            return;
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = driver.with_upgrades() => {}
+                () = linger(done) => {}
+            }
+        });
     }
 
     /// Its exchange is over: it goes back to where it idles, or closes if that is gone.
@@ -235,4 +269,11 @@ impl Http1 {
             home.take_back(self);
         }
     }
+}
+
+/// Ready a while after the response is over.
+async fn linger(done: oneshot::Receiver<()>) {
+    // An error is what tells: the sender is dropped.
+    drop(done.await);
+    sleep(LINGER).await;
 }

@@ -6,11 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::sync::oneshot;
 
-use super::{body::Http1Body, connection::Http1, framing::frame};
+use super::{
+    auth::{asks_for_connection, authenticates_connection},
+    body::Http1Body,
+    connection::Http1,
+    framing::frame,
+};
 use crate::{
     body::Body,
     record::Record,
@@ -30,6 +35,9 @@ impl Http1 {
     ) -> impl Future<Output = Sent<Http1Body>> {
         frame(&mut request, seen);
         let record = request.body_mut().record().clone();
+        if seen.any(Fields::AUTHORIZATION) && authenticates_connection(request.headers()) {
+            self.belongs_to(record.client().connection());
+        }
         // At once, so that the future has no room for a request.
         let response = self.try_send(request);
         self.answer(response, record, seen.any(Fields::UPGRADE))
@@ -44,24 +52,36 @@ impl Http1 {
         let mut response = pin!(response);
         if upgrade {
             // The connection ends with the exchange, or hands its stream over to the tunnel.
-            self.detach_for_tunnel();
-            return Ok(response.await?.map(Http1Body::driven_elsewhere));
+            let (done, is_done) = oneshot::channel();
+            self.detach_for_tunnel(is_done);
+            let response = response.await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                self.io().become_tunnel();
+            }
+            self.io().passed_head();
+            let io = self.io().clone();
+            return Ok(response.map(|incoming| Http1Body::driven_elsewhere(incoming, io, done)));
         }
 
         let response = poll_fn(|cx| self.drive(cx, |fed| response.as_mut().poll(fed))).await?;
+        self.io().passed_head();
+        if asks_for_connection(response.status(), response.headers()) {
+            self.belongs_to(record.client().connection());
+        }
         if response.version() < Version::HTTP_11 {
             // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
             self.spend();
         }
 
         let body = |incoming| match self.is_open() {
-            false => Http1Body::driven_elsewhere(incoming),
+            false => Http1Body::ended(incoming),
             true if !record.upload().is_under_way() => Http1Body::driving(incoming, self),
             // Both bodies flow: neither must wait for the other to be polled.
             true => {
                 let (done, is_done) = oneshot::channel();
+                let io = self.io().clone();
                 self.detach(is_done);
-                Http1Body::driven_until(incoming, done)
+                Http1Body::driven_elsewhere(incoming, io, done)
             }
         };
         let mut response = response.map(body);
