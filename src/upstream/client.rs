@@ -17,6 +17,7 @@ use super::{
     body::{ClientBody, VersionBody},
     connect::Versions,
     error::{Failure, SendError},
+    http1::{is_of_unknown_length, settle_body},
     pool::{Checkout, Pool},
     resend::{Resend, Spare},
     target::{Scheme, Target},
@@ -86,6 +87,10 @@ impl Client {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(self.unsent(attempt, error, request)),
             };
+            if !checkout.is_http2() && is_of_unknown_length(request.body()) {
+                // In a box, because most requests have no use for its timer.
+                Box::pin(settle_body(&mut request)).await;
+            }
             let before = self.target.apply(&mut request, seen, checkout.is_http2())?;
             let spare = if repeated {
                 None

@@ -7,6 +7,7 @@
 mod balance;
 mod connect;
 mod deadlines;
+mod empty_bodies;
 mod framing;
 mod grpc;
 mod headers;

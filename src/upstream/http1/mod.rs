@@ -13,4 +13,8 @@ mod io_state;
 mod send;
 mod waker;
 
-pub(super) use self::{body::Http1Body, connection::Http1};
+pub(super) use self::{
+    body::Http1Body,
+    connection::Http1,
+    framing::{is_of_unknown_length, settle_body},
+};
