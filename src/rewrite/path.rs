@@ -31,28 +31,71 @@ fn join(base: &str, path: &str) -> String {
     format!("{base}{slash}{path}")
 }
 
-/// True when some reader of the path would climb out of its root: at one point there are more `..` segments than
-/// others. Encoded dots and slashes count, because the server behind us may decode them before it resolves.
+/// Whether some server would read the path as one that leaves its root: at one point it has gone up more often than down.
+///
+/// Servers differ in what they take for a `..`, and the one that reads this path is not known here. Those in use decode
+/// `%2e`, `%2f` and `%5c`, once, or twice (CVE-2020-5410, CVE-2021-42013), as does a proxy that decodes before a server
+/// that does; split at a backslash; and strip parameters, so that `..;x` is `..`. The path counts as the worst of all
+/// readings: whatever any of them takes for `..` is a step up, and only what is a step down for all of them is one.
+///
+/// ```text
+/// /a%2fb/../../x     a server that does not decode %2f goes down once and up twice
+/// /a/%252e%252e      up, for a server that decodes twice
+/// ```
 pub(crate) fn climbs(path: &str) -> bool {
-    if !path.contains("..") && !path.contains("%2") {
+    if !path.contains("..") && !path.contains('%') {
         return false;
     }
-    let decoded = path.replace("%2e", ".").replace("%2E", ".");
-    let decoded = decoded
-        .replace("%2f", "/")
-        .replace("%2F", "/")
-        .replace("%5c", "/")
-        .replace("%5C", "/");
-    let mut depth = 0i32;
-    decoded.split(['/', '\\']).any(|segment| {
-        // `..;x` is `..` to servers that strip path parameters.
-        match segment.split(';').next().unwrap_or_default() {
-            ".." => depth -= 1,
-            "" | "." => {}
-            _ => depth += 1,
+    let mut depth = 0usize;
+    let mut decoded = Vec::new();
+    for segment in path.split('/') {
+        decode(segment.as_bytes(), &mut decoded);
+        let pieces = || decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+        let ups = pieces().filter(|piece| without_parameters(piece) == b"..");
+        match depth.checked_sub(ups.count()) {
+            None => return true,
+            Some(left) if left < depth => depth = left,
+            Some(_) if is_down(&decoded) => depth += 1,
+            Some(_) => {}
         }
-        depth < 0
-    })
+    }
+    false
+}
+
+/// Whether a segment without `..` is a step down for every server: not if it is empty or a dot for one of them.
+fn is_down(decoded: &[u8]) -> bool {
+    let mut pieces = without_parameters(decoded).split(|byte| matches!(byte, b'/' | b'\\'));
+    pieces.any(|piece| !matches!(piece, b"" | b"."))
+}
+
+fn without_parameters(segment: &[u8]) -> &[u8] {
+    segment
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+}
+
+/// Decodes a segment as often as something in it is encoded: `%252e` and `%%32%65` are `.`. Each step makes it shorter,
+/// so the time grows with its length only.
+fn decode(segment: &[u8], decoded: &mut Vec<u8>) {
+    decoded.clear();
+    for byte in segment {
+        decoded.push(*byte);
+        while let [.., b'%', high, low] = decoded[..] {
+            let (Some(high), Some(low)) = (hex(high), hex(low)) else {
+                break;
+            };
+            decoded.truncate(decoded.len() - 3);
+            decoded.push(high << 4 | low);
+        }
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    // Below 16 by its radix.
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 /// A prefix to take off and one to put on.
@@ -186,9 +229,66 @@ mod tests {
         ] {
             assert!(climbs(path), "{path}");
         }
-        for path in ["/", "/a/../b", "/...", "/a..b", "/..a", "/%2f", "/a/%2e/b"] {
+        for path in [
+            "/",
+            "/a/../b",
+            "/...",
+            "/a..b",
+            "/..a",
+            "/%2f",
+            "/a/%2e/b",
+            "/a/b%2fc/../..",
+            "/a%20b/%zz/%",
+            "/a/..;x/b",
+            "/100%25/..",
+        ] {
             assert!(!climbs(path), "{path}");
         }
+    }
+
+    /// Decoded twice, or by two servers one after the other.
+    #[test]
+    fn nothing_climbs_out_when_it_is_decoded_again() {
+        for path in [
+            "/%252e%252e/b",
+            "/%25252e%25252e/b",
+            "/..%252fb",
+            "/..%255cb",
+            "/%%32%65%%32%65/b",
+            "/.%252e%252fb",
+            "/..%3bx/b",
+            "/..%253bx/b",
+            "/%252e%252e%253b/b",
+        ] {
+            assert!(climbs(path), "{path}");
+        }
+    }
+
+    /// What is one segment for one server is two for another, or none.
+    #[test]
+    fn the_worst_reading_counts() {
+        for path in [
+            "/a%2fb/../../c",
+            "/a%252fb/../../c",
+            "/a\\b/../../c",
+            "/a%5cb/../../c",
+            "/;a/../b",
+            "/;a%2fb/../c",
+            "/%2e/../b",
+            "//../b",
+        ] {
+            assert!(climbs(path), "{path}");
+        }
+    }
+
+    /// Encoded over and over, it is decoded in one pass.
+    #[test]
+    fn decoding_shortens_at_each_step() {
+        let mut decoded = Vec::new();
+        let path = format!("%{}2e", "25".repeat(30_000));
+        decode(path.as_bytes(), &mut decoded);
+        assert_eq!(decoded, b".");
+        assert!(decoded.capacity() < 2 * path.len());
     }
 
     proptest! {
