@@ -126,7 +126,7 @@ where
             .upgrade
             .take()
             .ok_or_else(|| Error::new(ErrorKind::Upgrade))?;
-        let (token, tunnel) = upgrade.agree(response, self.timer.idle())?;
+        let (token, tunnel) = upgrade.agree(response, self.record.clone(), self.timer.idle())?;
         let (mut parts, tunnel) = tunnel.into_parts();
         self.head(&mut parts, Some(token))?;
         self.tunnels.open(tunnel);

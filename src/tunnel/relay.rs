@@ -4,7 +4,10 @@ use std::{
     future::{Future, pending, poll_fn},
     io,
     pin::{Pin, pin},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,12 +20,14 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{body::Timer, clock::after};
+use crate::{body::Timer, clock::after, record::Record};
 
 /// Both ends of a tunnel, and what has to live as long: the response body, which counts as load at its endpoint.
 pub(crate) struct Tunnel<B> {
     downstream: OnUpgrade,
     upstream: OnUpgrade,
+    /// The exchange, whose request body may still be on its way.
+    record: Arc<Record>,
     idle: Option<Duration>,
     held: B,
 }
@@ -31,12 +36,14 @@ impl<B: Body> Tunnel<B> {
     pub(super) fn new(
         downstream: OnUpgrade,
         upstream: OnUpgrade,
+        record: Arc<Record>,
         idle: Option<Duration>,
         held: B,
     ) -> Self {
         Self {
             downstream,
             upstream,
+            record,
             idle,
             held,
         }
@@ -48,12 +55,21 @@ impl<B: Body> Tunnel<B> {
         let Self {
             downstream,
             upstream,
+            record,
             idle,
             held,
         } = self;
-        let ends = async { tokio::try_join!(downstream, upstream) };
+        let agreed = Instant::now();
         let relayed = async {
-            match ends.await {
+            let ends = async { tokio::try_join!(downstream, upstream) };
+            let ends = tokio::select! {
+                ends = ends => ends,
+                // The rest of the request body comes first, and may never.
+                () = idle_for(idle, || agreed.max(record.upload_moved())) => {
+                    return tracing::debug!("tunnel not opened: idle timeout");
+                }
+            };
+            match ends {
                 Ok((downstream, upstream)) => relay(downstream, upstream, idle).await,
                 // The client left before it had its 101.
                 Err(error) => tracing::debug!(%error, "tunnel not opened"),
@@ -88,7 +104,7 @@ async fn relay(downstream: Upgraded, upstream: Upgraded, idle: Option<Duration>)
             Ok((up, down)) => tracing::debug!(up, down, "tunnel closed"),
             Err(error) => tracing::debug!(%error, "tunnel broke"),
         },
-        () = activity.idle_for(idle) => tracing::debug!("tunnel closed: idle timeout"),
+        () = idle_for(idle, || activity.moved()) => tracing::debug!("tunnel closed: idle timeout"),
     }
 }
 
@@ -112,14 +128,18 @@ impl Activity {
         self.moved.store(millis, Relaxed);
     }
 
-    async fn idle_for(&self, idle: Option<Duration>) {
-        let Some(idle) = idle else {
-            return pending().await;
-        };
-        let moved = || self.start + Duration::from_millis(self.moved.load(Relaxed));
-        let mut timer = pin!(Timer::default());
-        poll_fn(|cx| timer.as_mut().poll_due(cx, || Some(after(moved(), idle)))).await;
+    fn moved(&self) -> Instant {
+        self.start + Duration::from_millis(self.moved.load(Relaxed))
     }
+}
+
+/// Ready once the idle time has passed since the last movement; never without one.
+async fn idle_for(idle: Option<Duration>, moved: impl Fn() -> Instant) {
+    let Some(idle) = idle else {
+        return pending().await;
+    };
+    let mut timer = pin!(Timer::default());
+    poll_fn(|cx| timer.as_mut().poll_due(cx, || Some(after(moved(), idle)))).await;
 }
 
 /// One end of a tunnel, which notes when bytes come in.

@@ -1,6 +1,6 @@
 //! The two halves of an upgrade: what a client asks for, and what its endpoint agrees to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::upgrade::{OnUpgrade, on};
@@ -9,6 +9,7 @@ use super::relay::Tunnel;
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
+    record::Record,
     rewrite::{Fields, Seen, tokens},
 };
 
@@ -21,8 +22,9 @@ pub(crate) struct UpgradeRequest {
 impl UpgradeRequest {
     /// Takes the wish to switch out of a request, if there is one that may go through.
     ///
-    /// Only HTTP/1.1 has it. The request may have a body, as `docker exec` sends one: its framing says where it ends,
-    /// and the tunnel begins with the 101, which no endpoint sends before.
+    /// Only HTTP/1.1 has it. The request may have a body, as `docker exec` sends one. RFC 9110 7.8: what follows the 101
+    /// is the new protocol's, but the request is HTTP to its end, which its framing tells: both connections are handed
+    /// to the tunnel when the body is over, not before, whenever the endpoint has agreed.
     pub(crate) fn take(
         request: &mut Request<Body>,
         seen: Seen,
@@ -62,6 +64,7 @@ impl UpgradeRequest {
     pub(crate) fn agree<B: http_body::Body>(
         self,
         mut response: Response<B>,
+        record: Arc<Record>,
         idle: Option<Duration>,
     ) -> Result<(HeaderValue, Response<Tunnel<B>>), Error> {
         let ours = |token: &[u8]| token.eq_ignore_ascii_case(self.token.as_bytes());
@@ -76,7 +79,7 @@ impl UpgradeRequest {
         let (downstream, upstream) = (self.downstream, on(&mut response));
         Ok((
             self.token,
-            response.map(|held| Tunnel::new(downstream, upstream, idle, held)),
+            response.map(|held| Tunnel::new(downstream, upstream, record, idle, held)),
         ))
     }
 }

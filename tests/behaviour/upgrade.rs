@@ -174,44 +174,179 @@ async fn upgrade_required_says_to_what() {
     );
 }
 
-/// Check 32: a request with a body may ask for an upgrade, as `docker exec` does. Its framing says where the body ends:
-/// the endpoint gets it whole, and nothing of it in the tunnel.
+/// A request to switch to `tcp` that has a body, as `docker exec` sends one, with the framing and the body.
+const WITH_BODY: [(&str, &str); 2] = [
+    ("Content-Length: 5", "hello"),
+    ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+];
+
+fn ask_with_body(framing: &str) -> String {
+    format!(
+        "POST /exec HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{framing}\r\n\r\n"
+    )
+}
+
+const AGREE_TCP: &str =
+    "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nwelcome";
+
+/// When the endpoint agrees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Agrees {
+    /// As soon as it has the head.
+    Early,
+    /// When it has read the body.
+    Late,
+}
+
+/// A server that agrees to speak `tcp`, and answers all that comes after the body in capitals. It tells what the body
+/// was, as it came.
+async fn exec(agrees: Agrees) -> (Server, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let server = server::raw(move |mut conn| {
+        let tell = tell.clone();
+        async move {
+            let Some(head) = conn.head().await else {
+                return;
+            };
+            if agrees == Agrees::Early {
+                conn.send(AGREE_TCP).await;
+            }
+            let chunked = head.contains("transfer-encoding: chunked");
+            let (_, body) = WITH_BODY[usize::from(chunked)];
+            let body = conn.take(body.len()).await;
+            let _ = tell.send(String::from_utf8(body).unwrap());
+            if agrees == Agrees::Late {
+                conn.send(AGREE_TCP).await;
+            }
+            loop {
+                let byte = conn.take(1).await;
+                if byte.is_empty() {
+                    break;
+                }
+                conn.send(byte.to_ascii_uppercase()).await;
+            }
+        }
+    });
+    (server.await, told)
+}
+
+async fn exec_proxy(server: &Server) -> Server {
+    let proxy = ReverseProxy::to(&server.url()).unwrap();
+    proxy::serve(proxy.upgrades(["tcp"])).await
+}
+
+/// An upgrade whose request has a body goes through, and the tunnel begins where the body ends, to the byte.
 #[tokio::test]
-async fn a_request_with_a_body_is_upgraded() {
-    for framing in [
-        "Content-Length: 3\r\n\r\nabc",
-        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-    ] {
-        within(async {
-            let server = server::raw(|mut conn| async move {
-                let request = conn.request().await.unwrap();
-                assert_eq!(request.text(), "abc");
-                assert_eq!(request.field("upgrade"), Some("websocket"));
-                conn.send(AGREE).await;
-                let echoed = conn.take(4).await;
-                conn.send(echoed).await;
+async fn an_upgrade_may_have_a_body() {
+    for agrees in [Agrees::Early, Agrees::Late] {
+        for (framing, body) in WITH_BODY {
+            within(async {
+                let (server, mut bodies) = exec(agrees).await;
+                let proxy = exec_proxy(&server).await;
+                let mut client = Conn::connect(proxy.address).await;
+                // What looks like another request behind the body is the tunnel's.
+                client
+                    .send(format!(
+                        "{}{body}get / http/1.1\r\n\r\n",
+                        ask_with_body(framing)
+                    ))
+                    .await;
+                let head = client.head().await.unwrap();
+                assert!(
+                    head.starts_with("HTTP/1.1 101"),
+                    "{agrees:?}, {framing}: {head}"
+                );
+                assert_eq!(client.take(25).await, b"welcomeGET / HTTP/1.1\r\n\r\n");
+                client.send("more").await;
+                assert_eq!(client.take(4).await, b"MORE");
+                assert_eq!(bodies.recv().await.unwrap(), body);
+                client.finish().await;
+                assert!(client.closed().await);
             })
             .await;
-            let proxy = proxy::to(&server.url()).await;
+        }
+    }
+}
+
+/// A body that comes after the endpoint has agreed is still the body.
+#[tokio::test]
+async fn a_body_may_come_after_the_101() {
+    for (framing, body) in WITH_BODY {
+        within(async {
+            let (server, mut bodies) = exec(Agrees::Early).await;
+            let proxy = exec_proxy(&server).await;
             let mut client = Conn::connect(proxy.address).await;
-            let head =
-                "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
-            client.send(format!("{head}{framing}")).await;
+            client.send(ask_with_body(framing)).await;
             assert!(client.head().await.unwrap().starts_with("HTTP/1.1 101"));
-            client.send("ping").await;
-            assert_eq!(client.take(4).await, b"ping");
+            let (begin, end) = body.split_at(4);
+            client.send(begin).await;
+            client.send(format!("{end}raw")).await;
+            assert_eq!(client.take(10).await, b"welcomeRAW");
+            assert_eq!(bodies.recv().await.unwrap(), body);
         })
         .await;
     }
 }
 
-/// The same for a token that is not allowed: a plain request, with its body.
+/// What an endpoint refuses stays HTTP: behind the body comes the next request.
 #[tokio::test]
-async fn a_body_and_an_upgrade_that_is_not_allowed_are_a_plain_request() {
-    let request = "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 3\r\n\r\nabc";
-    let proxy = proxy::exchange(request, proxy::OK).await;
-    assert_eq!(proxy.up().text(), "abc");
-    assert!(!proxy.up().has("upgrade") && !proxy.up().has("connection"));
+async fn a_refused_upgrade_with_a_body_is_a_request() {
+    for (framing, body) in WITH_BODY {
+        within(async {
+            let (server, mut requests) = server::canned(proxy::OK).await;
+            let proxy = exec_proxy(&server).await;
+            let mut client = Conn::connect(proxy.address).await;
+            let next = proxy::get("");
+            client
+                .send(format!("{}{body}{next}", ask_with_body(framing)))
+                .await;
+            for _ in 0..2 {
+                assert_eq!(client.response().await.unwrap().text(), "ok");
+            }
+            let first = requests.recv().await.unwrap();
+            assert_eq!(
+                (first.field("upgrade"), first.text()),
+                (Some("tcp"), "hello".into())
+            );
+            let second = requests.recv().await.unwrap();
+            assert_eq!(
+                (second.start_line(), second.has("upgrade")),
+                ("GET / HTTP/1.1", false)
+            );
+        })
+        .await;
+    }
+}
+
+/// A token that is not allowed makes a plain request of it.
+#[tokio::test]
+async fn a_body_and_a_token_that_is_not_allowed_are_a_plain_request() {
+    for (framing, body) in WITH_BODY {
+        let request = format!("{}{body}", ask_with_body(framing));
+        let proxy = proxy::exchange(request, proxy::OK).await;
+        assert_eq!(proxy.up().text(), "hello");
+        assert!(!proxy.up().has("upgrade") && !proxy.up().has("connection"));
+    }
+}
+
+/// The endpoint has agreed and the body stands still: the exchange ends when nothing has moved for the idle time.
+#[tokio::test]
+async fn a_body_that_stalls_behind_a_101_ends_with_the_idle_time() {
+    let (server, _bodies) = exec(Agrees::Early).await;
+    let balance = LoadBalance::new([server.url()]).unwrap();
+    let handle = balance.handle();
+    let proxy = ReverseProxy::new(balance).upgrades(["tcp"]);
+    let proxy = proxy::serve(proxy.idle_timeout(Duration::from_secs(5))).await;
+    let mut client = Conn::connect(proxy.address).await;
+    client
+        .send(format!("{}he", ask_with_body("Content-Length: 5")))
+        .await;
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 101"));
+    assert_eq!(handle.endpoints()[0].in_flight, 1);
+    // From here on the clock moves to the next timer when nothing else can happen.
+    tokio::time::pause();
+    client.closed().await;
+    assert_eq!(handle.endpoints()[0].in_flight, 0);
 }
 
 /// Check 33: tokens that are not allowed are not forwarded; others can be.

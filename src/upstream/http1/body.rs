@@ -29,8 +29,8 @@ enum BodyDriver {
     /// A task.
     Task {
         io: Arc<IoState>,
-        /// Tells a task that still sends the request that the response is over.
-        _done: Option<oneshot::Sender<()>>,
+        /// Tells the task that the response is over; the request may not be.
+        _done: oneshot::Sender<()>,
     },
     /// Nothing any more: the message is complete, or the connection has ended.
     None,
@@ -48,11 +48,11 @@ impl Http1Body {
         Self { incoming, driver }
     }
 
-    /// A body whose connection is driven by a task, which may have to know when the response is over.
+    /// A body whose connection is driven by a task, which is told when the response is over.
     pub(super) fn driven_elsewhere(
         incoming: Incoming,
         io: Arc<IoState>,
-        done: Option<oneshot::Sender<()>>,
+        done: oneshot::Sender<()>,
     ) -> Self {
         let driver = BodyDriver::Task { io, _done: done };
         Self { incoming, driver }

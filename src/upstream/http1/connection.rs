@@ -198,10 +198,7 @@ impl Http1 {
         tokio::spawn(async move {
             tokio::select! {
                 _ = driver => {}
-                () = async {
-                    drop(done.await);
-                    sleep(LINGER).await;
-                } => {}
+                () = linger(done) => {}
             }
         });
     }
@@ -234,12 +231,18 @@ impl Http1 {
         &self.0.io
     }
 
-    /// Gives the connection to a task that ends with the exchange, or hands its stream over to a tunnel.
-    pub(super) fn detach_for_tunnel(&mut self) {
-        self.0.io.spend();
-        if let Some(driver) = self.0.driver.take() {
-            tokio::spawn(driver.with_upgrades());
-        }
+    /// Gives the connection to a task that ends with it, or a while after `done`, or hands its stream over to a tunnel.
+    pub(super) fn detach_for_tunnel(&mut self, done: oneshot::Receiver<()>) {
+        self.spend();
+        let Some(driver) = self.0.driver.take() else {
+            return;
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = driver.with_upgrades() => {}
+                () = linger(done) => {}
+            }
+        });
     }
 
     /// Its exchange is over: it goes back to where it idles, or closes if that is gone.
@@ -248,4 +251,11 @@ impl Http1 {
             home.take_back(self);
         }
     }
+}
+
+/// Ready a while after the response is over.
+async fn linger(done: oneshot::Receiver<()>) {
+    // An error is what tells: the sender is dropped.
+    drop(done.await);
+    sleep(LINGER).await;
 }

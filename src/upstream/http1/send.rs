@@ -44,14 +44,15 @@ impl Http1 {
         let mut response = pin!(response);
         if upgrade {
             // The connection ends with the exchange, or hands its stream over to the tunnel.
-            self.detach_for_tunnel();
+            let (done, is_done) = oneshot::channel();
+            self.detach_for_tunnel(is_done);
             let response = response.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 self.io().become_tunnel();
             }
             self.io().passed_head();
             let io = self.io().clone();
-            return Ok(response.map(|incoming| Http1Body::driven_elsewhere(incoming, io, None)));
+            return Ok(response.map(|incoming| Http1Body::driven_elsewhere(incoming, io, done)));
         }
 
         let response = poll_fn(|cx| self.drive(cx, |fed| response.as_mut().poll(fed))).await?;
@@ -69,7 +70,7 @@ impl Http1 {
                 let (done, is_done) = oneshot::channel();
                 let io = self.io().clone();
                 self.detach(is_done);
-                Http1Body::driven_elsewhere(incoming, io, Some(done))
+                Http1Body::driven_elsewhere(incoming, io, done)
             }
         };
         let mut response = response.map(body);
