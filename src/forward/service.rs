@@ -149,6 +149,7 @@ fn client_facts(rewrite: &Rewrite, parts: &Parts, received: &Received) -> Client
     let peer = received.client.as_ref();
     ClientFacts {
         address: rewrite.forwarded.client_address(&parts.headers, peer),
+        peer: peer.map(ClientAddr::socket),
         tls: rewrite
             .forwarded
             .is_tls(&parts.headers, peer, received.scheme),

@@ -1,6 +1,9 @@
 //! The record of one exchange.
 
-use std::{net::IpAddr, sync::OnceLock};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::OnceLock,
+};
 
 use tokio::time::Instant;
 
@@ -14,8 +17,26 @@ use crate::error::ErrorKind;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClientFacts {
     pub(crate) address: Option<IpAddr>,
+    /// The other end of the connection that the request came over: the client's, or that of a proxy in front.
+    pub(crate) peer: Option<SocketAddr>,
     /// Whether the client's own connection is encrypted.
     pub(crate) tls: bool,
+}
+
+impl ClientFacts {
+    /// The client's connection; `None` if it is not known.
+    pub(crate) fn connection(&self) -> Option<ClientConnection> {
+        let client = self.address;
+        self.peer.map(|peer| ClientConnection { peer, client })
+    }
+}
+
+/// One connection of one client: no two that live at the same time have the same addresses. Over a connection of a
+/// trusted proxy, each client has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientConnection {
+    peer: SocketAddr,
+    client: Option<IpAddr>,
 }
 
 /// Everything that is known of one exchange. One `Arc` holds it from the request's arrival to the last byte.

@@ -17,7 +17,7 @@ pub use self::{
     outcome::{Outcome, Stage},
 };
 pub(crate) use self::{
-    exchange::{ClientFacts, Record},
+    exchange::{ClientConnection, ClientFacts, Record},
     guard::AttemptGuard,
     outcome::{Verdict, grpc_verdict, status_verdict},
     upload::{OnSent, UploadState},

@@ -32,9 +32,11 @@ impl Fields {
     pub(crate) const UPGRADE: Self = Self(1 << 8);
     pub(crate) const VIA: Self = Self(1 << 9);
     pub(crate) const TRAILER: Self = Self(1 << 10);
+    pub(crate) const AUTHORIZATION: Self = Self(1 << 11);
 
     fn named(name: &str) -> Self {
         match name {
+            "authorization" => Self::AUTHORIZATION,
             "connection" => Self::CONNECTION,
             "content-length" => Self::CONTENT_LENGTH,
             "cookie" => Self::COOKIE,

@@ -38,11 +38,16 @@ impl ForwardedPolicy {
 /// A client address, and its text: written once, because it is the same for all requests of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientAddr {
+    socket: SocketAddr,
     ip: IpAddr,
     text: Option<HeaderValue>,
 }
 
 impl ClientAddr {
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.socket
+    }
+
     pub(super) fn ip(&self) -> IpAddr {
         self.ip
     }
@@ -52,6 +57,7 @@ impl From<SocketAddr> for ClientAddr {
     fn from(address: SocketAddr) -> Self {
         let ip = address.ip().to_canonical();
         Self {
+            socket: address,
             ip,
             text: HeaderValue::try_from(ip.to_string()).ok(),
         }

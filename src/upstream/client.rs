@@ -80,10 +80,11 @@ impl Client {
         } else {
             Versions::All
         };
+        let client = record.client().connection();
         let (mut repeated, mut fresh) = (false, false);
         record.not_sent();
         loop {
-            let checkout = match self.pool.checkout(versions, fresh).await {
+            let checkout = match self.pool.checkout(versions, client, fresh).await {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(self.unsent(attempt, error, request)),
             };

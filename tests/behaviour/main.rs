@@ -4,6 +4,7 @@
 // A test binary exports nothing, so the lint would have every `pub` of `support` be `pub(crate)`.
 #![allow(unreachable_pub)]
 
+mod auth;
 mod balance;
 mod connect;
 mod deadlines;

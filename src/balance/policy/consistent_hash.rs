@@ -265,7 +265,7 @@ mod tests {
         let address = Some("192.0.2.1".parse().unwrap());
         let client = ClientFacts {
             address,
-            tls: false,
+            ..ClientFacts::default()
         };
         let request = Request::get("/a/b?c")
             .header("x-key", "1")

@@ -140,7 +140,10 @@ mod tests {
 
     /// What a client sends is not what the proxy knows of it.
     fn over(tls: bool) -> Request<Body> {
-        let client = ClientFacts { address: None, tls };
+        let client = ClientFacts {
+            tls,
+            ..ClientFacts::default()
+        };
         let body = Body::empty().with_record(Arc::new(Record::new(client)));
         Request::get("/")
             .header("x-forwarded-proto", "gopher")

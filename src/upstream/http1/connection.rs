@@ -24,6 +24,7 @@ use super::{io::Http1Io, io_state::IoState, waker::ConnectionWaker};
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
+    record::ClientConnection,
     upstream::{
         bounds::MessageBounds,
         connect::Io,
@@ -45,6 +46,8 @@ struct Ends {
     io: Arc<IoState>,
     /// A request has been sent here.
     used: bool,
+    /// The client's connection whose requests alone may be sent here.
+    owner: Option<ClientConnection>,
     runtime: runtime::Id,
     expires: Option<Instant>,
     /// What the driver is polled with.
@@ -100,6 +103,7 @@ impl Http1 {
             driver: Some(driver),
             io: state,
             used: false,
+            owner: None,
             runtime,
             expires,
             waker,
@@ -224,6 +228,20 @@ impl Http1 {
     /// Takes no request after this one.
     pub(super) fn spend(&self) {
         self.0.io.spend();
+    }
+
+    /// Leaves the connection to one client's connection, because it has been authenticated. It takes no other request
+    /// if it is not known whose it is.
+    pub(super) fn belongs_to(&mut self, owner: Option<ClientConnection>) {
+        match owner {
+            Some(_) => self.0.owner = owner,
+            None => self.spend(),
+        }
+    }
+
+    /// The client's connection whose requests alone may be sent here, if there is one.
+    pub(in crate::upstream) fn owner(&self) -> Option<ClientConnection> {
+        self.0.owner
     }
 
     /// What the stream is told.

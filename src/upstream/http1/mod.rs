@@ -5,6 +5,7 @@
 //! no second thread. Two exchanges cannot go that way and get a task for the rest of the connection's life: an upgrade,
 //! and a response that starts before the request body has been sent, where both bodies would wait for one another.
 
+mod auth;
 mod body;
 mod connection;
 mod framing;

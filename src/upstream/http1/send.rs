@@ -10,7 +10,12 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::sync::oneshot;
 
-use super::{body::Http1Body, connection::Http1, framing::frame};
+use super::{
+    auth::{asks_for_connection, authenticates_connection},
+    body::Http1Body,
+    connection::Http1,
+    framing::frame,
+};
 use crate::{
     body::Body,
     record::Record,
@@ -30,6 +35,9 @@ impl Http1 {
     ) -> impl Future<Output = Sent<Http1Body>> {
         frame(&mut request, seen);
         let record = request.body_mut().record().clone();
+        if seen.any(Fields::AUTHORIZATION) && authenticates_connection(request.headers()) {
+            self.belongs_to(record.client().connection());
+        }
         // At once, so that the future has no room for a request.
         let response = self.try_send(request);
         self.answer(response, record, seen.any(Fields::UPGRADE))
@@ -57,6 +65,9 @@ impl Http1 {
 
         let response = poll_fn(|cx| self.drive(cx, |fed| response.as_mut().poll(fed))).await?;
         self.io().passed_head();
+        if asks_for_connection(response.status(), response.headers()) {
+            self.belongs_to(record.client().connection());
+        }
         if response.version() < Version::HTTP_11 {
             // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
             self.spend();

@@ -6,7 +6,10 @@ use tokio::{runtime, time::Instant};
 
 #[cfg(feature = "http2")]
 use crate::upstream::http2::{self, Stream};
-use crate::upstream::{bounds::MessageBounds, connect::Versions, http1::Http1};
+use crate::{
+    record::ClientConnection,
+    upstream::{bounds::MessageBounds, connect::Versions, http1::Http1},
+};
 
 /// Bounds of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,8 @@ impl Checkout {
 pub(super) struct Demand {
     pub(super) runtime: runtime::Id,
     pub(super) versions: Versions,
+    /// The client's connection, if it is known: it may have one of its own.
+    pub(super) client: Option<ClientConnection>,
     /// Nothing that was opened before. An HTTP/2 connection is shared by those that want a new one at the same time.
     pub(super) since: Option<Instant>,
 }

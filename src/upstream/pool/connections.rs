@@ -66,7 +66,8 @@ impl Pool {
     pub(super) fn ready(&self, demand: Demand) -> Option<Checkout> {
         // What idles has been used before, so it is of no use to a request that wants a new connection.
         while demand.since.is_none() {
-            let Some(mut http1) = self.shelf(demand.runtime, |shelf| shelf.pop()) else {
+            let Some(mut http1) = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client))
+            else {
                 break;
             };
             if http1.is_usable() {

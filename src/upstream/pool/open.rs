@@ -17,12 +17,13 @@ use crate::{
     clock::after,
     error::{Error, ErrorKind},
     limit::{Found, Permit},
+    record::ClientConnection,
     upstream::{connect::Versions, http1::Http1, lease::Lease},
 };
 
 impl Pool {
-    /// An idle connection that is still open, a stream on a shared one, or a new connection; nothing but a new one if
-    /// it has to be `fresh`.
+    /// A connection that belongs to `client`, an idle connection that is still open, a stream on a shared one, or a new
+    /// connection; nothing but a new one if it has to be `fresh`.
     ///
     /// 1. Take what is there, if others do not wait for it.
     /// 2. Wait for the one request that finds out what the endpoint speaks, or that opens a connection to be shared.
@@ -40,6 +41,7 @@ impl Pool {
     pub(in crate::upstream) async fn checkout(
         self: &Arc<Self>,
         versions: Versions,
+        client: Option<ClientConnection>,
         fresh: bool,
     ) -> Result<Checkout, Error> {
         let Ok(runtime) = Handle::try_current() else {
@@ -50,6 +52,7 @@ impl Pool {
         let demand = Demand {
             runtime: runtime.id(),
             versions,
+            client,
             since,
         };
         if let Some(ready) = self.unclaimed(demand) {

@@ -1,18 +1,25 @@
 //! What one runtime keeps: idle HTTP/1 connections, shared HTTP/2 connections.
 
-use std::{fmt, sync::Arc, task::Waker, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Wake, Waker},
+    time::Duration,
+};
 
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::reaper::{Bell, Reaper};
 #[cfg(feature = "http2")]
 use crate::upstream::http2::{Http2, Stream};
-use crate::{clock::after, upstream::http1::Http1};
+use crate::{clock::after, record::ClientConnection, upstream::http1::Http1};
 
 pub(super) struct Shelf {
     /// Last in, first out: few connections stay warm, and the others are let go when they have idled for too long. The
     /// first has idled longest.
     idle: Vec<IdleConnection>,
+    /// Those that belong to one client's connection each.
+    owned: Vec<IdleConnection>,
     #[cfg(feature = "http2")]
     shared: Vec<Http2>,
     /// Whoever may open an HTTP/2 connection holds it.
@@ -21,6 +28,10 @@ pub(super) struct Shelf {
     /// `Some(None)` while it is being spawned.
     reaper: Option<Option<Reaper>>,
 }
+
+/// How long a connection that belongs to a client's may idle. The end of the client's is not known here, and after a
+/// while another may have its addresses. A client whose connection is gone is asked for its credentials again.
+const OWNED_IDLE: Duration = Duration::from_secs(15);
 
 /// A connection taken off the shelf, to be closed outside the lock.
 #[expect(dead_code, reason = "dropped, not read")]
@@ -39,6 +50,7 @@ impl Default for Shelf {
     fn default() -> Self {
         Self {
             idle: Vec::new(),
+            owned: Vec::new(),
             #[cfg(feature = "http2")]
             shared: Vec::new(),
             turn: Arc::new(Semaphore::new(1)),
@@ -49,19 +61,33 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    pub(super) fn pop(&mut self) -> Option<Http1> {
+    /// The connection that was used last: of those that belong to `client`, or else of those that belong to none.
+    pub(super) fn pop(&mut self, client: Option<ClientConnection>) -> Option<Http1> {
+        // Its time is checked here, too: the reaper may be late.
+        let is_own = |idle: &IdleConnection| {
+            client.is_some() && idle.http1.owner() == client && idle.since.elapsed() < OWNED_IDLE
+        };
+        if let Some(own) = self.owned.iter().rposition(is_own) {
+            return Some(self.owned.remove(own).http1);
+        }
         self.idle.pop().map(|idle| idle.http1)
     }
 
     /// Keeps a connection; gives it back if there are enough.
     pub(super) fn push(&mut self, http1: Http1, max_idle: usize) -> Option<Http1> {
-        if self.idle.len() >= max_idle {
+        if self.idle.len() + self.owned.len() >= max_idle {
             return Some(http1);
         }
-        self.idle.push(IdleConnection {
-            http1,
-            since: Instant::now(),
-        });
+        let is_owned = http1.owner().is_some();
+        let since = Instant::now();
+        let idle = IdleConnection { http1, since };
+        if is_owned {
+            self.owned.push(idle);
+            // It is due before what the reaper sleeps for.
+            self.bell.wake_by_ref();
+        } else {
+            self.idle.push(idle);
+        }
         None
     }
 
@@ -110,8 +136,10 @@ impl Shelf {
     }
 
     pub(super) fn evict(&mut self) -> Option<Evicted> {
-        if !self.idle.is_empty() {
-            return Some(Evicted::Http1(self.idle.remove(0).http1));
+        for idle in [&mut self.idle, &mut self.owned] {
+            if !idle.is_empty() {
+                return Some(Evicted::Http1(idle.remove(0).http1));
+            }
         }
         #[cfg(feature = "http2")]
         if let Some(unused) = self.shared.iter().position(|http2| http2.streams() == 0) {
@@ -126,14 +154,20 @@ impl Shelf {
         let now = Instant::now();
         let mut gone = Vec::new();
         let mut next = after(now, idle_timeout);
-        for mut idle in std::mem::take(&mut self.idle) {
-            let due = after(idle.since, idle_timeout);
-            let due = idle.http1.expires().map_or(due, |expires| expires.min(due));
-            if due <= now || !idle.http1.is_reusable() {
-                gone.push(idle.http1);
-            } else {
-                next = next.min(due);
-                self.idle.push(idle);
+        let owned_timeout = idle_timeout.min(OWNED_IDLE);
+        for (all, timeout) in [
+            (&mut self.idle, idle_timeout),
+            (&mut self.owned, owned_timeout),
+        ] {
+            for mut idle in std::mem::take(all) {
+                let due = after(idle.since, timeout);
+                let due = idle.http1.expires().map_or(due, |expires| expires.min(due));
+                if due <= now || !idle.http1.is_reusable() {
+                    gone.push(idle.http1);
+                } else {
+                    next = next.min(due);
+                    all.push(idle);
+                }
             }
         }
         #[cfg(feature = "http2")]
@@ -155,6 +189,7 @@ impl fmt::Debug for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shelf")
             .field("idle", &self.idle.len())
+            .field("owned", &self.owned.len())
             .finish_non_exhaustive()
     }
 }
