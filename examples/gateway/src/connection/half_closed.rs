@@ -56,7 +56,7 @@ impl HalfClosed {
 
     /// Fails when the client is gone.
     ///
-    /// Once a FIN has been read, an error makes no read fail, and wakes nobody; so this looks for one now and then.
+    /// Once a FIN has been read, an error makes no read fail and wakes no task, so the socket is asked for one.
     pub(super) fn watch(&mut self, stream: &TcpStream, cx: &mut Context<'_>) -> io::Result<()> {
         while let Poll::Ready(()) = self.next_look.as_mut().poll(cx) {
             if let Some(error) = stream.take_error()? {

@@ -17,8 +17,8 @@ use tokio::{
 
 use super::{activity::Activity, half_closed::HalfClosed, version::Read};
 
-/// How long what a client still sends is read when it has had its last response.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long the rest of a refused request is read after its response.
+const READ_ON: Duration = Duration::from_secs(2);
 
 /// Notes in [`Activity`] what is read and not taken, and sees a client of HTTP/1 leave while it waits for its response.
 ///
@@ -43,9 +43,9 @@ pub(super) struct Socket {
 enum Reading {
     /// hyper waits for bytes, and is told of the end.
     Awaited,
-    /// Nobody reads.
+    /// hyper does not read.
     Paused,
-    /// Nobody reads, and what has arrived is before any sign of an end.
+    /// hyper does not read, and bytes have arrived, behind which an end would not show.
     Unread,
     /// The end has been read.
     Ended,
@@ -86,7 +86,7 @@ impl Socket {
             return;
         }
         let rest = async { while matches!(self.stream.read(&mut unread).await, Ok(1..)) {} };
-        let _ = timeout(LINGER, rest).await;
+        let _ = timeout(READ_ON, rest).await;
     }
 
     /// Looks for the end of what the client sends while hyper does not read. An error is the end of the connection.

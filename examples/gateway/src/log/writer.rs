@@ -69,7 +69,7 @@ impl Lines {
     }
 }
 
-/// An error of the output is nobody's to handle: there is no other place to tell it.
+/// Errors of the output are dropped: there is no other place to write them to.
 fn write_all(messages: &Receiver<Message>, lost: &AtomicUsize, mut output: impl Write) {
     while let Ok(first) = messages.recv() {
         thread::sleep(GATHER);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_loses_lines_and_stops_nobody() {
+    fn a_full_pipe_loses_lines_and_blocks_no_writer() {
         let (word, wait) = mpsc::channel();
         let kept = Arc::new(Mutex::new(String::new()));
         let pipe = Pipe {

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::support::{Gateway, OK, Origin};
 
-/// RFC 9112, 9.6: "A server [...] that receives a half-close"; a FIN alone does not say that nobody waits.
+/// A FIN says that no more requests come, and not that the response is not wanted (RFC 9112, 9.6).
 #[tokio::test]
 async fn a_client_that_closes_its_half_gets_its_answer() {
     let origin = Origin::new().await;
@@ -93,7 +93,7 @@ async fn a_client_that_is_gone_in_mid_body_is_seen_to_be() {
         .await;
     client.head().await;
     drop(client);
-    // What is sent next finds nobody.
+    // What is sent next is answered with a reset.
     let sends = async {
         while server.stream.write_all(b"1\r\na\r\n").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::support::{Gateway, OK, Origin};
 
 #[tokio::test]
-async fn a_pipe_that_nobody_reads_stops_nothing() {
+async fn a_pipe_that_is_not_read_stops_no_request() {
     let origin = Origin::new().await.answering(OK);
     let mut gateway = Gateway::start(&origin, &[]);
     let mut client = gateway.connect().await;
