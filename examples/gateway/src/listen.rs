@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+#[cfg(target_os = "linux")]
+use socket2::SockFilter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -18,6 +20,10 @@ const BACKLOG: u32 = 65_535;
 /// When the kernel probes a client that has said nothing for long.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_AGAIN: Duration = Duration::from_secs(15);
+
+/// A packet filter that lets nothing through: "return 0", that is, keep no byte.
+#[cfg(target_os = "linux")]
+const IGNORE: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 /// How long to wait when the system has no file or memory left for a connection.
 const NOTHING_LEFT: Duration = Duration::from_millis(100);
@@ -74,25 +80,38 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 /// Takes what the kernel has accepted, as long as there are places, and closes the listener: what is left when a
 /// listener closes is reset.
+///
+/// # Errors
+///
+/// If the system refuses to let a connection be taken.
 pub(crate) async fn drain(
     listener: TcpListener,
     places: &Places,
-    mut serve: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    serve: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
 ) -> io::Result<()> {
     // The runtime may not have heard of the last ones; the kernel knows.
     let listener = listener.into_std()?;
-    loop {
-        let place = places.take().await;
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                stream.set_nonblocking(true)?;
-                serve(TcpStream::from_std(stream)?, peer, place);
+    let take_all = async || {
+        loop {
+            let place = places.take().await;
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    serve(TcpStream::from_std(stream)?, peer, place);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_about_one(&error) => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if is_about_one(&error) => {}
-            Err(error) => return Err(error),
         }
+    };
+    take_all().await?;
+    // One may come between the last look and the close. Once the kernel ignores those that come, there is a last one.
+    #[cfg(target_os = "linux")]
+    if SockRef::from(&listener).attach_filter(&[IGNORE]).is_ok() {
+        take_all().await?;
     }
+    Ok(())
 }
 
 /// Whether the error is that of one connection, and there may be another.
