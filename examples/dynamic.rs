@@ -18,9 +18,7 @@ use axum::{
     http::{StatusCode, Uri},
     routing::get,
 };
-use axum_upstream::{
-    BoxError, EndpointSpec, LoadBalance, ReverseProxy, balance::Handle, upstream::Client,
-};
+use axum_upstream::{BoxError, LoadBalance, ReverseProxy, balance::Handle, upstream::Client};
 use tokio::{net::TcpListener, time::sleep};
 
 type Endpoints = State<Handle<Client>>;
@@ -81,7 +79,8 @@ async fn insert(
     Query(params): Params,
 ) -> Result<StatusCode, StatusCode> {
     let url = params.get("url").ok_or(StatusCode::BAD_REQUEST)?;
-    endpoints.insert(EndpointSpec::url(url).map_err(|_| StatusCode::BAD_REQUEST)?);
+    let inserted = endpoints.insert_url(url);
+    inserted.map_err(|_| StatusCode::BAD_REQUEST)?;
     Ok(StatusCode::CREATED)
 }
 

@@ -72,7 +72,7 @@ impl LoadBalanceBuilder {
     }
 
     /// Makes the choices repeatable, for tests, as far as answers take the same time: in tokio's paused time they do.
-    /// Default: a seed from the operating system's source of random numbers.
+    /// Default: a seed from the operating system's source of random numbers; without that, building fails.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

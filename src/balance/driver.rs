@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    task::{JoinSet, yield_now},
+    task::{JoinSet, coop::unconstrained, yield_now},
     time::sleep,
 };
 use tower::discover::{Change, Discover};
@@ -64,7 +64,9 @@ where
         let mut batch = Vec::new();
         let most = MIN_BATCH.max(names.by_key.len());
         let end = poll_fn(|cx| poll_batch(discover.as_mut(), cx, &mut names, &mut batch, most));
-        let end = end.await;
+        // A channel of tokio's says that it has no more when the task has had its share of the turn, for which 128
+        // messages are enough. A batch has a bound of its own.
+        let end = unconstrained(end).await;
         if !batch.is_empty() {
             cluster.change(|members| batch.into_iter().for_each(|step| step.take(members)));
         }

@@ -125,9 +125,11 @@ impl<S> Members<S> {
         };
         match NonZeroU32::new(weight) {
             Some(weight) => {
-                let same_server = Arc::new(member.endpoint.with_weight(weight));
-                let displaced = mem::replace(&mut member.endpoint, same_server);
-                self.displaced.before.push(displaced);
+                if weight.get() != member.endpoint.weight() {
+                    let same_server = Arc::new(member.endpoint.with_weight(weight));
+                    let before = mem::replace(&mut member.endpoint, same_server);
+                    self.displaced.before.push(before);
+                }
                 member.resume();
             }
             None => {

@@ -25,11 +25,13 @@ use crate::{
 /// another [policy](crate::policy). A request that could not connect goes to another endpoint. See the
 /// [module docs](crate::balance).
 ///
-/// Clones share the cluster. Always ready: whether an endpoint is, is found out by the call.
+/// Clones share the cluster. It is always ready: an endpoint is picked by the call, which then waits for the endpoint's
+/// service to be ready.
 ///
 /// # Errors
 ///
-/// [`Error::is_no_endpoint`] when the cluster is empty, or none became ready within the ready timeout; else what the
+/// [`Error::is_no_endpoint`] if there is no endpoint to give the request to: at once, or after the
+/// [ready timeout](super::LoadBalanceBuilder::ready_timeout) while discovery has not told of any. Else what the
 /// endpoint's service failed with, with the endpoint's name.
 ///
 /// # Cancel safety
@@ -37,7 +39,7 @@ use crate::{
 /// Dropping the response future, or the response body, cancels the request and ends its count.
 pub struct LoadBalance<S = Client> {
     cluster: Arc<Cluster<S>>,
-    /// Reads the discovery stream while somebody balances over it.
+    /// Reads the discovery stream, until the last clone is dropped.
     driver: Option<Arc<JoinSet<()>>>,
 }
 

@@ -1,5 +1,6 @@
 //! Which endpoint a request goes to, and what happens when there is none.
 
+mod affinity;
 mod discovery;
 mod users_code;
 mod weights;

@@ -70,7 +70,7 @@ impl ConsistentHash {
         Self::new(HashKey::Path)
     }
 
-    /// By what a closure makes of the request.
+    /// By what a closure makes of the request. `None` is a request without a key.
     #[must_use]
     pub fn by(key: impl Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::new(HashKey::Of(Arc::new(key)))

@@ -16,6 +16,7 @@ use std::{
 
 use futures_core::Stream;
 use tower::{Service, balance::p2c::Balance, discover::Change, load::Load, util::rng::Rng};
+use tracing::{Dispatch, dispatcher::with_default, level_filters::LevelFilter};
 
 use super::picker::Endpoints;
 use crate::endpoint::{Cost, Endpoint, Measure};
@@ -54,7 +55,7 @@ impl<S> HandleBalance<S> {
         // Handles are always ready, so there is nothing to be woken for.
         let mut cx = Context::from_waker(Waker::noop());
         // Neither handles nor their discovery fail, so an error here is none.
-        let Poll::Ready(Ok(())) = self.balance.poll_ready(&mut cx) else {
+        let Poll::Ready(Ok(())) = unlogged(|| self.balance.poll_ready(&mut cx)) else {
             return None;
         };
         match pin!(self.balance.call(Pick)).poll(&mut cx) {
@@ -72,6 +73,14 @@ impl<S> HandleBalance<S> {
         // The balance looks at its feed when it is polled: now, while the cluster still has what leaves.
         self.draw();
     }
+}
+
+/// Keeps what tower's balance logs on each pick from the user's subscriber, which must not run under a lock.
+fn unlogged<T>(poll: impl FnOnce() -> T) -> T {
+    if LevelFilter::current() < LevelFilter::DEBUG {
+        return poll();
+    }
+    with_default(&Dispatch::none(), poll)
 }
 
 /// Keeps account of the handles that the balance has.
@@ -99,7 +108,7 @@ impl<S> Roster<S> {
         endpoints: &Endpoints<S>,
     ) -> impl Iterator<Item = Vec<HandleChange<S>>> + use<S> {
         self.sets += 1;
-        let mut removals = Vec::new();
+        let mut removals = Vec::<HandleId>::new();
         let mut changes = Vec::new();
         let weights = endpoints.iter().map(|endpoint| endpoint.weight());
         let total = weights.map(u64::from).sum();
@@ -121,16 +130,18 @@ impl<S> Roster<S> {
                 let handle = EndpointHandle(entry.endpoint.clone(), self.measure);
                 changes.push(Change::Insert((entry.id, nth), handle));
             }
-            removals.extend((wanted..had).map(|nth| Change::Remove((entry.id, nth))));
+            removals.extend((wanted..had).map(|nth| (entry.id, nth)));
         }
         self.entries.retain(|_, entry| {
             let stays = entry.set == self.sets;
             if !stays {
-                removals.extend((0..entry.handles).map(|nth| Change::Remove((entry.id, nth))));
+                removals.extend((0..entry.handles).map(|nth| (entry.id, nth)));
             }
             stays
         });
-        changes.append(&mut removals);
+        // The order decides what the next draws give, and a seed makes them repeatable.
+        removals.sort_unstable();
+        changes.extend(removals.into_iter().map(Change::Remove));
         let mut changes = changes.into_iter();
         std::iter::from_fn(move || {
             let some: Vec<_> = changes.by_ref().take(CHANGES_AT_ONCE).collect();

@@ -66,6 +66,18 @@ async fn changes_that_are_there_together_are_taken_in_together() {
     assert_eq!(sizes, [0, ENDPOINTS]);
 }
 
+/// A channel of tokio's gives 128 messages a turn, unless it is asked without regard to that.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_full_is_taken_in_together() {
+    let (feed, balance) = super::discovered();
+    let names = (0..1_000).map(|name: u32| name.to_string().leak());
+    for (key, name) in (0..).zip(names) {
+        feed.send(Ok(Change::Insert(key, named(name)))).unwrap();
+    }
+    balance.clone().oneshot(request()).await.unwrap();
+    assert_eq!(members(&balance).len(), 1_000);
+}
+
 type Sets = UnboundedSender<Vec<EndpointSpec<Named>>>;
 
 fn by_sets() -> (Sets, LoadBalance<Named>) {

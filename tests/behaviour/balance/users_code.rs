@@ -188,6 +188,43 @@ fn it_may_change_the_cluster_whenever_it_runs() {
     }
 }
 
+/// What subscribes to the log is the user's, too, and tower's balancer logs on each pick.
+#[test]
+fn a_subscriber_may_change_the_cluster() {
+    struct MeddlingSubscriber(Known<Meddler>);
+    impl tracing::Subscriber for MeddlingSubscriber {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.meddle();
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    not_for_ever(|| {
+        let known = Known::<Meddler>::default();
+        let subscriber = MeddlingSubscriber(known.share());
+        tracing::subscriber::with_default(subscriber, || {
+            let specs = ["a", "b", "c"].map(|name| known.spec(name));
+            let balance = LoadBalance::builder().endpoints(specs).unwrap();
+            known.set(&balance);
+            let requests = async {
+                for _ in 0..20 {
+                    balance.clone().oneshot(request()).await.unwrap();
+                }
+            };
+            current_thread().block_on(requests);
+            balance.handle().remove("a");
+        });
+    });
+}
+
 /// A discovery may look at what has been made of it so far, and add to it.
 #[test]
 fn a_discovery_may_change_the_cluster() {
