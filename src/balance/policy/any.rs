@@ -136,6 +136,10 @@ impl Policy {
 /// A client without one, or whose endpoint is gone or was tried already, goes where the policy [beneath](Self::over)
 /// says, and gets a new cookie. The cookie is `HttpOnly`, for `Path=/`, and `Secure` when the client came by TLS; it
 /// ends with the browser's session.
+///
+/// An answer that sets the cookie gets `Cache-Control: private` unless it has that or `no-store`: a shared cache would
+/// give the cookie to every client, and all would go to one endpoint. Answers to clients that have their cookie stay as
+/// they are. Behind a cache that takes cookies out of requests, use this for what is not cached alone.
 #[derive(Clone, Debug)]
 pub struct Sticky {
     cookie: SessionCookie,

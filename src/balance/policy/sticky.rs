@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hash::Hasher, sync::Arc};
 
-use http::{HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use super::{
@@ -81,7 +81,14 @@ impl SessionCookie {
         let cookie = format!("{name}={token:032x}; Path=/; HttpOnly; SameSite={same_site}{secure}");
         // The name is a token, so the value is valid.
         if let Ok(cookie) = HeaderValue::try_from(cookie) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
+            let headers = response.headers_mut();
+            headers.append(header::SET_COOKIE, cookie);
+            // RFC 9111 7.3: "The Set-Cookie response header field does not inhibit caching". A shared cache would give
+            // the cookie to all, and all would go to one endpoint; HAProxy has `nocache` for that. Of directives that
+            // conflict, "the most restrictive directive should be honored" (4.2.1).
+            if !is_private(headers) {
+                headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+            }
         }
     }
 
@@ -90,6 +97,16 @@ impl SessionCookie {
         hasher.write(endpoint.as_bytes());
         hasher.finish128().as_u128()
     }
+}
+
+/// Whether no shared cache may keep the answer, RFC 9111 5.2.2.5 and 5.2.2.7. `private` with an argument is of fields only.
+fn is_private(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
+    let mut directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    directives.any(|directive| {
+        let directive = directive.trim_ascii();
+        directive.eq_ignore_ascii_case(b"private") || directive.eq_ignore_ascii_case(b"no-store")
+    })
 }
 
 pub(super) struct StickyPicker<S> {
