@@ -26,7 +26,7 @@ const X_AUTH_USER: HeaderName = HeaderName::from_static("x-auth-user");
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // `Connection: X-Auth-User` from a client would have a proxy remove the field; a protected one stays.
-    let proxy = ReverseProxy::to(&backend().await?)?.protected([X_AUTH_USER]);
+    let proxy = ReverseProxy::to(&backend().await?)?.protected_fields([X_AUTH_USER]);
 
     let app = Router::new()
         .fallback_service(proxy)

@@ -1,8 +1,9 @@
 //! Fuzz targets of `axum-upstream`.
 //!
 //! A target is a function over bytes that panics when the crate breaks a promise. `cargo +nightly fuzz run NAME` calls
-//! it with inputs that libFuzzer finds by coverage. `cargo test` calls it on any toolchain (`tests/targets.rs`): with the
-//! seeds in `fuzz/seeds/NAME/`, which are inputs worth keeping, and with inputs that proptest puts together from pieces.
+//! it with inputs that libFuzzer finds by coverage. `cargo test` calls it on any toolchain (`tests/targets.rs`): with
+//! the seeds in `fuzz/seeds/NAME/`, which are inputs worth keeping, and with inputs that proptest puts together from
+//! pieces.
 //!
 //! All that a target sees of the crate is its public API, so that it holds for whatever is inside.
 

@@ -28,7 +28,8 @@ const ADDED: [&str; 7] = [
     "x-forwarded-proto",
 ];
 
-/// A line of settings, then a request: `p` preserves the host, `f` sets it, `v` leaves out `Via`, `k` protects `x-kept`.
+/// A line of settings, then a request: `p` preserves the host, `f` sets it, `v` leaves out `Via`, `k` protects
+/// `x-kept`.
 pub fn request_head(data: &[u8]) {
     let (settings, text) = input::split_settings(data);
     let Some(mut request) = input::request(text) else {
@@ -46,7 +47,7 @@ pub fn request_head(data: &[u8]) {
             _ => proxy,
         };
         let proxy = match has(b'k') {
-            true => proxy.protected([HeaderName::from_static("x-kept")]),
+            true => proxy.protected_fields([HeaderName::from_static("x-kept")]),
             false => proxy,
         };
         match has(b'v') {

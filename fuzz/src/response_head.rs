@@ -14,7 +14,7 @@ pub fn response_head(data: &[u8]) {
     let (from, _) = answer.clone().into_parts();
     let via = settings.contains(&b'a');
     let with = |proxy: ReverseProxy<_>| match via {
-        true => proxy.via("fuzz").unwrap().via_on_responses(),
+        true => proxy.via("fuzz").unwrap().with_via_on_responses(),
         false => proxy,
     };
     let mut request = Request::new(());

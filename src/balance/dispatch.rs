@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, Request, Response, StatusCode, header};
+use http::{Extensions, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
@@ -64,8 +64,6 @@ pin_project! {
         Attempt {
             endpoint: Arc<Endpoint<S>>,
             in_flight: Option<InFlight>,
-            // The `Host` is this endpoint's, and must not go to another.
-            host_set: bool,
             #[pin]
             response: Oneshot<S, Request<Body>>,
         },
@@ -123,12 +121,10 @@ where
         let body = request.body_mut();
         body.set_depth(depth.saturating_add(1));
         in_flight.begin(AttemptGuard::begin(record, endpoint.name(), depth), body);
-        let (service, host_set) = endpoint.prepare(&mut request);
-        let response = Oneshot::new(service, request);
+        let response = Oneshot::new(endpoint.service(), request);
         Self::Attempt {
             endpoint,
             in_flight: Some(in_flight),
-            host_set,
             response,
         }
     }
@@ -150,7 +146,6 @@ where
                 DispatchProj::Attempt {
                     endpoint,
                     in_flight,
-                    host_set,
                     response,
                 } => {
                     let result = ready!(response.poll(cx));
@@ -166,13 +161,10 @@ where
                         }
                         Err(error) => error.into(),
                     };
-                    let (error, mut request) = match failed(error, in_flight, endpoint) {
+                    let (error, request) = match failed(error, in_flight, endpoint) {
                         (error, Some(request)) => (error, request),
                         (error, None) => return Poll::Ready(Err(error)),
                     };
-                    if *host_set {
-                        request.headers_mut().remove(header::HOST);
-                    }
                     this.tried.push(endpoint.clone());
                     let next = match this.tried.len() < MAX_ATTEMPTS {
                         true => this.cluster.pick(this.tried, *this.affinity),

@@ -2,8 +2,6 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
-use http::{HeaderValue, Request, header};
-
 use super::{
     availability::{Availability, Rank},
     cost::Cost,
@@ -13,7 +11,6 @@ use super::{
     siblings::Siblings,
     spec::{EndpointSpec, Metric},
 };
-use crate::body::Body;
 
 /// What a cost is measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +29,6 @@ pub(crate) struct Endpoint<S> {
     weight: NonZeroU32,
     priority: u8,
     metric: Option<Metric>,
-    host: Option<HeaderValue>,
     /// Shared, so that the same server with another weight takes no clone, which is the user's code.
     service: Arc<S>,
     load: Arc<Load>,
@@ -50,7 +46,6 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
-            host,
             service,
             ..
         } = spec;
@@ -60,7 +55,6 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
-            host,
             service: Arc::new(service),
             load,
         }
@@ -118,7 +112,6 @@ impl<S> Endpoint<S> {
             weight,
             priority: self.priority,
             metric: self.metric.clone(),
-            host: self.host.clone(),
             service: self.service.clone(),
             load: self.load.clone(),
         }
@@ -150,17 +143,9 @@ impl<S> Endpoint<S> {
 }
 
 impl<S: Clone> Endpoint<S> {
-    /// Returns a service to send `request` with, and whether `Host` was set for it.
-    pub(crate) fn prepare(&self, request: &mut Request<Body>) -> (S, bool) {
-        let headers = request.headers_mut();
-        let host = self
-            .host
-            .as_ref()
-            .filter(|_| !headers.contains_key(header::HOST));
-        if let Some(host) = host {
-            headers.insert(header::HOST, host.clone());
-        }
-        (S::clone(&self.service), host.is_some())
+    /// Returns a service to send a request with.
+    pub(crate) fn service(&self) -> S {
+        S::clone(&self.service)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, uri::Authority};
+use http::{Request, Response};
 use tower::{Service, ServiceExt, load::Load, util::BoxCloneSyncService};
 
 use crate::{
@@ -27,8 +27,6 @@ pub struct EndpointSpec<S = Client> {
     pub(super) weight: NonZeroU32,
     pub(super) priority: u8,
     pub(super) metric: Option<Metric>,
-    /// `Host` for a service that sets none itself.
-    pub(super) host: Option<HeaderValue>,
     /// An endpoint of the same name keeps its service, and takes the weight and the priority.
     keeps_service: bool,
     pub(super) service: S,
@@ -67,23 +65,14 @@ impl EndpointSpec {
 impl<S> EndpointSpec<S> {
     /// An endpoint that is a service of your own.
     ///
-    /// A request that reaches it has the name as its `Host`, unless the proxy was told to send another. Responses may
-    /// have any body; errors become 502.
+    /// A request that reaches it has the `Host` that the client asked for, unless the proxy was told to send another; a
+    /// [`Client`], or a cluster of clients, puts its own in its place. Responses may have any body; errors become 502.
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
-        let name = name.into();
-        let is_host = Authority::try_from(name.as_bytes()).is_ok();
-        let host = if is_host {
-            HeaderValue::from_str(&name).ok()
-        } else {
-            None
-        };
-        let host = host.or(Some(HeaderValue::from_static("localhost")));
         Self {
-            name,
+            name: name.into(),
             weight: NonZeroU32::MIN,
             priority: 0,
             metric: None,
-            host,
             keeps_service: false,
             service,
         }
@@ -153,7 +142,6 @@ impl<S> EndpointSpec<S> {
             weight,
             priority,
             metric,
-            host,
             keeps_service,
             service,
         } = self;
@@ -162,7 +150,6 @@ impl<S> EndpointSpec<S> {
             weight,
             priority,
             metric,
-            host,
             keeps_service,
             service: wrap(service),
         }
@@ -218,7 +205,6 @@ impl From<Client> for EndpointSpec {
             weight: NonZeroU32::MIN,
             priority: 0,
             metric: None,
-            host: None,
             keeps_service: false,
             service: client,
         }
@@ -273,12 +259,5 @@ mod tests {
                 "{url}"
             );
         }
-    }
-
-    #[test]
-    fn a_service_is_called_by_its_name() {
-        let host = |name: &str| EndpointSpec::new(name, ()).host.unwrap();
-        assert_eq!(host("in-process"), "in-process");
-        assert_eq!(host("no host at all"), "localhost");
     }
 }

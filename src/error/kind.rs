@@ -22,6 +22,8 @@ pub enum Side {
 pub enum ErrorKind {
     /// A setting that cannot work.
     Config,
+    /// A hook on request heads made a request of it that cannot be sent.
+    Hook,
     /// The cluster is empty, or its discovery has not said yet what there is.
     NoEndpoint,
     /// The request breaks a rule of HTTP.
@@ -72,6 +74,12 @@ impl ErrorKind {
         use Side::{Downstream, Internal, Upstream};
         match self {
             Self::Config => ("config", Internal, 500, "invalid setting"),
+            Self::Hook => (
+                "hook",
+                Internal,
+                500,
+                "a hook made a request that cannot be sent",
+            ),
             Self::NoEndpoint => ("no_endpoint", Internal, 503, "no endpoint available"),
             Self::BadRequest => ("bad_request", Downstream, 400, "bad request"),
             Self::MethodNotAllowed => ("method_not_allowed", Downstream, 405, "method not allowed"),

@@ -37,6 +37,10 @@ impl Error {
         Self::new(ErrorKind::Config).detail(setting).with(source)
     }
 
+    pub(crate) fn hook(fault: &'static str) -> Self {
+        Self::new(ErrorKind::Hook).detail(fault)
+    }
+
     pub(crate) fn bad_request(rule: &'static str) -> Self {
         Self::new(ErrorKind::BadRequest).detail(rule)
     }

@@ -1,12 +1,9 @@
 //! The settings of forwarding.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use http::{request::Parts as RequestParts, response::Parts as ResponseParts};
-
+use super::hooks::HeadHooks;
 use crate::rewrite::Rewrite;
-
-type Hook<P> = Arc<dyn Fn(&mut P) + Send + Sync>;
 
 /// All settings of forwarding, shared by the clones of a proxy.
 #[derive(Clone)]
@@ -17,8 +14,7 @@ pub(crate) struct Config {
     pub(crate) body_limit: u64,
     /// Tokens of `Upgrade` that may go through, lower case.
     pub(crate) upgrades: Vec<String>,
-    pub(crate) request_hook: Option<Hook<RequestParts>>,
-    pub(crate) response_hook: Option<Hook<ResponseParts>>,
+    pub(crate) hooks: HeadHooks,
 }
 
 /// The deadlines of an exchange; `None` is no deadline. Connecting has its own, at the endpoint's client.
@@ -39,8 +35,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             body_limit: u64::MAX,
             upgrades: vec!["websocket".into()],
-            request_hook: None,
-            response_hook: None,
+            hooks: HeadHooks::default(),
         }
     }
 }

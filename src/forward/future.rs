@@ -15,7 +15,7 @@ use http::{
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
-use super::{config::Config, head_timer::HeadTimer};
+use super::{config::Config, head_timer::HeadTimer, hooks::ResponseChanges};
 use crate::{
     body::{Body, DeadlineBody, ReadBody, UnreadWatch},
     error::{BoxError, Error, ErrorKind},
@@ -52,6 +52,7 @@ pin_project! {
         // What the client speaks.
         pub(super) version: Version,
         pub(super) record: Arc<Record>,
+        pub(super) changes: ResponseChanges,
         #[pin]
         pub(super) response: Oneshot<S, Request<Body>>,
         #[pin]
@@ -137,15 +138,17 @@ where
     }
 
     /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and returns the rule for its trailers.
-    fn head(&self, parts: &mut Parts, upgrade: Option<HeaderValue>) -> Result<TrailerRule, Error> {
+    fn head(
+        &mut self,
+        parts: &mut Parts,
+        upgrade: Option<HeaderValue>,
+    ) -> Result<TrailerRule, Error> {
         let trailers = self.config.rewrite.response(parts)?;
         if let Some(upgrade) = upgrade {
             announce(&mut parts.headers, upgrade);
         }
         self.inform(&mut parts.extensions);
-        if let Some(hook) = &self.config.response_hook {
-            hook(parts);
-        }
+        self.config.hooks.response(self.changes, parts);
         Ok(trailers)
     }
 

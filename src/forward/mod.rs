@@ -4,6 +4,7 @@ mod answer;
 mod config;
 mod future;
 mod head_timer;
+mod hooks;
 mod service;
 
 pub(crate) use self::{

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, request::Parts};
+use http::{HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body as _;
+use http_body_util::{BodyStream, StreamBody};
 use tower::{Service, util::Oneshot};
 
 use super::{
@@ -11,12 +12,15 @@ use super::{
     config::Config,
     future::{Exchange, ForwardFuture},
     head_timer::HeadTimer,
+    hooks::Refused,
 };
 use crate::{
     body::{Body, GatheredBody, RequestBody, UnreadWatch},
     error::{Error, ErrorKind},
     record::{ClientFacts, Record},
-    rewrite::{ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, wants_trailers},
+    rewrite::{
+        ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, is_grpc, wants_trailers,
+    },
     tunnel::{OpenTunnels, UpgradeRequest},
 };
 
@@ -45,7 +49,7 @@ pub(crate) struct Forward<S> {
 )]
 pub(crate) enum Start<S: Service<Request<Body>>> {
     Sent(ForwardFuture<S>),
-    /// It was for the proxy itself.
+    /// It was for the proxy itself, or a hook has answered it.
     Answered(Response<Body>),
 }
 
@@ -78,7 +82,8 @@ where
     ///
     /// # Errors
     ///
-    /// What is wrong with the request: 400, 405, 413, 501 or 508. Nothing has been sent then.
+    /// What is wrong with the request: 400, 405, 413, 501 or 508; or 500 for what a hook made of it. Nothing has been
+    /// sent then.
     pub(crate) fn start(
         &self,
         mut request: Request<Body>,
@@ -108,9 +113,11 @@ where
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut parts.headers);
         }
-        if let Some(hook) = &config.request_hook {
-            hook(&mut parts);
-        }
+        let changes = match config.hooks.request(&mut parts) {
+            Ok(changes) => changes,
+            Err(Refused::Answer(response)) => return Ok(Start::Answered(*response)),
+            Err(Refused::Error(error)) => return Err(error),
+        };
 
         let body = self
             .limit(&parts, trailers, body)?
@@ -124,6 +131,7 @@ where
             upgrade,
             version,
             record,
+            changes,
             response,
             timer,
         })))
@@ -139,8 +147,23 @@ where
             return Err(Error::new(ErrorKind::BodyTooLarge));
         }
         let trailers = wants_trailers(parts).then_some(trailers);
-        let body = RequestBody::new(body, limit, trailers);
-        Ok(Body::new(GatheredBody::new(body)))
+        let body = Body::new(GatheredBody::new(RequestBody::new(body, limit, trailers)));
+        let declared = parts.headers.contains_key(header::CONTENT_LENGTH);
+        Ok(match is_grpc(&parts.method, &parts.headers) && !declared {
+            true => without_length(body),
+            false => body,
+        })
+    }
+}
+
+/// A body that does not say how long it will be.
+///
+/// What translates between the forms of gRPC, as tonic-web does, takes the length off the head, but its body says that
+/// of the bytes it reads, not that of those it will give: a `Content-Length` made of it would be a lie.
+fn without_length(body: Body) -> Body {
+    match body.size_hint().exact() {
+        Some(_) => Body::new(StreamBody::new(BodyStream::new(body))),
+        None => body,
     }
 }
 

@@ -122,12 +122,13 @@ fn grpc_response(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A client's own fault is no reason to wake anyone.
+/// A client's own fault is no reason to wake anyone, but a request without `Host` is more often that of whoever tries
+/// the proxy out, and finds the reason here.
 fn log(error: &Error, status: StatusCode) {
     let status = status.as_u16();
     let cause = error as &dyn StdError;
     match error.side() {
-        Side::Downstream => tracing::debug!(status, error = cause, "request refused"),
+        Side::Downstream => tracing::info!(status, error = cause, "request refused"),
         Side::Upstream | Side::Internal => tracing::warn!(status, error = cause, "request failed"),
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body as AxumBody;
+use axum::{body::Body as AxumBody, response::IntoResponse};
 use bytes::Bytes;
 use http::{
     HeaderName, Request, Response, request::Parts as RequestParts, response::Parts as ResponseParts,
@@ -112,6 +112,28 @@ impl<S> ReverseProxy<S> {
         Ok(self)
     }
 
+    /// Changes the path, after the prefixes; `None` leaves it as it is. Default: nothing.
+    ///
+    /// The path is as the client wrote it, with what is percent-encoded; the query is kept. Hooks that are added one
+    /// after the other all run, in that order. What is returned must be a path: begin with `/`, and hold no query;
+    /// anything else becomes a 500. A path that would climb out of its root gets a 400 and is not shown to the hook.
+    ///
+    /// ```
+    /// # use axum_upstream::ReverseProxy;
+    /// let proxy = ReverseProxy::to("http://127.0.0.1:5000")?
+    ///     .rewrite_path(|path| path.strip_suffix(".html").map(str::to_owned));
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rewrite_path(
+        mut self,
+        hook: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let path = &mut self.forward.config_mut().rewrite.path;
+        path.hooks.push(Arc::new(hook));
+        self
+    }
+
     /// Networks of the proxies in front of us, whose `X-Forwarded-*` fields are kept and added to. Default: none, so
     /// that what a client says of itself is replaced.
     ///
@@ -140,12 +162,26 @@ impl<S> ReverseProxy<S> {
         self
     }
 
+    /// Sends no `Forwarded`, which is the default.
+    #[must_use]
+    pub fn without_forwarded(mut self) -> Self {
+        self.forward.config_mut().rewrite.forwarded.rfc7239 = false;
+        self
+    }
+
     /// Clients reach us over TLS: `X-Forwarded-Proto` says `https`. Default: `http`.
     ///
     /// A `http::uri::Scheme` in a request's extensions, which a server of one's own can put there, goes before this.
     #[must_use]
     pub fn behind_tls(mut self) -> Self {
         self.scheme = "https";
+        self
+    }
+
+    /// Clients reach us without TLS, which is the default.
+    #[must_use]
+    pub fn not_behind_tls(mut self) -> Self {
+        self.scheme = "http";
         self
     }
 
@@ -181,8 +217,15 @@ impl<S> ReverseProxy<S> {
 
     /// Adds `Via` to responses too. Default: requests only.
     #[must_use]
-    pub fn via_on_responses(mut self) -> Self {
+    pub fn with_via_on_responses(mut self) -> Self {
         self.forward.config_mut().rewrite.via_on_responses = true;
+        self
+    }
+
+    /// Adds `Via` to requests only, which is the default.
+    #[must_use]
+    pub fn without_via_on_responses(mut self) -> Self {
+        self.forward.config_mut().rewrite.via_on_responses = false;
         self
     }
 
@@ -190,7 +233,7 @@ impl<S> ReverseProxy<S> {
     /// proxy sets, as `X-Auth-User`. Default: only `Host`, framing, `Via`, `Max-Forwards` and forwarding fields. Fields
     /// that [`rewrite_request`](Self::rewrite_request) sets need no protection.
     #[must_use]
-    pub fn protected(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+    pub fn protected_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.forward.config_mut().rewrite.protected = names.into_iter().collect();
         self
     }
@@ -220,10 +263,10 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// Most bytes of a request body: 413. Default: no limit; bodies stream and are never held.
+    /// Most bytes of a request body: 413. Default: `None`, no limit; bodies stream and are never held.
     #[must_use]
-    pub fn body_limit(mut self, bytes: u64) -> Self {
-        self.forward.config_mut().body_limit = bytes;
+    pub fn body_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.forward.config_mut().body_limit = bytes.into().unwrap_or(u64::MAX);
         self
     }
 
@@ -244,8 +287,11 @@ impl<S> ReverseProxy<S> {
 
     /// Changes each request head before it is sent, after all else, so that nothing undoes it. Default: nothing.
     ///
-    /// The target is in origin form (`/path?query`); the endpoint's base path comes in front later, as does `Host`
-    /// where there is none.
+    /// Hooks that are added one after the other all run, in that order.
+    ///
+    /// The target is in origin form (`/path?query`), and has to stay so: the endpoint's base path comes in front of it
+    /// later. A hook that sets an absolute URI chooses no other endpoint; such a request gets a 500. `Host` is what
+    /// [`host`](Self::host) says, and what the hook sets instead is kept.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -256,27 +302,89 @@ impl<S> ReverseProxy<S> {
     /// # Ok::<(), axum_upstream::Error>(())
     /// ```
     #[must_use]
-    pub fn rewrite_request(
+    pub fn rewrite_request(self, hook: impl Fn(&mut RequestParts) + Send + Sync + 'static) -> Self {
+        self.try_rewrite_request(move |head| {
+            hook(head);
+            Ok::<_, Infallible>(())
+        })
+    }
+
+    /// As [`rewrite_request`](Self::rewrite_request), by a hook that may refuse: what it returns as an error is the
+    /// response, and the request goes no further. [`on_error`](Self::on_error) and
+    /// [`rewrite_response`](Self::rewrite_response) do not see it.
+    ///
+    /// ```
+    /// # use axum_upstream::ReverseProxy;
+    /// use axum::http::StatusCode;
+    ///
+    /// let proxy = ReverseProxy::to("http://127.0.0.1:5000")?.try_rewrite_request(|head| {
+    ///     match head.headers.contains_key("x-tenant") {
+    ///         true => Ok(()),
+    ///         false => Err((StatusCode::FORBIDDEN, "which tenant?\n")),
+    ///     }
+    /// });
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_rewrite_request<R: IntoResponse>(
         mut self,
-        hook: impl Fn(&mut RequestParts) + Send + Sync + 'static,
+        hook: impl Fn(&mut RequestParts) -> Result<(), R> + Send + Sync + 'static,
     ) -> Self {
-        self.forward.config_mut().request_hook = Some(Arc::new(hook));
+        self.forward.config_mut().hooks.on_request(move |head| {
+            hook(head).map_err(|refusal| Box::new(refusal.into_response().map(Body::new)))
+        });
         self
     }
 
     /// Changes each response head before it is sent on, after all else. Default: nothing. Errors of ours go to
     /// [`on_error`](Self::on_error) instead.
+    ///
+    /// Hooks that are added one after the other all run, in that order, those of
+    /// [`rewrite_response_to`](Self::rewrite_response_to) among them.
     #[must_use]
     pub fn rewrite_response(
         mut self,
         hook: impl Fn(&mut ResponseParts) + Send + Sync + 'static,
     ) -> Self {
-        self.forward.config_mut().response_hook = Some(Arc::new(hook));
+        self.forward.config_mut().hooks.on_response(hook);
+        self
+    }
+
+    /// As [`rewrite_response`](Self::rewrite_response), by a hook that knows what the request was: it is shown the
+    /// request's head, and returns what is to be done to the response's. So it keeps what it needs and no more.
+    ///
+    /// The head is the one that is sent to the endpoint, after all hooks on requests. What the client asked for stands
+    /// in `X-Forwarded-Host`, `-Proto` and `-Prefix`, and what a hook on the request leaves in its extensions is there.
+    ///
+    /// ```
+    /// # use axum_upstream::ReverseProxy;
+    /// let proxy = ReverseProxy::to("http://127.0.0.1:5000")?.rewrite_response_to(|request| {
+    ///     let origin = request.headers.get("origin").cloned();
+    ///     move |response| {
+    ///         if let Some(origin) = origin {
+    ///             response.headers.insert("access-control-allow-origin", origin);
+    ///         }
+    ///     }
+    /// });
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rewrite_response_to<F>(
+        mut self,
+        hook: impl Fn(&RequestParts) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: FnOnce(&mut ResponseParts) + Send + 'static,
+    {
+        let hooks = &mut self.forward.config_mut().hooks;
+        hooks.on_response_to(move |request| Box::new(hook(request)));
         self
     }
 
     /// Changes the response that an error became: an error page, another status. Default: the status of
     /// [`Error::status`] and its name as text.
+    ///
+    /// Hooks that are added one after the other all run: each is given the response of the one before.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -291,7 +399,13 @@ impl<S> ReverseProxy<S> {
         mut self,
         hook: impl Fn(&Error, Response<AxumBody>) -> Response<AxumBody> + Send + Sync + 'static,
     ) -> Self {
-        self.error_hook = Some(Arc::new(hook));
+        let hook: ErrorHook = match self.error_hook.take() {
+            None => Arc::new(hook),
+            Some(before) => Arc::new(move |error: &Error, response: Response<AxumBody>| {
+                hook(error, before(error, response))
+            }),
+        };
+        self.error_hook = Some(hook);
         self
     }
 }

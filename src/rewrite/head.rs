@@ -97,16 +97,16 @@ impl Rewrite {
             parts.uri = target;
         }
 
-        let asked_for = match &self.host {
-            HostPolicy::Preserve => parts.headers.get(header::HOST).cloned(),
-            // The endpoint's client sets one where there is none.
-            HostPolicy::Endpoint => parts.headers.remove(header::HOST),
-            HostPolicy::Fixed(host) => {
-                let asked_for = parts.headers.get(header::HOST).cloned();
-                parts.headers.insert(header::HOST, host.clone());
+        let asked_for = host::asked_for(&parts.headers);
+        match &self.host {
+            HostPolicy::Endpoint => host::lend(&mut parts.headers),
+            HostPolicy::Preserve => drop(
                 asked_for
-            }
-        };
+                    .clone()
+                    .map(|host| parts.headers.insert(header::HOST, host)),
+            ),
+            HostPolicy::Fixed(host) => drop(parts.headers.insert(header::HOST, host.clone())),
+        }
         forwarded::apply(
             &self.forwarded,
             &mut parts.headers,
@@ -219,12 +219,12 @@ mod tests {
         };
         let get = || Request::get("/").header("host", "a:1");
         let sent = request(&with(HostPolicy::Endpoint), get()).unwrap();
-        assert!(!sent.headers.contains_key("host"));
+        assert!(host::is_lent(&sent.headers["host"]));
+        assert!(!host::is_lent(&sent.headers["x-forwarded-host"]));
         assert_eq!(sent.headers["x-forwarded-host"], "a:1");
-        assert_eq!(
-            request(&with(HostPolicy::Preserve), get()).unwrap().headers["host"],
-            "a:1"
-        );
+        let kept = request(&with(HostPolicy::Preserve), get()).unwrap();
+        assert_eq!(kept.headers["host"], "a:1");
+        assert!(!host::is_lent(&kept.headers["host"]));
         let fixed = HostPolicy::Fixed(HeaderValue::from_static("b"));
         assert_eq!(request(&with(fixed), get()).unwrap().headers["host"], "b");
     }
@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn asterisk_form_has_no_prefix() {
         let path = PathRewrite {
-            strip: None,
             add: Some("/v1".into()),
+            ..PathRewrite::default()
         };
         let rewrite = Rewrite {
             path,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts, uri::Authority};
 
 use super::fields::Seen;
 use crate::error::Error;
@@ -11,7 +11,8 @@ use crate::error::Error;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostPolicy {
-    /// The endpoint's own authority (the default).
+    /// The endpoint's own authority (the default). A service in this process, which has none, gets what the client
+    /// asked for.
     #[default]
     Endpoint,
     /// What the client asked for.
@@ -28,6 +29,30 @@ impl fmt::Display for HostPolicy {
             Self::Fixed(host) => write!(f, "{host:?}"),
         }
     }
+}
+
+/// Leaves the client's `Host` on a head until the endpoint's client puts its own in its place.
+///
+/// A service in this process, as an axum router, gets no other, and must have one. The mark is the flag of sensitive
+/// values, which has no other use here: it goes with the value, so that a hook or a layer that sets another `Host` need
+/// not know of it, and is gone with it.
+pub(super) fn lend(headers: &mut HeaderMap) {
+    if let Some(host) = headers.get_mut(header::HOST) {
+        host.set_sensitive(true);
+    }
+}
+
+/// Whether a `Host` is only [lent](lend): the client's, where the endpoint's own belongs.
+pub(crate) fn is_lent(host: &HeaderValue) -> bool {
+    host.is_sensitive()
+}
+
+/// The host that the client asked for.
+pub(super) fn asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut host = headers.get(header::HOST)?.clone();
+    // A proxy in this process may stand in front.
+    host.set_sensitive(false);
+    Some(host)
 }
 
 /// Makes sure that there is exactly one valid host, and that it stands in the `Host` field.
@@ -75,7 +100,9 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
         }
         (None, Some(host)) if is_valid(host.as_bytes()) => {}
         (None, Some(_)) => return Err(bad("invalid Host")),
-        (None, None) if parts.version >= Version::HTTP_11 && !http2 => return Err(bad("no Host")),
+        (None, None) if parts.version >= Version::HTTP_11 && !http2 => {
+            return Err(bad("the request has no Host field"));
+        }
         (None, None) => {}
     }
     Ok(())

@@ -31,6 +31,7 @@ pub(crate) use self::{
     forwarded::{ClientAddr, Downstream},
     framing::is_grpc,
     head::{NextStep, Rewrite},
+    host::is_lent,
     list::tokens,
     path::{below, climbs, parse_prefix, strip_prefix},
     trailers::{TrailerRule, wants_trailers},

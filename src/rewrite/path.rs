@@ -2,6 +2,8 @@
 //!
 //! Nothing here decodes or normalises: `%2F` stays `%2F`, `//` stays `//`, an empty query keeps its `?`.
 
+use std::{fmt, sync::Arc};
+
 use http::uri::PathAndQuery;
 
 use crate::error::{BoxError, Error};
@@ -31,7 +33,8 @@ fn join(base: &str, path: &str) -> String {
     format!("{base}{slash}{path}")
 }
 
-/// Whether some server would read the path as one that leaves its root: at one point it has gone up more often than down.
+/// Whether some server would read the path as one that leaves its root: at one point it has gone up more often than
+/// down.
 ///
 /// Servers differ in what they take for a `..`, and the one that reads this path is not known here. Those in use decode
 /// `%2e`, `%2f` and `%5c`, once, or twice (CVE-2020-5410, CVE-2021-42013), as does a proxy that decodes before a server
@@ -98,16 +101,20 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|value| u8::try_from(value).ok())
 }
 
-/// A prefix to take off and one to put on.
-#[derive(Clone, Debug, Default)]
+/// A prefix to take off, one to put on, and what the user makes of the result.
+#[derive(Clone, Default)]
 pub(crate) struct PathRewrite {
     pub(crate) strip: Option<String>,
     pub(crate) add: Option<String>,
+    pub(crate) hooks: Vec<PathHook>,
 }
+
+/// A user's change of a path; `None` leaves it as it is.
+pub(crate) type PathHook = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl PathRewrite {
     pub(crate) fn is_noop(&self) -> bool {
-        self.strip.is_none() && self.add.is_none()
+        self.strip.is_none() && self.add.is_none() && self.hooks.is_empty()
     }
 
     /// All that was taken off a path: `before` by a router, and our own prefix.
@@ -127,7 +134,8 @@ impl PathRewrite {
     ///
     /// # Errors
     ///
-    /// 400 when the path would climb out of the prefix that is put on, or can be no path at all.
+    /// 400 when the path would climb out of the prefix that is put on, or can be no path at all; 500 when a hook
+    /// returns no path.
     pub(crate) fn apply(&self, from: &PathAndQuery) -> Result<PathAndQuery, Error> {
         let path = from.path();
         let stripped = self
@@ -135,7 +143,40 @@ impl PathRewrite {
             .as_deref()
             .and_then(|prefix| strip_prefix(path, prefix))
             .unwrap_or(path);
-        rebuild(self.add.as_deref().unwrap_or(""), stripped, from.query())
+        let added = rebuild(self.add.as_deref().unwrap_or(""), stripped, from.query())?;
+        self.hooks
+            .iter()
+            .try_fold(added, |path, hook| change(hook, path))
+    }
+}
+
+/// # Errors
+///
+/// 500 when the hook returns what is no path.
+fn change(hook: &PathHook, from: PathAndQuery) -> Result<PathAndQuery, Error> {
+    const NO_PATH: &str =
+        "rewrite_path returned no path: it must begin with '/', and hold no query";
+    let Some(mut path) = hook(from.path()) else {
+        return Ok(from);
+    };
+    if !path.starts_with('/') || path.contains(['?', '#']) {
+        return Err(Error::hook(NO_PATH));
+    }
+    if let Some(query) = from.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::try_from(path).map_err(|error| Error::hook(NO_PATH).with(error))
+}
+
+impl fmt::Debug for PathRewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { strip, add, hooks } = self;
+        f.debug_struct("PathRewrite")
+            .field("strip", strip)
+            .field("add", add)
+            .field("hooks", &hooks.len())
+            .finish()
     }
 }
 
@@ -188,6 +229,7 @@ mod tests {
         let rewrite = PathRewrite {
             strip: Some(strip.into()),
             add: Some(add.into()),
+            hooks: Vec::new(),
         };
         rewrite.apply(&from.parse().unwrap()).unwrap().to_string()
     }
@@ -295,8 +337,8 @@ mod tests {
         #[test]
         fn stripping_what_was_added_gives_the_same(path in "(/[a-z%2.;=-]{0,5}){1,4}(\\?[a-z=&%]{0,6})?") {
             let from: PathAndQuery = path.parse().unwrap();
-            let add = PathRewrite { strip: None, add: Some("/base".into()) };
-            let strip = PathRewrite { strip: Some("/base".into()), add: None };
+            let add = PathRewrite { add: Some("/base".into()), ..PathRewrite::default() };
+            let strip = PathRewrite { strip: Some("/base".into()), ..PathRewrite::default() };
             match add.apply(&from) {
                 Ok(longer) => {
                     prop_assert_eq!(longer.to_string(), format!("/base{path}"));

@@ -22,9 +22,9 @@ pub(crate) struct UpgradeRequest {
 impl UpgradeRequest {
     /// Takes the wish to switch out of a request, if there is one that may go through.
     ///
-    /// Only HTTP/1.1 has it. The request may have a body, as `docker exec` sends one. RFC 9110 7.8: what follows the 101
-    /// is the new protocol's, but the request is HTTP to its end, which its framing tells: both connections are handed
-    /// to the tunnel when the body is over, not before, whenever the endpoint has agreed.
+    /// Only HTTP/1.1 has it. The request may have a body, as `docker exec` sends one. RFC 9110 7.8: what follows the
+    /// 101 is the new protocol's, but the request is HTTP to its end, which its framing tells: both connections are
+    /// handed to the tunnel when the body is over, not before, whenever the endpoint has agreed.
     pub(crate) fn take(
         request: &mut Request<Body>,
         seen: Seen,

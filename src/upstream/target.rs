@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
     error::{BoxError, Error},
-    rewrite::{self, Fields, Seen},
+    rewrite::{self, Fields, Seen, is_lent},
 };
 
 /// How to speak to an endpoint.
@@ -86,8 +86,8 @@ impl Target {
         self.authority.port_u16().unwrap_or(default)
     }
 
-    /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless somebody
-    /// chose one; for HTTP/2 in absolute form. `seen` is what is in it.
+    /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless
+    /// another was chosen; for HTTP/2 in absolute form. `seen` is what is in it.
     ///
     /// # Errors
     ///
@@ -108,16 +108,17 @@ impl Target {
                 before.uri = Some(std::mem::replace(request.uri_mut(), below));
             }
         }
+        let host = request.headers().get(header::HOST);
+        let takes_own = host.is_none_or(is_lent);
         if http2 {
             before.uri.get_or_insert_with(|| request.uri().clone());
             before.host = request.headers_mut().remove(header::HOST);
             // RFC 9113 8.2.2: no fields that belong to an HTTP/1 connection.
             before.upgrade = request.headers_mut().remove(header::UPGRADE);
-            self.absolute(request, before.host.as_ref())?;
-        } else if before.hostless {
-            request
-                .headers_mut()
-                .insert(header::HOST, self.host.clone());
+            self.absolute(request, before.host.as_ref().filter(|_| !takes_own))?;
+        } else if takes_own {
+            let own = self.host.clone();
+            before.host = request.headers_mut().insert(header::HOST, own);
         }
         Ok(before)
     }

@@ -1,4 +1,5 @@
-//! The rules of `docs/ARCHITECTURE.md`: which module may import which, how a file may grow, what the documentation names.
+//! The rules of `docs/ARCHITECTURE.md`: which module may import which, how a file may grow, what the documentation
+//! names.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // A test binary exports nothing, so the lint would have every `pub` be `pub(crate)`.

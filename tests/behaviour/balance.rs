@@ -111,8 +111,8 @@ async fn the_same_seed_makes_the_same_choices() {
     assert_eq!(picks().await, picks().await);
 }
 
-/// What is drawn where nothing was given must not follow from the time at which the process began, as a generator seeded
-/// by the clock does: whoever knows a cookie finds that time in seconds, and forges cookies for every endpoint.
+/// What is drawn where nothing was given must not follow from the time at which the process began, as a generator
+/// seeded by the clock does: whoever knows a cookie finds that time in seconds, and forges cookies for every endpoint.
 #[tokio::test(start_paused = true)]
 async fn what_is_drawn_does_not_follow_from_the_clock() {
     let cookie = || async {
@@ -197,7 +197,10 @@ async fn unlike_endpoints_share_a_cluster() {
         let two = server::app(Router::new().fallback(|| async { "two" })).await;
         let router: Router = Router::new().route(
             "/",
-            get(|request: AxumRequest| async move { format!("{:?}", request.headers()["host"]) }),
+            get(|request: AxumRequest| async move {
+                let host = request.headers()["host"].to_str().unwrap();
+                format!("in process, for {host}")
+            }),
         );
         let specs = [
             EndpointSpec::url(&one.url()).unwrap().boxed(),
@@ -221,7 +224,7 @@ async fn unlike_endpoints_share_a_cluster() {
         }
         assert_eq!(
             seen.keys().collect::<Vec<_>>(),
-            ["\"in-process\"", "one", "two"]
+            ["in process, for example.com", "one", "two"]
         );
     })
     .await;

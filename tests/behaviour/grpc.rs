@@ -237,3 +237,52 @@ async fn an_empty_cluster_is_unavailable() {
     })
     .await;
 }
+
+/// A body that translates: it says how long what it reads is, not what it gives.
+struct Translated(Option<&'static str>);
+
+impl http_body::Body for Translated {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+        let data = self.0.take();
+        std::task::Poll::Ready(data.map(|data| Ok(http_body::Frame::data(data.into()))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(8)
+    }
+}
+
+/// As tonic-web makes one of grpc-web-text: no length is made of what its body says.
+#[tokio::test]
+async fn a_translated_body_gets_no_length_of_its_own() {
+    use axum::{Router, extract::Request as AxumRequest};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    within(async {
+        let echo = |request: AxumRequest| async move {
+            let length = request.headers().get("content-length").cloned();
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            format!("{length:?} {}", String::from_utf8_lossy(&body))
+        };
+        let server = server::app(Router::new().fallback(echo)).await;
+        for http in [Http::One, Http::Two] {
+            let proxy = ReverseProxy::to(&server.url_for(http)).unwrap();
+            let request = http::Request::post("/echo.Echo/Say")
+                .header("host", "a")
+                .header("content-type", "application/grpc");
+            let request = request.body(Translated(Some("abcdef"))).unwrap();
+            let response = proxy.oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "None abcdef", "{http:?}");
+        }
+    })
+    .await;
+}

@@ -11,7 +11,7 @@ async fn nominated_fields_go_but_not_ours() {
     let request =
         get("Connection: X-Forwarded-For, X-Auth-User, X-Gone\r\nX-Auth-User: me\r\nX-Gone: 1\r\n");
     let proxy = exchange_with(
-        |p| p.protected(["x-auth-user".parse().unwrap()]),
+        |p| p.protected_fields(["x-auth-user".parse().unwrap()]),
         request,
         OK,
     )
@@ -234,7 +234,12 @@ async fn via_is_added_and_loops_are_seen() {
     assert_eq!(proxy.down.status(), 508);
     let proxy = exchange_with(|p| p.without_via(), get("Via: 1.0 edge\r\n"), OK).await;
     assert_eq!(proxy.up().field("via"), Some("1.0 edge"));
-    let both = exchange_with(|p| p.via("edge").unwrap().via_on_responses(), get(""), OK).await;
+    let both = exchange_with(
+        |p| p.via("edge").unwrap().with_via_on_responses(),
+        get(""),
+        OK,
+    )
+    .await;
     assert_eq!(both.down.field("via"), Some("1.1 edge"));
 }
 

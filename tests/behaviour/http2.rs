@@ -279,8 +279,8 @@ async fn unread_uploads_hold_up_nobody() {
     .await;
 }
 
-/// Most servers give a connection no larger a window than a stream, so that an upload they do not read stops all others:
-/// those go over another connection.
+/// Most servers give a connection no larger a window than a stream, so that an upload they do not read stops all
+/// others: those go over another connection.
 #[tokio::test(start_paused = true)]
 async fn a_connection_on_which_uploads_stand_still_is_left_to_them() {
     within(async {
@@ -419,8 +419,8 @@ async fn a_goodbye_to_many_makes_one_new_connection() {
     .await;
 }
 
-/// RFC 9113 7, HTTP_1_1_REQUIRED: "The endpoint requires that HTTP/1.1 be used instead of HTTP/2." Servers say it of single
-/// resources, those with Windows authentication for one.
+/// RFC 9113 7, HTTP_1_1_REQUIRED: "The endpoint requires that HTTP/1.1 be used instead of HTTP/2." Servers say it of
+/// single resources, those with Windows authentication for one.
 #[tokio::test]
 async fn what_needs_http1_goes_over_http1() {
     within(async {

@@ -12,6 +12,7 @@ mod empty_bodies;
 mod framing;
 mod grpc;
 mod headers;
+mod hooks;
 mod hostile;
 mod http10;
 mod http2;

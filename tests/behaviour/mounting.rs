@@ -10,7 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use axum_upstream::{Body, Error, LoadBalance, ProxyLayer, ReverseProxy, upstream};
+use axum_upstream::{
+    Body, EndpointSpec, Error, LoadBalance, ProxyLayer, ReverseProxy, rewrite::HostPolicy, upstream,
+};
 use http::{HeaderName, Method, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -189,7 +191,7 @@ async fn auth_in_front() {
 async fn auth_vouches_for_a_field() {
     let (backends, _server, mut requests) = backend().await;
     let user = HeaderName::from_static("x-auth-user");
-    let proxy = ReverseProxy::new(backends).protected([user]);
+    let proxy = ReverseProxy::new(backends).protected_fields([user]);
     let app = Router::new()
         .fallback_service(proxy)
         .layer(middleware::from_fn(
@@ -445,4 +447,87 @@ fn traits() {
     service::<LoadBalance>();
     service::<LoadBalance<axum_upstream::endpoint::BoxService>>();
     service::<ReverseProxy<LoadBalance<Router>>>();
+}
+
+/// What a service in this process answers: the `Host` it got.
+fn tells_host() -> Router {
+    Router::new().fallback(|request: Request| async move {
+        let host = request.headers().get("host").cloned();
+        host.map_or_else(|| "none".into(), |host| host.to_str().unwrap().to_owned())
+    })
+}
+
+/// A service in this process has no authority of its own: it gets the `Host` that the client asked for.
+#[tokio::test]
+async fn a_router_gets_the_clients_host() {
+    let (status, host) = call(
+        Router::new().fallback_service(ReverseProxy::new(tells_host())),
+        at("/"),
+    )
+    .await;
+    assert_eq!((status, host.as_str()), (StatusCode::OK, "example.com"));
+    // Another proxy in this process, too.
+    let inner = Router::new().fallback_service(ReverseProxy::new(tells_host()));
+    let outer = Router::new().fallback_service(ReverseProxy::new(inner));
+    assert_eq!(call(outer, at("/")).await.1, "example.com");
+    let cluster = LoadBalance::builder()
+        .endpoints([EndpointSpec::new("blue", tells_host())])
+        .unwrap();
+    let app = Router::new().fallback_service(ReverseProxy::new(cluster));
+    assert_eq!(call(app, at("/")).await.1, "example.com");
+    // What was chosen is kept.
+    let fixed = HostPolicy::Fixed("fixed.test".parse().unwrap());
+    let app = Router::new().fallback_service(ReverseProxy::new(tells_host()).host(fixed));
+    assert_eq!(call(app, at("/")).await.1, "fixed.test");
+}
+
+/// A server gets its own authority through whatever stands between, unless another was chosen.
+#[tokio::test]
+async fn a_server_gets_its_own_host_through_a_cluster_in_a_cluster() {
+    let (inner, server, mut requests) = backend().await;
+    let outer = LoadBalance::builder()
+        .endpoints([EndpointSpec::new("blue", inner)])
+        .unwrap();
+    let proxy = ReverseProxy::new(outer);
+    call(Router::new().fallback_service(proxy.clone()), at("/")).await;
+    let own = server.address.to_string();
+    assert_eq!(
+        requests.recv().await.unwrap().field("host"),
+        Some(own.as_str())
+    );
+
+    for (proxy, host) in [
+        (proxy.clone().host(HostPolicy::Preserve), "example.com"),
+        (
+            proxy.rewrite_request(|head| {
+                drop(head.headers.insert("host", "chosen.test".parse().unwrap()));
+            }),
+            "chosen.test",
+        ),
+    ] {
+        call(Router::new().fallback_service(proxy), at("/")).await;
+        assert_eq!(requests.recv().await.unwrap().field("host"), Some(host));
+    }
+}
+
+/// A layer inside that chooses a host is obeyed, though it knows nothing of the one that is there.
+#[tokio::test]
+async fn a_layer_inside_may_choose_the_host() {
+    let (backends, _server, mut requests) = backend().await;
+    let inside = ServiceBuilder::new()
+        .map_request(|mut request: http::Request<Body>| {
+            let host = "layer.test".parse().unwrap();
+            request.headers_mut().insert("host", host);
+            request
+        })
+        .service(backends);
+    call(
+        Router::new().fallback_service(ReverseProxy::new(inside)),
+        at("/"),
+    )
+    .await;
+    assert_eq!(
+        requests.recv().await.unwrap().field("host"),
+        Some("layer.test")
+    );
 }

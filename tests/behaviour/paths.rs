@@ -165,3 +165,63 @@ async fn a_target_that_is_no_uri_is_a_400() {
         assert!(proxy.up.is_none());
     }
 }
+
+/// A path of the application's own making: the query stays, and so does what it has no opinion on.
+#[tokio::test]
+async fn a_hook_may_change_the_path() {
+    let settings = |proxy: ReverseProxy| {
+        proxy
+            .strip_prefix("/api")
+            .unwrap()
+            .add_prefix("/v1")
+            .unwrap()
+            .rewrite_path(|path| path.strip_suffix(".html").map(str::to_owned))
+            .rewrite_path(|path| {
+                path.strip_prefix("/v1/old")
+                    .map(|rest| format!("/new{rest}"))
+            })
+    };
+    for (from, to) in [
+        ("/api/a%2Fb.html?q=1?", "/v1/a%2Fb?q=1?"),
+        ("/api/old/x.html?", "/new/x?"),
+        ("/api/x", "/v1/x"),
+    ] {
+        let request = format!("GET {from} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let proxy = exchange_with(settings, request, OK).await;
+        assert_eq!(proxy.up().start_line(), format!("GET {to} HTTP/1.1"));
+    }
+    let request = "GET /api/../x HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(
+        exchange_with(settings, request, OK).await.down.status(),
+        400
+    );
+    for bad in ["x", "", "/x?y", "/x#y", "/a b", "http://a/"] {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let settings = |proxy: ReverseProxy| proxy.rewrite_path(|_| Some(bad.to_owned()));
+        let proxy = exchange_with(settings, request, OK).await;
+        assert_eq!(proxy.down.status(), 500, "{bad:?}");
+        assert!(proxy.up.is_none());
+    }
+}
+
+/// Nothing but the settings decides about them, and each has its opposite.
+#[tokio::test]
+async fn switches_have_opposites() {
+    let on = |proxy: ReverseProxy| proxy.with_forwarded().behind_tls().with_via_on_responses();
+    let off = |proxy: ReverseProxy| {
+        on(proxy)
+            .without_forwarded()
+            .not_behind_tls()
+            .without_via_on_responses()
+            .body_limit(1)
+            .body_limit(None)
+    };
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab";
+    let proxy = exchange_with(on, request, OK).await;
+    assert!(proxy.up().has("forwarded") && proxy.down.has("via"));
+    assert_eq!(proxy.up().field("x-forwarded-proto"), Some("https"));
+    let proxy = exchange_with(off, request, OK).await;
+    assert!(!proxy.up().has("forwarded") && !proxy.down.has("via"));
+    assert_eq!(proxy.up().field("x-forwarded-proto"), Some("http"));
+    assert_eq!(proxy.down.status(), 200);
+}

@@ -78,8 +78,8 @@ fn s11_many_balancers_do_not_herd() {
     assert!(twenty < 1.25 * one, "{one} to {twenty}");
 }
 
-/// Mitzenmacher's formula, with room for 200 servers being fewer than infinitely many. Single runs of 150 s differ by 5 %
-/// from each other, so a mean within 4 % takes a dozen of them.
+/// Mitzenmacher's formula, with room for 200 servers being fewer than infinitely many. Single runs of 150 s differ by 5
+/// % from each other, so a mean within 4 % takes a dozen of them.
 #[test]
 fn s12_the_power_of_two_choices() {
     let run = |seed| cases::queues_of_one_core(InFlight, seed, 200, 0.9, 150.0);

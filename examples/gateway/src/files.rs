@@ -5,8 +5,8 @@ const OWN: usize = 32;
 
 /// How many connections there may be, so that those of clients leave enough for those to endpoints.
 ///
-/// Without it, clients that hold connections and ask for nothing would take the last file, and the requests of all others
-/// would fail for want of a connection to an endpoint.
+/// Without it, clients that hold connections and ask for nothing would take the last file, and the requests of all
+/// others would fail for want of a connection to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connections {
     pub(crate) clients: usize,

@@ -20,8 +20,8 @@ use crate::connection::Stage;
 const NEXT_STEP: Duration = Duration::from_millis(100);
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A connection is accepted when there is a place for it. While there is none, it waits in the kernel, and quiet connections
-/// end to make room: first those that have been quiet for the longest time.
+/// A connection is accepted when there is a place for it. While there is none, it waits in the kernel, and quiet
+/// connections end to make room: first those that have been quiet for the longest time.
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,

@@ -1,7 +1,7 @@
 //! Whole exchanges over connections in memory, with anything on either side.
 //!
-//! Two clients and an endpoint do what a script says; between them are hyper's server, a proxy, and its client. Whatever
-//! they send,
+//! Two clients and an endpoint do what a script says; between them are hyper's server, a proxy, and its client.
+//! Whatever they send,
 //!
 //! - nothing panics, in no task,
 //! - what the endpoint gets over HTTP/1 are requests of one framing each, one after the other,

@@ -99,7 +99,8 @@ impl SessionCookie {
     }
 }
 
-/// Whether no shared cache may keep the answer, RFC 9111 5.2.2.5 and 5.2.2.7. `private` with an argument is of fields only.
+/// Whether no shared cache may keep the answer, RFC 9111 5.2.2.5 and 5.2.2.7. `private` with an argument is of fields
+/// only.
 fn is_private(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
     let mut directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));

@@ -19,8 +19,8 @@ pub(super) fn asks_for_connection(status: StatusCode, headers: &HeaderMap) -> bo
         && tokens(headers, &header::WWW_AUTHENTICATE).any(is_for_connection)
 }
 
-/// A member may be a challenge, `Negotiate YII=`, or a parameter of the one before it. Taking a parameter for a challenge
-/// costs a connection, and no more.
+/// A member may be a challenge, `Negotiate YII=`, or a parameter of the one before it. Taking a parameter for a
+/// challenge costs a connection, and no more.
 fn is_for_connection(member: &[u8]) -> bool {
     let scheme = member
         .split(|byte| *byte == b' ')

@@ -28,8 +28,8 @@ pub(crate) enum Stage {
     Close,
 }
 
-/// Under a crowd, a connection that has been of use stays for a part of the usual time at least. One that has said nothing
-/// does not.
+/// Under a crowd, a connection that has been of use stays for a part of the usual time at least. One that has said
+/// nothing does not.
 const OF_USE: u32 = 5;
 
 /// Polls a connection, tells it what all connections are told, and ends it when it is quiet for too long.

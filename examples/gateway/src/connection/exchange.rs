@@ -42,9 +42,9 @@ pub(crate) struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// The limit that h2 gets. It counts 32 bytes more for each field (RFC 9113, 6.5.2), and answers what is larger, but
-    /// ends the connection for what is half as large again: so it gets twice ours, and what is between the two is refused
-    /// alone.
+    /// The limit that h2 gets. It counts 32 bytes more for each field (RFC 9113, 6.5.2), and answers what is larger,
+    /// but ends the connection for what is half as large again: so it gets twice ours, and what is between the two is
+    /// refused alone.
     pub(super) fn header_list_size(self) -> u32 {
         let size = self.bytes.saturating_add(self.fields.saturating_mul(32));
         u32::try_from(size.saturating_mul(2)).unwrap_or(u32::MAX)

@@ -20,16 +20,17 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 const FIRST_LOOK: Duration = Duration::from_millis(25);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// Between two probes. A system whose socket was closed acknowledges them for a while, a minute on Linux, and then resets.
+/// Between two probes. A system whose socket was closed acknowledges them for a while, a minute on Linux, and then
+/// resets.
 const PROBES: Duration = Duration::from_secs(5);
 
 /// Finds out whether the client is gone.
 ///
-/// A half-closed connection does not say that the client has lost interest (RFC 9112, 9.6 knows the case). A client that
-/// shut down its sending half and one that closed its socket have both sent the same FIN; they differ in what they do with
-/// a byte sent to them. The one takes it, the other's system answers with a reset. So the client gets the first bytes of
-/// its response ahead of time, the ones that do not depend on what the response will be. If some of a response has
-/// already been sent, the next bytes will tell, or the probes of TCP if there are none for more than a minute.
+/// A half-closed connection does not say that the client has lost interest (RFC 9112, 9.6 knows the case). A client
+/// that shut down its sending half and one that closed its socket have both sent the same FIN; they differ in what they
+/// do with a byte sent to them. The one takes it, the other's system answers with a reset. So the client gets the first
+/// bytes of its response ahead of time, the ones that do not depend on what the response will be. If some of a response
+/// has already been sent, the next bytes will tell, or the probes of TCP if there are none for more than a minute.
 pub(super) struct HalfClosed {
     /// How many bytes of the beginning the client has and hyper has not written.
     sent: usize,

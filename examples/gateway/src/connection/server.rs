@@ -29,8 +29,8 @@ use super::{
 };
 use crate::BoxError;
 
-/// The windows of HTTP/2. A stream gets enough for 20 Mbit/s at 100 ms; a connection gets enough for sixteen uploads that
-/// stand still and one that does not.
+/// The windows of HTTP/2. A stream gets enough for 20 Mbit/s at 100 ms; a connection gets enough for sixteen uploads
+/// that stand still and one that does not.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 17 * STREAM_WINDOW;
 

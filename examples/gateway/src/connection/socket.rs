@@ -22,8 +22,8 @@ const READ_ON: Duration = Duration::from_secs(2);
 
 /// Notes in [`Activity`] what is read and not taken, and sees a client of HTTP/1 leave while it waits for its response.
 ///
-/// hyper is told to leave a client its half of the connection (`half_close`). It then does not read until it has answered,
-/// and would not see a client that is gone: this does, see [`HalfClosed`].
+/// hyper is told to leave a client its half of the connection (`half_close`). It then does not read until it has
+/// answered, and would not see a client that is gone: this does, see [`HalfClosed`].
 pub(super) struct Socket {
     stream: TcpStream,
     /// What was read to find out the version.
@@ -78,8 +78,8 @@ impl Socket {
 
     /// Closes a socket whose last response has been written.
     ///
-    /// A socket that is closed with bytes unread sends a reset, and the client's system may drop the response for it. So
-    /// what has come, the rest of a head or body that was refused, is read for a while (RFC 9112, 9.6).
+    /// A socket that is closed with bytes unread sends a reset, and the client's system may drop the response for it.
+    /// So what has come, the rest of a head or body that was refused, is read for a while (RFC 9112, 9.6).
     pub(super) async fn close(mut self) {
         let mut unread = [0; 4096];
         if !matches!(self.stream.try_read(&mut unread), Ok(1..)) {

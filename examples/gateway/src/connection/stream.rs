@@ -13,8 +13,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Spawns what hyper does for each stream, and drops it when its client takes nothing for too long: h2 then resets the
 /// stream, and the endpoint's connection is free. Other streams of the connection go on.
 ///
-/// A socket that takes nothing shows it; a stream whose window is shut does not. hyper holds a piece of the body then, waits
-/// for the window, and does not poll the body. So the clock is outside of both.
+/// A socket that takes nothing shows it; a stream whose window is shut does not. hyper holds a piece of the body then,
+/// waits for the window, and does not poll the body. So the clock is outside of both.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
     limit: Duration,

@@ -29,8 +29,8 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// Hands lines to a thread that writes them. When it does not keep up, because a pipe is full and its reader sleeps, lines
-/// are lost and counted. Requests go on.
+/// Hands lines to a thread that writes them. When it does not keep up, because a pipe is full and its reader sleeps,
+/// lines are lost and counted. Requests go on.
 #[derive(Clone, Debug)]
 pub(crate) struct Lines {
     queue: SyncSender<Message>,
