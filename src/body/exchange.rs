@@ -97,7 +97,6 @@ impl Body {
     }
 
     /// Wraps the body in another, which is part of the same exchange.
-    #[cfg(feature = "http2")]
     pub(crate) fn wrap<B>(mut self, wrap: impl FnOnce(Self) -> B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,

@@ -33,6 +33,7 @@ impl Fields {
     pub(crate) const VIA: Self = Self(1 << 9);
     pub(crate) const TRAILER: Self = Self(1 << 10);
     pub(crate) const AUTHORIZATION: Self = Self(1 << 11);
+    pub(crate) const EXPECT: Self = Self(1 << 12);
 
     fn named(name: &str) -> Self {
         match name {
@@ -40,6 +41,7 @@ impl Fields {
             "connection" => Self::CONNECTION,
             "content-length" => Self::CONTENT_LENGTH,
             "cookie" => Self::COOKIE,
+            "expect" => Self::EXPECT,
             "host" => Self::HOST,
             "te" => Self::TE | Self::HOP_BY_HOP,
             "trailer" => Self::TRAILER,

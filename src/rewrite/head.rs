@@ -118,7 +118,7 @@ impl Rewrite {
         if te_trailers {
             framing::set_te_trailers(&mut parts.headers);
         }
-        if parts.version < Version::HTTP_11 {
+        if seen.any(Fields::EXPECT) && parts.version < Version::HTTP_11 {
             // RFC 9110 10.1.1: a 100-continue expectation of an HTTP/1.0 request is to be ignored.
             parts.headers.remove(header::EXPECT);
         }

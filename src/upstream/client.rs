@@ -17,7 +17,7 @@ use super::{
     body::{ClientBody, VersionBody},
     connect::Versions,
     error::{Failure, SendError},
-    http1::{is_of_unknown_length, settle_body},
+    http1::{expects_continue, is_of_unknown_length, settle_body},
     pool::{Checkout, Pool},
     resend::{Resend, Spare},
     target::{Scheme, Target},
@@ -88,7 +88,8 @@ impl Client {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(self.unsent(attempt, error, request)),
             };
-            if !checkout.is_http2() && is_of_unknown_length(request.body()) {
+            let untouched = seen.any(Fields::EXPECT) && expects_continue(request.headers());
+            if !checkout.is_http2() && !untouched && is_of_unknown_length(request.body()) {
                 // In a box, because most requests have no use for its timer.
                 Box::pin(settle_body(&mut request)).await;
             }

@@ -138,38 +138,6 @@ async fn an_unread_body_is_no_request() {
     assert!(seen.is_empty());
 }
 
-/// Check 26: 100-continue, when the endpoint wants the body and when it does not.
-#[tokio::test]
-async fn expectations_neither_hang_nor_break() {
-    let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
-    within(async {
-        let (server, mut requests) = server::canned(OK).await;
-        let proxy = proxy::to(&server.url()).await;
-        let mut client = Conn::connect(proxy.address).await;
-        client.send(head).await;
-        assert!(client.head().await.unwrap().starts_with("HTTP/1.1 100"));
-        client.send("abc").await;
-        assert_eq!(client.response().await.unwrap().status(), 200);
-        assert_eq!(requests.recv().await.unwrap().text(), "abc");
-    })
-    .await;
-    within(async {
-        let refuse = server::raw(|mut conn| async move {
-            conn.head().await;
-            conn.send(
-                "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            )
-            .await;
-        })
-        .await;
-        let proxy = proxy::to(&refuse.url()).await;
-        let mut client = Conn::connect(proxy.address).await;
-        client.send(head).await;
-        assert_eq!(client.response().await.unwrap().status(), 417);
-    })
-    .await;
-}
-
 /// Check 27: chunk extensions and trailers that would frame are not passed on.
 #[tokio::test]
 async fn chunks_are_made_anew() {

@@ -9,6 +9,7 @@ mod balance;
 mod connect;
 mod deadlines;
 mod empty_bodies;
+mod expect;
 mod framing;
 mod grpc;
 mod headers;

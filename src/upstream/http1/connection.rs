@@ -46,6 +46,8 @@ struct Ends {
     io: Arc<IoState>,
     /// A request has been sent here.
     used: bool,
+    /// The request body is not sent, because the response came before it was wanted.
+    body_withheld: bool,
     /// The client's connection whose requests alone may be sent here.
     owner: Option<ClientConnection>,
     runtime: runtime::Id,
@@ -103,6 +105,7 @@ impl Http1 {
             driver: Some(driver),
             io: state,
             used: false,
+            body_withheld: false,
             owner: None,
             runtime,
             expires,
@@ -149,7 +152,8 @@ impl Http1 {
     /// The response is complete but the request is not: an endpoint that answered early may still be reading what is
     /// on its way.
     pub(in crate::upstream) fn is_still_sending(&self) -> bool {
-        self.0.driver.is_some() && !self.0.sender.is_ready() && !self.0.sender.is_closed()
+        let Ends { driver, sender, .. } = &*self.0;
+        !self.0.body_withheld && driver.is_some() && !sender.is_ready() && !sender.is_closed()
     }
 
     /// Sends the rest, in a task that ends with it or a while later.
@@ -223,6 +227,11 @@ impl Http1 {
     /// Whether the connection is driven from here and has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.0.driver.is_some()
+    }
+
+    /// Notes that the request body is not sent: the connection closes when the response is complete.
+    pub(super) fn withhold_body(&mut self) {
+        self.0.body_withheld = true;
     }
 
     /// Takes no request after this one.

@@ -8,6 +8,7 @@
 mod auth;
 mod body;
 mod connection;
+mod expect;
 mod framing;
 mod io;
 mod io_state;
@@ -17,5 +18,6 @@ mod waker;
 pub(super) use self::{
     body::Http1Body,
     connection::Http1,
+    expect::expects_continue,
     framing::{is_of_unknown_length, settle_body},
 };

@@ -14,6 +14,7 @@ use super::{
     auth::{asks_for_connection, authenticates_connection},
     body::Http1Body,
     connection::Http1,
+    expect::Expectation,
     framing::frame,
 };
 use crate::{
@@ -38,15 +39,20 @@ impl Http1 {
         if seen.any(Fields::AUTHORIZATION) && authenticates_connection(request.headers()) {
             self.belongs_to(record.client().connection());
         }
+        let expectation = match seen.any(Fields::EXPECT) {
+            true => Expectation::of(&mut request),
+            false => None,
+        };
         // At once, so that the future has no room for a request.
         let response = self.try_send(request);
-        self.answer(response, record, seen.any(Fields::UPGRADE))
+        self.answer(response, record, expectation, seen.any(Fields::UPGRADE))
     }
 
     async fn answer(
         mut self,
         response: impl Future<Output = Sent<Incoming>>,
         record: Arc<Record>,
+        expectation: Option<Expectation>,
         upgrade: bool,
     ) -> Sent<Http1Body> {
         let mut response = pin!(response);
@@ -57,6 +63,10 @@ impl Http1 {
             let response = response.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 self.io().become_tunnel();
+                // RFC 9110 7.8: the 100 should have come first. The tunnel begins where the body ends.
+                expectation.inspect(Expectation::send_body);
+            } else if let Some(expectation) = expectation {
+                expectation.withhold_body();
             }
             self.io().passed_head();
             let io = self.io().clone();
@@ -68,6 +78,10 @@ impl Http1 {
         if asks_for_connection(response.status(), response.headers()) {
             self.belongs_to(record.client().connection());
         }
+        let withheld = expectation.is_some_and(|expectation| expectation.withhold_body());
+        if withheld {
+            self.withhold_body();
+        }
         if response.version() < Version::HTTP_11 {
             // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
             self.spend();
@@ -75,7 +89,9 @@ impl Http1 {
 
         let body = |incoming| match self.is_open() {
             false => Http1Body::ended(incoming),
-            true if !record.upload().is_under_way() => Http1Body::driving(incoming, self),
+            true if withheld || !record.upload().is_under_way() => {
+                Http1Body::driving(incoming, self)
+            }
             // Both bodies flow: neither must wait for the other to be polled.
             true => {
                 let (done, is_done) = oneshot::channel();
