@@ -60,11 +60,14 @@
 //!
 //! Settings that cannot work are refused with an [`Error`] that names them. Whatever goes wrong with a request becomes
 //! a response: a status, a short body that gives nothing away, and the [`Error`] as an `Arc<Error>` in the response's
-//! extensions. `docs/ERRORS.md` has the table.
+//! extensions. [`docs::errors`] has the table, [`docs::headers`] every field that is touched, and [`docs::testing`]
+//! how to test an application with a proxy in it.
 //!
 //! [axum]: https://docs.rs/axum
 //! [ring]: https://docs.rs/ring
 //! [aws-lc-rs]: https://docs.rs/aws-lc-rs
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balance;
 mod body;
@@ -84,21 +87,31 @@ pub mod upstream;
 /// The rustls that [`ClientBuilder::tls`](upstream::ClientBuilder::tls) takes its settings from.
 #[cfg(feature = "_tls")]
 pub use rustls;
+/// The tower whose traits services, discoveries and measures of load implement.
+pub use tower;
 
-/// The code of the pages is compiled as that of the documentation is.
-#[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
+/// The pages of `docs/` that users of the crate need.
+#[cfg(any(doc, doctest))]
+pub mod docs {
     #[doc = include_str!("../docs/ERRORS.md")]
-    struct Errors;
+    pub mod errors {}
+    #[doc = include_str!("../docs/HEADERS.md")]
+    pub mod headers {}
+    #[doc = include_str!("../docs/TESTING.md")]
+    pub mod testing {}
 }
+
+/// The code of the README is compiled as that of the documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use self::{
     balance::{LoadBalance, policy},
     body::Body,
     endpoint::EndpointSpec,
     error::{BoxError, Error, ErrorKind, Side},
+    forward::RequestTimeouts,
     proxy::{ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
 };

@@ -116,18 +116,22 @@ pub struct EndpointStatus {
     pub name: Arc<str>,
     /// Its weight; 0 if it gets no new requests.
     pub weight: u32,
+    /// Whether it may be given requests, and if not, why and until when.
+    pub availability: Availability,
     /// Requests sent whose response has not ended.
     pub in_flight: usize,
 }
 
 impl EndpointStatus {
     fn of<S>(endpoint: &Endpoint<S>) -> Self {
+        let availability = endpoint.availability();
         Self {
             name: endpoint.name().clone(),
-            weight: match endpoint.availability() {
+            weight: match availability {
                 Availability::Draining => 0,
                 _ => endpoint.weight(),
             },
+            availability,
             in_flight: endpoint.load().in_flight(),
         }
     }

@@ -16,7 +16,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use slab::Slab;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::Deadlines;
 use crate::{
@@ -28,13 +31,17 @@ use crate::{
 ///
 /// One task looks after all of them. It is spawned with the first and ends with the last.
 #[derive(Default)]
-pub(crate) struct UnreadWatch(Mutex<Watched>);
+pub(crate) struct UnreadWatch {
+    watched: Mutex<Watched>,
+    /// Tells the task that the interval has become shorter.
+    hurry: Notify,
+}
 
 #[derive(Default)]
 struct Watched {
     bodies: Slab<Weak<dyn Unread>>,
-    /// Whether there is a task that looks at them.
-    is_looked_after: bool,
+    /// The time between two looks, by the shortest idle time of the bodies; `None` while no task looks at them.
+    interval: Option<Duration>,
 }
 
 /// A body as the watch sees it.
@@ -51,17 +58,19 @@ impl UnreadWatch {
     /// nothing.
     const SLACK: u32 = 10;
 
-    /// Has to be called on a runtime. The shortest idle time that the watch can keep is that of its first body.
+    /// Has to be called on a runtime.
     fn add(self: &Arc<Self>, body: Weak<dyn Unread>, idle: Duration) -> usize {
+        let wanted = (idle / Self::SLACK).max(Duration::from_millis(1));
         let mut watched = self.lock();
         let key = watched.bodies.insert(body);
-        if !std::mem::replace(&mut watched.is_looked_after, true) {
+        let before = watched.interval;
+        if before.is_none_or(|interval| wanted < interval) {
+            watched.interval = Some(wanted);
             drop(watched);
-            let look_after = LookAfter {
-                watch: self.clone(),
-                ended: false,
-            };
-            tokio::spawn(look_after.run(idle / Self::SLACK));
+            match before {
+                Some(_) => self.hurry.notify_one(),
+                None => drop(tokio::spawn(LookAfter::new(self).run(wanted))),
+            }
         }
         key
     }
@@ -70,14 +79,15 @@ impl UnreadWatch {
         self.lock().bodies.try_remove(key);
     }
 
-    /// Lets go what is due; false if there is nothing left to look after.
-    fn look(&self) -> bool {
+    /// Lets go what is due. Returns how long it is to the next look, or `None` if there is nothing left to look after.
+    fn look(&self) -> Option<Duration> {
         let now = Instant::now();
         let mut watched = self.lock();
         if watched.bodies.is_empty() {
-            watched.is_looked_after = false;
-            return false;
+            watched.interval = None;
+            return None;
         }
+        let interval = watched.interval;
         let bodies = watched.bodies.iter().filter_map(|(_, body)| body.upgrade());
         let bodies: Vec<_> = bodies
             .filter(|body| body.due().is_some_and(|due| due <= now))
@@ -85,11 +95,11 @@ impl UnreadWatch {
         // What a body does when it is dropped is not for the lock.
         drop(watched);
         bodies.iter().for_each(|body| body.let_go());
-        true
+        interval
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,11 +110,21 @@ struct LookAfter {
 }
 
 impl LookAfter {
-    async fn run(mut self, interval: Duration) {
-        while !self.ended {
-            sleep(interval.max(Duration::from_millis(1))).await;
-            self.ended = !self.watch.look();
+    fn new(watch: &Arc<UnreadWatch>) -> Self {
+        Self {
+            watch: watch.clone(),
+            ended: false,
         }
+    }
+
+    async fn run(mut self, first: Duration) {
+        let mut interval = Some(first);
+        while let Some(wait) = interval {
+            // A shorter interval is heard of at once, and the look that comes too early for it does no harm.
+            let _ = timeout(wait, self.watch.hurry.notified()).await;
+            interval = self.watch.look();
+        }
+        self.ended = true;
     }
 }
 
@@ -112,7 +132,7 @@ impl Drop for LookAfter {
     fn drop(&mut self) {
         // One that has ended has said so, and another may be at work by now.
         if !self.ended {
-            self.watch.lock().is_looked_after = false;
+            self.watch.lock().interval = None;
         }
     }
 }
@@ -323,9 +343,18 @@ mod tests {
     }
 
     fn exchange(body: TestBody, multiplexed: bool) -> Exchange {
-        let (watch, record) = (Arc::<UnreadWatch>::default(), Arc::<Record>::default());
+        exchange_in(Arc::default(), IDLE, body, multiplexed)
+    }
+
+    fn exchange_in(
+        watch: Arc<UnreadWatch>,
+        idle: Duration,
+        body: TestBody,
+        multiplexed: bool,
+    ) -> Exchange {
+        let record = Arc::<Record>::default();
         let deadlines = Deadlines {
-            idle: Some(IDLE),
+            idle: Some(idle),
             ..Deadlines::default()
         };
         let body = ReadBody::watched_by(&watch, body, deadlines, record.clone(), multiplexed);
@@ -362,6 +391,17 @@ mod tests {
         let error = exchange.body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ClientNotReading);
         assert!(exchange.body.frame().await.is_none());
+    }
+
+    /// Each request may have an idle time of its own.
+    #[tokio::test(start_paused = true)]
+    async fn the_shortest_idle_time_is_kept() {
+        let long = exchange(endless(), false);
+        pass(0.05).await;
+        let short = exchange_in(long.watch.clone(), IDLE / 100, endless(), false);
+        pass(0.012).await;
+        assert_eq!(short.stopped(), Some(ErrorKind::ClientNotReading));
+        assert_eq!(long.stopped(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -416,6 +456,6 @@ mod tests {
         advance(IDLE).await;
         pass(0.2).await;
         assert_eq!(Arc::strong_count(&watch), 1, "the task has ended");
-        assert!(!watch.lock().is_looked_after);
+        assert_eq!(watch.lock().interval, None);
     }
 }

@@ -1,8 +1,8 @@
 //! The settings of forwarding.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use super::hooks::HeadHooks;
+use super::{hooks::HeadHooks, timeouts::Timeouts};
 use crate::rewrite::Rewrite;
 
 /// All settings of forwarding, shared by the clones of a proxy.
@@ -17,17 +17,6 @@ pub(crate) struct Config {
     pub(crate) hooks: HeadHooks,
 }
 
-/// The deadlines of an exchange; `None` is no deadline. Connecting has its own, at the endpoint's client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    /// From the last byte of the request to the response head.
-    pub(crate) head: Option<Duration>,
-    /// With nothing moved, in bodies and tunnels.
-    pub(crate) idle: Option<Duration>,
-    /// For all of it, but not for tunnels.
-    pub(crate) total: Option<Duration>,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -36,18 +25,6 @@ impl Default for Config {
             body_limit: u64::MAX,
             upgrades: vec!["websocket".into()],
             hooks: HeadHooks::default(),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        // Head: nginx's proxy_read_timeout. Idle: YARP's ActivityTimeout.
-        let (head, idle) = (Duration::from_secs(60), Duration::from_secs(100));
-        Self {
-            head: Some(head),
-            idle: Some(idle),
-            total: None,
         }
     }
 }

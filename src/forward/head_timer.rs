@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::config::Timeouts;
+use super::timeouts::Timeouts;
 use crate::{
     body::{Deadlines, Timer},
     clock::after,

@@ -6,7 +6,9 @@ mod future;
 mod head_timer;
 mod hooks;
 mod service;
+mod timeouts;
 
+pub use self::timeouts::RequestTimeouts;
 pub(crate) use self::{
     future::ForwardFuture,
     service::{Forward, Received, Start},

@@ -122,7 +122,8 @@ where
         let body = self
             .limit(&parts, trailers, body)?
             .with_record(record.clone());
-        let timer = HeadTimer::new(config.timeouts, record.clone());
+        let timeouts = config.timeouts.of_request(&parts, seen);
+        let timer = HeadTimer::new(timeouts, record.clone());
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {
             config: config.clone(),

@@ -6,7 +6,7 @@ use axum::{body::Body, response::IntoResponse};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::{
-    error::{Error, Side},
+    error::{Error, ErrorKind, Side},
     record::Info,
     rewrite::is_grpc,
 };
@@ -38,7 +38,7 @@ impl ErrorResponder {
         let status = error.status();
         log(&error, status);
         let mut response = if self.grpc {
-            grpc_response(status)
+            grpc_response(error.kind(), status)
         } else {
             text_response(status)
         };
@@ -101,9 +101,10 @@ fn text_response(status: StatusCode) -> Response<Body> {
 }
 
 /// A gRPC client would take a text for a message, so it gets a status alone. Which one is gRPC's own table, "HTTP to
-/// gRPC Status Code Mapping".
-fn grpc_response(status: StatusCode) -> Response<Body> {
+/// gRPC Status Code Mapping", but for the deadline of a call, which has a status of its own.
+fn grpc_response(kind: ErrorKind, status: StatusCode) -> Response<Body> {
     let code = match status.as_u16() {
+        _ if kind == ErrorKind::TotalTimeout => "4",
         400 => "13",
         401 => "16",
         403 => "7",
@@ -138,7 +139,6 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::error::ErrorKind;
 
     fn respond(error: Error, hook: Option<&ErrorHook>) -> Response<Body> {
         ErrorResponder::new(&Request::new(()), hook).respond(error, None)

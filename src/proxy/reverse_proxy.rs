@@ -443,6 +443,68 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
+        self.start(request)
+    }
+}
+
+impl<S, B> ReverseProxy<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Forwards a request from within a handler, which may have looked at it to choose the proxy. A failure is a
+    /// response, as it is when the proxy is mounted.
+    ///
+    /// ```
+    /// use std::{collections::HashMap, sync::Arc};
+    ///
+    /// use axum::{
+    ///     Router,
+    ///     extract::{Path, Request, State},
+    ///     http::StatusCode,
+    ///     response::{IntoResponse, Response},
+    ///     routing::any,
+    /// };
+    /// use axum_upstream::ReverseProxy;
+    ///
+    /// type Tenants = Arc<HashMap<String, ReverseProxy>>;
+    ///
+    /// async fn by_tenant(
+    ///     State(tenants): State<Tenants>,
+    ///     Path((tenant, _)): Path<(String, String)>,
+    ///     request: Request,
+    /// ) -> Response {
+    ///     match tenants.get(&tenant) {
+    ///         Some(proxy) => proxy.forward(request).await,
+    ///         None => StatusCode::NOT_FOUND.into_response(),
+    ///     }
+    /// }
+    ///
+    /// let blue = ReverseProxy::to("http://127.0.0.1:5000")?;
+    /// let tenants = Tenants::new([("blue".to_owned(), blue)].into());
+    /// let app: Router = Router::new().route("/{tenant}/{*rest}", any(by_tenant)).with_state(tenants);
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the request upstream.
+    pub async fn forward<ReqBody>(&self, request: Request<ReqBody>) -> Response<AxumBody>
+    where
+        ReqBody: http_body::Body<Data = Bytes> + Send + 'static,
+        ReqBody::Error: Into<BoxError>,
+    {
+        let Ok(response) = self.start(request).await;
+        response
+    }
+
+    fn start<ReqBody>(&self, request: Request<ReqBody>) -> ProxyFuture<S>
+    where
+        ReqBody: http_body::Body<Data = Bytes> + Send + 'static,
+        ReqBody::Error: Into<BoxError>,
+    {
         let received = client_addr::received(&request, self.scheme, self.client.as_ref());
         let client = Http10::of(&request);
         let responder = ErrorResponder::new(&request, self.error_hook.as_ref());

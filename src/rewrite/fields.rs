@@ -34,6 +34,7 @@ impl Fields {
     pub(crate) const TRAILER: Self = Self(1 << 10);
     pub(crate) const AUTHORIZATION: Self = Self(1 << 11);
     pub(crate) const EXPECT: Self = Self(1 << 12);
+    pub(crate) const GRPC_TIMEOUT: Self = Self(1 << 13);
 
     fn named(name: &str) -> Self {
         match name {
@@ -42,6 +43,7 @@ impl Fields {
             "content-length" => Self::CONTENT_LENGTH,
             "cookie" => Self::COOKIE,
             "expect" => Self::EXPECT,
+            "grpc-timeout" => Self::GRPC_TIMEOUT,
             "host" => Self::HOST,
             "te" => Self::TE | Self::HOP_BY_HOP,
             "trailer" => Self::TRAILER,

@@ -28,6 +28,10 @@ mod pool;
 mod resend;
 mod target;
 
+/// What a stream implements that a connector makes, and the wrapper by which a stream of tokio's does.
+pub use hyper::rt::{Read, Write};
+pub use hyper_util::rt::TokioIo;
+
 pub use self::{
     body::ClientBody,
     builder::ClientBuilder,

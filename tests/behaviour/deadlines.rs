@@ -3,7 +3,8 @@
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use axum_upstream::{
-    Body, BoxError, EndpointSpec, Error, LoadBalance, ReverseProxy, upstream::Client,
+    Body, BoxError, EndpointSpec, Error, LoadBalance, RequestTimeouts, ReverseProxy,
+    upstream::Client,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -219,4 +220,41 @@ async fn a_head_is_due_however_the_upload_moves() {
         "{:?}",
         start.elapsed()
     );
+}
+
+/// A request's own deadlines replace the proxy's; what sets them last, the hook, counts.
+#[tokio::test(start_paused = true)]
+async fn a_request_may_have_deadlines_of_its_own() {
+    let silent = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
+    let proxy = ReverseProxy::new(silent).total_timeout(Duration::from_secs(5));
+    let own = RequestTimeouts::new()
+        .response(Duration::from_secs(600))
+        .total(None);
+    let hooked = proxy.clone().rewrite_request(move |head| {
+        head.extensions.insert(own.response(Duration::from_secs(7)));
+    });
+    for (proxy, seconds) in [(proxy, 600), (hooked, 7)] {
+        let start = Instant::now();
+        let mut request = post(Body::empty());
+        request.extensions_mut().insert(own);
+        let response = proxy.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(start.elapsed().as_secs(), seconds);
+    }
+}
+
+/// gRPC's deadline is that of the whole call, and ends one that hangs with the status that the client's own timer gives.
+#[tokio::test(start_paused = true)]
+async fn a_grpc_call_ends_at_its_deadline() {
+    let silent = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
+    let start = Instant::now();
+    let call = Request::post("http://a/echo.Echo/Say")
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "1500m");
+    let response = ReverseProxy::new(silent)
+        .oneshot(call.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(start.elapsed(), Duration::from_millis(1500));
+    assert_eq!(response.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
 }
