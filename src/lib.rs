@@ -1,19 +1,24 @@
 //! A reverse proxy and load balancer as tower middleware for [axum].
 //!
 //! ```text
-//! downstream ─► proxy     ReverseProxy answers all, ProxyLayer what matches
+//! downstream ─► proxy     ReverseProxy takes every request, ProxyLayer those that match
 //!                  ▼
-//!               forward   rewrite heads · deadlines · upgrades
+//!               forward   rewrites heads · enforces deadlines · upgrades connections
 //!                  ▼
-//!  discover ─►  balance   LoadBalance: the better of two endpoints drawn at random
+//!  discover ─►  balance   LoadBalance: picks the better of two endpoints sampled at random
 //!                  ▼
-//!               endpoint  one server: its weight, its load
+//!               endpoint  one server: its weight and its load
 //!                  ▼
 //!               upstream  its client: connection pool, TLS, HTTP/1 and HTTP/2 ─► server
 //! ```
 //!
-//! Each part is a tower service over the next one, so that any other layer fits around or between, and an endpoint may
-//! be any `tower::Service<Request<Body>>`.
+//! "Downstream" is the direction toward the client, "upstream" the direction toward an endpoint. An *endpoint* is one
+//! server address; a *cluster* is the set of endpoints that a [`LoadBalance`] balances. An *exchange* is one request of
+//! a client and its response; it consists of one or more *attempts*, each of which sends the request to one endpoint.
+//!
+//! Each part is a tower service that is generic over the next one, so any other layer fits around or between them, and
+//! an endpoint may be any `tower::Service<Request<Body>>`: the HTTP client of this crate, an axum `Router` in the same
+//! process, a mock.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -26,15 +31,20 @@
 //!         .route("/healthz", get(|| async { "ok" }))
 //!         .fallback_service(ReverseProxy::new(backends));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//!     // The client's address is for X-Forwarded-For.
+//!     // X-Forwarded-For needs the client's address.
 //!     let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
 //!     axum::serve(listener, app).await?;
 //!     Ok(())
 //! }
 //! ```
 //!
-//! The other ways to mount it are in [`proxy`]; sets of servers that change, weights and endpoints of one's own in
-//! [`balance`] and [`endpoint`]; what happens to heads in [`rewrite`].
+//! Where to read on:
+//!
+//! - [`proxy`]: other ways to mount the proxy, and all its settings.
+//! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
+//! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
+//! - [`discover`]: clusters that follow a source of endpoints.
+//! - [`rewrite`]: which fields of a request or response head are changed.
 //!
 //! # Features
 //!
@@ -47,21 +57,23 @@
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //!
-//! HTTP/1 to endpoints needs no feature. What clients speak is up to the server around the proxy: axum's feature
-//! `http2`, for one.
+//! HTTP/1 to endpoints needs no feature. Which versions clients can speak is decided by the server around the proxy,
+//! for example by axum's feature `http2`.
 //!
 //! # Cancel safety
 //!
-//! Whoever drops a response future or a response body of this crate, as hyper does when a client goes away, cancels the
-//! exchange: an HTTP/1 connection to the endpoint is closed, an HTTP/2 stream reset, and the request no longer counts
-//! as load. Nothing else is left behind.
+//! Dropping a response future or a response body of this crate cancels the exchange, as hyper does when a client
+//! disconnects: an HTTP/1 connection to the endpoint is closed, an HTTP/2 stream is reset, and the request no longer
+//! counts as load. A tunnel, once an upgrade has opened it, is no longer part of the response and outlives it: see
+//! [`ReverseProxy::close_tunnels`].
 //!
 //! # Errors
 //!
-//! Settings that cannot work are refused with an [`Error`] that names them. Whatever goes wrong with a request becomes
-//! a response: a status, a short body that gives nothing away, and the [`Error`] as an `Arc<Error>` in the response's
-//! extensions. [`docs::errors`] has the table, [`docs::headers`] every field that is touched, and [`docs::testing`]
-//! how to test an application with a proxy in it.
+//! Settings that cannot work are refused with an [`Error`] that names them. A request that fails in a [`ReverseProxy`]
+//! becomes a response: a status, a short body without addresses or causes, and the [`Error`] as an `Arc<Error>` in the
+//! response's extensions. [`LoadBalance`] and the upstream [`Client`](upstream::Client) on their own return the error.
+//! [`docs::errors`] lists every kind with its status, [`docs::headers`] every field that is touched, and
+//! [`docs::testing`] shows how to test an application with a proxy in it.
 //!
 //! [axum]: https://docs.rs/axum
 //! [ring]: https://docs.rs/ring
@@ -84,7 +96,7 @@ pub mod rewrite;
 mod tunnel;
 pub mod upstream;
 
-/// The rustls that [`ClientBuilder::tls`](upstream::ClientBuilder::tls) takes its settings from.
+/// The rustls whose types [`ClientBuilder::tls`](upstream::ClientBuilder::tls) takes.
 #[cfg(feature = "_tls")]
 pub use rustls;
 /// The tower whose traits services, discoveries and measures of load implement.
@@ -101,7 +113,7 @@ pub mod docs {
     pub mod testing {}
 }
 
-/// The code of the README is compiled as that of the documentation is.
+/// Compiles the code of the README along with that of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

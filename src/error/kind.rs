@@ -1,75 +1,86 @@
-//! What can go wrong, the side at fault, and the status it becomes.
+//! The kinds of errors, and the table that gives each its name, side, status and words.
+//!
+//! A new kind needs a variant of [`ErrorKind`], a row in [`ErrorKind::describe`] and a row in `docs/ERRORS.md`.
 
 use std::fmt;
 
-/// The side of the proxy that an error came from.
+/// The side of the proxy that is at fault for an error.
+///
+/// Only [`Upstream`](Self::Upstream) counts as a failure of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Side {
-    /// The client that sent the request.
+    /// The client that sent the request, or the network between it and this process.
     Downstream,
-    /// An endpoint, or the way to it.
+    /// An endpoint, or the network between it and this process.
     Upstream,
-    /// This process: a setting, a limit of its own, or no endpoint to send to.
+    /// This process: a setting, a limit of its own, or a cluster without an endpoint to send to.
     Internal,
 }
 
-/// What went wrong: stage and side in one word.
+/// What went wrong: the stage of the exchange and the side at fault, in one value.
 ///
-/// [`as_str`](Self::as_str) is fit for the label of a metric: it holds no address, and there are few of them.
+/// Each kind has one [side](Self::side) and one status, which [`Error::status`](super::Error::status) returns; the
+/// statuses are given below. More kinds may be added in a minor release.
+///
+/// [`as_str`](Self::as_str) suits as a metric's label: it contains no address, and there are few distinct values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting that cannot work.
+    /// A setting that cannot work. 500, if it is found out by a request rather than by the setter.
     Config,
-    /// A hook on request heads made a request of it that cannot be sent.
+    /// A hook on request heads left a head that cannot be sent. 500.
     Hook,
-    /// The cluster is empty, or its discovery has not said yet what there is.
+    /// The cluster has no endpoint to send to, or its discovery has not yielded one within the ready timeout. 503.
     NoEndpoint,
-    /// The request breaks a rule of HTTP.
+    /// The request violates a rule of HTTP, or its path would leave a prefix. 400.
     BadRequest,
-    /// CONNECT, which a gateway does not serve.
+    /// The method is CONNECT, which a gateway does not serve. 405.
     MethodNotAllowed,
-    /// A transfer coding other than `chunked`.
+    /// The request has a transfer coding other than `chunked`. 501.
     TransferCoding,
-    /// The request carries this proxy's own `Via` entry.
+    /// The request carries this proxy's own `Via` entry: it has been here before. 508.
     Loop,
-    /// The request body is larger than its limit.
+    /// The request body is larger than a limit, the proxy's or that of a layer in front. 413.
     BodyTooLarge,
-    /// The client stopped sending its request body for the idle timeout.
+    /// The client sent nothing of its request body for the idle timeout, although the endpoint was ready for more. 408.
     ClientStalled,
-    /// The client stopped reading its response body for the idle timeout.
+    /// The client read nothing of the response body for the idle timeout. The response has begun, so its body is cut
+    /// short.
     ClientNotReading,
-    /// The client broke its request body off, or framed it badly.
+    /// The request body ended early or was badly framed. 400.
     RequestBody,
-    /// The client went away before it had its whole response.
+    /// The client disconnected before it had the whole response. 499 in the log; nothing is sent.
     ClientGone,
-    /// No connection could be made.
+    /// No connection to the endpoint could be established. 502.
     Connect,
-    /// No connection could be made in the connect timeout.
+    /// No connection to the endpoint was established within the connect timeout. 504.
     ConnectTimeout,
-    /// This process, or the system under it, has no file descriptor, port or memory left to connect with.
+    /// This process, or the operating system, has no file descriptor, port or memory left for another connection. 503.
     LocalResources,
-    /// As many connections are open as `max_connections` allows, and none became free in the connect timeout.
+    /// `max_connections` connections are open, and none became free within the connect timeout. 503.
     MaxConnections,
-    /// The response head did not come in the response timeout.
+    /// The response head did not arrive within the response timeout. 504.
     ResponseTimeout,
-    /// Nothing moved for the idle timeout.
+    /// The endpoint neither read nor sent anything for the idle timeout. 504, or a body cut short once the head has
+    /// been sent.
     IdleTimeout,
-    /// The exchange took longer than the total timeout.
+    /// The exchange took longer than the total timeout. 504, or a body cut short once the head has been sent.
     TotalTimeout,
-    /// The connection broke, or what came over it was not HTTP, before there was a whole response head.
+    /// The connection failed before a whole response head arrived, or what arrived was not valid HTTP. 502.
     Exchange,
-    /// The response body broke off.
+    /// The response body ended early. The response has begun, so its body is cut short.
     ResponseBody,
-    /// The endpoint switched protocols without having been asked, or to another protocol.
+    /// The endpoint switched protocols without having been asked to, or to another protocol. 502.
     Upgrade,
-    /// An endpoint that is a service of the user's returned an error.
+    /// An endpoint's service that is not a client of this crate returned an error of its own. 502.
     Service,
 }
 
 impl ErrorKind {
-    /// Name, side, status and words of each kind: the table of `docs/ERRORS.md`.
+    /// Returns the kind's name, side, status and words: the table of `docs/ERRORS.md`.
+    ///
+    /// The status of a kind that can occur only after the response head has been sent is used in logs alone.
     pub(super) fn describe(self) -> (&'static str, Side, u16, &'static str) {
         use Side::{Downstream, Internal, Upstream};
         match self {
@@ -149,13 +160,13 @@ impl ErrorKind {
         }
     }
 
-    /// Its name in lower case, fit for a metric's label: `connect_timeout`.
+    /// Returns the kind's name in snake case, such as `connect_timeout`, for use as a metric's label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.describe().0
     }
 
-    /// The side at fault.
+    /// Returns the side at fault.
     #[must_use]
     pub fn side(self) -> Side {
         self.describe().1
@@ -163,6 +174,7 @@ impl ErrorKind {
 }
 
 impl fmt::Display for ErrorKind {
+    /// Writes the name that [`as_str`](Self::as_str) returns.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -1,7 +1,12 @@
-//! What can go wrong, which side is at fault, and the status it becomes.
+//! The one error type of the crate: what went wrong, which side is at fault, and the status it becomes.
 //!
-//! There is one [`Error`] for the whole crate. Its [`ErrorKind`] is decided where the exchange failed; the status code,
-//! the log line and the attempt's [`Outcome`](crate::Outcome) all read that. `docs/ERRORS.md` has the table.
+//! An [`Error`] has an [`ErrorKind`], which is decided where the exchange failed. Everything else follows from the kind
+//! by one table, [`ErrorKind::describe`]: the [`Side`] at fault, the status of the response, the words. The log line,
+//! the attempt's [`Outcome`](crate::Outcome) and the predicates of `Error` all read the kind, so they cannot contradict
+//! each other. `docs/ERRORS.md` shows the same table, and which errors lead to another attempt.
+//!
+//! This module only describes errors. Turning one into a response is the task of `proxy/respond.rs`; deciding whether a
+//! request may be sent again is that of `balance/dispatch.rs` and `upstream/resend.rs`.
 //!
 //! ```
 //! use axum_upstream::{EndpointSpec, ErrorKind};

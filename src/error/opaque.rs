@@ -1,4 +1,4 @@
-//! The error type itself.
+//! The error type, opaque but for its kind, its endpoint and its source.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -6,24 +6,38 @@ use http::StatusCode;
 
 use super::kind::{ErrorKind, Side};
 
-/// A boxed error, as tower names it.
+/// A boxed error, as tower defines it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// An error of this crate.
 ///
-/// `Display` says one level only; [`source`](StdError::source) leads to the cause. Neither is meant for the downstream
-/// client: addresses and causes belong in logs. A refused setting says everything in its `Display`.
+/// `Display` describes this error only; [`source`](StdError::source) returns its cause. Neither is meant for the
+/// downstream client: addresses and causes belong in logs. A refused setting is the exception: its `Display` includes
+/// the cause, and it has no `source`.
+///
+/// ```
+/// use axum_upstream::{EndpointSpec, Side};
+///
+/// let error = EndpointSpec::url("ftp://example.com").unwrap_err();
+/// assert!(error.is_config());
+/// assert_eq!(error.side(), Side::Internal);
+/// assert!(error.to_string().contains("ftp://example.com"));
+/// ```
 pub struct Error(Box<Inner>);
 
+/// The contents of an [`Error`], boxed so that a `Result` with an `Error` stays small.
 struct Inner {
     kind: ErrorKind,
-    /// What exactly is wrong: the name of a setting, or the rule that a request breaks.
+    /// What exactly is wrong: the name of a setting, the rule that a request violates, or what a hook did.
     detail: Option<&'static str>,
+    /// The name of the endpoint at which the error occurred, if one had been picked.
     endpoint: Option<Arc<str>>,
+    /// The cause. Never a request or anything else that has to be handed back: `upstream::SendError` carries that.
     source: Option<BoxError>,
 }
 
 impl Error {
+    /// Returns an error of this kind, without details, endpoint or source.
     pub(crate) fn new(kind: ErrorKind) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -33,34 +47,43 @@ impl Error {
         }))
     }
 
+    /// Returns the error of a setter that refuses its value. `setting` is what the user called: `strip_prefix`.
     pub(crate) fn config(setting: &'static str, source: impl Into<BoxError>) -> Self {
         Self::new(ErrorKind::Config).detail(setting).with(source)
     }
 
+    /// Returns the error of a request that a hook made impossible to send.
     pub(crate) fn hook(fault: &'static str) -> Self {
         Self::new(ErrorKind::Hook).detail(fault)
     }
 
+    /// Returns the error of a request that violates `rule`. The text goes to the log, never to the client.
     pub(crate) fn bad_request(rule: &'static str) -> Self {
         Self::new(ErrorKind::BadRequest).detail(rule)
     }
 
+    /// Sets the detail, which `Display` appends to the words of the kind.
     fn detail(mut self, detail: &'static str) -> Self {
         self.0.detail = Some(detail);
         self
     }
 
+    /// Sets the cause, which [`source`](StdError::source) returns.
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Names the endpoint an error belongs to, unless a lower floor has done so.
+    /// Names the endpoint at which the error occurred, unless it is named already.
+    ///
+    /// The innermost endpoint is named first, and stays: of a cluster inside another, the address that failed is worth
+    /// more than the name of the cluster.
     pub(crate) fn at(mut self, endpoint: &Arc<str>) -> Self {
         self.0.endpoint.get_or_insert_with(|| endpoint.clone());
         self
     }
 
+    /// Like [`at`](Self::at), if there is an endpoint.
     pub(crate) fn at_any(self, endpoint: Option<&Arc<str>>) -> Self {
         match endpoint {
             Some(endpoint) => self.at(endpoint),
@@ -68,7 +91,10 @@ impl Error {
         }
     }
 
-    /// What a service of the user's returned, as an `Error`: one of ours is taken out of its box, another is wrapped.
+    /// Returns an `Error` for what a user's service returned: an `Error` is taken out of its box, anything else becomes
+    /// the source of an error of `kind`.
+    ///
+    /// Only the outermost box is looked into. An `Error` that another error has as its source stays wrapped.
     pub(crate) fn own_or(kind: ErrorKind, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => *own,
@@ -76,31 +102,37 @@ impl Error {
         }
     }
 
-    /// What went wrong, in one word.
+    /// Returns what went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The side that is at fault.
+    /// Returns the side at fault.
     #[must_use]
     pub fn side(&self) -> Side {
         self.0.kind.side()
     }
 
-    /// The status a downstream client gets for it.
+    /// Returns the status with which the downstream client is answered.
+    ///
+    /// An error that occurs after the response head has been sent no longer changes the response's status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
+        // All statuses of the table are valid, so the fallback is never taken.
         StatusCode::from_u16(self.0.kind.describe().2).unwrap_or(StatusCode::BAD_GATEWAY)
     }
 
-    /// The endpoint it happened at, as its address or name, if one had been picked.
+    /// Returns the name of the endpoint at which the error occurred: its URL, unless it was given another. `None` if no
+    /// endpoint had been picked.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.0.endpoint.as_deref()
     }
 
-    /// Whether no connection could be made, so that the request never left this process.
+    /// Returns whether no connection could be established, so that no byte of the request was sent.
+    ///
+    /// [`LoadBalance`](crate::LoadBalance) then tries another endpoint.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         use ErrorKind::{Connect, ConnectTimeout, LocalResources, MaxConnections};
@@ -110,7 +142,7 @@ impl Error {
         )
     }
 
-    /// Whether a deadline passed: connect, response, idle or total.
+    /// Returns whether one of the deadlines passed: connect, response, idle or total.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         use ErrorKind::{
@@ -122,19 +154,19 @@ impl Error {
         )
     }
 
-    /// Whether there was no endpoint to send to.
+    /// Returns whether the cluster had no endpoint to send to.
     #[must_use]
     pub fn is_no_endpoint(&self) -> bool {
         self.0.kind == ErrorKind::NoEndpoint
     }
 
-    /// Whether a setting was refused; `Display` names it.
+    /// Returns whether a setting was refused; `Display` names it.
     #[must_use]
     pub fn is_config(&self) -> bool {
         self.0.kind == ErrorKind::Config
     }
 
-    /// Whether the request body was larger than its limit.
+    /// Returns whether the request body was larger than its limit.
     #[must_use]
     pub fn is_body_too_large(&self) -> bool {
         self.0.kind == ErrorKind::BodyTooLarge
@@ -142,6 +174,7 @@ impl Error {
 }
 
 impl fmt::Display for Error {
+    /// Writes the words of the kind, the detail and the endpoint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
             kind,
@@ -154,7 +187,7 @@ impl fmt::Display for Error {
             write!(f, ": {detail}")?;
         }
         if let (ErrorKind::Config, Some(source)) = (kind, source) {
-            // A setting is put right by the one who reads this, so the whole story stands on one line.
+            // The reader of a config error is about to correct the setting, so its cause is on the same line.
             return write!(f, ": {source}");
         }
         match endpoint {
@@ -165,6 +198,7 @@ impl fmt::Display for Error {
 }
 
 impl fmt::Debug for Error {
+    /// Shows all parts, the source included. Addresses of endpoints are among them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
             kind,
@@ -182,6 +216,8 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {
+    /// Returns the cause. `None` for a refused setting, whose `Display` includes it: reporters that walk the chain
+    /// would print it twice.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self.0.kind {
             ErrorKind::Config => None,

@@ -1,4 +1,10 @@
-//! Limits on how much may be under way at once.
+//! Limits on how many connections are open at once.
+//!
+//! [`Permits`] is a semaphore for the connections of one endpoint's pool (`max_connections`). It differs from tokio's
+//! `Semaphore` in what ends a wait: a request waits for a permit *or* for an open connection that becomes idle,
+//! whichever comes first, and may have an idle connection closed to free a permit.
+//!
+//! A limit on requests, rather than connections, is not here; tower's `ConcurrencyLimit` serves for that.
 
 mod permits;
 

@@ -1,4 +1,17 @@
-//! How many connections may be open at once, and who gets the next place.
+//! Limits the number of open connections, and queues the requests that wait for one.
+//!
+//! The life of a wait, [`Permits::wait`]:
+//!
+//! - *Queued*: waits for `turn`, a fair semaphore with one permit, behind requests that arrived earlier.
+//! - *Head of the queue*: holds `turn`, and looks for a permit; for a connection that is ready; for an idle connection
+//!   to close.
+//! - *Waiting*: found none of these, and waits for `changed`. Looks again when a connection has closed or become idle.
+//!
+//! Only the head of the queue looks, so permits and idle connections go out in order of arrival, and one notification
+//! cannot wake many requests to compete for one connection.
+//!
+//! The count is an atomic and not a second semaphore, because a wait may end without a permit, and because a maximum
+//! that a user sets may exceed `Semaphore::MAX_PERMITS`.
 
 use std::sync::{
     Arc,
@@ -10,36 +23,46 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Counts open connections, and has those that want another stand in a line.
+/// Counts open connections up to a maximum, and queues the requests that need another.
+///
+/// Shared by an `Arc` among the pool and the [`Permit`]s of its connections.
 #[derive(Debug)]
 pub(crate) struct Permits {
+    /// The most connections that may be open, in use or idle.
     max: usize,
+    /// How many permits exist now. Never more than `max`.
     open: AtomicUsize,
-    /// The head of the line has it. It is fair: first come, first served, whatever the runtime.
+    /// Held by the head of the queue. Tokio's semaphore is fair, so the queue is in order of arrival on every runtime.
     turn: Semaphore,
-    /// Tells the head of the line that it may find something now. One at a time waits for it, so that no notification
-    /// goes to one that cannot use it; and it is kept while the head does not wait.
+    /// Notifies the head of the queue that a permit or a connection may have become free.
+    ///
+    /// Only the holder of `turn` waits for it, so no notification goes to a request that cannot use it. A notification
+    /// that finds no waiter is stored, so none is lost between a look and the next wait.
     changed: Notify,
 }
 
-/// One open connection.
+/// The permit of one open connection, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Permits>);
 
-/// Those that wait for a connection.
+/// Notifies the queue from within a connection, without holding a permit.
+///
+/// The streams of an HTTP/2 connection hold one, while its task holds the [`Permit`]: they notify the queue when the
+/// last stream has ended or the connection has become usable again.
 #[cfg(feature = "http2")]
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue(Arc<Permits>);
 
-/// What a wait ended with.
+/// What ended a wait.
 pub(crate) enum Found<T> {
-    /// A place for a new connection.
+    /// A permit to open a new connection.
     Place(Permit),
-    /// A connection that is there.
+    /// An open connection, as the `ready` of [`Permits::wait`] found it.
     Ready(T),
 }
 
 impl Permits {
+    /// Returns a limit of `max` connections, of which none is open.
     pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
@@ -49,25 +72,30 @@ impl Permits {
         }
     }
 
+    /// Returns whether no further connection may be opened.
     #[cfg(feature = "http2")]
     pub(crate) fn is_full(&self) -> bool {
         self.open.load(Acquire) >= self.max
     }
 
-    /// Whether somebody waits: then what comes free is for the head of the line.
+    /// Returns whether a request is waiting. Connections that become free then belong to the head of the queue, and a
+    /// request that has just arrived must not take one past it.
     pub(crate) fn is_contended(&self) -> bool {
         self.turn.available_permits() == 0
     }
 
-    /// Waits for a place, or for a connection that `ready` finds. `None` when neither came by the deadline.
+    /// Waits for a permit, or for a connection that `ready` returns. Returns `None` if neither came by `deadline`.
     ///
-    /// - *In line*: others came first.
-    /// - *Head of the line*: looks for a place; for what is `ready`; for what `evict` can close, since a connection
-    ///   that
-    ///   idles on another runtime, or speaks another version, is of use for its place alone.
-    /// - *Waiting*: there was nothing. Looks again when a connection has ended, or has come to idle.
+    /// `ready` returns a connection that the request can use. `evict` closes one that it cannot use, and returns
+    /// whether there was one: a connection that is idle on another runtime, or that speaks another version of HTTP, is
+    /// of use only for its permit. Both are called by the head of the queue alone, and without a lock held.
     ///
-    /// Whatever comes free is of use to the head of the line, so nobody behind it could do more with it.
+    /// The time spent in the queue counts toward the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue, and the next request becomes its head. A notification that had arrived in
+    /// the meantime stays stored for that request.
     pub(crate) async fn wait<T>(
         self: &Arc<Self>,
         deadline: Instant,
@@ -84,7 +112,8 @@ impl Permits {
                 return Some(Found::Ready(ready));
             }
             if !evicted {
-                // One is enough. An HTTP/2 connection gives its place back a little later, and tells.
+                // One eviction frees enough. An HTTP/2 connection returns its permit only when its task has ended, and
+                // notifies then.
                 evicted = evict();
                 if evicted {
                     continue;
@@ -94,6 +123,7 @@ impl Permits {
         }
     }
 
+    /// Returns a permit if there are fewer than `max`.
     fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let more = |open: usize| (open < self.max).then_some(open + 1);
         self.open
@@ -102,13 +132,14 @@ impl Permits {
             .then(|| Permit(self.clone()))
     }
 
-    /// A connection has ended, or can be used or closed.
+    /// Notifies the queue that a connection has closed, or can now be used or closed.
     pub(crate) fn tell(&self) {
         self.changed.notify_one();
     }
 }
 
 impl Permit {
+    /// Returns the queue that waits for this permit among others.
     #[cfg(feature = "http2")]
     pub(crate) fn waiters(&self) -> PermitQueue {
         PermitQueue(self.0.clone())
@@ -116,6 +147,7 @@ impl Permit {
 }
 
 impl Drop for Permit {
+    /// Returns the permit, and notifies the queue.
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, AcqRel);
         self.0.tell();
@@ -124,6 +156,7 @@ impl Drop for Permit {
 
 #[cfg(feature = "http2")]
 impl PermitQueue {
+    /// Notifies the queue that the connection can now be used or closed.
     pub(crate) fn tell(&self) {
         self.0.tell();
     }
@@ -141,7 +174,7 @@ mod tests {
         Instant::now() + Duration::from_secs(5)
     }
 
-    /// Waits for a place, finding nothing ready and nothing to close.
+    /// Waits for a permit, with no connection ready and none to close.
     async fn place(limit: &Arc<Permits>) -> Option<Permit> {
         match limit.wait(soon(), || None::<()>, || false).await {
             Some(Found::Place(permit)) => Some(permit),
@@ -161,7 +194,7 @@ mod tests {
         );
         assert!(poll!(&mut one).is_pending() && limit.is_contended());
         assert!(poll!(&mut two).is_pending() && poll!(&mut three).is_pending());
-        // Given up while it was told that there is a place.
+        // The first waiter is dropped after it has been notified of the permit.
         drop(permit);
         drop(one);
         assert!(poll!(&mut three).is_pending(), "two came before");
@@ -183,7 +216,7 @@ mod tests {
         assert!(!limit.is_contended());
     }
 
-    /// What comes to idle after the wait has begun is closed too, and one connection for one place.
+    /// A connection that becomes idle after the wait has begun is closed too, and only one for one permit.
     #[tokio::test(start_paused = true)]
     async fn what_idles_makes_way() {
         let limit = Arc::new(Permits::new(2));

@@ -1,4 +1,7 @@
-//! One sending of a request to one endpoint.
+//! One sending of a request to one endpoint, and the list of all of them.
+//!
+//! Attempts form a singly linked list that only grows. Its first element is stored in the record itself, so an exchange
+//! with a single attempt, which nearly every exchange is, allocates nothing for the list.
 
 use std::sync::{
     Arc, OnceLock,
@@ -8,22 +11,34 @@ use std::sync::{
 use super::outcome::{Ending, Outcome, Stage, Standing};
 
 /// One attempt of an exchange: the sending of its request to one endpoint.
+///
+/// [`Info::attempts`](super::Info::attempts) returns those of an exchange. It is a live view: the
+/// [outcome](Self::outcome) appears when the attempt ends.
 #[derive(Debug)]
 pub struct Attempt {
+    /// The endpoint's name, shared with the endpoint.
     endpoint: Arc<str>,
+    /// How many clusters enclose the endpoint's own cluster.
     depth: u8,
-    /// A [`Stage`], and [`SENT`] once anything may have left.
+    /// A [`Stage`] before `Complete`, with the bit [`SENT`] once any part of the request may have been sent.
+    ///
+    /// Relaxed accesses suffice: it is written by the task that drives the attempt and read when that task, or the drop
+    /// of its future or body, decides the outcome.
     progress: AtomicU8,
+    /// Set once, at the end of the attempt.
     outcome: OnceLock<Outcome>,
-    /// The attempt that began after this one. Attempts are only ever added, so a list without locks does.
+    /// The attempt that started after this one. Attempts are only ever added, so the list needs no lock.
     next: OnceLock<Box<Self>>,
 }
 
-/// Set in an attempt's progress once the endpoint may have seen a part of the request.
+/// Set in an attempt's progress once the endpoint may have received a part of the request.
 const SENT: u8 = 1 << 7;
 
 impl Attempt {
-    /// An attempt whose endpoint is taken to have the request, until a client says that it is still connecting.
+    /// Returns an attempt whose endpoint is taken to have received the request.
+    ///
+    /// This holds for an endpoint that is a service of the user's, which cannot be asked. A client of this crate
+    /// corrects it by [`not_sent`](Self::not_sent) while it has no connection yet.
     pub(super) fn new(endpoint: Arc<str>, depth: u8) -> Self {
         Self {
             endpoint,
@@ -34,7 +49,9 @@ impl Attempt {
         }
     }
 
-    /// Appends to the list that begins at `first`, and returns the attempt's place in it.
+    /// Appends an attempt to the list that begins at `first`, and returns its index.
+    ///
+    /// Safe to call from several threads: whichever loses a race continues at the next element.
     pub(super) fn append(first: &OnceLock<Self>, attempt: Self) -> usize {
         let Err(attempt) = first.set(attempt) else {
             return 0;
@@ -51,48 +68,50 @@ impl Attempt {
         nth
     }
 
+    /// Returns the attempt that started after this one.
     pub(super) fn next(&self) -> Option<&Self> {
         self.next.get().map(AsRef::as_ref)
     }
 
-    /// The endpoint's name: its URL, unless it was given another.
+    /// Returns the endpoint's name: its URL, unless it was given another.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
+    /// Returns the endpoint's name without copying it.
     pub(crate) fn shared_endpoint(&self) -> &Arc<str> {
         &self.endpoint
     }
 
-    /// How many clusters stand above the endpoint's own: 0, unless an endpoint of a cluster is a cluster itself.
+    /// Returns how many clusters enclose the endpoint's own: 0, unless an endpoint of a cluster is a cluster itself.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.depth.into()
     }
 
-    /// How the attempt ended; `None` while it is under way.
+    /// Returns how the attempt ended, or `None` while it is in progress.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome.get().copied()
     }
 
-    /// Notes that a connection is waited for, and nothing has been sent.
+    /// Records that the attempt waits for a connection, and that nothing has been sent.
     pub(super) fn not_sent(&self) {
         self.progress.store(Stage::Connect as u8, Relaxed);
     }
 
-    /// Notes that the request is about to be written.
+    /// Records that the request is about to be written to a connection.
     pub(super) fn sending(&self) {
         self.progress.store(Stage::Head as u8 | SENT, Relaxed);
     }
 
-    /// Notes that the response head is there.
+    /// Records that the response head has arrived.
     pub(super) fn reached_body(&self) {
         self.progress.store(Stage::Body as u8 | SENT, Relaxed);
     }
 
-    /// How far the attempt has come, and whether anything was sent.
+    /// Returns how far the attempt has come, and whether anything may have been sent.
     pub(super) fn progress(&self) -> (Stage, bool) {
         let progress = self.progress.load(Relaxed);
         let stage = match progress & !SENT {
@@ -103,7 +122,7 @@ impl Attempt {
         (stage, progress & SENT != 0)
     }
 
-    /// Decides the outcome, unless it is decided already, and returns it.
+    /// Decides the outcome, unless it has been decided, and returns it.
     pub(super) fn decide(&self, standing: Standing, ending: &Ending<'_>) -> Outcome {
         *self
             .outcome

@@ -1,4 +1,4 @@
-//! The record of one exchange.
+//! The record of one exchange, and what it knows of the client.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,44 +13,56 @@ use super::{
 };
 use crate::error::ErrorKind;
 
-/// What is known of the client once trusted proxies have been taken into account.
+/// What is known of the client, after the forwarding fields of trusted proxies have been taken into account.
+///
+/// Balancing policies use it: `address` is hashed by the policy for client addresses, `tls` decides about the `Secure`
+/// attribute of the session cookie. All fields are unset in the record of a request that no `ReverseProxy` has
+/// received.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClientFacts {
+    /// The client's address, as far as it can be trusted: see `ForwardedPolicy::client_address`.
     pub(crate) address: Option<IpAddr>,
-    /// The other end of the connection that the request came over: the client's, or that of a proxy in front.
+    /// The remote address of the connection on which the request arrived: the client's, or that of a proxy in front.
     pub(crate) peer: Option<SocketAddr>,
-    /// Whether the client's own connection is encrypted.
+    /// Whether the client's own connection is encrypted, which a trusted proxy in front may have terminated.
     pub(crate) tls: bool,
 }
 
 impl ClientFacts {
-    /// The client's connection; `None` if it is not known.
+    /// Returns the identity of the client's connection, or `None` if its address is unknown.
     pub(crate) fn connection(&self) -> Option<ClientConnection> {
         let client = self.address;
         self.peer.map(|peer| ClientConnection { peer, client })
     }
 }
 
-/// One connection of one client: no two that live at the same time have the same addresses. Over a connection of a
-/// trusted proxy, each client has one of its own.
+/// The identity of one client's connection: no two that are open at the same time have equal addresses.
+///
+/// A connection to an endpoint that authenticates its client as a whole, as NTLM does, is tied to it. On a connection
+/// of a trusted proxy, which carries the requests of many clients, each client address has an identity of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientConnection {
     peer: SocketAddr,
     client: Option<IpAddr>,
 }
 
-/// Everything that is known of one exchange. One `Arc` holds it from the request's arrival to the last byte.
+/// Everything that is known of one exchange.
+///
+/// One `Arc` holds it from the arrival of the request to the last byte of the response, or to the end of its tunnel.
 #[derive(Debug)]
 pub(crate) struct Record {
+    /// When the exchange began. The total timeout, and the times in `upload`, count from here.
     start: Instant,
     client: ClientFacts,
     upload: Upload,
-    /// Why the proxy itself gave the exchange up.
+    /// Why the proxy itself gave the exchange up. Set at most once.
     stopped: OnceLock<ErrorKind>,
+    /// The first attempt; the others follow through `Attempt::next`.
     attempts: OnceLock<Attempt>,
 }
 
 impl Record {
+    /// Returns the record of an exchange that begins now.
     pub(crate) fn new(client: ClientFacts) -> Self {
         Self {
             start: Instant::now(),
@@ -61,69 +73,78 @@ impl Record {
         }
     }
 
-    /// When the exchange began.
+    /// Returns when the exchange began.
     pub(crate) fn start(&self) -> Instant {
         self.start
     }
 
+    /// Returns what is known of the client.
     pub(crate) fn client(&self) -> &ClientFacts {
         &self.client
     }
 
+    /// Returns the progress of the request body.
     pub(crate) fn upload(&self) -> &Upload {
         &self.upload
     }
 
-    /// Notes that the request body has moved to `state`, now.
+    /// Records that the request body has moved to `state` now.
     pub(crate) fn touch_upload(&self, state: UploadState) {
         self.upload.touch(self.start, state);
     }
 
-    /// When the request body last moved; the beginning of the exchange if it never has.
+    /// Returns when the request body last moved, or the beginning of the exchange if it never has.
     pub(crate) fn upload_moved(&self) -> Instant {
         self.upload.last_moved(self.start)
     }
 
-    /// Notes why the proxy gives the exchange up, before it drops the attempt under way.
+    /// Records why the proxy gives the exchange up, before it drops the attempt in progress: the drop then knows that a
+    /// deadline, and not the client, ended the attempt.
+    ///
+    /// Only the first reason is kept.
     pub(crate) fn stop(&self, kind: ErrorKind) {
-        // The first reason is the one that ended it.
+        // A later deadline may pass while the exchange is torn down.
         let _ = self.stopped.set(kind);
     }
 
+    /// Returns why the proxy gave the exchange up, or `None` if it did not.
     pub(crate) fn stopped(&self) -> Option<ErrorKind> {
         self.stopped.get().copied()
     }
 
-    /// All attempts, in the order in which they began.
+    /// Returns all attempts, in the order in which they began.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         std::iter::successors(self.attempts.get(), |attempt| attempt.next())
     }
 
-    /// The attempt that began last.
+    /// Returns the attempt that began last. Where clusters are nested, it is the innermost attempt in progress.
     pub(crate) fn last_attempt(&self) -> Option<&Attempt> {
         self.attempts().last()
     }
 
-    /// Notes that nothing of the request has been sent to the attempt's endpoint.
+    /// Records that nothing of the request has been sent to the endpoint of the last attempt. Does nothing if there is
+    /// no attempt.
     pub(crate) fn not_sent(&self) {
         if let Some(attempt) = self.last_attempt() {
             attempt.not_sent();
         }
     }
 
-    /// Notes that the attempt under way is about to write its request to a connection.
+    /// Records that the last attempt is about to write its request to a connection. Does nothing if there is no
+    /// attempt.
     pub(crate) fn sending(&self) {
         if let Some(attempt) = self.last_attempt() {
             attempt.sending();
         }
     }
 
-    /// Adds an attempt, and returns its place among all.
+    /// Adds an attempt, and returns its index among all.
     pub(super) fn push(&self, attempt: Attempt) -> usize {
         Attempt::append(&self.attempts, attempt)
     }
 }
 
+/// The record of a request that no proxy has received: nothing is known of its client.
 impl Default for Record {
     fn default() -> Self {
         Self::new(ClientFacts::default())

@@ -1,4 +1,4 @@
-//! An attempt under way.
+//! The guard of an attempt in progress.
 
 use std::sync::Arc;
 
@@ -9,15 +9,20 @@ use super::{
 };
 use crate::error::Error;
 
-/// An attempt under way. However it ends, its outcome is decided exactly once: by the drop, if by nothing else.
+/// An attempt in progress. Its outcome is decided exactly once: by the first of [`answered`](Self::answered),
+/// [`failed`](Self::failed) and [`dropped`](Self::dropped), or by the drop of the guard if none was called.
+///
+/// The guard moves with the attempt: it is held by the response future, then by the response body, or by the tunnel. So
+/// an attempt that is cancelled at any point still gets an outcome.
 #[derive(Debug)]
 pub(crate) struct AttemptGuard {
     record: Arc<Record>,
+    /// The attempt's index in the record: attempts never move, and a reference cannot be stored beside the `Arc`.
     nth: usize,
 }
 
 impl AttemptGuard {
-    /// Begins an attempt at `endpoint`, `depth` clusters below the outermost one.
+    /// Starts an attempt at `endpoint`, `depth` clusters below the outermost one, and adds it to the record.
     pub(crate) fn begin(record: &Arc<Record>, endpoint: &Arc<str>, depth: u8) -> Self {
         let nth = record.push(Attempt::new(endpoint.clone(), depth));
         Self {
@@ -26,30 +31,34 @@ impl AttemptGuard {
         }
     }
 
-    /// Notes that the response head is there.
+    /// Records that the response head has arrived.
     pub(crate) fn reached_body(&self) {
         if let Some(attempt) = self.attempt() {
             attempt.reached_body();
         }
     }
 
-    /// Decides that the attempt ended with a response that says this, unless it is decided already.
+    /// Decides that the attempt ended with a response of this verdict, unless its outcome has been decided.
+    ///
+    /// Returns the outcome that was decided first, as the other two do.
     pub(crate) fn answered(&self, verdict: Verdict) -> Option<Outcome> {
         self.decide(&Ending::Answered(verdict))
     }
 
-    /// Decides that the attempt failed, unless it is decided already.
+    /// Decides that the attempt failed, unless its outcome has been decided.
     pub(crate) fn failed(&self, error: &Error) -> Option<Outcome> {
         self.decide(&Ending::Failed(error))
     }
 
-    /// Decides that the attempt was dropped half way, unless it is decided already.
+    /// Decides that the attempt was cancelled, unless its outcome has been decided.
     pub(crate) fn dropped(&self) -> Option<Outcome> {
         self.decide(&Ending::Dropped)
     }
 
-    /// Returns the outcome, the one that was decided first. An attempt is in its record for as long as the record
-    /// lives, so there always is one.
+    /// Decides the outcome from what the record knows, and returns the one that was decided first.
+    ///
+    /// Always returns one: the attempt is in the record for as long as the record lives. The `Option` spares the caller
+    /// a panic that could never happen.
     fn decide(&self, ending: &Ending<'_>) -> Option<Outcome> {
         let attempt = self.attempt()?;
         let (stage, sent) = attempt.progress();
@@ -62,12 +71,14 @@ impl AttemptGuard {
         Some(attempt.decide(standing, ending))
     }
 
+    /// Returns the attempt. Walks the list, which has one or two elements.
     fn attempt(&self) -> Option<&Attempt> {
         self.record.attempts().nth(self.nth)
     }
 }
 
 impl Drop for AttemptGuard {
+    /// Decides that the attempt was cancelled if nothing else has been decided.
     fn drop(&mut self) {
         self.dropped();
     }

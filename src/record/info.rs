@@ -1,14 +1,18 @@
-//! What happened to a request, for logs and metrics.
+//! The public view of an exchange, for logs and metrics.
 
 use std::{fmt, sync::Arc};
 
 use super::{attempt::Attempt, exchange::Record};
 
-/// What happened to a request: the public view of its record, found in the extensions of every response of a
-/// [`ReverseProxy`](crate::ReverseProxy) or [`LoadBalance`](crate::LoadBalance), errors included.
+/// What happened to a request: its attempts, their endpoints and their outcomes.
 ///
-/// It is a live view: an attempt's [outcome](Attempt::outcome) appears when the attempt ends, which for a response that
-/// is relayed is after its last byte. Clones see the same exchange.
+/// It is in the extensions of every response to a request that was sent by a [`ReverseProxy`](crate::ReverseProxy), a
+/// [`LoadBalance`](crate::LoadBalance) or an upstream [`Client`](crate::upstream::Client), error responses of the proxy
+/// included. A response that the proxy makes without an exchange, such as a 400 for an invalid `Host`, has none.
+///
+/// It is a live view: an attempt's [outcome](Attempt::outcome) appears when the attempt ends, which for a relayed
+/// response is after its last byte. Clones show the same exchange. Holding it keeps the record in memory, but neither a
+/// connection nor an endpoint.
 ///
 /// ```
 /// use axum_upstream::Info;
@@ -24,31 +28,37 @@ use super::{attempt::Attempt, exchange::Record};
 pub struct Info(Arc<Record>);
 
 impl Info {
+    /// Returns the view of `record`.
     pub(crate) fn new(record: Arc<Record>) -> Self {
         Self(record)
     }
 
-    /// The name of the endpoint that answered, or was tried last: its URL, unless it was given another. `None` if no
-    /// endpoint was tried.
+    /// Returns the name of the endpoint that answered, or was tried last: its URL, unless it was given another. `None`
+    /// if no endpoint was tried.
     ///
-    /// Where an endpoint of a cluster is a cluster itself, this is the innermost one; [`path`](Self::path) has all.
+    /// Where an endpoint of a cluster is a cluster itself, this is the innermost endpoint; [`path`](Self::path) returns
+    /// all of them.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.path().pop()
     }
 
-    /// The endpoints on the way to the one that answered, or was tried last: the outermost cluster's first.
+    /// Returns the names of the endpoints on the way to the one that answered, or was tried last, beginning with the
+    /// endpoint of the outermost cluster. Empty if no endpoint was tried.
+    ///
+    /// It has more than one element only where an endpoint of a cluster is a cluster itself.
     #[must_use]
     pub fn path(&self) -> Vec<&str> {
         let mut path = Vec::new();
         for attempt in self.attempts() {
+            // An attempt at this depth replaces the earlier one there, and everything that was below it.
             path.truncate(attempt.depth());
             path.push(attempt.endpoint());
         }
         path
     }
 
-    /// All attempts, in the order in which they began, those inside of a cluster that is an endpoint included.
+    /// Returns all attempts in the order in which they began, those inside nested clusters included.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.0.attempts()
     }

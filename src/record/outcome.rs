@@ -1,113 +1,147 @@
-//! How an attempt ended, and whose doing it was.
+//! How an attempt ended, and which side was at fault.
+//!
+//! [`Outcome::decide`] is the only place where this is decided. The balancer's load estimate, metrics and logs read the
+//! same value, so that a client's mistake can never count against an endpoint in one place and not in another.
+//!
+//! What a complete response says about its endpoint is a [`Verdict`]: [`status_verdict`] reads it from the status,
+//! [`grpc_verdict`] from gRPC's own status, which may come as late as the trailers.
 
 use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, ErrorKind, Side};
 
-/// How far an attempt came.
+/// How far an attempt came. Stages are ordered: each one includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// It was waiting for a connection, or making one.
+    /// The attempt was waiting for a connection, or establishing one.
     Connect,
-    /// The request was being sent, or the response head awaited.
+    /// The request was being sent, or the response head was awaited.
     Head,
-    /// The response body, or a tunnel, was under way.
+    /// The response body was in transfer, or a tunnel was open.
     Body,
-    /// The last byte has left.
+    /// The whole response was relayed.
     Complete,
 }
 
-/// How an attempt ended: how far it came, which side is at fault, and whether the endpoint may have seen the request.
+/// How an attempt ended: how far it came, which side was at fault, and whether the endpoint may have received the
+/// request.
 ///
-/// It is decided once, when the attempt ends: with the last byte of its response, with an error, with a deadline, or
-/// when the client goes away. A response whose head already says that the endpoint failed is decided then.
+/// It is decided once, when the attempt ends: at the end of the response body, by an error, by a deadline, or when the
+/// client disconnects. For a response whose head already says that the endpoint failed, such as a 503, it is decided
+/// when the head arrives.
+///
+/// ```
+/// use axum_upstream::Outcome;
+///
+/// /// The class of an outcome, for a metric's label.
+/// fn class(outcome: Outcome) -> &'static str {
+///     match outcome.error() {
+///         _ if outcome.is_success() => "success",
+///         // An error kind: "connect", "response_timeout", "client_gone".
+///         Some(error) => error.as_str(),
+///         // A whole response that reports a failure, such as a 503.
+///         None => "failure",
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outcome {
     stage: Stage,
     fault: Option<Side>,
+    /// Whether any part of the request may have reached the endpoint.
     sent: bool,
     error: Option<ErrorKind>,
 }
 
 impl Outcome {
-    /// How far the attempt came.
+    /// Returns how far the attempt came.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// The side at fault; `None` if the attempt succeeded.
+    /// Returns the side at fault, or `None` if the attempt succeeded.
     ///
-    /// Only [`Side::Upstream`] is a failure of the endpoint: a server error, a connection that broke, a deadline that
-    /// passed while the endpoint had to move.
+    /// Only [`Side::Upstream`] is a failure of the endpoint: a server error, a connection that failed, a deadline that
+    /// passed while it was the endpoint's turn to send or to read.
     #[must_use]
     pub fn fault(&self) -> Option<Side> {
         self.fault
     }
 
-    /// Whether any part of the request may have reached the endpoint.
+    /// Returns whether any part of the request may have reached the endpoint.
+    ///
+    /// `false` is certain: the request can be sent elsewhere whatever its method. `true` is not: an endpoint that is a
+    /// service of your own is assumed to have received it.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.sent
     }
 
-    /// The error that ended the attempt; `None` if it ended with a response, even with one that is a failure.
+    /// Returns the error that ended the attempt. `None` if it ended with a response, even with one that is a failure.
     #[must_use]
     pub fn error(&self) -> Option<ErrorKind> {
         self.error
     }
 
-    /// Whether the endpoint did what it was asked. A 404 is an answer, too.
+    /// Returns whether the endpoint did what it was asked to do. A 404 is a success in this sense: the endpoint
+    /// answered.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.fault.is_none()
     }
 
-    /// Whether the endpoint failed.
+    /// Returns whether the endpoint failed. An attempt that the client or this process ended is neither a success nor a
+    /// failure.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.fault == Some(Side::Upstream)
     }
 }
 
-/// What a response says of the endpoint it came from.
+/// What a response says about the endpoint that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The endpoint did what it was asked.
+    /// The endpoint did what it was asked to do, or refused for a reason that is not its own.
     Success,
-    /// The endpoint says that it failed.
+    /// The response reports a failure of the endpoint.
     Failure,
 }
 
-/// How an attempt came to its end, as the part that held it saw it.
+/// What ended an attempt, as observed by the future or body that held it.
 pub(super) enum Ending<'a> {
-    /// With a response, which says this.
+    /// A response with this verdict.
     Answered(Verdict),
-    /// With an error.
+    /// An error.
     Failed(&'a Error),
-    /// It was dropped half way.
+    /// The future or body was dropped before its end.
     Dropped,
 }
 
-/// How an attempt stood when it ended.
+/// The state of an exchange and its attempt at the moment when the attempt ends.
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
+    /// How far the attempt had come.
     pub(super) stage: Stage,
+    /// Whether any part of the request may have been sent.
     pub(super) sent: bool,
-    /// The client broke its request body off, or sent too much.
+    /// Whether the client's request body ended early or exceeded a limit.
     pub(super) upload_failed: bool,
-    /// Why the proxy gave the exchange up.
+    /// Why the proxy gave the exchange up, if it did.
     pub(super) stopped: Option<ErrorKind>,
 }
 
 impl Outcome {
-    /// Decides how an attempt ended: the only place that does.
+    /// Decides how an attempt ended. Every outcome comes from here.
     ///
-    /// - A request body that the client broke off, or that is too large, is the client's fault, whatever error the
-    ///   endpoint's connection made of it.
-    /// - An attempt that was dropped was stopped by a deadline of the proxy, whose kind names the side that stood
-    ///   still, or else by the client that went away.
+    /// - A complete response succeeded or failed as its verdict says. A success is always `Complete`; a failure has the
+    ///   stage at which it was noticed, since a failing head ends the attempt before its body.
+    /// - A request body that the client broke off, or that exceeded a limit, is the client's fault, whatever error the
+    ///   endpoint's connection reported as a consequence. An attempt that had no connection yet is the exception: its
+    ///   body was not even asked for.
+    /// - An attempt that was dropped was stopped by a deadline of the proxy, whose kind names the side at fault, or
+    ///   else by a client that disconnected.
     pub(super) fn decide(standing: Standing, ending: &Ending<'_>) -> Self {
         let Standing {
             stage,
@@ -136,10 +170,11 @@ impl Outcome {
     }
 }
 
-/// What a status says of its endpoint.
+/// Returns what a status says about its endpoint.
 ///
-/// 500, 502, 503 and 504 are failures. Other server errors are answers: 501 and 505 speak of the request, and anyone
-/// can send one that earns them. So is 429, which speaks of the user (RFC 6585 4).
+/// 500, 502, 503 and 504 are failures. Other server errors are successes: 501 and 505 refer to the request, and if they
+/// counted, any client could have an endpoint ejected by sending requests that earn them. The same applies to 429,
+/// which refers to the user (RFC 6585 4).
 pub(crate) fn status_verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         500 | 502..=504 => Verdict::Failure,
@@ -147,11 +182,13 @@ pub(crate) fn status_verdict(status: StatusCode) -> Verdict {
     }
 }
 
-/// What `grpc-status` says of its endpoint, in trailers or in the head of a response without messages; `None` if there
-/// is none.
+/// Returns what `grpc-status` says about its endpoint, or `None` if the field is absent.
 ///
-/// UNKNOWN, INTERNAL, UNAVAILABLE and DATA_LOSS are the server's own failures. DEADLINE_EXCEEDED and
-/// RESOURCE_EXHAUSTED are not: a client chooses its deadline and uses up its quota by itself.
+/// The field is in the trailers, or in the head of a response without messages ("Trailers-Only" in "gRPC over HTTP2");
+/// the status of the response is 200 in either case.
+///
+/// UNKNOWN (2), INTERNAL (13), UNAVAILABLE (14) and DATA_LOSS (15) are the server's own failures. DEADLINE_EXCEEDED (4)
+/// and RESOURCE_EXHAUSTED (8) are not: clients choose their deadlines and use up their own quotas.
 pub(crate) fn grpc_verdict(fields: &HeaderMap) -> Option<Verdict> {
     Some(match fields.get("grpc-status")?.as_bytes() {
         b"2" | b"13" | b"14" | b"15" => Verdict::Failure,

@@ -1,4 +1,16 @@
-//! How far a request body has come, seen from the response's side of the exchange.
+//! The progress of a request body, as the side that waits for the response sees it.
+//!
+//! States:
+//!
+//! - `None`: the request has no body. It is also the state before [`Upload::begin`].
+//! - `Held`: the body has more, and the endpoint has not asked for it. It is the endpoint's turn.
+//! - `Wanted`: the endpoint has asked, and the client has not sent yet. It is the client's turn. The next frame leads
+//!   back to `Held`.
+//! - `Done`: the body ended, or was dropped by an endpoint that wants no more of it.
+//! - `TooLarge`, `Broken`: the body failed, by the client's fault.
+//!
+//! The distinction between `Held` and `Wanted` decides which side an idle timeout is attributed to: a client that
+//! stalled (408) or an endpoint that does not read (504).
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
@@ -8,36 +20,43 @@ use std::{
 use tokio::time::Instant;
 
 /// Which side has to move the request body next, or how the body ended.
+///
+/// The numbers are the values that [`Upload`] stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum UploadState {
-    /// There is no body to send.
+    /// The request has no body.
     None = 0,
-    /// The endpoint has not asked for more.
+    /// There is more to send, and the endpoint has not asked for it.
     Held = 1,
-    /// The endpoint wants more and the client has not sent it.
+    /// The endpoint has asked for more, and the client has not sent it.
     Wanted = 2,
     /// The body has ended, or the endpoint wants no more of it.
     Done = 3,
-    /// The body is larger than its limit.
+    /// The body exceeded a limit.
     TooLarge = 4,
-    /// The client broke the body off, or framed it badly.
+    /// The body ended early, or its framing was invalid.
     Broken = 5,
 }
 
-/// The request body's progress, shared between the body and the side that waits for the response.
+/// The progress of a request body, shared by the body, which writes it, and the side that waits for the response.
 ///
-/// The time carries no ordering: the timers that read it look again later. The state is published with release
-/// ordering, because a connection may only be used again when its request has been sent.
+/// `moved` is relaxed, because the timers that read it look again when they fire. `state` is published with release
+/// ordering and read with acquire: a connection may be reused only when its request has been sent completely, which the
+/// thread that reads the response learns from here.
 #[derive(Debug)]
 pub(crate) struct Upload {
     /// Milliseconds from the beginning of the exchange to the last movement.
     moved: AtomicU64,
+    /// An [`UploadState`].
     state: AtomicU8,
 }
 
-/// Told when an endpoint has had the whole request body, or wants no more of it.
+/// Notified once when the endpoint has received the whole request body, or wants no more of it.
+///
+/// The load estimate uses it to start measuring an endpoint's response time only when the client has finished sending.
 pub(crate) trait OnSent: Send + Sync {
+    /// Called by the task that polls the body to its end or drops it; must not block.
     fn sent(&self);
 }
 
@@ -51,6 +70,7 @@ impl Default for Upload {
 }
 
 impl Upload {
+    /// Returns the current state.
     pub(crate) fn state(&self) -> UploadState {
         match self.state.load(Acquire) {
             0 => UploadState::None,
@@ -62,29 +82,29 @@ impl Upload {
         }
     }
 
-    /// Whether the body still has something to send.
+    /// Returns whether the body still has something to send.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.state(), UploadState::Held | UploadState::Wanted)
     }
 
-    /// Whether the client is at fault for the body's end.
+    /// Returns whether the body failed by the client's fault.
     pub(crate) fn is_failed(&self) -> bool {
         matches!(self.state(), UploadState::TooLarge | UploadState::Broken)
     }
 
-    /// Notes that there is a body to send.
+    /// Records that there is a body to send.
     pub(crate) fn begin(&self) {
         self.state.store(UploadState::Held as u8, Release);
     }
 
-    /// Notes that a frame has moved or that the body has ended, in an exchange that began at `start`.
+    /// Records that a frame has moved or that the body has ended, now, in an exchange that began at `start`.
     pub(super) fn touch(&self, start: Instant, state: UploadState) {
         let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(millis, Relaxed);
         self.state.store(state as u8, Release);
     }
 
-    /// When the body last moved; the beginning of the exchange if it never has.
+    /// Returns when the body last moved, or the beginning of the exchange if it never has.
     pub(super) fn last_moved(&self, start: Instant) -> Instant {
         start + Duration::from_millis(self.moved.load(Relaxed))
     }

@@ -1,4 +1,10 @@
-//! The client's address and scheme, as far as the proxies in front can be trusted.
+//! The client's address and scheme, as far as the proxies in front of this one can be trusted.
+//!
+//! The results are facts for the proxy's own use: client address hashing and the attributes of the session cookie. The
+//! fields that the endpoint receives are made in `forwarded.rs`, after this has read those that the request arrived
+//! with.
+//!
+//! RFC 7239's `Forwarded` is not read.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,15 +16,19 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 impl ForwardedPolicy {
-    /// The address of the client: the last one of the chain that no trusted proxy stands behind.
+    /// Returns the client's address: that of the nearest hop that is not a trusted proxy. `None` if the address of the
+    /// peer is unknown.
     ///
-    /// Each proxy appends the address that it sees, so what a client writes itself stands in front of what the first
-    /// trusted proxy has seen, and is never reached:
+    /// Each proxy appends the address of its own peer, so the list is read from its end. What a client writes itself is
+    /// in front of what the first trusted proxy appended, and is never reached:
     ///
     /// ```text
     /// X-Forwarded-For: 1.2.3.4, 192.0.2.7, 10.0.0.2     peer: 10.0.0.1
     ///                  ^ forged ^ the client ^ trusted          ^ trusted
     /// ```
+    ///
+    /// If the list ends, or has a member that is not an address, while every hop so far is trusted, the last of them is
+    /// returned.
     pub(crate) fn client_address(
         &self,
         headers: &HeaderMap,
@@ -30,14 +40,15 @@ impl ForwardedPolicy {
         while self.trusts(client) {
             match said.next().map(parse) {
                 Some(Some(before)) => client = before,
-                // The end of the chain, or a proxy that did not tell.
+                // The end of the list, or a proxy that does not disclose the address: `unknown`, or an obfuscated name.
                 Some(None) | None => break,
             }
         }
         Some(client)
     }
 
-    /// Whether the client's own connection is encrypted: as a trusted peer says, or else as `scheme` does.
+    /// Returns whether the client's own connection is encrypted: as a trusted peer's `X-Forwarded-Proto` says, and as
+    /// `scheme` says otherwise.
     pub(crate) fn is_tls(
         &self,
         headers: &HeaderMap,
@@ -50,7 +61,7 @@ impl ForwardedPolicy {
             .filter(|_| trusted)
             .map(HeaderValue::as_bytes)
         {
-            // Of a list, the first member is what the outermost proxy saw.
+            // The first member of a list is what the outermost proxy saw.
             Some(said) => {
                 let first = said.split(|byte| *byte == b',').next().unwrap_or_default();
                 first.trim_ascii().eq_ignore_ascii_case(b"https")
@@ -60,7 +71,8 @@ impl ForwardedPolicy {
     }
 }
 
-/// An address, with or without a port.
+/// Parses an address with or without a port, an IPv6 address with or without brackets. An IPv4-mapped IPv6 address
+/// becomes the IPv4 address, so that it compares equal to it.
 fn parse(member: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(member).ok()?.trim();
     let bare = || {

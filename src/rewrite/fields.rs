@@ -1,20 +1,29 @@
-//! The fields that matter to a proxy: which names mean what, and which of them a head has.
+//! The names of fields that matter to a proxy: what each one means, and which of them a head contains.
+//!
+//! All tables of names are here, so that the rules of the other files agree on them. Names are compared in lower case,
+//! as `http` stores them.
 
 use std::ops::BitOr;
 
 use http::{HeaderMap, HeaderName};
 
-/// Which of the [`Fields`] a head has, found in one pass.
+/// Which of the [`Fields`] a head contains, found in one pass over its names.
 ///
-/// Most heads have next to none of them, and a pass over the names of a head costs less than looking up each name that
-/// it does not have (some 75 instructions; there were twenty look-ups).
+/// Most heads contain few of them, and one pass is cheaper than a lookup for each: a lookup of an absent name costs
+/// about 75 instructions, and a head would need about twenty of them.
+///
+/// It describes the head as it was at the time of the pass. Fields that are added or removed later are not reflected,
+/// so a rule that runs after others treats it as "may contain".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     fields: Fields,
+    /// Whether any field, not only of the [`Fields`], has more than one line.
     repeats: bool,
 }
 
-/// A set of fields.
+/// A set of fields, as a bit mask.
+///
+/// One name may have several bits: `Upgrade` is in `UPGRADE` and in `HOP_BY_HOP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fields(u16);
 
@@ -22,9 +31,9 @@ impl Fields {
     pub(crate) const CONNECTION: Self = Self(1);
     pub(crate) const CONTENT_LENGTH: Self = Self(1 << 1);
     pub(crate) const COOKIE: Self = Self(1 << 2);
-    /// Any that says who the client was.
+    /// The fields that say who the client was: see `is_forwarding`.
     pub(crate) const FORWARDING: Self = Self(1 << 3);
-    /// Any that must not cross, but for `Connection`.
+    /// The fields that must not cross the proxy, except for `Connection`: see `is_hop_by_hop`.
     pub(crate) const HOP_BY_HOP: Self = Self(1 << 4);
     pub(crate) const HOST: Self = Self(1 << 5);
     pub(crate) const TE: Self = Self(1 << 6);
@@ -36,6 +45,7 @@ impl Fields {
     pub(crate) const EXPECT: Self = Self(1 << 12);
     pub(crate) const GRPC_TIMEOUT: Self = Self(1 << 13);
 
+    /// Returns the bits of a name in lower case.
     fn named(name: &str) -> Self {
         match name {
             "authorization" => Self::AUTHORIZATION,
@@ -66,6 +76,7 @@ impl BitOr for Fields {
 }
 
 impl Seen {
+    /// Looks at every name of a head once.
     pub(crate) fn in_head(headers: &HeaderMap) -> Self {
         let fields = headers
             .keys()
@@ -76,21 +87,21 @@ impl Seen {
         }
     }
 
-    /// Whether any of `fields` is there.
+    /// Returns whether the head contains any of `fields`.
     pub(crate) fn any(self, fields: Fields) -> bool {
         self.fields.0 & fields.0 != 0
     }
 
-    /// Whether some field has several lines.
+    /// Returns whether some field has more than one line.
     pub(crate) fn repeats(self) -> bool {
         self.repeats
     }
 }
 
-/// Removes the fields whose names `goes` says yes to. It is asked once for each name.
+/// Removes the fields whose names `goes` returns `true` for. It is called once for each name.
 pub(super) fn remove(headers: &mut HeaderMap, goes: impl FnMut(&HeaderName) -> bool) {
-    // All are found in one pass: to search from the start after each removal would take time that grows with the square
-    // of their number.
+    // All names are collected in one pass: a search from the start after each removal would take time quadratic in
+    // their number, which a client chooses.
     let mut goes = goes;
     let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in names {
@@ -98,9 +109,18 @@ pub(super) fn remove(headers: &mut HeaderMap, goes: impl FnMut(&HeaderName) -> b
     }
 }
 
-/// Names that never cross, whether `Connection` lists them or not: RFC 9110 7.6.1, the fields of RFC 2616 13.5.1, and
-/// what speaks of the connection's own security or encoding. `Trailer` is not among them: it announces fields that do
-/// cross.
+/// Returns whether a field is never forwarded, whether `Connection` lists it or not.
+///
+/// - RFC 9110 7.6.1: "intermediaries SHOULD remove or replace fields that are known to require removal before
+///   forwarding, whether or not they appear as a connection-option": `Proxy-Connection`, `Keep-Alive`, `TE`,
+///   `Transfer-Encoding`, `Upgrade`.
+/// - RFC 9110 11.7 and RFC 2616 13.5.1: `Proxy-Authenticate`, `Proxy-Authorization` and `Proxy-Authentication-Info` are
+///   between a client and its proxy.
+/// - RFC 7540 3.2.1: `HTTP2-Settings` belongs to an upgrade to `h2c`.
+/// - `Alt-Svc` and `ALPN` describe the sender's own connections.
+/// - RFC 9112 9.6: `Close` is a connection option, reserved as the name of a field.
+///
+/// `Trailer` is not among them, although RFC 2616 lists it: it announces fields that are forwarded.
 pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
@@ -120,14 +140,20 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Names that `Connection` cannot remove: whom the request is for, how it is framed, and what earlier proxies said of
-/// it. Obeying a nomination of these has been an attack more than once (CVE-2021-32813, CVE-2024-45410).
+/// Returns whether a field stays even if `Connection` names it.
+///
+/// RFC 9110 7.6.1: "A sender MUST NOT send a connection option corresponding to a field that is intended for all
+/// recipients of the content." A client that does so wants a field removed that the endpoint relies on: which host the
+/// request is for, how it is framed, what earlier proxies said about it. It has been a vulnerability more than once
+/// (CVE-2021-32813, CVE-2024-45410).
 pub(super) fn is_never_nominated(name: &str) -> bool {
     matches!(name, "host" | "content-length" | "via" | "max-forwards") || is_forwarding(name)
 }
 
-/// Names that say who the client was and what it asked for, in the underscore spelling too, which some servers read as
-/// the same name.
+/// Returns whether a field says who the client was and what it asked for.
+///
+/// Spellings with underscores count, because CGI and its successors turn `-` and `_` into the same character (RFC 3875
+/// 4.1.18): an endpoint would read `X_Forwarded_For` as `X-Forwarded-For`.
 pub(super) fn is_forwarding(name: &str) -> bool {
     is_x_forwarded(name)
         || matches!(
@@ -140,6 +166,7 @@ pub(super) fn is_forwarding(name: &str) -> bool {
         )
 }
 
+/// Returns whether a name is `x-forwarded-` and something more, with `_` for any `-`.
 fn is_x_forwarded(name: &str) -> bool {
     let name = name.as_bytes();
     name.len() > 12
@@ -149,8 +176,11 @@ fn is_x_forwarded(name: &str) -> bool {
             .all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
 }
 
-/// Names that must not stand in a trailer section. RFC 9110 6.5.1: fields for framing, routing, authentication and
-/// request modifiers are not to be sent there, and a recipient that merges trailers would take one for a header.
+/// Returns whether a field must not be in a trailer section.
+///
+/// RFC 9110 6.5.1 excludes fields that "describe message framing, routing, authentication, request modifiers, response
+/// controls, or content format". A recipient that merges trailers into the header section would otherwise read values
+/// there that the proxy has neither checked nor set.
 pub(super) fn is_forbidden_trailer(name: &str) -> bool {
     is_hop_by_hop(name)
         || is_never_nominated(name)
@@ -169,8 +199,10 @@ pub(super) fn is_forbidden_trailer(name: &str) -> bool {
         )
 }
 
-/// Names whose values the answer to a TRACE leaves out. RFC 9110 9.3.8: fields that are likely to hold sensitive data
-/// are not to be reflected.
+/// Returns whether the response to a TRACE leaves a field out.
+///
+/// RFC 9110 9.3.8: "The final recipient of the request SHOULD exclude any request fields that are likely to contain
+/// sensitive data when that recipient generates the response content."
 pub(crate) fn is_sensitive(name: &str) -> bool {
     matches!(name, "cookie" | "authorization" | "proxy-authorization")
 }
@@ -181,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// The time that a removal takes grows with the number of fields, and no faster.
+    /// The time that a removal takes is linear in the number of fields.
     #[test]
     fn each_name_is_looked_at_once() {
         let name = |n| HeaderName::try_from(format!("x-{n}")).unwrap();

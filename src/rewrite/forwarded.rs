@@ -1,4 +1,13 @@
-//! `X-Forwarded-*` and `Forwarded`: who the client was, and what it asked for.
+//! `X-Forwarded-*` and `Forwarded`: tells the endpoint who the client was, and what it asked for.
+//!
+//! By default a client's own statements are removed and replaced by what the proxy knows, since any client can send
+//! these fields. Those of a trusted peer, a proxy in front of this one, are kept and appended to:
+//!
+//! - `X-Forwarded-For` is appended to in either case: the peer's address is the last member.
+//! - `X-Forwarded-Proto` and `X-Forwarded-Host` of a trusted peer are kept as they are, because that peer is nearer to
+//!   the client.
+//! - `X-Forwarded-Prefix` is extended at its end by what this proxy removed from the path.
+//! - `Forwarded` (RFC 7239) is sent only if it is turned on.
 
 use std::{
     fmt::Write,
@@ -18,16 +27,19 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// How the forwarding fields are made; the defaults trust nobody.
+/// How the forwarding fields are made. By default no peer is trusted, and `Forwarded` is not sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ForwardedPolicy {
-    /// Networks whose forwarding fields are believed and added to.
+    /// Networks of proxies whose forwarding fields are believed and appended to.
     pub(crate) trusted: Vec<IpNet>,
-    /// Also send RFC 7239's `Forwarded`.
+    /// Whether RFC 7239's `Forwarded` is sent besides `X-Forwarded-*`.
     pub(crate) rfc7239: bool,
 }
 
 impl ForwardedPolicy {
+    /// Returns whether an address is in one of the trusted networks.
+    ///
+    /// Addresses have to be canonical: an IPv4-mapped IPv6 address is in no IPv4 network.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted
             .iter()
@@ -35,19 +47,25 @@ impl ForwardedPolicy {
     }
 }
 
-/// A client address, and its text: written once, because it is the same for all requests of a connection.
+/// A client address with its text, which is written once because it is the same for all requests of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientAddr {
+    /// The address as the server around the proxy gave it.
     socket: SocketAddr,
+    /// The same without a port, and as an IPv4 address if it is IPv4-mapped: a dual-stack listener reports IPv4 clients
+    /// as `::ffff:192.0.2.1`.
     ip: IpAddr,
+    /// The text of `ip`, for `X-Forwarded-For`. Always set: the text of an address is a valid field value.
     text: Option<HeaderValue>,
 }
 
 impl ClientAddr {
+    /// Returns the address with its port.
     pub(crate) fn socket(&self) -> SocketAddr {
         self.socket
     }
 
+    /// Returns the canonical address without a port.
     pub(super) fn ip(&self) -> IpAddr {
         self.ip
     }
@@ -64,19 +82,22 @@ impl From<SocketAddr> for ClientAddr {
     }
 }
 
-/// What is known of the downstream side of one request.
+/// What is known of the downstream side of one request, besides its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Downstream<'a> {
-    /// The client address, if it is known.
+    /// The peer's address, if it is known.
     pub(crate) client: Option<&'a ClientAddr>,
-    /// `http` or `https`.
+    /// `http` or `https`: what the peer's connection to this proxy uses.
     pub(crate) scheme: &'static str,
-    /// The path prefix that was taken off before the request goes on.
+    /// The path prefix that was removed before the request is forwarded, by a router or by this proxy.
     pub(crate) prefix: Option<&'a HeaderValue>,
 }
 
-/// Replaces what the client said by what is known; a trusted peer's own fields are kept and added to. `host` is what
-/// the client asked for, port included.
+/// Replaces the client's forwarding fields by what is known, or appends to those of a trusted peer.
+///
+/// Without a peer address no peer is trusted, and `X-Forwarded-For` is not sent. `host` is what the client asked for,
+/// port included; without it `X-Forwarded-Host` is not sent. `seen` is from before the hop-by-hop fields were removed,
+/// which removes none of these.
 pub(super) fn apply(
     policy: &ForwardedPolicy,
     headers: &mut HeaderMap,
@@ -94,7 +115,7 @@ pub(super) fn apply(
             append(headers, header::FORWARDED, &element);
         }
     } else if trusted {
-        // A list we do not add to would name the wrong last hop.
+        // Without our element the list would name the wrong last hop.
         headers.remove(header::FORWARDED);
     }
     if let Some(text) = downstream.client.and_then(|client| client.text.as_ref()) {
@@ -106,7 +127,7 @@ pub(super) fn apply(
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
     if let Some(prefix) = downstream.prefix {
-        // What a trusted proxy took off stood before what we take off.
+        // A trusted proxy removed its prefix first, so it stands in front of ours.
         let before = headers
             .get(X_FORWARDED_PREFIX)
             .map_or(&b""[..], HeaderValue::as_bytes);
@@ -116,8 +137,11 @@ pub(super) fn apply(
     }
 }
 
-/// One element of `Forwarded`, RFC 7239 4: `for=192.0.2.43;host=example.com;proto=http`. An IPv6 address and a host
-/// that is no token are quoted, RFC 7239 6 and 4: a host may hold `;` and `=`, and must not become another parameter.
+/// Returns one element of `Forwarded` (RFC 7239 4): `for=192.0.2.43;host=example.com;proto=http`.
+///
+/// RFC 7239 6 requires an IPv6 address to be in brackets and quoted, and 6.2 has `unknown` for a client whose address
+/// is not known. A host that is not a token is quoted (RFC 7239 4): it may contain `;` and `=`, and must not become
+/// another parameter.
 fn element(peer: Option<IpAddr>, scheme: &str, host: Option<&HeaderValue>) -> String {
     let mut element = String::with_capacity(64);
     // Writing to a String cannot fail.
@@ -162,7 +186,7 @@ mod tests {
         headers
     }
 
-    /// Check 7: nothing an untrusted client says of itself is passed on.
+    /// Check 7: nothing that an untrusted client says about itself is forwarded.
     #[test]
     fn a_stranger_is_not_believed() {
         let sent = [
@@ -184,7 +208,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
     }
 
-    /// Check 8: a trusted proxy's list grows, the rest is kept, several lines become one.
+    /// Check 8: a trusted proxy's list is appended to, its other fields are kept, and several lines become one.
     #[test]
     fn a_trusted_peer_is_added_to() {
         let policy = ForwardedPolicy {
@@ -207,7 +231,7 @@ mod tests {
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
     }
 
-    /// A host is no place to write parameters of one's own.
+    /// A host cannot add parameters of its own.
     #[test]
     fn rfc_7239_quotes_what_could_be_parameters() {
         let host = HeaderValue::from_static("a;for=6.6.6.6");

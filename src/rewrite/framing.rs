@@ -1,4 +1,8 @@
-//! How a message is framed, and which of its fields say so.
+//! The fields that frame a message: `Transfer-Encoding`, `Content-Length` and `Trailer`; and `TE`.
+//!
+//! A head leaves here with at most one statement about the length of its body, because two that contradict each other
+//! are how requests are smuggled: the proxy would believe one and the endpoint the other. The body itself has been
+//! taken out of its framing by the server's HTTP library, and `upstream/` frames it anew.
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
@@ -8,14 +12,22 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// RFC 9112 6.3: where both are received, `Transfer-Encoding` overrides `Content-Length`, and an intermediary "MUST
-/// first remove the received Content-Length field" before it forwards the message.
+/// Leaves a head with one framing, and checks that it is one the proxy can forward.
 ///
-/// The HTTP library has undone `chunked` by now, and nothing undoes any other coding: to send on what is left of
-/// `gzip, chunked` would be to lose the `gzip`. RFC 9112 6.1: "A server that receives a request message with a transfer
-/// coding it does not understand SHOULD respond with 501".
+/// RFC 9112 6.3: `Transfer-Encoding` overrides `Content-Length`, and an intermediary that forwards a message with both
+/// "MUST first remove the received Content-Length field". `Transfer-Encoding` itself is removed later, as a hop-by-hop
+/// field.
 ///
-/// `Trailer` may have up to `max_trailers` names.
+/// A coding other than `chunked` alone is refused. The HTTP library has undone `chunked`, and nothing undoes any other
+/// coding: to forward the rest of `gzip, chunked` without the field would be to lose the `gzip`. RFC 9112 6.1: "A
+/// server that receives a request message with a transfer coding it does not understand SHOULD respond with 501".
+///
+/// `max_trailers` is the number of names that `Trailer` may have.
+///
+/// # Errors
+///
+/// Returns a 501 for an unknown transfer coding, and a 400 for too many names in `Trailer` or for lengths that differ.
+/// The caller turns them into a 502 for a response.
 pub(super) fn strip(headers: &mut HeaderMap, seen: Seen, max_trailers: usize) -> Result<(), Error> {
     if seen.any(Fields::TRANSFER_ENCODING) {
         let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
@@ -43,7 +55,15 @@ pub(super) fn strip(headers: &mut HeaderMap, seen: Seen, max_trailers: usize) ->
     }
 }
 
-/// RFC 9112 6.3: a list of one and the same length is replaced by that length, or refused.
+/// Replaces several statements of one and the same `Content-Length` by a single one.
+///
+/// RFC 9112 6.3 allows this if "all values in the list are valid, and all values in the list are the same", and
+/// otherwise requires the message to be refused. Whether the value is a number is left to the HTTP libraries on both
+/// sides.
+///
+/// # Errors
+///
+/// Returns a 400 if the lengths differ.
 fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).into_iter();
     match (lines.next(), lines.next()) {
@@ -63,21 +83,26 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a request is a gRPC call: its protocol lives on trailers, and its clients read no text. Its method is
-/// always POST ("gRPC over HTTP2", Requests).
+/// Returns whether a request is a gRPC call. Its protocol depends on trailers, and its clients cannot read a response
+/// in text.
+///
+/// The method is always POST, and the content type begins with `application/grpc` ("gRPC over HTTP2", Requests).
 pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
     let content_type = || headers.get(header::CONTENT_TYPE);
     method == Method::POST
         && content_type().is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// True when `TE` says `trailers`: the client can take them.
+/// Returns whether `TE` contains `trailers`: the client accepts trailers in the response (RFC 9110 10.1.4).
 pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TE)
         && tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Puts `TE: trailers` back, the only member that says something about more than one connection (go#21096).
+/// Puts `TE: trailers` back after the field has been stripped as a hop-by-hop field.
+///
+/// The other members of `TE` refer to transfer codings on this connection. `trailers` refers to the whole way, and gRPC
+/// requires it in every request, to detect proxies that drop trailers (go#21096).
 pub(super) fn set_te_trailers(headers: &mut HeaderMap) {
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
 }

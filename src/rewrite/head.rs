@@ -1,4 +1,8 @@
-//! The order of all changes to a head.
+//! The order in which a head is rewritten. No other file of the code states it.
+//!
+//! The order matters. Checks come first, so that a refused request costs little. Hop-by-hop fields are removed before
+//! any field is added, because a client could otherwise name the added field in `Connection` and have it removed
+//! (CVE-2022-31813 was such a case).
 
 use http::{
     HeaderName, Method, StatusCode, Version, header,
@@ -20,16 +24,18 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// All that decides how heads are rewritten. One per proxy, shared by its requests.
+/// The settings that decide how heads are rewritten. One per proxy, shared by its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Rewrite {
     pub(crate) forwarded: ForwardedPolicy,
     pub(crate) path: PathRewrite,
     pub(crate) host: HostPolicy,
-    /// Fields that a `Connection` line from the client cannot remove.
+    /// Fields that a client cannot have removed by naming them in `Connection`. Default: none but those of
+    /// `is_never_nominated`.
     pub(crate) protected: Vec<HeaderName>,
-    /// Our name in `Via`; `None` sends none and sees no loops.
+    /// This proxy's `Via`. `None` sends none, and detects no loops.
     pub(crate) via: Option<Via>,
+    /// Whether `Via` is added to responses too. Default: `false`.
     pub(crate) via_on_responses: bool,
 }
 
@@ -40,38 +46,39 @@ impl Default for Rewrite {
             path: PathRewrite::default(),
             host: HostPolicy::default(),
             protected: Vec::new(),
-            // Unlike a fixed name, one drawn per proxy tells a loop from a chain of two such proxies.
+            // Drawn per proxy: with a fixed name, a chain of two such proxies would be taken for a loop.
             via: Via::new(&format!("axum-upstream-{:08x}", fastrand::u32(..))).ok(),
             via_on_responses: false,
         }
     }
 }
 
-/// What a request head asks of the rest of the way.
+/// What happens to a request whose head has been rewritten.
 #[derive(Clone, Debug)]
 pub(crate) enum NextStep {
-    /// Send it on, with the trailers that this rule leaves.
+    /// It is forwarded, with those of its trailers that this rule allows.
     Forward(TrailerRule),
-    /// `Max-Forwards` is used up: the proxy is the final recipient.
+    /// It is answered by the proxy: `Max-Forwards` is zero, which makes the proxy the final recipient.
     Answer,
 }
 
 impl Rewrite {
-    /// Makes a received request head fit to be sent. `seen` is what is in it.
+    /// Makes a received request head fit to be forwarded. `seen` is what it contains.
     ///
-    /// 1. CONNECT is refused; there is exactly one valid host, or 400.
-    /// 2. A loop is refused; `Max-Forwards` is counted down.
-    /// 3. Framing is `chunked`, a length, or nothing; hop-by-hop fields go, before anything is added that a client
-    ///    could name in `Connection`.
+    /// 1. CONNECT is refused, and the head gets exactly one valid host.
+    /// 2. A request loop is refused; `Max-Forwards` is decremented.
+    /// 3. One framing is left, and hop-by-hop fields are removed.
     /// 4. The path is rewritten.
-    /// 5. Forwarding fields say who the client was and which host it asked for; `Host` follows its policy.
-    /// 6. `TE: trailers`, one `Cookie` line, `Via`.
+    /// 5. `Host` is set according to its policy, and the forwarding fields are set.
+    /// 6. `TE: trailers` is put back, `Cookie` lines are joined, `Via` is added.
     ///
-    /// The user's hook comes after all of it (in `forward/`), so that nothing undoes what it did.
+    /// The user's hooks run after all of it, in `forward/`, so that nothing undoes what they do.
+    ///
+    /// On an error the head may have been changed in part; it is of no further use then.
     ///
     /// # Errors
     ///
-    /// 400, 405, 501 or 508, as the step says.
+    /// Returns a 400, 405, 501 or 508 as the steps say, or a 500 for a path hook that returns no path.
     pub(crate) fn request(
         &self,
         parts: &mut RequestParts,
@@ -119,31 +126,38 @@ impl Rewrite {
             framing::set_te_trailers(&mut parts.headers);
         }
         if seen.any(Fields::EXPECT) && parts.version < Version::HTTP_11 {
-            // RFC 9110 10.1.1: a 100-continue expectation of an HTTP/1.0 request is to be ignored.
+            // RFC 9110 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore
+            // that expectation."
             parts.headers.remove(header::EXPECT);
         }
+        // RFC 9113 8.2.3, and several lines over HTTP/1 as well: an endpoint may read only the first.
         if seen.repeats() && seen.any(Fields::COOKIE) {
             list::join_cookies(&mut parts.headers);
         }
         if let Some(via) = &self.via {
             via.add(&mut parts.headers, parts.version);
         }
-        // RFC 9112 2.3: intermediaries send their own version in forwarded messages.
+        // RFC 9112 2.3: intermediaries "MUST send their own HTTP-version in forwarded messages". Whether the endpoint
+        // is sent HTTP/2 is decided in `upstream/`.
         parts.version = Version::HTTP_11;
         Ok(NextStep::Forward(trailers))
     }
 
-    /// Makes a received response head fit to be sent down, and returns the rule for its trailers.
+    /// Makes a received response head fit to be relayed, and returns the rule for its trailers.
+    ///
+    /// The same steps 3 and 6 as for requests, without `protected`: fields that an endpoint names in `Connection` are
+    /// its own.
     ///
     /// # Errors
     ///
-    /// 502 when its framing is in doubt, or one of its lists has too many members.
+    /// Returns [`ErrorKind::Exchange`], a 502, if the framing is ambiguous or a list has too many members.
     pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<TrailerRule, Error> {
         let seen = Seen::in_head(&parts.headers);
         let broken = |error| Error::new(ErrorKind::Exchange).with(error);
         framing::strip(&mut parts.headers, seen, MAX_RESPONSE_TRAILERS).map_err(broken)?;
         if parts.status == StatusCode::NO_CONTENT {
-            // RFC 9110 8.6: no Content-Length in a 204.
+            // RFC 9110 8.6: "A server MUST NOT send a Content-Length header field in any response with a status code of
+            // 1xx (Informational) or 204 (No Content)."
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         let trailers = hop_by_hop::strip(&mut parts.headers, seen, &[]).map_err(broken)?;
@@ -154,9 +168,13 @@ impl Rewrite {
         Ok(trailers)
     }
 
-    /// The request target in origin form, rewritten; none if it is that already.
+    /// Returns the request target in origin form, rewritten, or `None` if it is in that form and needs no rewriting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PathRewrite::apply`].
     fn target(&self, from: &Uri) -> Result<Option<Uri>, Error> {
-        // `*` is no path and has no prefix (RFC 9112 3.2.4).
+        // `*` is not a path and has no prefix (RFC 9112 3.2.4).
         let keep = self.path.is_noop() || from.path() == "*";
         if keep && from.authority().is_none() {
             return Ok(None);

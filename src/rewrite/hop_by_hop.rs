@@ -1,4 +1,11 @@
-//! Fields that belong to one connection and must not cross the proxy.
+//! Removes the fields that belong to one connection and must not cross the proxy (RFC 9110 7.6.1).
+//!
+//! Two sets of names are removed: a fixed list, and what the message's own `Connection` field names, with exceptions
+//! that no sender may have removed. Both are removed in both directions, before the proxy adds any field that a client
+//! could name, and before any hook of the user.
+//!
+//! The fields whose meaning does cross (`TE: trailers`, an allowed `Upgrade`) are read before, and put back afterwards
+//! by other modules.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -9,24 +16,24 @@ use super::{
 };
 use crate::error::Error;
 
-/// Removes the fixed list and every field that any `Connection` line names, but for those in `keep`.
+/// Removes the fixed list, and every field that any `Connection` line names, except for those in `keep`.
 ///
-/// RFC 9110 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and,
-/// for each connection-option in this field, remove any header or trailer field(s) from the message with the same name
-/// as the connection-option, and then remove the Connection header field itself". All lines count, empty ones
-/// included (CVE-2021-33197). A malformed token names nothing.
+/// RFC 9110 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and, for
+/// each connection-option in this field, remove any header or trailer field(s) from the message with the same name as
+/// the connection-option, and then remove the Connection header field itself". All lines count, also after an empty one
+/// (CVE-2021-33197). A malformed token names no field.
 ///
-/// Returns the rule for the trailers of the message, from which the same names have to go.
+/// Returns the rule for the message's trailers, from which the same names have to be removed.
 ///
 /// # Errors
 ///
-/// 400 when there are more options than anybody needs.
+/// Returns a 400 if `Connection` has more than [`MAX_NAMES`] members.
 pub(super) fn strip(
     headers: &mut HeaderMap,
     seen: Seen,
     keep: &[HeaderName],
 ) -> Result<TrailerRule, Error> {
-    // Each name with a comma behind it: in one string, since a client may send many.
+    // One string with a comma after each name, and not a list of strings, because a client may send many names.
     let mut nominated = String::new();
     if seen.any(Fields::CONNECTION) {
         check_names(
@@ -49,9 +56,10 @@ pub(super) fn strip(
     Ok(TrailerRule::new(nominated.into()))
 }
 
-/// Adds an option to the names, if it names a field that it may remove and that does not go anyway.
+/// Adds an option to the nominated names, in lower case, if it names a field that it may remove and that is not removed
+/// anyway.
 fn nominate(nominated: &mut String, option: &[u8], keep: &[HeaderName]) {
-    // Nearly every option is one of the two.
+    // Nearly every option is one of these two, and both are in the fixed list.
     if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
         return;
     }
@@ -111,7 +119,7 @@ mod tests {
         assert_eq!(headers, map(&[("x-bar", "2")]));
     }
 
-    /// Checks 1 and 3: what cannot be nominated, and tokens that are none.
+    /// Checks 1 and 3: fields that cannot be nominated, and malformed tokens.
     #[test]
     fn some_names_are_not_obeyed() {
         let kept = [

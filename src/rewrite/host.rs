@@ -1,4 +1,11 @@
-//! Who the request is for: one host, valid, and the same for routing and for the endpoint.
+//! `Host`: exactly one, valid, and the same for routing, for the endpoint and for the forwarding fields.
+//!
+//! A request can name its host in the target and in the `Host` field. A proxy that routes by one and forwards the other
+//! lets a client reach a site that it was not checked for, so [`settle`] makes both agree before anything else reads
+//! them.
+//!
+//! The `Host` that the endpoint sees is decided by [`HostPolicy`]. For the default the endpoint must be known, which it
+//! is only after balancing; until then the client's value stays on the head and is marked by [`lend`].
 
 use std::fmt;
 
@@ -7,17 +14,32 @@ use http::{HeaderMap, HeaderValue, Version, header, request::Parts, uri::Authori
 use super::fields::Seen;
 use crate::error::Error;
 
-/// What the endpoint sees as `Host`.
+/// What the endpoint sees as `Host`, or as `:authority` over HTTP/2.
+///
+/// Set by [`ReverseProxy::host`](crate::ReverseProxy::host). A value that a request hook sets takes precedence.
+/// `X-Forwarded-Host` carries the host that the client asked for in any case.
+///
+/// ```
+/// use axum_upstream::{ReverseProxy, rewrite::HostPolicy};
+/// use http::HeaderValue;
+///
+/// let host = HostPolicy::Fixed(HeaderValue::from_static("app.internal"));
+/// let proxy = ReverseProxy::to("http://127.0.0.1:5000")?.host(host);
+/// # Ok::<(), axum_upstream::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostPolicy {
-    /// The endpoint's own authority (the default). A service in this process, which has none, gets what the client
-    /// asked for.
+    /// The authority of the endpoint's URL, port included; `localhost` for a Unix socket. This is the default.
+    ///
+    /// An endpoint that is a service in this process has no authority, and sees what the client asked for.
     #[default]
     Endpoint,
     /// What the client asked for.
     Preserve,
-    /// A fixed value.
+    /// A fixed value, which is sent as it is: a host and, if needed, a port.
+    ///
+    /// Over HTTP/2 it becomes `:authority` and has to be a valid one; every request is answered with a 400 otherwise.
     Fixed(HeaderValue),
 }
 
@@ -31,36 +53,46 @@ impl fmt::Display for HostPolicy {
     }
 }
 
-/// Leaves the client's `Host` on a head until the endpoint's client puts its own in its place.
+/// Marks the client's `Host` as a placeholder, which the endpoint's client replaces by the endpoint's own.
 ///
-/// A service in this process, as an axum router, gets no other, and must have one. The mark is the flag of sensitive
-/// values, which has no other use here: it goes with the value, so that a hook or a layer that sets another `Host` need
-/// not know of it, and is gone with it.
+/// The value stays on the head because an endpoint that is a service in this process, such as an axum router, sees no
+/// other, and needs one.
+///
+/// The mark is the flag for sensitive values, which has no other use on this field. It is part of the value: a hook or
+/// a layer that sets another `Host` replaces the mark with it, and need not know about it. A side effect is that
+/// `Debug` prints such a `Host` as `Sensitive`.
 pub(super) fn lend(headers: &mut HeaderMap) {
     if let Some(host) = headers.get_mut(header::HOST) {
         host.set_sensitive(true);
     }
 }
 
-/// Whether a `Host` is only [lent](lend): the client's, where the endpoint's own belongs.
+/// Returns whether a `Host` is only a placeholder: see [`lend`].
 pub(crate) fn is_lent(host: &HeaderValue) -> bool {
     host.is_sensitive()
 }
 
-/// The host that the client asked for.
+/// Returns the host that the client asked for. Call it after [`settle`].
 pub(super) fn asked_for(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut host = headers.get(header::HOST)?.clone();
-    // A proxy in this process may stand in front.
+    // Another proxy in this process may have marked it.
     host.set_sensitive(false);
     Some(host)
 }
 
-/// Makes sure that there is exactly one valid host, and that it stands in the `Host` field.
+/// Leaves exactly one valid host on a head, in the `Host` field.
 ///
-/// RFC 9112 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks
-/// a Host header field and to any request message that contains more than one Host header field line or a Host header
-/// field with an invalid field value." 3.2.2: an absolute-form target wins over the field. RFC 9113 8.3.1: a `Host`
-/// that differs from `:authority` is malformed.
+/// - More than one `Host` line, or an invalid value: 400. RFC 9112 3.2: "A server MUST respond with a 400 (Bad Request)
+///   status code to any HTTP/1.1 request message that lacks a Host header field and to any request message that
+///   contains more than one Host header field line or a Host header field with an invalid field value."
+/// - A target in absolute form, or an HTTP/2 `:authority`, replaces the field. RFC 9112 3.2.2: a proxy "MUST ignore the
+///   received Host header field (if any) and instead replace it with the host information of the request-target".
+/// - A field that differs from `:authority`: 400. RFC 9113 8.3.1: such a request is treated as malformed.
+/// - No host at all: 400 for HTTP/1.1, and forwarded without one for HTTP/1.0 and HTTP/2, which do not require it.
+///
+/// # Errors
+///
+/// Returns a 400 for the cases above, and for a target in authority form, which is for CONNECT only.
 pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
     if seen.repeats()
         && parts
@@ -75,7 +107,7 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
     let http2 = parts.version == Version::HTTP_2;
     match (parts.uri.authority(), parts.headers.get(header::HOST)) {
         (Some(target), host) => {
-            // RFC 9112 3.2.3: authority-form is for CONNECT alone.
+            // RFC 9112 3.2.3: authority-form is for CONNECT only.
             if parts.uri.scheme().is_none() {
                 return Err(bad("the target is no path"));
             }
@@ -108,13 +140,16 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
     Ok(())
 }
 
-/// `uri-host [ ":" port ]` with something in it and no user info, RFC 9110 7.2.
+/// Returns whether a value is `uri-host [ ":" port ]` (RFC 9110 7.2) with a host that is not empty, and without user
+/// info.
+///
+/// A port may be empty, as the grammar has it, or a number up to 65535.
 fn is_valid(host: &[u8]) -> bool {
     if is_plain(host) {
         return true;
     }
-    // An authority alone would let `user@` through, and the grammar `a,b`, which is what two Host lines look like after
-    // somebody has folded them.
+    // `Authority` alone would accept `user@`, and also `a,b`, which is what two `Host` lines look like after a proxy in
+    // front has joined them.
     !host.contains(&b'@')
         && !host.contains(&b',')
         && Authority::try_from(host).is_ok_and(|authority| {
@@ -124,8 +159,10 @@ fn is_valid(host: &[u8]) -> bool {
         })
 }
 
-/// Letters, digits, dots and hyphens, and a port of up to four digits: what nearly every host is, told without the copy
-/// that parsing makes (1300 instructions of 7500 for a whole head).
+/// Returns whether a value consists of letters, digits, dots and hyphens, with a port of up to four digits if any.
+///
+/// Nearly every host does. The check avoids the copy that parsing makes: 1300 of about 7500 instructions for a whole
+/// head. A `false` means nothing but that the value has to be parsed.
 fn is_plain(host: &[u8]) -> bool {
     let (name, port) = match host.iter().position(|byte| *byte == b':') {
         Some(colon) => (&host[..colon], &host[colon + 1..]),
@@ -139,6 +176,7 @@ fn is_plain(host: &[u8]) -> bool {
         && port.iter().all(u8::is_ascii_digit)
 }
 
+/// Returns the error of a request that violates the rule `what`.
 fn bad(what: &'static str) -> Error {
     Error::bad_request(what)
 }

@@ -1,4 +1,10 @@
-//! Fields that are lists: several lines, or several members in one.
+//! Fields whose values are comma-separated lists, over one line or several (RFC 9110 5.6.1).
+//!
+//! RFC 9110 5.3 makes several lines of such a field equivalent to one line with a comma between them. Every reader here
+//! goes over all lines: a proxy that reads only the first `Connection` line is open to CVE-2021-33197.
+//!
+//! Quoted strings and comments are not parsed: a comma within one splits its member in two. For the fields that are
+//! read through this module this is harmless.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -7,7 +13,7 @@ use http::{
 
 use crate::error::Error;
 
-/// The members of a comma-separated list over all its lines, trimmed.
+/// Returns the members of a list over all its lines, without surrounding white space. Members may be empty.
 pub(crate) fn tokens<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -15,27 +21,30 @@ pub(crate) fn tokens<'a>(
     headers.get_all(name).into_iter().flat_map(members)
 }
 
+/// Returns the members of one line.
 pub(super) fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes()
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
 }
 
-/// The most members of a list of field names that a client sends, empty ones included: `Connection` and `Trailer`.
-/// Longer ones are refused.
+/// The most members that `Connection` or `Trailer` may have in a request, and `Connection` in a response, empty ones
+/// included. A message with more is refused.
 ///
-/// Messages in use name fewer than ten. A name of one letter takes two bytes of the list and some eighty in memory
-/// where a library keeps it as a name, as hyper does with those of `Trailer`.
+/// Messages in use name fewer than ten. A name of one letter occupies two bytes of the list and about eighty in memory
+/// where a library stores it as a name, as hyper does with those of `Trailer`.
 pub(super) const MAX_NAMES: usize = 64;
 
-/// The most names in the `Trailer` of a response: as many as its trailer section may have by default.
+/// The most names that `Trailer` may have in a response: as many as its trailer section may have fields by default.
 pub(super) const MAX_RESPONSE_TRAILERS: usize = 1000;
 
+/// Checks that a list has no more than `max` members.
+///
 /// # Errors
 ///
-/// 400 when the list has more than `max` members. RFC 9110 5.6.1.2: "A recipient MUST parse and ignore a
-/// reasonable number of empty list elements: enough to handle common mistakes by senders that merge values, but not so
-/// much that they could be used as a denial-of-service mechanism."
+/// Returns a 400 with the detail `too_many`. RFC 9110 5.6.1.2: "A recipient MUST parse and ignore a reasonable number
+/// of empty list elements: enough to handle common mistakes by senders that merge values, but not so much that they
+/// could be used as a denial-of-service mechanism."
 pub(super) fn check_names(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -48,7 +57,8 @@ pub(super) fn check_names(
     }
 }
 
-/// Adds a member to a list field, folding all its lines into one, so that no reader sees only the first.
+/// Appends a member to a list field, and joins all its lines into one, so that an endpoint that reads only the first
+/// line still sees all members.
 pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
     let mut lines = match headers.entry(name) {
         Entry::Vacant(none) => {
@@ -63,26 +73,29 @@ pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, member: &HeaderV
         said.chain([member.as_bytes()])
     };
     let all = join(said, b", ");
-    // Made of values that were valid, so it is valid.
+    // Joined from valid values with valid delimiters, so it is valid.
     if let Ok(value) = HeaderValue::try_from(all) {
         lines.insert(value);
     }
 }
 
-/// RFC 9113 8.2.3: cookie crumbs "MUST be concatenated into a single octet string using the two-octet delimiter of
-/// 0x3b, 0x20" before they are passed into a non-HTTP/2 context.
+/// Joins all `Cookie` lines into one.
+///
+/// HTTP/2 clients may split the field for better compression. RFC 9113 8.2.3: cookie crumbs "MUST be concatenated into
+/// a single octet string using the two-octet delimiter of 0x3b, 0x20" before they are passed into a non-HTTP/2 context.
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let lines = || headers.get_all(header::COOKIE).into_iter();
     if lines().nth(1).is_some() {
         let joined = join(|| lines().map(HeaderValue::as_bytes), b"; ");
-        // Made of values that were valid, so it is valid.
+        // Joined from valid values with a valid delimiter, so it is valid.
         if let Ok(joined) = HeaderValue::try_from(joined) {
             headers.insert(header::COOKIE, joined);
         }
     }
 }
 
-/// All parts with the delimiter between them, in one allocation.
+/// Joins parts with a delimiter between them, in one allocation. `parts` is called twice: for the length, and for the
+/// bytes.
 fn join<'a, I>(parts: impl Fn() -> I, delimiter: &[u8]) -> Vec<u8>
 where
     I: Iterator<Item = &'a [u8]>,

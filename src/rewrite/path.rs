@@ -1,6 +1,11 @@
-//! Paths: a prefix taken off, a prefix put on, byte for byte.
+//! Paths: removes a prefix, adds a prefix, and guards both against `..`.
 //!
-//! Nothing here decodes or normalises: `%2F` stays `%2F`, `//` stays `//`, an empty query keeps its `?`.
+//! Paths are rewritten byte for byte. Nothing is decoded or normalised: `%2F` stays `%2F`, `//` stays `//`, and an
+//! empty query keeps its `?`. A proxy that normalises changes what the endpoint is asked for, and one that decodes has
+//! to encode again, which cannot be done without loss.
+//!
+//! The price is that `/api/../admin` begins with `/api` and may still mean `/admin` to the endpoint. So wherever a
+//! prefix is a boundary, a path that could leave it is refused: see [`climbs`].
 
 use std::{fmt, sync::Arc};
 
@@ -8,14 +13,15 @@ use http::uri::PathAndQuery;
 
 use crate::error::{BoxError, Error};
 
-/// What follows `prefix` in `path`, when the prefix ends at a segment boundary.
+/// Returns what follows `prefix` in `path` if the prefix ends at the end of a segment, and `None` otherwise. A trailing
+/// `/` of the prefix is ignored.
 ///
 /// ```text
 /// prefix = /api
 /// path   = /api/users     -> /users
-///          ^^^^ taken off
-/// path   = /apiary        -> no match: the boundary is inside a segment
-/// path   = /api           -> / (an empty path is not one)
+///          ^^^^ removed
+/// path   = /apiary        -> None: the prefix ends inside a segment
+/// path   = /api           -> /: a path is never empty
 /// ```
 pub(crate) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
@@ -26,26 +32,31 @@ pub(crate) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     }
 }
 
-/// Joins a base and a path with exactly one `/` between them: `/base/` and `/x` make `/base/x`.
+/// Joins a base and a path with exactly one `/` between them: `/base/` and `/x` become `/base/x`.
 fn join(base: &str, path: &str) -> String {
     let base = base.trim_end_matches('/');
     let slash = if path.starts_with('/') { "" } else { "/" };
     format!("{base}{slash}{path}")
 }
 
-/// Whether some server would read the path as one that leaves its root: at one point it has gone up more often than
-/// down.
+/// Returns whether some server would read the path as one that leaves its root: at some point it has gone up more often
+/// than down.
 ///
-/// Servers differ in what they take for a `..`, and the one that reads this path is not known here. Those in use decode
-/// `%2e`, `%2f` and `%5c`, once, or twice (CVE-2020-5410, CVE-2021-42013), as does a proxy that decodes before a server
-/// that does; split at a backslash; and strip parameters, so that `..;x` is `..`. The path counts as the worst of all
-/// readings: whatever any of them takes for `..` is a step up, and only what is a step down for all of them is one.
+/// Servers differ in what they take for `..`, and the server that will read this path is not known here. Those in use
+/// decode `%2e`, `%2f` and `%5c` once, or twice (CVE-2020-5410, CVE-2021-42013), as do a proxy that decodes and a
+/// server behind it together; they split at backslashes; and they strip parameters, so that `..;x` is `..`. The path is
+/// judged by the worst of all readings: what any server takes for `..` is a step up, and only what every server takes
+/// for a step down is one.
 ///
 /// ```text
-/// /a%2fb/../../x     a server that does not decode %2f goes down once and up twice
-/// /a/%252e%252e      up, for a server that decodes twice
+/// /a%2fb/../../x     climbs: a server that does not decode %2f goes down once and up twice
+/// /a/%252e%252e/..   climbs: a server that decodes twice goes down once and up twice
 /// ```
+///
+/// Overlong UTF-8 (`%c0%ae`) does not count as a dot: no server that is still maintained decodes it. The check can
+/// refuse a path that the endpoint would have read as harmless, and therefore runs only where a prefix is a boundary.
 pub(crate) fn climbs(path: &str) -> bool {
+    // Nearly every path: without a dot pair and without encoding it cannot climb.
     if !path.contains("..") && !path.contains('%') {
         return false;
     }
@@ -65,12 +76,16 @@ pub(crate) fn climbs(path: &str) -> bool {
     false
 }
 
-/// Whether a segment without `..` is a step down for every server: not if it is empty or a dot for one of them.
+/// Returns whether every server takes a segment without `..` for a step down: none takes it for empty or for a single
+/// dot.
+///
+/// `a%2fb` counts as one step, although it is two for a server that decodes.
 fn is_down(decoded: &[u8]) -> bool {
     let mut pieces = without_parameters(decoded).split(|byte| matches!(byte, b'/' | b'\\'));
     pieces.any(|piece| !matches!(piece, b"" | b"."))
 }
 
+/// Returns a segment without its parameters: `a;x=1` is `a` (RFC 3986 3.3).
 fn without_parameters(segment: &[u8]) -> &[u8] {
     segment
         .split(|byte| *byte == b';')
@@ -78,8 +93,10 @@ fn without_parameters(segment: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// Decodes a segment as often as something in it is encoded: `%252e` and `%%32%65` are `.`. Each step makes it shorter,
-/// so the time grows with its length only.
+/// Decodes a segment until nothing in it is encoded any more: `%252e` and `%%32%65` both become a dot.
+///
+/// A decoded byte may complete another escape in front of it, so the end of the output is looked at again after each.
+/// Each such step shortens the output, so the time is linear in the segment's length however often it is encoded.
 fn decode(segment: &[u8], decoded: &mut Vec<u8>) {
     decoded.clear();
     for byte in segment {
@@ -94,18 +111,22 @@ fn decode(segment: &[u8], decoded: &mut Vec<u8>) {
     }
 }
 
+/// Returns the value of a hexadecimal digit.
 fn hex(digit: u8) -> Option<u8> {
-    // Below 16 by its radix.
+    // Always below 16, so the conversion cannot fail.
     char::from(digit)
         .to_digit(16)
         .and_then(|value| u8::try_from(value).ok())
 }
 
-/// A prefix to take off, one to put on, and what the user makes of the result.
+/// How the path of a request is rewritten: a prefix to remove, a prefix to add, and the user's hooks, in this order.
 #[derive(Clone, Default)]
 pub(crate) struct PathRewrite {
+    /// The prefix to remove, as [`parse_prefix`] returns it.
     pub(crate) strip: Option<String>,
+    /// The prefix to add, as [`parse_prefix`] returns it.
     pub(crate) add: Option<String>,
+    /// The user's changes, each applied to the result of the one before.
     pub(crate) hooks: Vec<PathHook>,
 }
 
@@ -113,11 +134,13 @@ pub(crate) struct PathRewrite {
 pub(crate) type PathHook = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl PathRewrite {
+    /// Returns whether no path is changed.
     pub(crate) fn is_noop(&self) -> bool {
         self.strip.is_none() && self.add.is_none() && self.hooks.is_empty()
     }
 
-    /// All that was taken off a path: `before` by a router, and our own prefix.
+    /// Returns everything that was removed from the front of a path, for `X-Forwarded-Prefix`: `before` by a router,
+    /// and the prefix that this rewrite removes from `path`. `None` if nothing was.
     pub(crate) fn taken_off(&self, before: Option<&str>, path: &str) -> Option<String> {
         let own = self
             .strip
@@ -129,13 +152,17 @@ impl PathRewrite {
         }
     }
 
-    /// The new path and query. A path without the prefix is kept whole, as Go's `StripPrefix` users expect of a
-    /// rewrite that is not a route.
+    /// Returns the new path and query.
+    ///
+    /// A path that does not begin with the prefix to remove keeps all of its segments. This is a rewrite and not a
+    /// route: Go's `StripPrefix`, which is both, answers 404.
+    ///
+    /// The query is never changed.
     ///
     /// # Errors
     ///
-    /// 400 when the path would climb out of the prefix that is put on, or can be no path at all; 500 when a hook
-    /// returns no path.
+    /// Returns a 400 if the path could leave the prefix that is added, or is not a valid path, and a 500 if a hook
+    /// returns something that is not a path.
     pub(crate) fn apply(&self, from: &PathAndQuery) -> Result<PathAndQuery, Error> {
         let path = from.path();
         let stripped = self
@@ -150,9 +177,12 @@ impl PathRewrite {
     }
 }
 
+/// Applies one hook, and keeps the query.
+///
 /// # Errors
 ///
-/// 500 when the hook returns what is no path.
+/// Returns a 500 if the hook returns something that is not a path: the fault is in the configuration, not in the
+/// request.
 fn change(hook: &PathHook, from: PathAndQuery) -> Result<PathAndQuery, Error> {
     const NO_PATH: &str =
         "rewrite_path returned no path: it must begin with '/', and hold no query";
@@ -180,15 +210,20 @@ impl fmt::Debug for PathRewrite {
     }
 }
 
-/// The path and query below a base path.
+/// Returns a path and query below a base path, as in an endpoint's URL.
 ///
 /// # Errors
 ///
-/// As [`PathRewrite::apply`].
+/// Those of [`PathRewrite::apply`].
 pub(crate) fn below(base: &str, from: &PathAndQuery) -> Result<PathAndQuery, Error> {
     rebuild(base, from.path(), from.query())
 }
 
+/// Joins a base, a path and a query.
+///
+/// # Errors
+///
+/// Returns a 400 if the path could leave the base, or if the result is not a valid path.
 fn rebuild(base: &str, path: &str, query: Option<&str>) -> Result<PathAndQuery, Error> {
     // The base is a boundary: what a route let through to `/app` must not reach `/admin` as `/app/../admin`.
     if climbs(path) {
@@ -203,7 +238,12 @@ fn rebuild(base: &str, path: &str, query: Option<&str>) -> Result<PathAndQuery, 
         .map_err(|error| Error::bad_request("the path cannot be rewritten").with(error))
 }
 
-/// Checks a prefix that a user of the crate gives.
+/// Checks a prefix that a user sets, and returns it without a trailing `/`.
+///
+/// # Errors
+///
+/// Returns a config error that names `setting` if the prefix does not begin with `/`, is not a valid path, or has a
+/// query.
 pub(crate) fn parse_prefix(setting: &'static str, prefix: &str) -> Result<String, Error> {
     let parsed: Result<PathAndQuery, BoxError> = match prefix.starts_with('/') {
         true => prefix.parse::<PathAndQuery>().map_err(Into::into),
@@ -288,7 +328,7 @@ mod tests {
         }
     }
 
-    /// Decoded twice, or by two servers one after the other.
+    /// Paths that climb only when they are decoded twice, or by two servers in a row.
     #[test]
     fn nothing_climbs_out_when_it_is_decoded_again() {
         for path in [
@@ -306,7 +346,7 @@ mod tests {
         }
     }
 
-    /// What is one segment for one server is two for another, or none.
+    /// A segment that is one step for one server is two steps for another, or none.
     #[test]
     fn the_worst_reading_counts() {
         for path in [
@@ -323,7 +363,7 @@ mod tests {
         }
     }
 
-    /// Encoded over and over, it is decoded in one pass.
+    /// Encoded many times over, it is still decoded in one pass.
     #[test]
     fn decoding_shortens_at_each_step() {
         let mut decoded = Vec::new();

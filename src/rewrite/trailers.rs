@@ -1,4 +1,6 @@
-//! Which fields may stand in the trailer section of a message, and whether a request may have one.
+//! Trailer sections: which fields they may contain, and whether a request's is forwarded at all.
+//!
+//! The rule is made from the head, and applied by the bodies in `body/` when the trailers arrive.
 
 use http::{HeaderMap, header, request::Parts};
 
@@ -7,20 +9,25 @@ use super::{
     framing::{accepts_trailers, is_grpc},
 };
 
-/// What may be among the trailers of one message: all but what no trailer section may have, and what the `Connection`
-/// field of the message names (RFC 9110 7.6.1: "remove any header or trailer field(s)").
+/// Which fields may be in the trailers of one message.
+///
+/// All may, except for those that no trailer section may contain, and those that the message's `Connection` field
+/// names. RFC 9110 7.6.1: "remove any header or trailer field(s) from the message with the same name as the
+/// connection-option".
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrailerRule {
-    /// Names in lower case, each with a comma behind it.
+    /// The names from `Connection`, in lower case, with a comma after each. Empty for nearly every message, and then
+    /// without an allocation.
     nominated: Box<str>,
 }
 
 impl TrailerRule {
+    /// Returns the rule of a message whose `Connection` names these fields.
     pub(super) fn new(nominated: Box<str>) -> Self {
         Self { nominated }
     }
 
-    /// Removes what may not be there.
+    /// Removes the fields that may not be there.
     pub(crate) fn strip(&self, trailers: &mut HeaderMap) {
         fields::remove(trailers, |name| is_forbidden_trailer(name.as_str()));
         for name in self.nominated.split_terminator(',') {
@@ -29,8 +36,12 @@ impl TrailerRule {
     }
 }
 
-/// Whether the trailers of a request are sent on: if the client announced them or its protocol lives on them. A server
-/// that merges others into its headers would take them for what a proxy has checked.
+/// Returns whether the trailers of a request are forwarded: the client announced them, or its protocol depends on them.
+///
+/// Unannounced trailers are discarded, as RFC 9110 6.5.1 says intermediaries do in most cases: some servers merge
+/// trailers into the header section, where they would be taken for fields that the proxy has checked.
+///
+/// The trailers of a response are always forwarded, as gRPC needs them.
 pub(crate) fn wants_trailers(parts: &Parts) -> bool {
     let headers = &parts.headers;
     headers.contains_key(header::TRAILER)

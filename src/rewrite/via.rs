@@ -1,4 +1,4 @@
-//! `Via`, loops, and `Max-Forwards`.
+//! `Via`, request loops and `Max-Forwards`: the fields that keep a request from being forwarded forever.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
@@ -7,9 +7,12 @@ use crate::error::{BoxError, Error, ErrorKind};
 
 const MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 
-/// Our name in `Via`, and the members it makes.
+/// This proxy's pseudonym in `Via`, and the members it makes for each version of HTTP.
+///
+/// The members are built once, because every request gets one of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
+    /// The received-by of our members: a token, compared without regard to case.
     pseudonym: String,
     http10: HeaderValue,
     http11: HeaderValue,
@@ -17,11 +20,13 @@ pub(crate) struct Via {
 }
 
 impl Via {
+    /// Returns the members for a pseudonym.
+    ///
     /// # Errors
     ///
-    /// When the name is no token (RFC 9110 5.6.2).
+    /// Fails if the pseudonym is not a token (RFC 9110 5.6.2).
     pub(crate) fn new(pseudonym: &str) -> Result<Self, BoxError> {
-        // A field name is a token, and has the same grammar.
+        // A field name is a token too, and is checked by the same grammar.
         HeaderName::from_bytes(pseudonym.as_bytes())?;
         Ok(Self {
             pseudonym: pseudonym.to_owned(),
@@ -31,7 +36,12 @@ impl Via {
         })
     }
 
-    /// Fails with 508 when the request carries our own entry: it has come round in a circle.
+    /// Checks that this proxy has not forwarded the request before.
+    ///
+    /// # Errors
+    ///
+    /// Returns a 508 if any member of any `Via` line has our pseudonym. RFC 9110 7.6.3 gives the field this purpose:
+    /// "avoiding request loops".
     pub(super) fn check_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
         let ours = |member: &[u8]| {
             // received-protocol RWS received-by [ RWS comment ]
@@ -48,8 +58,10 @@ impl Via {
         Ok(())
     }
 
+    /// Appends our member, with the version in which the message was received.
+    ///
     /// RFC 9110 7.6.3: "An HTTP-to-HTTP gateway MUST send an appropriate Via header field in each inbound request
-    /// message".
+    /// message and MAY send a Via header field in forwarded response messages."
     pub(super) fn add(&self, headers: &mut HeaderMap, version: Version) {
         let member = match version {
             Version::HTTP_2 => &self.http2,
@@ -60,10 +72,16 @@ impl Via {
     }
 }
 
-/// Counts `Max-Forwards` down; true when it has reached zero and the proxy itself must answer.
+/// Decrements `Max-Forwards`. Returns `true` if it is zero, so that the proxy itself must answer.
 ///
 /// RFC 9110 7.6.2: "Each intermediary that receives a TRACE or OPTIONS request containing a Max-Forwards header field
-/// MUST check and update its value prior to forwarding the request." Other methods keep the field as it is.
+/// MUST check and update its value prior to forwarding the request." Requests with other methods keep the field as it
+/// is, as the same section allows.
+///
+/// # Errors
+///
+/// Returns a 400 if there is more than one line, or if the value is not a number. To guess would be to forward a
+/// request that may have to stop here.
 pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
     if parts.method != Method::TRACE && parts.method != Method::OPTIONS {
         return Ok(false);
@@ -80,7 +98,8 @@ pub(super) fn max_forwards(parts: &mut Parts) -> Result<bool, Error> {
         .ok()
         .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     let digits = digits.ok_or_else(|| Error::bad_request("invalid Max-Forwards"))?;
-    // More hops than fit a u64 are more than there are.
+    // A number that does not fit into a `u64` is more hops than exist. It is lowered to one that fits, as "the
+    // recipient's maximum supported value" (RFC 9110 7.6.2).
     match digits.parse::<u64>().unwrap_or(u64::MAX).checked_sub(1) {
         None => Ok(true),
         Some(left) => {

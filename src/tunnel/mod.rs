@@ -1,8 +1,17 @@
-//! HTTP/1 upgrades: two connections become one tunnel of raw bytes.
+//! HTTP/1.1 upgrades (RFC 9110 7.8): two connections become one tunnel of raw bytes.
 //!
-//! RFC 9110 7.8. A token is forwarded only if it is allowed, so that no client can talk an endpoint into `h2c` behind
-//! the proxy's back; nothing is tunnelled before the endpoint's 101; what the endpoint refuses is relayed like any
-//! other response.
+//! An upgrade passes through four steps:
+//!
+//! 1. [`UpgradeRequest::take`] recognises a request to upgrade, and takes the client's end of the connection out of its
+//!    extensions. An `Upgrade` token is forwarded only if it is allowed, so that no client can switch an endpoint's
+//!    connection to `h2c` and send requests on it that the proxy has not checked.
+//! 2. [`UpgradeRequest::ask`] puts `Upgrade` on the rewritten head.
+//! 3. [`UpgradeRequest::agree`] checks the endpoint's 101. Nothing is tunnelled before it, and any other response is
+//!    relayed as usual.
+//! 4. [`OpenTunnels::open`] spawns a task that copies bytes in both directions until the tunnel ends.
+//!
+//! CONNECT, and extended CONNECT over HTTP/2 (RFC 8441), are not supported. `wss://` needs nothing more: the server
+//! around the proxy terminates TLS on the client's side, and the endpoint's client speaks it on the other.
 
 mod open;
 mod relay;

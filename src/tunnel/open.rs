@@ -1,4 +1,4 @@
-//! The tunnels that are open.
+//! The open tunnels of a proxy: spawning, counting and closing them.
 
 use std::{fmt, time::Duration};
 
@@ -7,13 +7,16 @@ use tokio::{sync::watch, time::timeout};
 
 use super::relay::Tunnel;
 
-/// The tunnels of a proxy.
+/// The open tunnels of a proxy, shared by its clones.
 ///
-/// A tunnel has a task of its own, which ends when either side ends it, when nothing moves for the idle time, or by
-/// [`close`](Self::close). The task does not end with the proxy: one that serves a single request, or that is replaced
-/// by a new configuration, leaves its tunnels to the two sides.
+/// Each tunnel has a task of its own, which ends when both sides have closed, when the connection of either fails, when
+/// no bytes arrive for the idle timeout, or when [`close`](Self::close) ends it.
+///
+/// The task does not end with the proxy. A proxy that serves a single request, or that is replaced by one with a new
+/// configuration, leaves its tunnels to their two sides.
 pub(crate) struct OpenTunnels {
-    /// Each tunnel holds a receiver, so the channel knows how many there are. A new value closes those there are.
+    /// Each tunnel holds a receiver, so the channel counts them and notifies when the last one ends. A new value closes
+    /// all tunnels that are open at that moment.
     closing: watch::Sender<()>,
 }
 
@@ -26,6 +29,11 @@ impl Default for OpenTunnels {
 }
 
 impl OpenTunnels {
+    /// Spawns the task of a tunnel.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
     pub(crate) fn open<B>(&self, tunnel: Tunnel<B>)
     where
         B: Body + Send + 'static,
@@ -34,7 +42,7 @@ impl OpenTunnels {
         tokio::spawn(async move {
             let alone = async {
                 if closing.changed().await.is_err() {
-                    // The proxy is gone, and with it the one who could close this.
+                    // The proxy is gone, and with it the only caller of `close`.
                     std::future::pending::<()>().await;
                 }
             };
@@ -42,13 +50,18 @@ impl OpenTunnels {
         });
     }
 
+    /// Returns the number of open tunnels.
     pub(crate) fn len(&self) -> usize {
         self.closing.receiver_count()
     }
 
-    /// Waits for the tunnels to end, and ends those that are left after `grace`.
+    /// Waits for the tunnels to end, and closes those that are still open after `grace`.
     ///
-    /// Dropping the future leaves them open.
+    /// Tunnels opened within `grace` are waited for, and closed, as well.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before `grace` has passed leaves the tunnels open.
     pub(crate) async fn close(&self, grace: Duration) {
         if timeout(grace, self.closing.closed()).await.is_err() {
             self.closing.send_replace(());

@@ -1,4 +1,14 @@
-//! A tunnel: bytes copied both ways between two connections.
+//! One tunnel: waits for both connections to be handed over, then copies bytes in both directions.
+//!
+//! The stages of [`Tunnel::run`]:
+//!
+//! - *Opening*: hyper has not handed both connections over yet. The client's comes when the 101 has been written to it
+//!   and its request has been read to the end, the endpoint's when the request has been sent to the end.
+//! - *Relaying*: bytes are copied in both directions. When one side closes its half, the other side is told and may go
+//!   on sending: the tunnel is half-closed.
+//! - *Ended*: the guard of the attempt is told that the exchange is complete, and both connections are closed.
+//!
+//! An idle timeout bounds the first two stages. The total timeout of an exchange does not apply to tunnels.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -22,17 +32,22 @@ use tokio::{
 
 use crate::{body::Timer, clock::after, record::Record};
 
-/// Both ends of a tunnel, and what has to live as long: the response body, which counts as load at its endpoint.
+/// A tunnel that an endpoint has agreed to, before it is opened.
 pub(crate) struct Tunnel<B> {
+    /// The client's connection, once hyper hands it over.
     downstream: OnUpgrade,
+    /// The endpoint's connection, once hyper hands it over.
     upstream: OnUpgrade,
-    /// The exchange, whose request body may still be on its way.
+    /// The exchange, whose request body may still be in transfer.
     record: Arc<Record>,
+    /// The longest time in which no bytes arrive from either side. `None` is no limit.
     idle: Option<Duration>,
+    /// The body of the 101, which is empty: its guard counts the tunnel as load at its endpoint.
     held: B,
 }
 
 impl<B: Body> Tunnel<B> {
+    /// Returns a tunnel between two connections that hyper will hand over.
     pub(super) fn new(
         downstream: OnUpgrade,
         upstream: OnUpgrade,
@@ -49,8 +64,11 @@ impl<B: Body> Tunnel<B> {
         }
     }
 
-    /// Copies both ways until both sides have closed, one breaks, nothing has moved for the idle time, or `closing` is
-    /// ready. When one side closes its half, the other side is told, and its half goes on.
+    /// Relays bytes until both sides have closed, one connection fails, nothing has moved for the idle timeout, or
+    /// `closing` is ready.
+    ///
+    /// How the tunnel ended goes to the log at `DEBUG` and nowhere else: the 101 has been sent, so neither side can be
+    /// told by a status.
     pub(super) async fn run(self, closing: impl Future<Output = ()>) {
         let Self {
             downstream,
@@ -64,14 +82,14 @@ impl<B: Body> Tunnel<B> {
             let ends = async { tokio::try_join!(downstream, upstream) };
             let ends = tokio::select! {
                 ends = ends => ends,
-                // The rest of the request body comes first, and may never.
+                // The rest of the request body comes first, and the client may never send it.
                 () = idle_for(idle, || agreed.max(record.upload_moved())) => {
                     return tracing::debug!("tunnel not opened: idle timeout");
                 }
             };
             match ends {
                 Ok((downstream, upstream)) => relay(downstream, upstream, idle).await,
-                // The client left before it had its 101.
+                // The client disconnected before it received the 101.
                 Err(error) => tracing::debug!(%error, "tunnel not opened"),
             }
         };
@@ -79,7 +97,8 @@ impl<B: Body> Tunnel<B> {
             () = relayed => {}
             () = closing => tracing::debug!("tunnel closed by the proxy"),
         }
-        // The exchange is complete, however its tunnel ended: the empty body says so to the endpoint's load.
+        // The exchange is complete, however the tunnel ended. Polling the empty body to its end tells its guard so;
+        // dropping it would count as a cancellation by the client.
         let mut held = pin!(held);
         poll_fn(|cx| {
             let _ = held.as_mut().poll_frame(cx);
@@ -89,6 +108,13 @@ impl<B: Body> Tunnel<B> {
     }
 }
 
+/// Copies bytes in both directions until both sides have closed, one connection fails, or no bytes arrive for the idle
+/// timeout.
+///
+/// Both directions have one idle clock: a download during which the client sends nothing is not idle.
+///
+/// Backpressure passes through: each direction holds one buffer of tokio's `copy_bidirectional` (8 KiB), and reads no
+/// more until it has been written.
 async fn relay(downstream: Upgraded, upstream: Upgraded, idle: Option<Duration>) {
     let activity = Activity::new();
     let mut downstream = ActiveIo {
@@ -108,14 +134,19 @@ async fn relay(downstream: Upgraded, upstream: Upgraded, idle: Option<Duration>)
     }
 }
 
-/// When bytes last came in, from either side.
+/// When bytes last arrived, from either side.
+///
+/// Both ends write to it and the idle timer reads it, all in one task; it is atomic because the task holds references
+/// to it while it moves between threads.
 struct Activity {
+    /// When the tunnel was opened.
     start: Instant,
-    /// Milliseconds from `start`.
+    /// Milliseconds from `start` to the last arrival.
     moved: AtomicU64,
 }
 
 impl Activity {
+    /// Returns the clock of a tunnel that opens now.
     fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -123,17 +154,22 @@ impl Activity {
         }
     }
 
+    /// Records that bytes have arrived.
     fn touch(&self) {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(millis, Relaxed);
     }
 
+    /// Returns when bytes last arrived, or when the tunnel was opened.
     fn moved(&self) -> Instant {
         self.start + Duration::from_millis(self.moved.load(Relaxed))
     }
 }
 
-/// Ready once the idle time has passed since the last movement; never without one.
+/// Completes once the idle timeout has passed since the last movement; never without a timeout.
+///
+/// The timer is not moved at each arrival. It looks at `moved` again when it fires, so an active tunnel costs one timer
+/// per idle timeout rather than one per read.
 async fn idle_for(idle: Option<Duration>, moved: impl Fn() -> Instant) {
     let Some(idle) = idle else {
         return pending().await;
@@ -142,7 +178,10 @@ async fn idle_for(idle: Option<Duration>, moved: impl Fn() -> Instant) {
     poll_fn(|cx| timer.as_mut().poll_due(cx, || Some(after(moved(), idle)))).await;
 }
 
-/// One end of a tunnel, which notes when bytes come in.
+/// One end of a tunnel, which records when bytes arrive.
+///
+/// Only reads count. Each byte written was read from the other end before, and a write that blocks must not keep the
+/// tunnel alive.
 struct ActiveIo<'a, T> {
     io: T,
     activity: &'a Activity,

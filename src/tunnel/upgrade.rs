@@ -1,4 +1,4 @@
-//! The two halves of an upgrade: what a client asks for, and what its endpoint agrees to.
+//! The HTTP side of an upgrade: what a client asks for, and what its endpoint agrees to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,18 +13,29 @@ use crate::{
     rewrite::{Fields, Seen, tokens},
 };
 
-/// A client's request to switch protocols, with its end of the tunnel to be.
+/// A client's request to switch protocols, with the client's end of the future tunnel.
 pub(crate) struct UpgradeRequest {
+    /// The protocol, as the client wrote it: `websocket`.
     token: HeaderValue,
+    /// The client's connection, once hyper hands it over.
     downstream: OnUpgrade,
 }
 
 impl UpgradeRequest {
-    /// Takes the wish to switch out of a request, if there is one that may go through.
+    /// Takes the client's end of the connection out of a request that asks for an allowed upgrade. Returns `None` for
+    /// any other: it is forwarded as the plain request that it also is.
     ///
-    /// Only HTTP/1.1 has it. The request may have a body, as `docker exec` sends one. RFC 9110 7.8: what follows the
-    /// 101 is the new protocol's, but the request is HTTP to its end, which its framing tells: both connections are
-    /// handed to the tunnel when the body is over, not before, whenever the endpoint has agreed.
+    /// The fields stay on the head; they are stripped later, as all hop-by-hop fields are.
+    ///
+    /// Of several tokens, the first allowed one is taken. `allowed` is in any case; protocol names are compared without
+    /// regard to it, as RFC 9110 7.8 asks.
+    ///
+    /// Only HTTP/1.1 has upgrades. RFC 9110 7.8: "A server MUST ignore an Upgrade header field that is received in an
+    /// HTTP/1.0 request", and in HTTP/2 the field is malformed (RFC 9113 8.2.2).
+    ///
+    /// The request may have a body, as those of `docker exec` do. What follows the 101 belongs to the new protocol, but
+    /// the request is HTTP to its end, which its framing determines: both connections are handed to the tunnel when the
+    /// body has ended, however early the endpoint has agreed.
     pub(crate) fn take(
         request: &mut Request<Body>,
         seen: Seen,
@@ -34,6 +45,8 @@ impl UpgradeRequest {
             return None;
         }
         let headers = request.headers();
+        // RFC 9110 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option". Without it the field is
+        // left over from another hop.
         let upgrade = |option: &[u8]| option.eq_ignore_ascii_case(b"upgrade");
         if !tokens(headers, &header::CONNECTION).any(upgrade) {
             return None;
@@ -45,7 +58,7 @@ impl UpgradeRequest {
         };
         let token = tokens(headers, &header::UPGRADE).find(allowed)?;
         let token = HeaderValue::from_bytes(token).ok()?;
-        // A server that cannot hand its connection over, or a test that has none.
+        // Absent if the server around the proxy cannot hand its connection over, and in tests without a server.
         request.extensions().get::<OnUpgrade>()?;
         Some(Self {
             token,
@@ -53,14 +66,22 @@ impl UpgradeRequest {
         })
     }
 
-    /// Puts the wish on the head of a request. The connection that takes the request adds `Connection`.
+    /// Puts `Upgrade` on the head of a request. The HTTP/1 connection that sends it adds the option to `Connection`.
     pub(crate) fn ask(&self, headers: &mut HeaderMap) {
         headers.insert(header::UPGRADE, self.token.clone());
     }
 
-    /// Returns the token both sides agree on, and the tunnel, still holding the response's head.
+    /// Returns the protocol that both sides agree on, and the response with a tunnel in place of its body.
     ///
-    /// RFC 9110 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client".
+    /// RFC 9110 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client in the corresponding
+    /// request's Upgrade header field." The token is returned as the client wrote it.
+    ///
+    /// `idle` is the idle timeout of the tunnel.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Upgrade`], a 502, if `Upgrade` in the response is not exactly the token that was asked for,
+    /// or if the response's connection cannot be handed over, as that of an endpoint that is a service in this process.
     pub(crate) fn agree<B: http_body::Body>(
         self,
         mut response: Response<B>,
@@ -84,7 +105,9 @@ impl UpgradeRequest {
     }
 }
 
-/// Puts the fields of an upgrade on a response head that has been stripped of them.
+/// Puts the fields of an upgrade back on a response head, from which they were stripped as hop-by-hop fields.
+///
+/// For a 101, and for a 426, whose `Upgrade` says what the endpoint requires (RFC 9110 15.5.22).
 pub(crate) fn announce(headers: &mut HeaderMap, token: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, token);
