@@ -1,4 +1,8 @@
-//! Settings of a [`LoadBalance`], and the constructors that begin with them.
+//! [`LoadBalanceBuilder`], and the constructors of [`LoadBalance`] that use it.
+//!
+//! Settings come first and the source of the endpoints last: [`urls`](LoadBalanceBuilder::urls),
+//! [`endpoints`](LoadBalanceBuilder::endpoints) or [`discover`](LoadBalanceBuilder::discover). Each of these builds a
+//! cluster of its own, so one builder may be cloned and used several times.
 
 use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
@@ -17,12 +21,26 @@ use crate::{
     upstream::{Client, ClientBuilder},
 };
 
-/// Settings of a [`LoadBalance`]; the last call says where its endpoints come from.
+/// Builder of a [`LoadBalance`].
+///
+/// Its last call says where the endpoints come from, and builds: [`urls`](Self::urls), [`endpoints`](Self::endpoints)
+/// or [`discover`](Self::discover).
+///
+/// ```
+/// use axum_upstream::{LoadBalance, policy::LeastRequest};
+///
+/// let backends = LoadBalance::builder()
+///     .policy(LeastRequest)
+///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+/// # Ok::<(), axum_upstream::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LoadBalanceBuilder {
     ready_timeout: Duration,
+    /// `None` draws one from the operating system when the cluster is built.
     seed: Option<u64>,
     policy: Policy,
+    /// The most endpoints that are used, at least 1. `None` uses all.
     subset: Option<usize>,
     client: ClientBuilder,
 }
@@ -40,18 +58,20 @@ impl Default for LoadBalanceBuilder {
 }
 
 impl LoadBalanceBuilder {
-    /// How an endpoint is picked. Default [`P2c`](super::policy::P2c).
+    /// Sets how an endpoint is picked for a request. Default: [`P2c::new`](super::policy::P2c::new).
     #[must_use]
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
         self.policy = policy.into();
         self
     }
 
-    /// Uses no more than so many of the endpoints, so that many processes before very many endpoints do not each keep
-    /// connections to all. Default: all.
+    /// Uses at most this many of the endpoints. Default: all.
     ///
-    /// Each process draws its own by rendezvous hashing with a number of its own ([`seed`](Self::seed)), so that the
-    /// processes together use all endpoints alike, and one that comes or goes changes each subset by one at most.
+    /// Many processes in front of very many endpoints then do not each keep connections to all of them. Each process
+    /// chooses its own subset by rendezvous hashing with a number drawn from its [`seed`](Self::seed), so that all the
+    /// processes together use the endpoints evenly, and an endpoint that comes or goes changes each subset by at most
+    /// one endpoint. Endpoints of weight 0 do not count. Weights and priorities play no part in the choice, so a subset
+    /// may miss a tier.
     ///
     /// 0 is taken as 1.
     #[must_use]
@@ -60,37 +80,48 @@ impl LoadBalanceBuilder {
         self
     }
 
-    /// How long a request waits for [discovery](Self::discover) that has not told of any endpoint yet. Default 1 s;
-    /// `Duration::MAX` waits without end.
+    /// Sets how long a request waits for a [discovery](Self::discover) that has not reported yet. Default: 1 s.
+    /// `Duration::MAX` waits without a limit.
     ///
-    /// Nothing else is waited for: where there is no endpoint to give a request to, it fails at once, with 503 from a
-    /// [`ReverseProxy`](crate::ReverseProxy).
+    /// Nothing else is waited for: once discovery has reported, and always without one, a request that finds no
+    /// endpoint fails at once, with 503 from a [`ReverseProxy`](crate::ReverseProxy). A first change, an error, the end
+    /// of the stream and a change by a [`Handle`](super::Handle) all end the wait.
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;
         self
     }
 
-    /// Makes the choices repeatable, for tests, as far as answers take the same time: in tokio's paused time they do.
-    /// Default: a seed from the operating system's source of random numbers; without that, building fails.
+    /// Seeds the random numbers that picks and the [subset](Self::subset) are drawn with. Default: a seed from the
+    /// operating system's source of random numbers; without that source, building fails.
+    ///
+    /// The same seed makes the same choices, for tests, provided that the responses take the same time: in tokio's
+    /// paused time they do. Processes that are given the same seed use the same subset.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Settings of the clients that [`urls`](Self::urls) makes: connect timeout, TLS, pool.
+    /// Sets how the clients of URLs are made: connect timeout, TLS, connection pool. Default:
+    /// [`ClientBuilder::default`].
+    ///
+    /// It is used by [`urls`](Self::urls) and by [`Handle::insert_url`](super::Handle::insert_url). Endpoints given as
+    /// [`EndpointSpec`]s bring their own service.
     #[must_use]
     pub fn client(mut self, client: ClientBuilder) -> Self {
         self.client = client;
         self
     }
 
-    /// Balances over URLs; see [`EndpointSpec::url`] for their form. No URL at all makes an empty cluster.
+    /// Builds a balancer over URLs; see [`EndpointSpec::url`] for their form.
+    ///
+    /// Without any URL the cluster is empty, and requests fail until a [`Handle`](super::Handle) inserts an endpoint.
     ///
     /// # Errors
     ///
-    /// A config error that names what is wrong with a URL, or that one comes twice.
+    /// A config error if a URL or its weight is not valid, if a URL is given twice, or if the operating system gives no
+    /// random numbers and no [`seed`](Self::seed) is set.
     pub fn urls<I>(self, urls: I) -> Result<LoadBalance<Client>, Error>
     where
         I: IntoIterator,
@@ -103,11 +134,13 @@ impl LoadBalanceBuilder {
         self.endpoints(specs)
     }
 
-    /// Balances over endpoints of any one kind of service; [`EndpointSpec::boxed`] makes unlike ones alike.
+    /// Builds a balancer over endpoints of one type of service. [`EndpointSpec::boxed`] gives services of different
+    /// types a common one.
     ///
     /// # Errors
     ///
-    /// A config error when two have the same name.
+    /// A config error if two endpoints have the same name, or if the operating system gives no random numbers and no
+    /// [`seed`](Self::seed) is set.
     pub fn endpoints<S>(
         self,
         specs: impl IntoIterator<Item = EndpointSpec<S>>,
@@ -116,6 +149,7 @@ impl LoadBalanceBuilder {
         S: Clone + Send + Sync + 'static,
     {
         let specs: Vec<_> = specs.into_iter().collect();
+        // The name is the identity of an endpoint, so the second would silently replace the first.
         let mut names = HashSet::new();
         if let Some(twice) = specs.iter().find(|spec| !names.insert(spec.name())) {
             let why = format!("{:?} is there twice; use a weight instead", twice.name());
@@ -126,19 +160,26 @@ impl LoadBalanceBuilder {
         Ok(LoadBalance::new_in(cluster, None))
     }
 
-    /// Balances over what a stream of changes discovers.
+    /// Builds a balancer over the endpoints that a stream of changes discovers.
     ///
-    /// Any [`Discover`] will do whose services are [`EndpointSpec`]s or [`Client`]s: a tower `ServiceList`, or a stream
-    /// of `Result<Change<Key, EndpointSpec>, Error>`; [`from_sets`](crate::discover::from_sets) makes one of whole
-    /// sets. A name that is inserted again replaces the one before. When the stream ends or fails, the last set stays.
-    /// Until the first change, requests wait up to the [ready timeout](Self::ready_timeout). Changes that are there
-    /// together are taken in together.
+    /// `discover` is any [`Discover`] whose services are [`EndpointSpec`]s or [`Client`]s: a tower `ServiceList`, or a
+    /// stream of `Result<Change<Key, EndpointSpec>, Error>`. [`from_sets`](crate::discover::from_sets) makes one from a
+    /// stream of whole sets.
     ///
-    /// A task reads the stream; it ends with the last clone of the `LoadBalance`.
+    /// - The identity of an endpoint is its name. A name that is inserted again replaces the endpoint, which drains. An
+    ///   endpoint leaves when the last key that was inserted with its name has been removed.
+    /// - Changes that are ready together are applied in one step.
+    /// - When the stream ends, the last set stays. After an error it stays, too, and the stream is polled again one
+    ///   second later.
+    /// - Requests wait for the first report up to the [ready timeout](Self::ready_timeout).
+    ///
+    /// A task on the current tokio runtime reads the stream. It is aborted when the last clone of the `LoadBalance` is
+    /// dropped: neither a [`Handle`](super::Handle) nor a response future keeps it alive.
     ///
     /// # Errors
     ///
-    /// A config error outside a tokio runtime.
+    /// A config error if it is called outside of a tokio runtime, or if the operating system gives no random numbers
+    /// and no [`seed`](Self::seed) is set.
     pub fn discover<D, S>(self, discover: D) -> Result<LoadBalance<S>, Error>
     where
         D: Discover + Send + 'static,
@@ -152,10 +193,16 @@ impl LoadBalanceBuilder {
         Ok(LoadBalance::new_in(cluster, Some(driver)))
     }
 
+    /// Makes an empty cluster with these settings.
+    ///
+    /// # Errors
+    ///
+    /// A config error if a seed has to be drawn and the operating system gives no random numbers.
     fn cluster<S: Send + Sync + 'static>(&self) -> Result<Arc<Cluster<S>>, Error> {
         let seed = match self.seed {
             Some(seed) => seed,
-            // Processes that begin at the same time must not draw the same subset.
+            // Not seeded by the clock, as `fastrand` does it: processes that start at the same time must not draw the
+            // same subset.
             None => u64::from_ne_bytes(random::secret("seed")?),
         };
         Ok(Arc::new(Cluster::new(ClusterConfig {
@@ -169,11 +216,12 @@ impl LoadBalanceBuilder {
 }
 
 impl LoadBalance {
-    /// Balances over URLs, with default settings. [`EndpointSpec::url`] says what a URL may look like.
+    /// Creates a balancer over URLs, with default settings. See [`EndpointSpec::url`] for their form.
     ///
     /// # Errors
     ///
-    /// A config error that names what is wrong with a URL, or that one comes twice.
+    /// A config error if a URL or its weight is not valid, if a URL is given twice, or if the operating system gives no
+    /// random numbers.
     pub fn new<I>(urls: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -182,7 +230,7 @@ impl LoadBalance {
         LoadBalanceBuilder::default().urls(urls)
     }
 
-    /// The settings, to change them.
+    /// Returns a builder, to change settings before the balancer is built.
     #[must_use]
     pub fn builder() -> LoadBalanceBuilder {
         LoadBalanceBuilder::default()
@@ -190,12 +238,12 @@ impl LoadBalance {
 }
 
 impl<S> LoadBalance<S> {
-    /// Balances over what a stream of changes discovers, with default settings. See
+    /// Creates a balancer over the endpoints that a stream of changes discovers, with default settings. See
     /// [`LoadBalanceBuilder::discover`].
     ///
     /// # Errors
     ///
-    /// A config error outside a tokio runtime.
+    /// A config error if it is called outside of a tokio runtime, or if the operating system gives no random numbers.
     pub fn from_discover<D>(discover: D) -> Result<Self, Error>
     where
         D: Discover + Send + 'static,

@@ -1,4 +1,17 @@
-//! The members of a cluster, shared by all who send, change or watch.
+//! The state of a cluster that all balancers, handles and requests over it share.
+//!
+//! Reads and writes are apart. A pick reads the latest [`Snapshot`] and takes no lock here; a change locks the
+//! [`Members`], publishes the next snapshot, and waits for no pick. The two meet in a flag of each endpoint's load:
+//!
+//! 1. a change publishes a snapshot without the endpoint, and then marks the endpoint as draining;
+//! 2. a pick counts its request at the endpoint, and then looks at the mark. If it is set, the pick drops the count and
+//!    looks at the latest snapshot, which does not have the endpoint any more.
+//!
+//! So a request is either seen by [`Draining`](super::Draining), or goes elsewhere. All four accesses are sequentially
+//! consistent; [`Load::drain`](crate::endpoint::Load::drain) says why.
+//!
+//! Code of the user may run in a pick (a load measure) and when an endpoint is dropped (its service). No lock is held
+//! then, so that code may read and change this very cluster.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,30 +34,38 @@ use crate::{
     upstream::ClientBuilder,
 };
 
-/// The settings of a cluster.
+/// The settings of a cluster; [`LoadBalanceBuilder`](super::LoadBalanceBuilder) has their defaults.
 pub(super) struct ClusterConfig {
     pub(super) policy: Policy,
+    /// The most members that are used, at least 1. `None` uses all.
     pub(super) subset: Option<usize>,
+    /// The source of the subset's seed and of every random pick. It need not be unpredictable, only different in each
+    /// process.
     pub(super) rng: fastrand::Rng,
+    /// How long [`Cluster::wait`] waits for discovery.
     pub(super) ready_timeout: Duration,
-    /// What a URL is inserted with.
+    /// The settings of the client for a URL that is inserted later.
     pub(super) client: ClientBuilder,
 }
 
-/// A pick reads the latest snapshot and takes no lock of the cluster's; a change makes the next snapshot, and waits for
-/// no pick. So what the user's code does in a pick, or when an endpoint is dropped, may read and change the cluster.
+/// The members of a cluster, how one of them is picked, and whether discovery has reported yet.
+///
+/// It is shared by an `Arc` in each balancer, handle, response future and in the discovery task, and ends with the last
+/// of them. It owns no task.
 pub(super) struct Cluster<S> {
     policy: Policy,
     client: ClientBuilder,
     ready_timeout: Duration,
+    /// What picks read. Only [`change`](Self::change) stores a new one.
     snapshot: ArcSwap<Snapshot<S>>,
-    /// Locked by changes, so that each builds on the one before.
+    /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
     members: Mutex<Members<S>>,
-    /// False while discovery has not said yet what there is.
+    /// Whether requests need not wait any more: false from [`expect`](Self::expect) to [`tell`](Self::tell).
     told: watch::Sender<bool>,
 }
 
 impl<S: Send + Sync + 'static> Cluster<S> {
+    /// Creates an empty cluster that no discovery feeds, so that requests fail at once rather than wait.
     pub(super) fn new(mut config: ClusterConfig) -> Self {
         let seed = config.rng.u64(..);
         let subset = config.subset.map(|size| Subset { size, seed });
@@ -60,8 +81,12 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         }
     }
 
-    /// Changes the members in one step, and gives back those that left. When it returns, no request is given to those
-    /// any more.
+    /// Changes the members in one step, and returns what `change` returned, with the endpoints that left.
+    ///
+    /// When it returns, no new request goes to the endpoints that left, nor to those whose weight is 0 now. The change
+    /// counts as a report, so requests that [wait](Self::wait) go on.
+    ///
+    /// `change` runs under the lock of the members, so it must not run code of the user.
     pub(super) fn change<T>(
         &self,
         change: impl FnOnce(&mut Members<S>) -> T,
@@ -71,63 +96,77 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         let next = members.snapshot(&self.snapshot.load().picker);
         let before = self.snapshot.swap(Arc::new(next));
         let displaced = members.take_displaced();
-        // A pick from the snapshot before sees this, and looks at the next one: so that comes first.
+        // After the swap: a pick that finds an endpoint draining looks for another one in the latest snapshot, which
+        // must not have that endpoint.
         for endpoint in displaced.left.iter().chain(&displaced.parked) {
             endpoint.load().drain();
         }
+        // Dropping an endpoint may drop its service, which is the user's. So the old snapshot, like `displaced` at the
+        // end of this function, outlives the lock.
         drop(members);
         self.tell();
         drop(before);
         (result, displaced.left)
     }
 
+    /// Adds an endpoint, and returns the one of the same name that it replaced.
     pub(super) fn insert(&self, spec: EndpointSpec<S>) -> Option<Arc<Endpoint<S>>> {
         let ((), left) = self.change(|members| members.insert(spec));
         left.into_iter().next()
     }
 
+    /// Removes an endpoint by its name, or by the URL it was inserted with, and returns it.
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Endpoint<S>>> {
         let ((), left) = self.change(|members| members.remove(name));
         left.into_iter().next()
     }
 
-    /// Makes the members be `specs`, the last of those with one name. One whose name stays keeps its service and load.
+    /// Replaces the members by `specs`, and returns those that left. See [`Members::replace`].
     pub(super) fn replace(&self, specs: Vec<EndpointSpec<S>>) -> Vec<Arc<Endpoint<S>>> {
         self.change(|members| members.replace(specs)).1
     }
 
+    /// Gives an endpoint another weight, and returns the one it had. See [`Members::set_weight`].
     pub(super) fn set_weight(&self, name: &str, weight: u32) -> Option<u32> {
         self.change(|members| members.set_weight(name, weight)).0
     }
 }
 
 impl<S> Cluster<S> {
-    /// The settings of clients for URLs.
+    /// Returns the settings of the clients for URLs.
     pub(super) fn client(&self) -> &ClientBuilder {
         &self.client
     }
 
+    /// Returns the members as they are now.
     pub(super) fn snapshot(&self) -> Arc<Snapshot<S>> {
         self.snapshot.load_full()
     }
 
-    /// Discovery begins; until [`tell`](Self::tell), requests wait for it.
+    /// Notes that discovery begins: until [`tell`](Self::tell), requests that find no endpoint wait.
+    ///
+    /// Called once, before the first change.
     pub(super) fn expect(&self) {
         self.told.send_replace(false);
     }
 
-    /// Discovery has said what there is, or that it cannot.
+    /// Notes that discovery has reported, be it an empty set or an error, and wakes the requests that wait.
+    ///
+    /// There is no way back: from now on, a request that finds no endpoint fails at once.
     pub(super) fn tell(&self) {
+        // This is called after each change; only the first call wakes anything.
         self.told
             .send_if_modified(|told| !std::mem::replace(told, true));
     }
 
-    /// What `request` says about where it belongs.
+    /// Returns what `request` says about where it belongs. May run code of the user, the key of a
+    /// [`ConsistentHash::by`](super::policy::ConsistentHash::by).
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
         self.policy.affinity(request)
     }
 
-    /// Tells the client where it belongs from now on, where the policy wants it to know.
+    /// Adds to a response what tells the client where it belongs from now on, if the policy needs that: the cookie of
+    /// [`Sticky`](super::policy::Sticky).
     pub(super) fn mark<B>(
         &self,
         response: &mut Response<B>,
@@ -137,29 +176,35 @@ impl<S> Cluster<S> {
         self.policy.mark(response, affinity, endpoint);
     }
 
-    /// Picks an endpoint for a request, and counts it there. Returns `None` if there is none that is not among those
-    /// `tried`.
+    /// Picks an endpoint for a request, and counts the request there.
+    ///
+    /// Returns `None` if every endpoint that takes requests is among those `tried`, or if there is none. Never waits.
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
         loop {
             let picked = self.snapshot.load().pick(tried, affinity)?;
-            // A change may have come in between. Then there is another snapshot, which does not have this endpoint.
+            // If a change came in between, the latest snapshot does not have this endpoint. So the loop goes on only as
+            // often as the cluster changes, and dropping `picked` takes the request off the count.
             if !picked.endpoint.load().is_draining() {
                 return Some(picked);
             }
         }
     }
 
-    /// Picks as soon as discovery has said what there is.
-    ///
-    /// Dropping the future leaves nothing behind: an endpoint is counted when it is given out.
+    /// Picks an endpoint as soon as discovery has reported. If it has already, or if there is no discovery, that is at
+    /// once.
     ///
     /// # Errors
     ///
-    /// `NoEndpoint` if there is none: at once, unless discovery has said nothing yet; then after the ready timeout.
+    /// `NoEndpoint` if there is no endpoint: after the report, or after the ready timeout without one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect: a request is counted only when the future completes.
     pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
         let mut told = self.told.subscribe();
         if !*told.borrow_and_update() {
-            // Neither is an error of its own: the sender is here, and after the timeout there is no endpoint.
+            // Neither error matters: the sender is part of `self`, so it is not gone, and after the timeout the pick
+            // finds no endpoint.
             let _ = timeout(self.ready_timeout, told.wait_for(|told| *told)).await;
         }
         let picked = self.pick(&[], affinity);

@@ -1,4 +1,15 @@
-//! One request on its way: wait for an endpoint, make an attempt, and on to another endpoint if that was not sent.
+//! [`ResponseFuture`]: one request on its way through a cluster.
+//!
+//! It waits for discovery if it must, sends the request to the endpoint that the policy picked, and sends it to another
+//! endpoint if nothing of it was sent. The loop over attempts is here, and not in a retry layer around the balancer,
+//! because it needs what only the balancer knows: the endpoints that were tried, the affinity, and the guard that
+//! records the outcome of each attempt at its endpoint.
+//!
+//! An attempt is safe to repeat only if not a byte of the request was sent. The endpoint's service says so by failing
+//! with a [`SendError`] that still has the request in it, as a [`Client`](crate::upstream::Client) does when it cannot
+//! connect. So nothing is buffered or cloned for the sake of another attempt. The method does not matter: RFC 9110
+//! 9.2.2 forbids a proxy to retry a request that is not idempotent, and this one has not been tried yet. Every other
+//! error is the response.
 
 use std::{
     fmt,
@@ -26,28 +37,39 @@ use crate::{
     upstream::SendError,
 };
 
-/// No request tries more endpoints than this to find one it can connect to: when so many are gone, more attempts would
-/// be a load of their own.
+/// The most endpoints that one request tries.
+///
+/// When this many cannot be connected to, the cause is likely common to all, and further attempts would only add load
+/// and latency.
 const MAX_ATTEMPTS: usize = 10;
 
 pin_project! {
     /// The response future of a [`LoadBalance`](super::LoadBalance).
     ///
+    /// It completes with the response head. The request is still in flight then, until the
+    /// [`ResponseBody`](super::ResponseBody) ends.
+    ///
     /// # Cancel safety
     ///
-    /// Dropping it cancels the attempt under way; nothing stays counted.
+    /// Dropping it cancels the attempt in progress, and the request no longer counts at its endpoint. That is a failure
+    /// of the endpoint only if a deadline of the proxy in front has passed; otherwise the client is taken to have gone.
     // States:
-    // - Wait: there is no endpoint yet; discovery has to say what there is.
-    // - Attempt: one endpoint has the request. An error that gives the request back, because nothing of it was sent,
-    //   leads to another attempt; everything else is the answer.
+    // - Wait: no endpoint could be picked. The request waits for discovery to report, or for the ready timeout.
+    //   -> Attempt, or done with `NoEndpoint`.
+    // - Attempt: one endpoint has the request.
+    //   -> Attempt at another endpoint, after an error that returns the request; otherwise done.
+    // The first pick is made by `new`, so nearly every future starts in Attempt.
     pub struct ResponseFuture<S>
     where
         S: Service<Request<Body>>,
     {
         cluster: Arc<Cluster<S>>,
+        // Computed once from the request as it came, so that all attempts agree.
         affinity: Affinity,
         record: Arc<Record>,
+        // How many clusters are around this one: an endpoint may be a `LoadBalance` itself.
         depth: u8,
+        // The endpoints that could not be connected to. Each is tried once.
         tried: Vec<Arc<Endpoint<S>>>,
         #[pin]
         state: DispatchState<S>,
@@ -55,22 +77,29 @@ pin_project! {
 }
 
 pin_project! {
+    /// Where a [`ResponseFuture`] is; its definition lists the transitions.
     #[project = DispatchProj]
     enum DispatchState<S>
     where
         S: Service<Request<Body>>,
     {
+        // Waits for an endpoint, and keeps the request meanwhile.
         Wait { picked: WaitFuture<S> },
+        // Waits for the response head of one endpoint.
         Attempt {
             endpoint: Arc<Endpoint<S>>,
+            // Counts the request at the endpoint. Taken when the response is ready.
             in_flight: Option<InFlight>,
+            // The call, after the service has become ready.
             #[pin]
             response: Oneshot<S, Request<Body>>,
         },
     }
 }
 
-/// Boxed, because few requests ever wait.
+/// Waits for an endpoint, and yields it with the request.
+///
+/// Boxed, because few requests ever wait: the state of the others stays small.
 type WaitFuture<S> =
     Pin<Box<dyn Future<Output = Result<(Picked<S>, Request<Body>), Error>> + Send>>;
 
@@ -78,6 +107,10 @@ impl<S> ResponseFuture<S>
 where
     S: Service<Request<Body>> + Clone + Send + Sync + 'static,
 {
+    /// Picks an endpoint and prepares the first attempt.
+    ///
+    /// The request is counted at its endpoint from here on, not from the first poll: requests that are created in a
+    /// burst and polled later must see each other.
     pub(super) fn new(cluster: Arc<Cluster<S>>, mut request: Request<Body>) -> Self {
         let record = request.body_mut().record().clone();
         let depth = request.body().depth();
@@ -107,7 +140,10 @@ impl<S> DispatchState<S>
 where
     S: Service<Request<Body>> + Clone,
 {
-    /// Sends a request to the endpoint that was picked for it.
+    /// Begins an attempt at the endpoint that was picked, and records it.
+    ///
+    /// The service is called once it is ready, on a clone of its own. A service that stays pending keeps the request;
+    /// what bounds that wait is a timeout of the service or of the proxy in front.
     fn attempt(
         picked: Picked<S>,
         mut request: Request<Body>,
@@ -149,7 +185,8 @@ where
                     response,
                 } => {
                     let result = ready!(response.poll(cx));
-                    // Taken once: the state is replaced below, or the future is done.
+                    // This is always `Some`: it is taken once, and then the state is replaced or the future is done. A
+                    // future that is polled after its completion stays pending.
                     let Some(in_flight) = in_flight.take() else {
                         return Poll::Pending;
                     };
@@ -165,11 +202,13 @@ where
                         (error, Some(request)) => (error, request),
                         (error, None) => return Poll::Ready(Err(error)),
                     };
+                    // The guard of the failed attempt is gone by now, so the next pick sees its outcome.
                     this.tried.push(endpoint.clone());
                     let next = match this.tried.len() < MAX_ATTEMPTS {
                         true => this.cluster.pick(this.tried, *this.affinity),
                         false => None,
                     };
+                    // The last error says more than that there is no endpoint left.
                     let Some(picked) = next else {
                         return Poll::Ready(Err(error));
                     };
@@ -187,28 +226,34 @@ where
     }
 }
 
-/// The response, with the request in flight until its body ends.
+/// Reports the response head to the load, and returns the response with a body that keeps the request in flight.
 fn answered<B: http_body::Body>(
     mut response: Response<B>,
     mut in_flight: InFlight,
     record: &Arc<Record>,
 ) -> Response<ResponseBody<B>> {
+    // gRPC reports failures with a 200: in a response without a message, `grpc-status` is in the header section.
     let verdict =
         grpc_verdict(response.headers()).unwrap_or_else(|| status_verdict(response.status()));
     in_flight.answered(verdict, retry_after(&response));
     inform(response.extensions_mut(), record);
+    // The body of a 101 is empty and at its end. The tunnel takes it along, and ends the request with it.
     let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     response.map(|body| ResponseBody::new(body, in_flight, hold))
 }
 
-/// Makes the record public, unless an inner cluster has done so: a second insertion would allocate.
+/// Adds the [`Info`] to the response's extensions, unless an inner cluster or client has done so.
+///
+/// That one shows the same record, so a second insertion would only allocate again.
 fn inform(extensions: &mut Extensions, record: &Arc<Record>) {
     if extensions.get::<Info>().is_none() {
         extensions.insert(Info::new(record.clone()));
     }
 }
 
-/// The error that ended an attempt, and the request, if nothing of it was sent.
+/// Reports the failure of an attempt to the load, and returns the error, with the request if nothing of it was sent.
+///
+/// The error gets the name of the endpoint. The request leaves the count when this returns.
 fn failed<S>(
     error: BoxError,
     mut in_flight: InFlight,

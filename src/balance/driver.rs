@@ -1,4 +1,14 @@
-//! Keeps the members as a [`Discover`] says.
+//! The task that keeps a cluster's members as a [`Discover`] reports them.
+//!
+//! tower's own balancer polls its discovery from `poll_ready` only, so nothing changes without requests, and it fails
+//! for good when discovery fails. Here a task of its own follows the stream, and the last set stays when the stream
+//! ends or yields an error.
+//!
+//! The keys of a `Discover` and the names of endpoints need not correspond: two keys may stand for one endpoint, and a
+//! key may get another one. [`Names`] counts keys per name; the cluster itself knows names alone.
+//!
+//! The task ends with the stream, or is aborted when the last [`LoadBalance`](super::LoadBalance) is dropped. The
+//! members then stay as they are.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -23,18 +33,22 @@ use crate::{
     error::{BoxError, Error},
 };
 
-/// How long to wait after an error of the stream before it is asked again.
+/// How long the task waits after an error of the stream before it polls the stream again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How many changes that are there together are taken in together, at least. A change costs time that grows with the
-/// number of members; in a larger cluster, as many as there are members, so that it does not grow with its square.
+/// The bound on the changes of one batch, in a cluster of fewer members than this.
+///
+/// Applying a batch takes time that grows with the number of members. In a larger cluster the bound is therefore the
+/// number of members, or else the time to report all of them would grow with the square of that number.
 const MIN_BATCH: usize = 1024;
 
-/// Reads `discover` in a task that ends when the returned set is dropped.
+/// Spawns a task that reads `discover` and changes `cluster`. The task is aborted when the returned set is dropped.
+///
+/// From now on, requests wait for the first report of `discover`.
 ///
 /// # Errors
 ///
-/// A config error outside a tokio runtime.
+/// A config error if this is called outside of a tokio runtime.
 pub(super) fn spawn<D, S>(discover: D, cluster: Arc<Cluster<S>>) -> Result<JoinSet<()>, Error>
 where
     D: Discover + Send + 'static,
@@ -50,6 +64,11 @@ where
     Ok(driver)
 }
 
+/// Applies the changes of `discover` until its stream ends.
+///
+/// # Cancel safety
+///
+/// A batch is gathered and applied without an await between, so dropping the future never leaves a change half done.
 async fn drive<D, S>(discover: D, cluster: Arc<Cluster<S>>)
 where
     D: Discover,
@@ -64,22 +83,23 @@ where
         let mut batch = Vec::new();
         let most = MIN_BATCH.max(names.by_key.len());
         let end = poll_fn(|cx| poll_batch(discover.as_mut(), cx, &mut names, &mut batch, most));
-        // A channel of tokio's says that it has no more when the task has had its share of the turn, for which 128
-        // messages are enough. A batch has a bound of its own.
+        // A tokio channel returns `Pending` once the task has used up its cooperative budget, which 128 messages do.
+        // That would split a batch. The batch has its own bound, after which the task yields.
         let end = unconstrained(end).await;
         if !batch.is_empty() {
             cluster.change(|members| batch.into_iter().for_each(|step| step.take(members)));
         }
-        // At the latest now: a removal of what was never there also says what there is.
+        // Even if nothing has changed: an error, the end of the stream and the removal of an unknown key are reports.
         cluster.tell();
         match end {
-            // There may be more, and others have a turn first.
+            // There may be more, but other tasks get to run first.
             BatchEnd::Full => yield_now().await,
             BatchEnd::Empty => {}
-            // tower's own balancer fails with its discovery; a set that was good a moment ago is better than none.
+            // tower's own balancer fails when its discovery fails. A set that was right a moment ago is better than
+            // none.
             BatchEnd::Error(error) => {
                 tracing::warn!(%error, "discovery failed; the last endpoints stay");
-                // A stream that fails all the time must not have a core to itself.
+                // A stream that fails on every poll must not take up a core.
                 sleep(RETRY_AFTER).await;
             }
             BatchEnd::Stream => break,
@@ -87,17 +107,22 @@ where
     }
 }
 
-/// Why there is no more in a batch.
+/// Why a batch ended. The batch may hold changes in every case.
 enum BatchEnd {
+    /// The batch has reached its bound; the stream may have more.
     Full,
-    /// The stream has no more for now.
+    /// The stream has no more changes for now.
     Empty,
+    /// The stream yielded an error. It may go on afterwards.
     Error(BoxError),
-    /// The stream has ended.
+    /// The stream has ended, and must not be polled again.
     Stream,
 }
 
-/// Waits for a change, and takes all that are there with it.
+/// Polls for a change, and gathers in `batch` all changes that are ready together, at most `most` of them.
+///
+/// Returns `Pending` only if no change is ready, and then the batch is empty. The removal of a key whose
+/// name other keys have yields no step, so a batch may also be empty on `Ready`.
 fn poll_batch<D, S>(
     mut discover: Pin<&mut D>,
     cx: &mut Context<'_>,
@@ -115,7 +140,8 @@ where
         match discover.as_mut().poll_discover(cx) {
             Poll::Ready(Some(Ok(Change::Insert(key, spec)))) => {
                 let spec = spec.into();
-                // Before the other goes: a cluster of one must not be empty in between.
+                // A key that gets another name: the insertion and the removal are in one batch, so no pick sees a
+                // cluster without either.
                 let unnamed = names.insert(key, &spec.shared_name());
                 batch.push(Step::Insert(spec));
                 batch.extend(unnamed.map(Step::Remove));
@@ -132,13 +158,16 @@ where
     Poll::Ready(BatchEnd::Full)
 }
 
-/// One step of a change.
+/// One step of a batch, by the endpoint's name rather than by its key.
 enum Step<S> {
+    /// Inserts the endpoint, or replaces the one of its name.
     Insert(EndpointSpec<S>),
+    /// Removes the endpoint of this name.
     Remove(Arc<str>),
 }
 
 impl<S> Step<S> {
+    /// Applies the step.
     fn take(self, members: &mut Members<S>) {
         match self {
             Self::Insert(spec) => members.insert(spec),
@@ -147,27 +176,34 @@ impl<S> Step<S> {
     }
 }
 
-/// Which names the keys of discovery stand for. An endpoint lives as long as any key has its name.
+/// The names that the keys of a discovery stand for.
+///
+/// An endpoint stays as long as any key has its name: a registry may list one address under two services.
+///
+/// Invariant: `keys` has exactly the names in `by_key`, each with the number of its keys.
 struct Names<K> {
+    /// The name of each key that was inserted and not removed.
     by_key: HashMap<K, Arc<str>>,
-    /// How many keys have a name.
+    /// How many keys have each name; never 0.
     keys: HashMap<Arc<str>, usize>,
 }
 
 impl<K: Hash + Eq> Names<K> {
-    /// From now on `key` stands for `name`. Returns the name it had, if no key has that any more.
+    /// Makes `key` stand for `name`. Returns the name it had before, if no key has that name any more.
     fn insert(&mut self, key: K, name: &Arc<str>) -> Option<Arc<str>> {
+        // Counted before the old name is let go, so that a key that keeps its name does not give it up.
         *self.keys.entry(name.clone()).or_default() += 1;
         let before = self.by_key.insert(key, name.clone())?;
         self.unname(before)
     }
 
-    /// From now on `key` stands for nothing. Returns the name it had, if no key has that any more.
+    /// Removes `key`. Returns the name it had, if no key has that name any more. An unknown key is no error.
     fn remove(&mut self, key: &K) -> Option<Arc<str>> {
         let before = self.by_key.remove(key)?;
         self.unname(before)
     }
 
+    /// Takes one key off the count of `name`. Returns the name if that was the last one.
     fn unname(&mut self, name: Arc<str>) -> Option<Arc<str>> {
         let Entry::Occupied(mut keys) = self.keys.entry(name) else {
             return None;
@@ -177,6 +213,7 @@ impl<K: Hash + Eq> Names<K> {
     }
 }
 
+// Not derived: that would require `K: Default`.
 impl<K> Default for Names<K> {
     fn default() -> Self {
         Self {

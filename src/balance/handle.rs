@@ -1,4 +1,13 @@
-//! Changes to a cluster while it serves.
+//! [`Handle`]: changes to a cluster while it serves requests.
+//!
+//! Each method is one step: a pick sees the set before or after it, and no set in between. Every pick that begins
+//! after a method has returned sees the change. Endpoints that leave *drain*: they get no new requests, and those in
+//! flight finish. [`Draining`] tells when that has happened; nothing cuts them short.
+//!
+//! No method waits for requests or does any I/O. They block for as long as another change of the same cluster takes,
+//! and may be called from any thread, with or without a runtime, even from the code of an endpoint's own service.
+//!
+//! A handle and a discovery may change one cluster side by side. The last to change an endpoint wins.
 
 use std::{fmt, sync::Arc};
 
@@ -9,20 +18,45 @@ use crate::{
     upstream::Client,
 };
 
-/// Inserts, removes, replaces and reweights endpoints at run time. Clones change the same cluster.
+/// Inserts, removes, replaces and reweights the endpoints of a cluster at run time.
+///
+/// It comes from [`LoadBalance::handle`](super::LoadBalance::handle). Clones change the same cluster. A handle keeps
+/// the endpoints and their connections, but not the task that follows a discovery: that ends with the last
+/// `LoadBalance`.
+///
+/// ```
+/// use axum_upstream::{EndpointSpec, LoadBalance};
+///
+/// let backends = LoadBalance::new(["http://10.0.0.1", "http://10.0.0.2"])?;
+/// let handle = backends.handle();
+///
+/// // Takes an endpoint out for maintenance, and brings it back.
+/// assert_eq!(handle.set_weight("http://10.0.0.1", 0), Some(1));
+/// assert_eq!(handle.set_weight("http://10.0.0.1", 1), Some(0));
+///
+/// // Makes a list the new set. The endpoint in both sets keeps its connections.
+/// let left = handle.replace([
+///     EndpointSpec::url("http://10.0.0.2")?,
+///     EndpointSpec::url("http://10.0.0.3")?,
+/// ]);
+/// assert_eq!(left[0].name(), "http://10.0.0.1");
+/// # Ok::<(), axum_upstream::Error>(())
+/// ```
 pub struct Handle<S = Client> {
     cluster: Arc<Cluster<S>>,
 }
 
 impl Handle {
     /// Adds an endpoint at a URL, reached by a client with the settings that the [builder] of the cluster was given.
-    /// One of the same name is replaced, and drains. [`EndpointSpec::url`] says what a URL may look like.
+    /// See [`EndpointSpec::url`] for the form of a URL.
+    ///
+    /// An endpoint of the same name is replaced and drains; it is returned.
     ///
     /// [builder]: crate::balance::LoadBalanceBuilder::client
     ///
     /// # Errors
     ///
-    /// A config error that says what is wrong with the URL or the weight.
+    /// A config error that says what is wrong with the URL or the weight. The cluster is unchanged then.
     pub fn insert_url(&self, url: &str) -> Result<Option<Draining>, Error> {
         let spec = EndpointSpec::url_with(self.cluster.client(), url)?;
         Ok(self.insert(spec))
@@ -30,14 +64,18 @@ impl Handle {
 }
 
 impl<S: Send + Sync + 'static> Handle<S> {
-    /// Adds an endpoint. One of the same name is replaced, and drains.
+    /// Adds an endpoint. One of the same name is replaced and drains; it is returned.
+    ///
+    /// The new endpoint takes the position of the replaced one, and starts with its latency estimate. To change only
+    /// the weight, use [`set_weight`](Self::set_weight): it keeps the service and its connections.
     pub fn insert(&self, spec: EndpointSpec<S>) -> Option<Draining> {
         self.cluster.insert(spec).map(|gone| Draining::new(&gone))
     }
 
     /// Removes an endpoint by its name, or by the URL it was inserted with. Returns `None` if no such endpoint exists.
     ///
-    /// When it returns, no new request goes there. Those in flight finish; [`Draining`] tells when.
+    /// When this returns, no new request goes to the endpoint. Those in flight finish; [`Draining`] tells when. The
+    /// latency estimate is kept for an endpoint of this name that is inserted later.
     #[allow(
         clippy::must_use_candidate,
         reason = "the endpoint drains whether anyone watches or not"
@@ -46,27 +84,28 @@ impl<S: Send + Sync + 'static> Handle<S> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
     }
 
-    /// Makes the set be exactly `specs`, in one step, and gives back those that left. Of several with one name, the
-    /// last counts.
+    /// Makes `specs` the whole set, in one step and in this order. Returns the endpoints that left. Of several specs
+    /// with the same name, the last counts.
     ///
     /// An endpoint whose name stays keeps its service, connections included, and takes the new weight, priority and
-    /// measure. To change the service behind a name, [`insert`](Self::insert) it.
+    /// load measure; the service in the new spec is dropped. To change the service behind a name,
+    /// [`insert`](Self::insert) it.
     pub fn replace(&self, specs: impl IntoIterator<Item = EndpointSpec<S>>) -> Vec<Draining> {
         let left = self.cluster.replace(specs.into_iter().collect());
         left.iter().map(Draining::new).collect()
     }
 
-    /// Gives an endpoint another weight, by its name or by the URL it was inserted with. Returns the weight it had, or
-    /// `None` if no such endpoint exists.
+    /// Sets the weight of an endpoint, found by its name or by the URL it was inserted with. Returns the weight it had,
+    /// or `None` if no such endpoint exists.
     ///
-    /// 0 stops new requests, whatever the policy: also those of clients that a [`Sticky`](super::policy::Sticky) cookie
-    /// binds to it, and retries. Those in flight finish. The endpoint stays in the cluster and in
-    /// [`endpoints`](Self::endpoints), keeps its connections and what is known of it, and gets requests again with the
-    /// next weight above 0. It does not count in its tier, nor in a [subset]. If all have 0, requests fail as in an
-    /// empty cluster.
+    /// A weight of 0 stops new requests under every policy, those included that a [`Sticky`](super::policy::Sticky)
+    /// cookie binds to the endpoint, and further attempts of requests that failed elsewhere. Requests in flight finish.
+    /// The endpoint stays in the cluster and in [`endpoints`](Self::endpoints), keeps its connections and its latency
+    /// estimate, and gets requests again with the next weight above 0. Meanwhile it counts neither in its tier nor in a
+    /// [subset]. If every endpoint has a weight of 0, requests fail as in an empty cluster.
     ///
-    /// A later [`insert`](Self::insert) or [`replace`](Self::replace) of the name, or discovery that tells of it again,
-    /// sets the weight anew.
+    /// A later [`insert`](Self::insert) or [`replace`](Self::replace) of the name, or a discovery that reports it
+    /// again, sets the weight that it brings.
     ///
     /// [subset]: crate::balance::LoadBalanceBuilder::subset
     #[allow(
@@ -79,11 +118,14 @@ impl<S: Send + Sync + 'static> Handle<S> {
 }
 
 impl<S> Handle<S> {
+    /// Creates a handle to a cluster.
     pub(super) fn new(cluster: Arc<Cluster<S>>) -> Self {
         Self { cluster }
     }
 
-    /// The endpoints as they are now, in the order of their insertion.
+    /// Returns the endpoints as they are now, in the order of their insertion, those of weight 0 included.
+    ///
+    /// Endpoints that were removed and still drain are not among them.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
         let snapshot = self.cluster.snapshot();
@@ -92,6 +134,7 @@ impl<S> Handle<S> {
     }
 }
 
+// Not derived: that would require `S: Clone`.
 impl<S> Clone for Handle<S> {
     fn clone(&self) -> Self {
         Self {
@@ -108,26 +151,30 @@ impl<S> fmt::Debug for Handle<S> {
     }
 }
 
-/// An endpoint at one moment.
+/// An endpoint of a cluster, as [`Handle::endpoints`] found it.
+///
+/// It is a copy, and does not follow later changes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndpointStatus {
-    /// Its URL, or the name it was given.
+    /// The name of the endpoint: its URL, or the name it was given.
     pub name: Arc<str>,
-    /// Its weight; 0 if it gets no new requests.
+    /// The weight of the endpoint; 0 if it gets no new requests.
     pub weight: u32,
-    /// Whether it may be given requests, and if not, why and until when.
+    /// Whether the endpoint may be given requests now, and if not, why and until when.
     pub availability: Availability,
-    /// Requests sent whose response has not ended.
+    /// How many requests are in flight: the endpoint was picked for them, and their response bodies have not ended.
     pub in_flight: usize,
 }
 
 impl EndpointStatus {
+    /// Reads the state of `endpoint`.
     fn of<S>(endpoint: &Endpoint<S>) -> Self {
         let availability = endpoint.availability();
         Self {
             name: endpoint.name().clone(),
             weight: match availability {
+                // A member drains only because it was given a weight of 0. The endpoint itself has kept its former one.
                 Availability::Draining => 0,
                 _ => endpoint.weight(),
             },
@@ -137,9 +184,9 @@ impl EndpointStatus {
     }
 }
 
-/// An endpoint that has been removed, while its last requests finish.
+/// An endpoint that has left its cluster and drains: it gets no new requests, and those in flight finish.
 ///
-/// Dropping it changes nothing: they finish all the same.
+/// Dropping this value has no effect on them. It does not keep the endpoint's connections open.
 #[derive(Debug)]
 pub struct Draining {
     name: Arc<str>,
@@ -148,30 +195,33 @@ pub struct Draining {
 
 impl Draining {
     fn new<S>(endpoint: &Arc<Endpoint<S>>) -> Self {
-        // The load alone, so that waiting does not keep the connections open.
+        // Not the endpoint: waiting for it must not keep its service, and with it the connections, alive.
         Self {
             name: endpoint.name().clone(),
             load: endpoint.load().clone(),
         }
     }
 
-    /// The name it had.
+    /// Returns the name of the endpoint.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Requests whose response has not ended.
+    /// Returns how many requests are still in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.load.in_flight()
     }
 
-    /// Returns when the last request has ended: its body was sent, or given up.
+    /// Completes when no request is in flight: every response body has ended or was dropped, and every tunnel is
+    /// closed.
+    ///
+    /// There is no time limit. To stop waiting for a response that does not end, put a timeout around this.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect; it may be awaited again, and by several tasks.
     pub async fn finished(&self) {
         self.load.idle().await;
     }

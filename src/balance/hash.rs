@@ -1,17 +1,26 @@
-//! Hashes that are the same in every process and every version.
+//! Hash functions whose values are the same in every process and every version of the crate.
+//!
+//! Several proxies in front of one set of endpoints must agree on where a key belongs, also during a rolling update
+//! from one version to the next. `std`'s `DefaultHasher` promises neither, so the algorithm is fixed here.
 
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-/// SipHash-1-3 without a key.
+/// Returns the 128-bit SipHash-1-3 of `bytes`, with the all-zero key.
+///
+/// It spreads well but is no secret: whoever can choose the bytes can choose the hash. Cookies, which must not be
+/// forged, are hashed with a secret key instead; see [`Sticky`](super::policy::Sticky).
 pub(super) fn hash(bytes: &[u8]) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write(bytes);
     hasher.finish128().as_u128()
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): each bit of the input changes half of the output.
+/// Returns `bits` well mixed: each bit of the input changes half of the bits of the output.
+///
+/// This is the finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+/// It turns the XOR of two hashes into one good hash, at a fraction of the cost of hashing both inputs together.
 pub(super) fn mixed(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,17 @@
-//! Which endpoints a cluster has, by name and in the order of their insertion.
+//! The members of a cluster, by name and in the order of their insertion.
+//!
+//! [`Members`] is the state that changes work on; a pick never sees it. Its methods only edit it. After a change,
+//! [`Cluster::change`](super::cluster::Cluster::change) makes a [`Snapshot`] of it, marks the endpoints in
+//! [`Displaced`] as draining, and drops them once it has released the lock.
+//!
+//! A member is in one of these states:
+//!
+//! - *active*: in the snapshot's `active`, so it may be picked;
+//! - *outside of the subset*: a member, but not picked, since the scores of others are higher;
+//! - *parked*: its weight was set to 0. It drains, and is not picked.
+//!
+//! Any state may follow any other. An endpoint that has left is no member any more, and never comes back: a later
+//! insertion of its name makes another endpoint, which inherits the latency estimate.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,50 +28,65 @@ use super::{
 };
 use crate::endpoint::{Endpoint, EndpointSpec, Siblings, canonical_name};
 
-/// What changes of a cluster work on. No pick looks at it: each change makes a [`Snapshot`] of it.
+/// The members of a cluster, as changes work on them.
 ///
-/// It is kept under a lock, so none of the user's code runs here: nothing of a service or of a measure is called,
-/// cloned or dropped. What is no longer needed is put aside, and dropped after the lock; see [`Displaced`].
+/// It is kept under a lock, so no code of the user runs here: no service or load measure is called, cloned or dropped.
+/// What is no longer needed goes to [`Displaced`], to be dropped after the lock is released.
+///
+/// Invariant: `by_order` and `order_of` have the same endpoints.
 pub(super) struct Members<S> {
-    /// In the order of insertion.
+    /// The members by their number, in the order of insertion.
     by_order: BTreeMap<u64, Member<S>>,
+    /// The number of each member, by its name.
     order_of: HashMap<Arc<str>, u64>,
+    /// The number of the latest member.
     next: u64,
     subset: Option<Subset>,
+    /// Shared by all endpoints that the cluster ever has.
     siblings: Arc<Siblings>,
     remembered: Remembered,
+    /// What the change at hand has put out of use so far.
     displaced: Displaced<S>,
 }
 
+/// An endpoint, and what only its cluster knows about it.
 struct Member<S> {
     endpoint: Arc<Endpoint<S>>,
-    /// Its weight is 0: it gets no new requests.
+    /// Whether its weight is 0, so that it gets no new requests. The endpoint itself keeps the weight before, since
+    /// costs divide by it.
     parked: bool,
-    /// The members of the highest scores make the subset.
+    /// The members with the highest scores are the subset. 0 if there is none.
     score: u64,
 }
 
-/// The part of a cluster that one process uses.
+/// Which part of a cluster this process uses.
+///
+/// Random subsetting by rendezvous hashing, as in gRPC: each process gives each endpoint a score, and uses those with
+/// the highest. The choice depends on names alone, so it does not depend on the order of insertion, and an endpoint
+/// that comes or goes moves one place in each subset at most.
 #[derive(Clone, Copy)]
 pub(super) struct Subset {
+    /// How many members are used; at least 1.
     pub(super) size: usize,
-    /// What makes this process's subset another than the next one's.
+    /// Makes the scores of this process differ from those of others.
     pub(super) seed: u64,
 }
 
-/// What a change put out of use. It is to be dropped when no lock is held.
+/// What a change put out of use. It must be dropped while no lock is held: that may run code of the user.
 pub(super) struct Displaced<S> {
     /// Endpoints that are no longer members.
     pub(super) left: Vec<Arc<Endpoint<S>>>,
     /// Members whose weight is 0 now.
     pub(super) parked: Vec<Arc<Endpoint<S>>>,
-    /// Members before they got another weight.
+    /// The former endpoints of members that got other settings. Their load and service go on in the new endpoint, so
+    /// they do not drain.
     before: Vec<Arc<Endpoint<S>>>,
-    /// What was not needed, since the member of that name stays.
+    /// Specs whose service was not needed, since the member of that name stays.
     specs: Vec<EndpointSpec<S>>,
 }
 
 impl<S> Members<S> {
+    /// Creates an empty set.
     pub(super) fn new(subset: Option<Subset>) -> Self {
         Self {
             by_order: BTreeMap::new(),
@@ -71,7 +99,10 @@ impl<S> Members<S> {
         }
     }
 
-    /// Adds an endpoint, in the place of one of the same name.
+    /// Adds an endpoint, or replaces the one of the same name, in whose position it is put.
+    ///
+    /// A spec that [keeps the service](EndpointSpec::keeping_service) only changes the settings of an endpoint that is
+    /// there.
     pub(super) fn insert(&mut self, spec: EndpointSpec<S>) {
         let order = self.order_of.get(spec.name()).copied();
         let member = match order.and_then(|order| self.by_order.remove(&order)) {
@@ -85,7 +116,7 @@ impl<S> Members<S> {
         self.put(order, member);
     }
 
-    /// Removes the endpoint of this name, or of the URL that it was inserted with, if there is one.
+    /// Removes the endpoint of this name, or of the URL that it was inserted with. Without one, nothing happens.
     pub(super) fn remove(&mut self, name: &str) {
         let order = self.order(name);
         if let Some(member) = order.and_then(|order| self.by_order.remove(&order)) {
@@ -94,7 +125,9 @@ impl<S> Members<S> {
         }
     }
 
-    /// Makes the members be `specs`, the last of those with one name. One whose name stays keeps its service and load.
+    /// Makes `specs` the members, in this order. Of several with the same name, the last counts.
+    ///
+    /// A member whose name stays keeps its service and load, and takes the other settings of its spec.
     pub(super) fn replace(&mut self, specs: Vec<EndpointSpec<S>>) {
         let mut before = mem::take(&mut self.by_order);
         let order_of = mem::take(&mut self.order_of);
@@ -115,7 +148,10 @@ impl<S> Members<S> {
         before.into_values().for_each(|member| self.leave(member));
     }
 
-    /// Gives an endpoint another weight, and returns the one it had; `None` if there is no endpoint of this name.
+    /// Gives an endpoint another weight, and returns the one it had. Returns `None` if there is no endpoint of this
+    /// name.
+    ///
+    /// 0 parks it; any other weight ends that.
     pub(super) fn set_weight(&mut self, name: &str, weight: u32) -> Option<u32> {
         let order = self.order(name)?;
         let member = self.by_order.get_mut(&order)?;
@@ -140,7 +176,7 @@ impl<S> Members<S> {
         Some(before)
     }
 
-    /// The members as they are, with the picker of a snapshot before.
+    /// Returns the members as they are, with a picker that goes on from the `picker` of the snapshot before.
     pub(super) fn snapshot(&self, picker: &Arc<dyn Picker<S>>) -> Snapshot<S>
     where
         S: Send + Sync + 'static,
@@ -156,11 +192,14 @@ impl<S> Members<S> {
         }
     }
 
-    /// Those whose weight is not 0; of these, the subset of the highest scores.
+    /// Returns the members that may be picked: those that are not parked, and of these the ones with the highest
+    /// scores, as many as the subset has.
+    ///
+    /// Where that is all, it is `all` itself and nothing is allocated.
     fn active(&self, all: &Arc<Endpoints<S>>) -> Arc<Endpoints<S>> {
         let used = || self.by_order.iter().filter(|(_, member)| !member.parked);
         let count = used().count();
-        // No two are alike.
+        // The order breaks ties between equal scores, so no two ranks are equal, and exactly `size` are before `end`.
         let rank = |order: &u64, member: &Member<S>| std::cmp::Reverse((member.score, *order));
         let end = match self.subset {
             Some(Subset { size, .. }) if size < count => {
@@ -176,17 +215,18 @@ impl<S> Members<S> {
             .collect()
     }
 
-    /// What was put out of use since the last call.
+    /// Returns what was put out of use since the last call.
     pub(super) fn take_displaced(&mut self) -> Displaced<S> {
         mem::take(&mut self.displaced)
     }
 
+    /// Returns the number of the member of this name, or of the URL that it was inserted with.
     fn order(&self, name: &str) -> Option<u64> {
         let name = canonical_name(name, |name| self.order_of.contains_key(name));
         self.order_of.get(name).copied()
     }
 
-    /// A new member, which knows what the last of its name knew.
+    /// Makes a member, with the latency estimate of the last endpoint of its name.
     fn made(&self, spec: EndpointSpec<S>) -> Member<S> {
         let latency = self.remembered.get(spec.name()).cloned();
         let endpoint = Endpoint::new(spec, &self.siblings, latency.unwrap_or_default());
@@ -200,7 +240,8 @@ impl<S> Members<S> {
         }
     }
 
-    /// The same member, as `spec` wants it, whose service is not needed.
+    /// Returns the member with the settings of `spec`, whose service is not needed. A parked member is no longer
+    /// parked.
     fn reconfigured(&mut self, mut member: Member<S>, spec: EndpointSpec<S>) -> Member<S> {
         if !member.endpoint.is_configured_as(&spec) {
             let same_server = Arc::new(member.endpoint.reconfigured(&spec));
@@ -212,6 +253,7 @@ impl<S> Members<S> {
         member
     }
 
+    /// Puts a member at the position `order`, or at the end.
     fn put(&mut self, order: Option<u64>, member: Member<S>) {
         let order = order.unwrap_or_else(|| {
             self.next += 1;
@@ -221,6 +263,8 @@ impl<S> Members<S> {
         self.by_order.insert(order, member);
     }
 
+    /// Remembers the latency estimate of a member that leaves, and adds its endpoint to [`Displaced`]. The caller sees
+    /// to the two maps.
     fn leave(&mut self, Member { endpoint, .. }: Member<S>) {
         let latency = endpoint.load().remembered();
         self.remembered.insert(endpoint.name(), latency);
@@ -229,6 +273,7 @@ impl<S> Members<S> {
 }
 
 impl<S> Member<S> {
+    /// Unparks the member. The endpoint's load is told, since it has been marked as draining.
     fn resume(&mut self) {
         if mem::take(&mut self.parked) {
             self.endpoint.load().resume();
@@ -236,6 +281,7 @@ impl<S> Member<S> {
     }
 }
 
+// Not derived: that would require `S: Default`.
 impl<S> Default for Displaced<S> {
     fn default() -> Self {
         Self {
@@ -289,7 +335,7 @@ mod tests {
         assert!(Arc::ptr_eq(&latency_of(&members, 1), &known));
     }
 
-    /// Neither the service of an endpoint that stays, nor one that is not needed, is dropped by a change itself.
+    /// A change itself drops no service, neither of an endpoint that left nor of a spec that was not needed.
     #[test]
     fn what_is_the_users_is_given_back() {
         let service = Arc::new(());

@@ -1,7 +1,12 @@
-//! [`LoadBalance`]: a request goes to the better of two endpoints drawn at random.
+//! Load balancing over the endpoints of a cluster.
+//!
+//! A [`LoadBalance`] is a tower service that sends each request to one endpoint of its cluster: by default to the
+//! better of two drawn at random, or as another [`policy`] says.
 //!
 //! The endpoints come from a list of URLs, from a list of [`EndpointSpec`](crate::EndpointSpec)s, or from any
 //! [`tower::discover::Discover`]; a [`Handle`] changes them while requests are served.
+//!
+//! # Example
 //!
 //! ```
 //! use axum_upstream::{EndpointSpec, LoadBalance};
@@ -17,6 +22,61 @@
 //! assert_eq!(handle.endpoints().len(), 2);
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
+//!
+//! An endpoint is any tower service, and the response says which one answered:
+//!
+//! ```
+//! use axum_upstream::{Body, EndpointSpec, Info, LoadBalance, policy::RoundRobin};
+//! use http::{Request, Response};
+//! use tower::{ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), axum_upstream::BoxError> {
+//! let hello = service_fn(|_: Request<Body>| async {
+//!     Ok::<_, std::convert::Infallible>(Response::new(Body::from("hello")))
+//! });
+//! let cluster = LoadBalance::builder()
+//!     .policy(RoundRobin)
+//!     .endpoints([EndpointSpec::new("a", hello), EndpointSpec::new("b", hello)])?;
+//!
+//! for name in ["a", "b", "a"] {
+//!     let response = cluster.clone().oneshot(Request::new(Body::empty())).await?;
+//!     let info = response.extensions().get::<Info>();
+//!     assert_eq!(info.and_then(Info::endpoint), Some(name));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! - A request counts as load at its endpoint from the pick to the last byte of the response body, or to the drop of
+//!   its future or body.
+//! - Once [`Handle::remove`] has returned and [`Draining::finished`] has completed, the endpoint's service is not
+//!   called again.
+//! - No lock is held while code of the user runs: services, load measures, hash keys and discovery streams may use the
+//!   [`Handle`] of the cluster they belong to.
+//!
+//! # Limits
+//!
+//! - Only a request of which no byte was sent goes on to another endpoint, at most ten endpoints in all. Once any of it
+//!   has been sent, the error is the response, whatever the method.
+//! - There is no queue. Without an endpoint a request fails at once, unless discovery has not reported yet; see
+//!   [`LoadBalanceBuilder::ready_timeout`].
+//! - Endpoints are neither probed nor ejected. One that is slow or fails gets fewer requests under
+//!   [`P2c`](policy::P2c), and a `Retry-After` on a 503 is honoured by every policy.
+//! - Apart from the ready timeout there are no deadlines here: they belong to the
+//!   [`ReverseProxy`](crate::ReverseProxy) in front and to the [`Client`](crate::upstream::Client) behind.
+
+// How the parts work together:
+//
+// - `builder` makes a `Cluster` and the `LoadBalance` over it; `driver` is the task that follows a `Discover`.
+// - `cluster` is what all clones and handles share. A change (`handle`, `driver`) locks its `members` and publishes the
+//   next `snapshot`; a pick reads the latest snapshot and takes no lock of the cluster.
+// - `policy` picks from a snapshot. It never sends.
+// - `dispatch` is one request: it waits for discovery if it must, sends, and goes on to another endpoint after a
+//   failure to connect. `body` keeps the request in flight until the response has ended.
+// - `remembered` keeps the latency estimates of endpoints that left, so that a restart does not lose them.
 
 mod body;
 mod builder;

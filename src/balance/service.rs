@@ -1,4 +1,8 @@
-//! The load balancer as a service.
+//! [`LoadBalance`]: the load balancer as a tower service.
+//!
+//! tower's own `Balance` picks in `poll_ready`, before it has seen the request, and is not `Clone`. This one is always
+//! ready and picks in `call`: an affinity key is in the request, an endpoint that was tried must not be picked again,
+//! and axum clones its services for each request and may drop a clone that is ready.
 
 use std::{
     fmt,
@@ -18,32 +22,38 @@ use crate::{
     upstream::Client,
 };
 
-/// Sends each request to the better of two endpoints drawn at random.
+/// A load balancer: sends each request to one endpoint of a cluster.
 ///
-/// "Better" has fewer requests in flight for its weight, counted until the last byte of each response has left, and
-/// answers faster; between equals, the one picked longer ago. A [setting](super::LoadBalanceBuilder::policy) chooses
-/// another [policy](crate::policy). A request that could not connect goes to another endpoint. See the
-/// [module docs](crate::balance).
+/// By default, two endpoints are drawn at random and the request goes to the one where it costs less: fewer requests in
+/// flight for its weight, counted until the last byte of each response has left, and faster responses. Between equals
+/// it goes to the one that was picked longer ago. [`LoadBalanceBuilder::policy`](super::LoadBalanceBuilder::policy)
+/// sets another [policy](crate::policy). A request that could not be sent, because no connection was made, goes to
+/// another endpoint. See the [module docs](crate::balance) for examples and limits.
 ///
-/// Clones share the cluster. It is always ready: an endpoint is picked by the call, which then waits for the endpoint's
-/// service to be ready.
+/// Clones share the cluster. The service is always ready: the endpoint is picked in `call`, and the response future
+/// waits until the endpoint's service is ready.
+///
+/// Responses have an [`Info`](crate::Info) in their extensions, which says which endpoints were tried.
 ///
 /// # Errors
 ///
-/// [`Error::is_no_endpoint`] if there is no endpoint to give the request to: at once, or after the
-/// [ready timeout](super::LoadBalanceBuilder::ready_timeout) while discovery has not told of any. Else what the
-/// endpoint's service failed with, with the endpoint's name.
+/// - An error for which [`Error::is_no_endpoint`] is true if no endpoint can be given the request: at once, or after
+///   the [ready timeout](super::LoadBalanceBuilder::ready_timeout) if discovery has not reported by then.
+/// - Otherwise the error of the endpoint's service, with the name of the endpoint. After several attempts, that of the
+///   last one.
 ///
 /// # Cancel safety
 ///
-/// Dropping the response future, or the response body, cancels the request and ends its count.
+/// Dropping the response future or the response body cancels the request, which then no longer counts at its endpoint.
 pub struct LoadBalance<S = Client> {
     cluster: Arc<Cluster<S>>,
-    /// Reads the discovery stream, until the last clone is dropped.
+    /// The task that follows a discovery; `None` without one. Dropping the last reference aborts it. The response
+    /// futures hold none, so a cluster with discovery needs a clone that lives as long as it is to be kept up to date.
     driver: Option<Arc<JoinSet<()>>>,
 }
 
 impl<S> LoadBalance<S> {
+    /// Creates a balancer over `cluster`, which owns the `driver` that feeds it.
     pub(super) fn new_in(cluster: Arc<Cluster<S>>, driver: Option<JoinSet<()>>) -> Self {
         Self {
             cluster,
@@ -51,7 +61,7 @@ impl<S> LoadBalance<S> {
         }
     }
 
-    /// Changes the endpoints while requests are served.
+    /// Returns a handle that changes the endpoints of the cluster while requests are served.
     #[must_use]
     pub fn handle(&self) -> Handle<S> {
         Handle::new(self.cluster.clone())
@@ -77,6 +87,7 @@ where
     }
 }
 
+// Not derived: that would require `S: Clone`.
 impl<S> Clone for LoadBalance<S> {
     fn clone(&self) -> Self {
         Self {

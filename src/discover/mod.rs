@@ -1,7 +1,14 @@
-//! Where the endpoints of a cluster come from, when they change on their own.
+//! Discovery: endpoints of a cluster that change on their own.
 //!
-//! [`LoadBalance::from_discover`](crate::LoadBalance::from_discover) takes any [`Discover`]: a stream of [`Change`]s.
-//! What is known in the form of whole sets, as from DNS, a file or a registry, becomes one by [`from_sets`].
+//! [`LoadBalance::from_discover`](crate::LoadBalance::from_discover) takes any [`Discover`], which is a stream of
+//! [`Change`]s. A source that knows whole sets, such as DNS, a file or a registry, becomes one by [`from_sets`].
+//!
+//! This module has no sources of its own: it neither resolves names nor watches files. How a cluster follows a stream,
+//! and what happens when that ends or fails, is documented at
+//! [`LoadBalanceBuilder::discover`](crate::balance::LoadBalanceBuilder::discover). To change a cluster by hand, use a
+//! [`Handle`](crate::balance::Handle).
+//!
+//! # Whole sets
 //!
 //! ```no_run
 //! use axum_upstream::{EndpointSpec, LoadBalance, discover};
@@ -21,10 +28,33 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Single changes
+//!
+//! Each change has a key, which the source chooses. The cluster knows endpoints by their names; an endpoint stays as
+//! long as any key has its name.
+//!
+//! ```
+//! use axum_upstream::{BoxError, EndpointSpec, LoadBalance, discover::Change};
+//! use tokio::sync::mpsc;
+//! use tokio_stream::wrappers::UnboundedReceiverStream;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let (feed, changes) = mpsc::unbounded_channel();
+//! let changes = UnboundedReceiverStream::new(changes);
+//! let backends: LoadBalance = LoadBalance::from_discover(changes)?;
+//!
+//! let spec = EndpointSpec::url("http://127.0.0.1:5000")?;
+//! feed.send(Ok::<_, BoxError>(Change::Insert("pod-1", spec)))?;
+//! feed.send(Ok(Change::Remove("pod-1")))?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod sets;
 
-/// A stream of changes, and one of them, as tower has them.
+/// A stream of changes to a set of endpoints, and one such change, as tower defines them.
 pub use tower::discover::{Change, Discover};
 
 pub use self::sets::{Sets, from_sets};

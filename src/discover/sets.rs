@@ -1,4 +1,11 @@
-//! Whole sets as changes.
+//! [`from_sets`]: whole sets as a stream of changes.
+//!
+//! A source often knows only the set at hand. [`Sets`] compares each set with the one before and yields the
+//! differences. The cluster is not told of what stays the same, so that it neither replaces a service nor undoes what a
+//! [`Handle`](crate::balance::Handle) changed.
+//!
+//! It compares what it yielded itself, and does not read the cluster. An endpoint that a `Handle` has removed therefore
+//! stays away until its weight or priority changes, or until it has been missing from a set and comes back.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,14 +22,33 @@ use tower::discover::Change;
 
 use crate::endpoint::EndpointSpec;
 
-/// Discovers endpoints by whole sets: each item is what there is from then on, and replaces the set before.
+/// Discovers endpoints by whole sets: each item of the stream replaces the set before it.
 ///
-/// An endpoint whose name stays keeps its service, connections included, and takes the new weight and priority if they
-/// changed. One whose name is gone drains. Of several with one name, the last counts. When the stream ends, the last
-/// set stays.
+/// - An endpoint whose name stays keeps its service, connections included, and takes the new weight and priority if
+///   they differ from those in the set before. A new load measure alone is no difference.
+/// - An endpoint whose name is gone leaves the cluster, and drains.
+/// - Of several specs with the same name, the last counts.
+/// - An empty set empties the cluster. It is a report like any other, so requests do not wait for the next one.
+/// - When the stream ends, the last set stays.
 ///
-/// A set that is the same as the one before changes nothing, so it does not undo what was changed by a
-/// [`Handle`](crate::balance::Handle).
+/// A set that is the same as the one before changes nothing, so it does not undo what a
+/// [`Handle`](crate::balance::Handle) changed.
+///
+/// The stream cannot fail. A source that fails should yield nothing, and keep the set, until it succeeds again.
+///
+/// ```
+/// use axum_upstream::{EndpointSpec, LoadBalance, discover};
+/// use futures_util::stream;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), axum_upstream::Error> {
+/// let blue = vec![EndpointSpec::url("http://10.0.0.1")?];
+/// let green = vec![EndpointSpec::url("http://10.0.0.2;weight=2")?];
+/// let sets = discover::from_sets(stream::iter([blue, green]));
+/// let backends: LoadBalance = LoadBalance::from_discover(sets)?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn from_sets<St, S>(sets: St) -> Sets<St, S>
 where
     St: Stream<Item = Vec<EndpointSpec<S>>>,
@@ -36,17 +62,22 @@ where
 }
 
 pin_project! {
-    /// A [`Discover`](super::Discover) over a stream of sets. See [`from_sets`].
+    /// A [`Discover`](super::Discover) over a stream of sets, made by [`from_sets`].
+    ///
+    /// The key of each change is the name of the endpoint. It ends when the stream of sets ends.
     pub struct Sets<St, S> {
         #[pin]
         sets: St,
+        // The endpoints of the latest set, as reported.
         present: HashMap<Arc<str>, EndpointSettings>,
+        // Changes of the latest set that have not been yielded yet. The next set is polled for when there are none.
         changes: VecDeque<Change<Arc<str>, EndpointSpec<S>>>,
+        // Whether any change has been yielded.
         told: bool,
     }
 }
 
-/// What of an endpoint may change while it stays: its weight and its priority.
+/// The settings of an endpoint that may change while it keeps its service: its weight and its priority.
 type EndpointSettings = (u32, u8);
 
 impl<St, S> Stream for Sets<St, S>
@@ -67,16 +98,19 @@ where
             };
             differences(this.present, set, this.changes);
             if this.changes.is_empty() && !*this.told {
-                // An empty set is an answer, and requests need not wait for another: the removal of what was never
-                // there says so.
+                // The first set is empty. That is a report, but yields no change, and requests would wait for the next
+                // set. The removal of a key that was never inserted changes nothing and tells the cluster. No endpoint
+                // has the empty name.
                 this.changes.push_back(Change::Remove("".into()));
             }
         }
     }
 }
 
-/// What makes a set of what is `present`. What comes is before what goes, so that the cluster is never empty in
-/// between.
+/// Appends the changes that turn the `present` set into `set`, and updates `present`.
+///
+/// Insertions come before removals. The cluster applies changes in batches, and is not empty between two of them when
+/// one set takes the place of another.
 fn differences<S>(
     present: &mut HashMap<Arc<str>, EndpointSettings>,
     set: Vec<EndpointSpec<S>>,
@@ -87,10 +121,12 @@ fn differences<S>(
     let mut before = mem::take(present);
     for (nth, spec) in set.into_iter().enumerate() {
         let name = spec.shared_name();
+        // A later spec has the same name.
         if last.get(&name) != Some(&nth) {
             continue;
         }
         let settings = spec.settings();
+        // True for a new name, too. The spec of a name that is present changes the settings and not the service.
         if before.remove(&name) != Some(settings) {
             changes.push_back(Change::Insert(name.clone(), spec.keeping_service()));
         }

@@ -1,4 +1,7 @@
-//! [`Policy`], any of the policies, and [`Sticky`], which is laid over another: the two hold each other.
+//! [`Policy`], any one of the policies, and [`Sticky`], which is laid over another one.
+//!
+//! Both are in one file, because each holds the other. The cookie and the picker of `Sticky` are in
+//! [`sticky`](super::sticky).
 
 use std::{str::FromStr, sync::Arc};
 
@@ -16,7 +19,10 @@ use super::{
 };
 use crate::{body::Body, error::Error};
 
-/// Any of the policies. Made by `into()` from each, or by `parse()` from a name; see the [module docs](super).
+/// Any one of the policies.
+///
+/// It is made from each policy by `into()`, or from a name by `parse()`. The default is [`P2c::new`]. See the
+/// [module docs](super) for a comparison.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant is the policy of its name")]
@@ -57,8 +63,19 @@ impl Default for Policy {
 impl FromStr for Policy {
     type Err = Error;
 
-    /// A policy with default settings by its name, as in a configuration file: `p2c`, `p2c-in-flight`, `round-robin`,
-    /// `least-request`, `random`, `hash-ip` (by the client's address) or `sticky` (by a cookie of the name `backend`).
+    /// Makes a policy with default settings from its name, as in a configuration file:
+    ///
+    /// | name | policy |
+    /// |---|---|
+    /// | `p2c` | [`P2c::new`] |
+    /// | `p2c-in-flight` | [`P2c::in_flight`] |
+    /// | `round-robin` | [`RoundRobin`] |
+    /// | `least-request` | [`LeastRequest`] |
+    /// | `random` | [`Random`] |
+    /// | `hash-ip` | [`ConsistentHash::client_addr`] |
+    /// | `sticky` | [`Sticky::cookie`] with the name `backend` |
+    ///
+    /// Names are case-sensitive.
     ///
     /// # Errors
     ///
@@ -78,13 +95,16 @@ impl FromStr for Policy {
 }
 
 impl Policy {
-    /// The picker over no endpoints yet.
+    /// Makes the picker of a cluster, over no endpoints yet. All of its random choices come from `rng`.
     pub(in crate::balance) fn picker<S: Send + Sync + 'static>(
         &self,
         rng: fastrand::Rng,
     ) -> Arc<dyn Picker<S>> {
         match self {
+            // Around the tiers and not in each of them: a client keeps its endpoint even if that is in another tier
+            // than the one that is drawn.
             Self::Sticky(sticky) => sticky.picker(rng),
+            // Each tier gets a picker of its own.
             other => {
                 let other = other.clone();
                 let make = Arc::new(move |rng| other.flat(rng));
@@ -93,7 +113,7 @@ impl Policy {
         }
     }
 
-    /// The picker of one tier.
+    /// Makes the picker of one tier, over no endpoints yet. [`Sticky`] does not get here: see [`picker`](Self::picker).
     fn flat<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
         match self {
             Self::P2c(p2c) => p2c.picker(rng),
@@ -105,7 +125,9 @@ impl Policy {
         }
     }
 
-    /// What `request` says about where it belongs.
+    /// Returns what `request` says about where it belongs. Only the outermost policy is asked.
+    ///
+    /// May run code of the user, the closure of [`ConsistentHash::by`].
     pub(in crate::balance) fn affinity(&self, request: &Request<Body>) -> Affinity {
         match self {
             Self::ConsistentHash(hash) => Affinity {
@@ -117,7 +139,9 @@ impl Policy {
         }
     }
 
-    /// Tells the client where it belongs from now on.
+    /// Sets the cookie of [`Sticky`] in the response of `endpoint`. Other policies change nothing.
+    ///
+    /// `affinity` is that of the request, with which the endpoint was picked.
     pub(in crate::balance) fn mark<B>(
         &self,
         response: &mut Response<B>,
@@ -130,28 +154,48 @@ impl Policy {
     }
 }
 
-/// The endpoint a client had before, by a cookie that this proxy sets.
+/// Picks the endpoint that answered the client before, by a cookie that this proxy sets.
 ///
-/// The cookie holds a hash of the endpoint's name under a secret key: it gives no address away, and cannot be made up.
-/// A client without one, or whose endpoint is gone or was tried already, goes where the policy [beneath](Self::over)
-/// says, and gets a new cookie. The cookie is `HttpOnly`, for `Path=/`, and `Secure` when the client came by TLS; it
-/// ends with the browser's session.
+/// A client without the cookie goes where the policy [beneath](Self::over) says, and gets one. So does a client whose
+/// endpoint has left the cluster, has a weight of 0, asks to be left alone, or could not be connected to by this
+/// request: its new cookie binds it to the new endpoint, also when the old one comes back. Priorities do not move a
+/// client.
 ///
-/// An answer that sets the cookie gets `Cache-Control: private` unless it has that or `no-store`: a shared cache would
-/// give the cookie to every client, and all would go to one endpoint. Answers to clients that have their cookie stay as
-/// they are. Behind a cache that takes cookies out of requests, use this for what is not cached alone.
+/// # The cookie
+///
+/// The cookie holds a hash of the endpoint's name under a secret key, so it reveals no address and cannot be forged. It
+/// is `HttpOnly`, has `Path=/` and no `Domain`, is `Secure` if the client came by TLS, and ends with the browser's
+/// session. The request's `Cookie` field is forwarded as it is, with this cookie in it.
+///
+/// # Caches
+///
+/// A response that sets the cookie also gets `Cache-Control: private`, unless it has that or `no-store`: a shared cache
+/// would give the cookie to every client, and all would go to one endpoint. Responses to clients that have their cookie
+/// are left as they are. Behind a cache that removes cookies from requests, use this policy only for what is not
+/// cached.
+///
+/// ```
+/// use axum_upstream::{LoadBalance, policy::{LeastRequest, SameSite, Sticky}};
+///
+/// let sticky = Sticky::cookie("backend")?.same_site(SameSite::Strict).over(LeastRequest);
+/// let backends = LoadBalance::builder()
+///     .policy(sticky)
+///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+/// # Ok::<(), axum_upstream::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sticky {
     cookie: SessionCookie,
+    /// The policy beneath, boxed because a `Policy` may be a `Sticky`.
     over: Box<Policy>,
 }
 
 impl Sticky {
-    /// By a cookie of this name.
+    /// Uses a cookie of this name, with a random [key](Self::key).
     ///
     /// # Errors
     ///
-    /// A config error if it is not a token, RFC 9110 5.6.2, or if the operating system gives no random numbers.
+    /// A config error if the name is not a token (RFC 9110 5.6.2), or if the operating system gives no random numbers.
     pub fn cookie(name: &str) -> Result<Self, Error> {
         Ok(Self {
             cookie: SessionCookie::new(name)?,
@@ -159,29 +203,35 @@ impl Sticky {
         })
     }
 
-    /// The secret that names are hashed with. Default: drawn from the operating system's source of random numbers, so
-    /// that cookies end with the process. Give all proxies before the same endpoints the same one, drawn in the same
-    /// way: whoever knows it can choose an endpoint.
+    /// Sets the secret key that the names of endpoints are hashed with. Default: drawn from the operating system's
+    /// source of random numbers, so that cookies are void once the process has ended.
+    ///
+    /// Proxies in front of the same endpoints need the same key. Draw it from such a source, too, and keep it secret: a
+    /// client that knows it can choose its endpoint.
     #[must_use]
     pub fn key(mut self, key: [u8; 16]) -> Self {
         self.cookie.key = key;
         self
     }
 
-    /// Default [`SameSite::Lax`].
+    /// Sets whether browsers send the cookie with requests that other sites cause. Default: [`SameSite::Lax`].
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.cookie.same_site = same_site;
         self
     }
 
-    /// How clients without a cookie are balanced. Default [`P2c`].
+    /// Sets the policy beneath, which picks for clients without a cookie. Default: [`P2c::new`].
+    ///
+    /// It sees the cookie in the place of a key. A [`ConsistentHash`] is therefore of no use here: a client without a
+    /// cookie has no key.
     #[must_use]
     pub fn over(mut self, policy: impl Into<Policy>) -> Self {
         *self.over = policy.into();
         self
     }
 
+    /// Makes the picker, over no endpoints yet, with that of the policy beneath.
     fn picker<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
         let over = self.over.picker(rng);
         Arc::new(StickyPicker::new(self.cookie.clone(), over))
@@ -227,7 +277,7 @@ mod tests {
         }
     }
 
-    /// S26: after the update that removed it, nobody gets it, and nothing keeps it.
+    /// S26: after the update that removed it, an endpoint is not picked, and nothing keeps it alive.
     #[test]
     fn what_left_is_neither_picked_nor_kept() {
         for policy in all() {
@@ -271,7 +321,7 @@ mod tests {
         }
     }
 
-    /// Who asked to be left alone is, as long as there is another; when more than half ask, all are used.
+    /// An endpoint that asked to be left alone gets no requests while there is another, and is used again afterwards.
     #[tokio::test(start_paused = true)]
     async fn retry_after_is_honoured() {
         for policy in all() {
@@ -290,14 +340,14 @@ mod tests {
             };
             assert_eq!(share(), 0, "{policy:?}");
             tokio::time::advance(Duration::from_secs(31)).await;
-            // What latency and failures make of it takes a while to be forgotten.
+            // Its failure raised the latency estimate, which takes a while to decay.
             if !matches!(policy, Policy::P2c(_) | Policy::Sticky(_)) {
                 assert!(share() > 0, "{policy:?} does not use it again");
             }
         }
     }
 
-    /// S13, and the turns that two idle endpoints take.
+    /// S13: with one request at a time, picks go round in proportion to the weights; two idle endpoints alternate.
     #[test]
     fn one_at_a_time_goes_round() {
         for policy in [

@@ -1,4 +1,11 @@
-//! The same endpoint for the same key.
+//! [`ConsistentHash`]: the same endpoint for the same key.
+//!
+//! The algorithm is weighted rendezvous hashing. Each endpoint has a score for a key, which depends on nothing but the
+//! key, the endpoint's name and its weight; the highest score wins. A change of the set therefore moves only the keys
+//! of the endpoint that left, or to the one that came. A ring or a Maglev table would make a pick cheaper in large
+//! clusters, but has to be built anew on each change, and spreads keys less evenly or moves more of them.
+//!
+//! Keys and names are hashed by [`hash()`], which is the same in every process and version.
 
 use std::{fmt, sync::Arc};
 
@@ -14,22 +21,40 @@ use crate::{
     endpoint::Measure,
 };
 
-/// The same endpoint for requests with the same key, as long as it is there.
+/// Picks the same endpoint for requests with the same key.
 ///
-/// Weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005): each endpoint draws a
-/// number from the key and its own name, and the highest wins. When an endpoint leaves, its keys spread over all others
-/// and no other key moves; when one comes, it takes its share and nothing else moves. Every process with the same
-/// endpoint names makes the same choices. A pick looks at all endpoints.
+/// This is weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005): each endpoint
+/// draws a number from the key and its own name, and the highest wins. When an endpoint leaves, its keys spread over
+/// all others and no other key moves; when one is added, it takes its share and nothing else moves. Every process with
+/// the same endpoint names makes the same choices, whatever the version of this crate.
 ///
-/// A request without a key goes to the endpoint with the fewest requests in flight.
+/// A key moves for as long as its endpoint asks to be left alone, is full by the [bound](Self::bounded_load), or was
+/// tried by the same request already: then the endpoint with the next highest number gets it.
+///
+/// A request without a key goes to the endpoint with the fewest requests in flight. A pick looks at all endpoints, and
+/// takes no lock.
+///
+/// ```
+/// use axum_upstream::{LoadBalance, policy::ConsistentHash};
+/// use http::HeaderName;
+///
+/// let by_tenant = ConsistentHash::header(HeaderName::from_static("x-tenant")).bounded_load(1.25);
+/// let shards = LoadBalance::builder()
+///     .policy(by_tenant)
+///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+/// # Ok::<(), axum_upstream::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ConsistentHash {
     key: HashKey,
+    /// The factor of [`bounded_load`](Self::bounded_load), at least 1. `None` is no bound.
     bound: Option<f64>,
 }
 
+/// A closure that makes the key of a request.
 type KeyOf = Arc<dyn Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync>;
 
+/// Where the key of a request comes from. The constructors of [`ConsistentHash`] document each.
 #[derive(Clone)]
 enum HashKey {
     Header(HeaderName),
@@ -40,57 +65,71 @@ enum HashKey {
 }
 
 impl ConsistentHash {
+    /// Hashes by `key`, without a bound.
     fn new(key: HashKey) -> Self {
         Self { key, bound: None }
     }
 
-    /// By the value of a header.
+    /// Hashes by the value of a header field; if there are several lines of it, by the first.
+    ///
+    /// A client that sets the header itself chooses its endpoint, as far as it can guess the endpoints' names.
     #[must_use]
     pub fn header(name: HeaderName) -> Self {
         Self::new(HashKey::Header(name))
     }
 
-    /// By the value of a cookie that the application sets.
+    /// Hashes by the value of a cookie that the application sets. [`Sticky`](super::Sticky) sets one of its own.
     #[must_use]
     pub fn cookie(name: impl Into<Arc<str>>) -> Self {
         Self::new(HashKey::Cookie(name.into()))
     }
 
-    /// By the client's address, as the [`ReverseProxy`](crate::ReverseProxy) in front knows it: behind
-    /// [trusted peers](crate::ReverseProxy::trusted_peers), the last one that none of them has vouched for. What a
-    /// client writes into `X-Forwarded-For` itself does not count.
+    /// Hashes by the client's IP address, as the [`ReverseProxy`](crate::ReverseProxy) in front knows it.
+    ///
+    /// Behind [trusted peers](crate::ReverseProxy::trusted_peers), that is the last address in `X-Forwarded-For` that
+    /// is not one of theirs, so a client cannot choose its hash by what it writes there. Without a `ReverseProxy` in
+    /// front, or if that does not know the client's address, requests have no key.
     #[must_use]
     pub fn client_addr() -> Self {
         Self::new(HashKey::ClientAddr)
     }
 
-    /// By the path, without the query, as it is sent to the endpoint.
+    /// Hashes by the path, without the query, after the rewrites of the proxy in front and before an endpoint's base
+    /// path is added.
     #[must_use]
     pub fn path() -> Self {
         Self::new(HashKey::Path)
     }
 
-    /// By what a closure makes of the request. `None` is a request without a key.
+    /// Hashes by the bytes that a closure makes of the request. `None` is a request without a key.
+    ///
+    /// The closure is called once per request, before the first attempt. No lock is held meanwhile.
     #[must_use]
     pub fn by(key: impl Fn(&Request<Body>) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::new(HashKey::Of(Arc::new(key)))
     }
 
-    /// Gives no endpoint more than `factor` times its share of what is in flight; the key's next endpoint gets it
-    /// instead. Default: no bound. Below 1 is taken as 1; 1.25 is a good value (Mirrokni, Thorup and Zadimoghaddam
-    /// 2016).
+    /// Gives no endpoint more than `factor` times its share of all requests in flight, rounded up; the next endpoint of
+    /// the key gets the request instead. Default: no bound.
+    ///
+    /// Without a bound, one hot key makes one hot endpoint. A lower factor evens out the load and moves more requests
+    /// away from the endpoint of their key; 1.25 is a good value (Mirrokni, Thorup and Zadimoghaddam, "Consistent
+    /// Hashing with Bounded Loads", 2016). A factor below 1 is taken as 1.
     #[must_use]
     pub fn bounded_load(mut self, factor: f64) -> Self {
         self.bound = Some(factor.max(1.0));
         self
     }
 
+    /// Returns the hash of the request's key, if it has one.
     pub(super) fn key(&self, request: &Request<Body>) -> Option<u128> {
         let headers = request.headers();
         match &self.key {
             HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             HashKey::Cookie(name) => cookie(headers, name).map(hash),
             HashKey::ClientAddr => {
+                // The record of the exchange, which the proxy has filled in. The header fields say what the client
+                // wishes.
                 let address = request.body().client().address;
                 address.map(|address| hash(address.to_string().as_bytes()))
             }
@@ -99,6 +138,7 @@ impl ConsistentHash {
         }
     }
 
+    /// Makes a picker over no endpoints yet.
     pub(super) fn picker(&self) -> ConsistentHashPicker {
         ConsistentHashPicker {
             names: Vec::new(),
@@ -107,8 +147,9 @@ impl ConsistentHash {
     }
 }
 
+/// The picker of [`ConsistentHash`] over one set of endpoints.
 pub(super) struct ConsistentHashPicker {
-    /// Hashes of the members' names, in the order of the members.
+    /// The hash of each member's name, in the order of the members, so that a pick hashes no names.
     names: Vec<u64>,
     bound: Option<f64>,
 }
@@ -129,7 +170,7 @@ impl<S> Picker<S> for ConsistentHashPicker {
             let candidates = info.candidates(members).map(|(_, endpoint)| endpoint);
             return cheapest(candidates, Measure::InFlight).map(Picked::start);
         };
-        // In flight per weight, the request at hand included.
+        // Requests in flight per unit of weight, with the request at hand. Computed only where there is a bound.
         let mean = || {
             let (mut in_flight, mut weight) = (1.0, 0.0);
             for (_, endpoint) in info.candidates(members) {
@@ -141,7 +182,8 @@ impl<S> Picker<S> for ConsistentHashPicker {
         let limit = self.bound.map_or(f64::INFINITY, |factor| factor * mean());
         let scored = info.candidates(members).map(|(nth, endpoint)| {
             let weight = f64::from(endpoint.weight());
-            // Room for one at least, or a small cluster would have room for none.
+            // Rounded up, as in the paper, which leaves room for one request at least. If all are full, the score
+            // decides.
             let full = endpoint.load().in_flight() as f64 >= (limit * weight).ceil();
             (
                 endpoint,
@@ -154,8 +196,12 @@ impl<S> Picker<S> for ConsistentHashPicker {
     }
 }
 
-/// The logarithmic method of weighted rendezvous: `-w / ln(u)` for a number `u` in (0, 1) that is the endpoint's own
-/// for this key.
+/// Returns the score of an endpoint for a key, by the logarithmic method of weighted rendezvous hashing: `-w / ln(u)`,
+/// where `u` in (0, 1) is drawn from the hashes of the key and of the endpoint's name.
+///
+/// With it, each endpoint wins a share of the keys that is exactly its share of the weights, and a change of one weight
+/// moves keys only to or from that endpoint. The upper 53 bits make `u`, which is what an `f64` holds; the half keeps
+/// it off 0, where the logarithm is infinite.
 fn score(key: u64, name: u64, weight: f64) -> f64 {
     let drawn = ((mixed(key ^ name) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -weight / drawn.ln()
@@ -187,7 +233,7 @@ mod tests {
     };
     use crate::record::{ClientFacts, Record};
 
-    /// S24: of a hundred endpoints one leaves; only its keys move, and they go everywhere.
+    /// S24: one of a hundred endpoints leaves. Only its keys move, and they spread over all others.
     #[test]
     fn consistent_hash_moves_only_the_keys_of_who_left() {
         const KEYS: usize = 20_000;

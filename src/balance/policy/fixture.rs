@@ -1,4 +1,7 @@
-//! A cluster for tests of what is picked.
+//! A cluster for the tests of policies.
+//!
+//! It has the picker of a policy and a set of endpoints, but no `Cluster` around them: nothing is sent, and the tests
+//! say when a request begins and ends.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,7 +16,7 @@ use crate::{
     endpoint::{Endpoint, EndpointSpec, Latency, Siblings},
 };
 
-/// A cluster without the way to it.
+/// A picker over endpoints named `0`, `1`, `2` and so on, with a fixed seed.
 pub(super) struct TestCluster {
     pub(super) policy: Policy,
     picker: Arc<dyn Picker<()>>,
@@ -22,6 +25,7 @@ pub(super) struct TestCluster {
 }
 
 impl TestCluster {
+    /// Makes a cluster with an endpoint for each weight.
     pub(super) fn new(policy: impl Into<Policy>, weights: &[u32]) -> Self {
         let policy = policy.into();
         let picker = policy.picker(fastrand::Rng::with_seed(1));
@@ -38,6 +42,7 @@ impl TestCluster {
         cluster
     }
 
+    /// Adds an endpoint.
     pub(super) fn add(&mut self, spec: EndpointSpec<()>) {
         let endpoint = Endpoint::new(spec, &self.siblings, Arc::<Latency>::default());
         let mut members = self.members.to_vec();
@@ -45,6 +50,7 @@ impl TestCluster {
         self.set(members);
     }
 
+    /// Removes the endpoint at a position, and returns it.
     pub(super) fn remove(&mut self, nth: usize) -> Arc<Endpoint<()>> {
         let mut members = self.members.to_vec();
         let gone = members.remove(nth);
@@ -57,6 +63,7 @@ impl TestCluster {
         self.picker = self.picker.clone().updated(&self.members);
     }
 
+    /// Picks for a request.
     pub(super) fn pick_for(
         &self,
         tried: &[Arc<Endpoint<()>>],
@@ -72,19 +79,20 @@ impl TestCluster {
         )
     }
 
+    /// Picks for a request that says nothing.
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<()>>]) -> Option<Picked<()>> {
         self.pick_for(tried, &Request::new(Body::empty()))
     }
 
-    /// Names of `n` picks, one at a time, as one string.
+    /// Returns the names of `n` picks, one at a time, as one string.
     pub(super) fn names(&self, n: usize) -> String {
         (0..n)
             .map(|_| self.pick(&[]).unwrap().endpoint.name().to_string())
             .collect()
     }
 
-    /// How often each was picked of 20 000 times, with twice as many in flight as there is weight, so that load and
-    /// not the turn decides.
+    /// Returns the share of each endpoint in 20 000 picks, with twice as many requests in flight as there is weight, so
+    /// that the load decides and not the turn.
     pub(super) fn shares(&self) -> Vec<f64> {
         let total: u32 = self.members.iter().map(|member| member.weight()).sum();
         let mut counts = vec![0.0; self.members.len()];
@@ -101,8 +109,10 @@ impl TestCluster {
     }
 }
 
+/// The header field with the key of [`keyed`] requests.
 pub(super) const KEY: HeaderName = HeaderName::from_static("x-key");
 
+/// Makes a request with a key.
 pub(super) fn keyed(key: usize) -> Request<Body> {
     Request::get("/")
         .header(KEY, key)

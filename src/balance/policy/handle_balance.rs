@@ -1,8 +1,19 @@
-//! tower's `Balance` over light handles.
+//! tower's `Balance` over light handles: the adapter through which tower draws two endpoints.
 //!
-//! tower's `Balance` cannot be cloned, so it does not send here: it balances handles, and a handle's answer to a
-//! [`Pick`] is its endpoint. `poll_ready` and `call` run in one critical section, because a removal between the two
-//! would make the choice stale (tower#856). The lock around it is held for some 200 ns and never across an await.
+//! tower's `Balance` cannot be cloned, as axum requires of a service, and a `Buffer` around it costs a task hop per
+//! request. So it does not send here. It balances [`EndpointHandle`]s, which are always ready and whose response to a
+//! [`Pick`] is their endpoint; the request then goes to the endpoint's own service. `poll_ready` and `call` run in one
+//! critical section, because a removal between the two would make the choice stale (tower#856). The lock around it is
+//! held for some 200 ns, and never across an await.
+//!
+//! - [`Roster`] knows the handles that the balance has, and computes the changes from one set of endpoints to the next.
+//! - [`ChangeFeed`] is the `Discover` of the balance, and yields those changes.
+//! - [`HandleBalance`] draws.
+//!
+//! The weight is expressed in two ways: in the cost, which the balance compares, and in the number of [`handles`] of an
+//! endpoint, so that it is drawn often enough to get its share.
+//!
+//! No other file uses tower's `Balance`.
 
 use std::{
     collections::HashMap,
@@ -21,10 +32,13 @@ use tracing::{Dispatch, dispatcher::with_default, level_filters::LevelFilter};
 use super::picker::Endpoints;
 use crate::endpoint::{Cost, Endpoint, Measure};
 
-/// How many changes the balance takes in at once. Picks wait meanwhile, for about 0.1 ms.
+/// How many changes of handles the balance takes in at once. Picks wait meanwhile, for about 0.1 ms.
 const CHANGES_AT_ONCE: usize = 128;
 
-/// A balance of no handles yet, and what keeps account of them.
+/// Makes a balance over no handles yet, and the roster that computes its changes.
+///
+/// The handles compare by `measure`, which must not be [`Measure::Reported`]: tower compares under the lock, and a load
+/// measure is code of the user.
 pub(super) fn handle_balance<S>(
     rng: fastrand::Rng,
     measure: Measure,
@@ -43,18 +57,22 @@ pub(super) fn handle_balance<S>(
     (balance, roster)
 }
 
-/// Draws two endpoints and gives the better one.
+/// Draws two endpoints at random and returns the better one.
 pub(super) struct HandleBalance<S> {
     balance: Balance<ChangeFeed<S>, Pick>,
+    /// The other end of the balance's [`ChangeFeed`].
     feed: mpsc::Sender<HandleChange<S>>,
 }
 
 impl<S> HandleBalance<S> {
-    /// The better of two endpoints drawn at random. `None` if there are none.
+    /// Returns the better of two endpoints drawn at random; the only one if there is one, and `None` if there is none.
+    ///
+    /// Both draws may be of the same endpoint if it has several handles. Nothing is counted.
     pub(super) fn draw(&mut self) -> Option<Arc<Endpoint<S>>> {
-        // Handles are always ready, so there is nothing to be woken for.
+        // Handles are always ready, so nothing ever needs to wake.
         let mut cx = Context::from_waker(Waker::noop());
-        // Neither handles nor their discovery fail, so an error here is none.
+        // Neither handles nor their discovery fail, so this is `Pending` or `Ok`. A balance without any handle is
+        // pending.
         let Poll::Ready(Ok(())) = unlogged(|| self.balance.poll_ready(&mut cx)) else {
             return None;
         };
@@ -64,18 +82,23 @@ impl<S> HandleBalance<S> {
         }
     }
 
-    /// Takes in changes of the [`Roster`].
+    /// Applies changes that a [`Roster`] has computed.
     pub(super) fn change(&mut self, changes: Vec<HandleChange<S>>) {
         for change in changes {
-            // The receiver is in the balance, so nothing is lost.
+            // The receiver is in the balance, so it has not gone.
             let _ = self.feed.send(change);
         }
-        // The balance looks at its feed when it is polled: now, while the cluster still has what leaves.
+        // The balance reads its feed only when it is polled. It is polled now, not by the next pick: removed handles
+        // are dropped here, while the cluster still has their endpoints, so no service of the user is dropped under the
+        // lock.
         self.draw();
     }
 }
 
-/// Keeps what tower's balance logs on each pick from the user's subscriber, which must not run under a lock.
+/// Polls the balance while its log events are discarded.
+///
+/// tower's balance logs on each pick, at `DEBUG` and `TRACE`. A subscriber is code of the user, and must not run under
+/// the lock: it might use the cluster. Where no subscriber wants these levels, that is known without a look at it.
 fn unlogged<T>(poll: impl FnOnce() -> T) -> T {
     if LevelFilter::current() < LevelFilter::DEBUG {
         return poll();
@@ -83,26 +106,38 @@ fn unlogged<T>(poll: impl FnOnce() -> T) -> T {
     with_default(&Dispatch::none(), poll)
 }
 
-/// Keeps account of the handles that the balance has.
+/// Knows the handles that the balance has, and computes how they change.
+///
+/// It is apart from the balance, so that a change computes under a lock that no pick takes.
 pub(super) struct Roster<S> {
     measure: Measure,
-    /// By address. That of an endpoint that is kept here is no other's.
+    /// The endpoints of the latest set, by their address. An entry keeps its endpoint, so no other can have that
+    /// address.
+    ///
+    /// Not by name: an endpoint that gets another weight is another value with the same name, and needs new handles.
     entries: HashMap<usize, RosterEntry<S>>,
+    /// The number of the latest endpoint.
     next_id: u64,
-    /// Counts the sets, to tell what is in the latest from what is left of the one before.
+    /// The number of the latest set, by which entries that are left over from the one before are recognised.
     sets: u64,
 }
 
+/// An endpoint of the balance, and its handles.
 struct RosterEntry<S> {
+    /// The first part of the [`HandleId`] of each of its handles. Unlike an address, it is never used again.
     id: u64,
     endpoint: Arc<Endpoint<S>>,
+    /// How many handles the balance has of it. They are numbered from 0.
     handles: u32,
+    /// The latest set that it was in.
     set: u64,
 }
 
 impl<S> Roster<S> {
-    /// What makes the balance have `endpoints`, in steps. What comes is before what goes, so that the balance is never
-    /// empty in between.
+    /// Returns the changes that make the balance have `endpoints`, in steps of [`CHANGES_AT_ONCE`].
+    ///
+    /// Insertions come before removals, so that the balance is not empty between two steps. The caller must apply all
+    /// steps, in order.
     pub(super) fn changes(
         &mut self,
         endpoints: &Endpoints<S>,
@@ -139,7 +174,8 @@ impl<S> Roster<S> {
             }
             stays
         });
-        // The order decides what the next draws give, and a seed makes them repeatable.
+        // `retain` visits the entries in an arbitrary order, and the order of removals decides what later draws give. A
+        // seed must make them repeatable.
         removals.sort_unstable();
         changes.extend(removals.into_iter().map(Change::Remove));
         let mut changes = changes.into_iter();
@@ -150,25 +186,30 @@ impl<S> Roster<S> {
     }
 }
 
-/// How many handles an endpoint needs so that it is drawn at least as often as its weight asks for.
+/// Returns how many handles an endpoint needs to be drawn at least as often as its weight asks for: its weight divided
+/// by the mean weight, rounded, and at least 1.
 ///
-/// Two draws of `n` see each endpoint with a chance of `2/n`, twice its share when all weigh the same. One that weighs
-/// more than the mean gets a handle for each time that it does: no more, since a draw of two handles of the same
-/// endpoint is no choice.
+/// `total` is the sum of the weights of all `endpoints`.
+///
+/// Two draws of `n` handles see each with a chance of `2/n`, twice its share when all weigh the same. So an endpoint of
+/// up to the mean weight needs one handle, and the cost does the rest. More handles than needed would do harm: a draw
+/// of two handles of the same endpoint is no choice.
 pub(super) fn handles(weight: u32, total: u64, endpoints: usize) -> u32 {
     let scaled = u64::from(weight).saturating_mul(endpoints as u64);
     let rounded = scaled.saturating_add(total / 2) / total.max(1);
     u32::try_from(rounded).unwrap_or(u32::MAX).max(1)
 }
 
-/// Endpoint and number of the handle.
+/// The key of a handle in the balance: the id of its endpoint, and its number among the handles of that.
 type HandleId = (u64, u32);
+
+/// One change of the balance's set of handles.
 type HandleChange<S> = Change<HandleId, EndpointHandle<S>>;
 
-/// The request of the balance: it is the same for every request of ours.
+/// The request type of the balance. It has no content: what is known of the real request plays no part in the draw.
 struct Pick;
 
-/// What tower balances.
+/// What tower balances: an endpoint, and what its cost is measured by.
 pub(super) struct EndpointHandle<S>(Arc<Endpoint<S>>, Measure);
 
 impl<S> Service<Pick> for EndpointHandle<S> {
@@ -186,6 +227,8 @@ impl<S> Service<Pick> for EndpointHandle<S> {
 }
 
 impl<S> Load for EndpointHandle<S> {
+    // `Balance` compares metrics by `PartialOrd` and takes the first of two equals. Costs hold the turn, so hardly any
+    // two are equal.
     type Metric = Cost;
 
     fn load(&self) -> Cost {
@@ -193,7 +236,9 @@ impl<S> Load for EndpointHandle<S> {
     }
 }
 
-/// The changes of handles, as the stream a `Balance` discovers by. It need not wake: whoever sends a change polls.
+/// The changes of handles, as the stream from which the balance discovers them.
+///
+/// It never registers a waker: [`HandleBalance::change`] polls the balance after it has sent.
 struct ChangeFeed<S>(mpsc::Receiver<HandleChange<S>>);
 
 impl<S> Stream for ChangeFeed<S> {
@@ -207,7 +252,8 @@ impl<S> Stream for ChangeFeed<S> {
     }
 }
 
-/// Seedable, unlike tower's own.
+/// The balance's source of random numbers, seeded by the cluster. tower's default, `HasherRng`, is keyed at random by
+/// the standard library, so its draws could not be repeated.
 struct SeededRng(fastrand::Rng);
 
 impl Rng for SeededRng {

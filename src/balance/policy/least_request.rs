@@ -1,22 +1,28 @@
-//! The one with the least to do.
+//! [`LeastRequest`]: the endpoint with the fewest requests in flight.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker, cheapest};
 use crate::endpoint::Measure;
 
-/// The endpoint with the fewest requests in flight for its weight; between equals, the one picked longer ago.
+/// Picks the endpoint with the fewest requests in flight for its weight; between equals, the one picked longer ago.
 ///
-/// A pick looks at all endpoints, from a random one on, so that many proxies do not all prefer the first. It is the
-/// best there is for one proxy before endpoints of equal speed; several proxies do not see each other's requests, and
-/// all run to the same idle endpoint.
+/// This is the best policy for one proxy in front of endpoints of equal speed. Several proxies do not see each other's
+/// requests, and all send to the endpoint that seems idle; [`P2c`](super::P2c) avoids that. An endpoint that fails fast
+/// has little in flight, and so attracts requests.
+///
+/// A pick looks at all endpoints, under a lock. It starts at a random one, so that many proxies do not all prefer the
+/// first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastRequest;
 
-/// The lock is held for the whole scan, so that two picks at once do not choose the same endpoint.
+/// The picker of [`LeastRequest`]. It has no state per endpoint, so one serves all snapshots.
+///
+/// The lock is held until the request is counted, so that two picks at the same time do not choose the same endpoint.
 pub(super) struct LeastRequestPicker(Mutex<fastrand::Rng>);
 
 impl LeastRequestPicker {
+    /// Makes a picker that draws its starting points from `rng`.
     pub(super) fn new(rng: fastrand::Rng) -> Self {
         Self(Mutex::new(rng))
     }
@@ -31,6 +37,7 @@ impl<S> Picker<S> for LeastRequestPicker {
         let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let start = rng.usize(..members.len().max(1));
         let (before, after) = members.split_at(start.min(members.len()));
+        // Not only the candidates: the cost has the rank first, so one that should be left alone comes last anyway.
         let untried = after
             .iter()
             .chain(before)

@@ -1,4 +1,4 @@
-//! How an endpoint is picked from the members of a cluster. One file per policy.
+//! Policies: how an endpoint is picked from the members of a cluster.
 //!
 //! | policy | picks | use it for |
 //! |---|---|---|
@@ -6,12 +6,24 @@
 //! | [`RoundRobin`] | one after the other, by weight | endpoints and requests that are all alike |
 //! | [`LeastRequest`] | the one with the fewest requests in flight | few endpoints, one proxy |
 //! | [`Random`] | any, by weight | comparisons; very many proxies |
-//! | [`ConsistentHash`] | always the same for the same key | caches, shards |
-//! | [`Sticky`] | the one a client had before, by a cookie | sessions kept in an endpoint's memory |
+//! | [`ConsistentHash`] | always the same one for the same key | caches, shards |
+//! | [`Sticky`] | the one that answered the client before, by a cookie | sessions kept in an endpoint's memory |
 //!
-//! All of them honour weights and [priorities](crate::EndpointSpec::priority), never give a request to an endpoint that
-//! it has tried before or that was removed, and leave alone those that asked for it by `Retry-After`, unless that is
-//! more than half.
+//! # What all policies have in common
+//!
+//! - Weights: an endpoint of weight 2 gets twice as many requests as one of weight 1. One of weight 0 gets none.
+//! - [Priorities](crate::EndpointSpec::priority): endpoints of the next tier get what the tiers before them are too
+//!   weak for.
+//! - A request is never given to an endpoint that it has tried before, nor to one that has been removed.
+//! - An endpoint that asked to be left alone, by a `Retry-After` on a 503, gets no requests until then, unless no other
+//!   endpoint is left or more than half of the endpoints have asked for it.
+//!
+//! # The cost of a pick
+//!
+//! [`P2c`], and [`Sticky`] for a client that has its cookie, take the same time at any number of endpoints. The others
+//! look at every endpoint, and so does a pick from a cluster with more than one priority.
+//!
+//! # Example
 //!
 //! ```
 //! use axum_upstream::{LoadBalance, policy::{ConsistentHash, P2c, RoundRobin, Sticky}};
@@ -23,6 +35,21 @@
 //! let backends = LoadBalance::builder().policy(Sticky::cookie("backend")?).urls(urls)?;
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
+//!
+//! A policy may also be chosen by its name, as in a configuration file:
+//!
+//! ```
+//! use axum_upstream::{LoadBalance, policy::Policy};
+//!
+//! let policy: Policy = "least-request".parse()?;
+//! let backends = LoadBalance::builder().policy(policy).urls(["http://127.0.0.1:5000"])?;
+//! # Ok::<(), axum_upstream::Error>(())
+//! ```
+
+// The policies are settings: plain values that users make. `Policy::picker` makes the `Picker` of one, which is the
+// policy at work over one set of endpoints. `PriorityPicker` wraps the pickers of all policies but `Sticky`, one per
+// tier; `Sticky` wraps the picker of the policy beneath it, tiers included. There is one file per policy; `any` has
+// `Policy` and `Sticky`, which refer to each other.
 
 mod any;
 mod consistent_hash;
@@ -40,7 +67,8 @@ mod round_robin;
 mod sticky;
 
 pub(super) use self::picker::{Affinity, Endpoints, PickInfo, Picked, Picker};
-/// What [`EndpointSpec::load`](crate::EndpointSpec::load) takes: a measure of an endpoint's load.
+/// A measure of an endpoint's load, which [`EndpointSpec::load`](crate::EndpointSpec::load) takes and
+/// [`P2c::reported`] compares.
 pub use tower::load::Load;
 
 pub use self::{

@@ -1,8 +1,19 @@
-//! Power of two choices.
+//! [`P2c`]: the power of two choices.
 //!
 //! Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (1996): the better of two drawn at random is
 //! nearly as good as the best of all, costs the same at any number, and does not send every client to the same idle
 //! server at once. tower's `Balance` draws the two ([`handle_balance`]).
+//!
+//! A pick goes through these steps:
+//!
+//! 1. tower's `Balance` draws two endpoints and gives the cheaper. That is repeated a few times while the endpoint
+//!    should not be used ([`REDRAWS`]).
+//! 2. If no draw gave one, the cheapest of all candidates is taken.
+//! 3. By latency only: while the endpoint costs more than picks usually do, others are drawn and may take its place
+//!    ([`RIVALS`]).
+//!
+//! All of it, with the count of the request at the end, is under one lock, so picks at the same time see each other.
+//! [`P2c::reported`] cannot be picked under a lock and has a picker of its own, in [`reported`](super::reported).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,22 +24,38 @@ use super::{
 };
 use crate::endpoint::{Endpoint, Measure, Rank};
 
-/// How often a draw is repeated that gave an endpoint which should not be used, until all are looked at.
+/// How often a draw is repeated when it gave an endpoint that should not be used, before all are looked at.
+///
+/// With half of a cluster unusable, more than that being a panic in which all are used, one draw of two misses with a
+/// chance of 1/4, and all four with less than 1/250.
 const REDRAWS: usize = 3;
 
-/// How many more are drawn when the better of the two is dearer than usual. In a cluster of unlike endpoints two draws
-/// are often two bad ones: with these, the slowest 1 % of the requests of scenario S8 take 218 ms instead of 312.
+/// How many more endpoints are drawn, at most, when the better of the two costs more than usual.
+///
+/// In a cluster of unlike endpoints, two draws often give two bad ones: with these, the slowest 1 % of the requests of
+/// scenario S8 take 218 ms instead of 312. The price is paid where costs differ by chance alone: `docs/BALANCING.md`
+/// has the figures for other numbers, and for long polls.
 const RIVALS: usize = 8;
 
-/// What is usual is a mean over about so many picks, and a little more.
+/// The usual cost is an exponential moving average; this is about how many picks it looks back.
 const USUAL_PICKS: f64 = 64.0;
+
+/// How much above the average still is usual, as a factor, so that a cluster of equals does not draw more each time.
 const USUAL_SLACK: f64 = 1.05;
 
-/// The better of two endpoints drawn at random. The default.
+/// Picks the better of two endpoints drawn at random. The default policy.
 ///
-/// "Better" is, in this order: ready rather than asking to be left alone; a lower
-/// `(requests in flight + 1) × latency / weight`; picked longer ago. `docs/BALANCING.md` says how latency is estimated
-/// and what that is worth.
+/// "Better" is, in this order:
+///
+/// 1. usable, rather than new and not yet proven by a response, rather than asking to be left alone;
+/// 2. a lower `(requests in flight + 1) × latency / weight`. Two endpoints that are both idle are compared by latency
+///    alone, and those within 10 % of the cluster's median are equal;
+/// 3. further behind its turn by weight, then picked longer ago.
+///
+/// If the better of the two costs more than usual, up to eight more are drawn. `docs/BALANCING.md` says how latency is
+/// estimated, and what each part is worth.
+///
+/// A pick takes the same time at any number of endpoints. It holds a lock meanwhile, so picks are made one by one.
 #[derive(Clone, Copy, Debug)]
 pub struct P2c {
     measure: Measure,
@@ -41,7 +68,7 @@ impl Default for P2c {
 }
 
 impl P2c {
-    /// By requests in flight and latency.
+    /// Compares by requests in flight and latency.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -49,7 +76,11 @@ impl P2c {
         }
     }
 
-    /// By requests in flight alone.
+    /// Compares by requests in flight alone. No more endpoints are drawn when the better of the two costs more than
+    /// usual.
+    ///
+    /// This is better than [`new`](Self::new) where the time to the response head says little about an endpoint, as
+    /// with long polls.
     #[must_use]
     pub fn in_flight() -> Self {
         Self {
@@ -57,7 +88,11 @@ impl P2c {
         }
     }
 
-    /// By what each endpoint's [own measure](crate::EndpointSpec::load) says; by requests in flight where it has none.
+    /// Compares by each endpoint's own [load measure](crate::EndpointSpec::load), divided by its weight; for an
+    /// endpoint without one, by its requests in flight.
+    ///
+    /// The two are compared with each other as numbers. So either all endpoints should have a measure, or measures
+    /// should be counts of requests, too.
     #[must_use]
     pub fn reported() -> Self {
         Self {
@@ -65,6 +100,7 @@ impl P2c {
         }
     }
 
+    /// Makes a picker over no endpoints yet.
     pub(super) fn picker<S: Send + Sync + 'static>(
         &self,
         mut rng: fastrand::Rng,
@@ -85,18 +121,22 @@ impl P2c {
     }
 }
 
-/// One for all sets that a cluster has: the balance is told of what changes.
+/// The picker of [`P2c::new`] and [`P2c::in_flight`].
+///
+/// One serves all snapshots of a cluster: a change updates tower's `Balance` in place, since a `Balance` cannot be
+/// cloned. Locks are taken in the order of the fields.
 pub(super) struct P2cPicker<S> {
     measure: Measure,
-    /// Locked by changes alone.
+    /// Locked by changes only, so that picks go on while the changes of handles are worked out.
     roster: Mutex<Roster<S>>,
-    /// Locked by each pick, while it draws.
+    /// Locked by each pick, and by each step of a change. Never held across an await.
     draws: Mutex<Draws<S>>,
 }
 
 impl<S: Send + Sync + 'static> Picker<S> for P2cPicker<S> {
     fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        // One lock per step, so that picks get in between the steps of a large change.
         for changes in roster.changes(members) {
             self.lock_draws().balance.change(changes);
         }
@@ -116,30 +156,37 @@ impl<S: Send + Sync + 'static> Picker<S> for P2cPicker<S> {
                 cheapest(candidates, self.measure)?.clone()
             }
         };
+        // With two members, the two draws have seen all.
         if self.measure == Measure::Latency && members.len() > 2 {
             endpoint = draws.challenge(endpoint, members, fits);
         }
-        // Under the lock, so that the next pick sees it.
+        // Under the lock, so that the next pick sees the request.
         Some(Picked::start(&endpoint))
     }
 }
 
 impl<S> P2cPicker<S> {
+    /// Locks the draws. Poisoning is ignored, here as in all pickers: a pick that panicked must not fail all later
+    /// ones.
     fn lock_draws(&self) -> MutexGuard<'_, Draws<S>> {
         self.draws.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a pick changes.
+/// The state that a pick changes.
 struct Draws<S> {
     balance: HandleBalance<S>,
+    /// Draws the rivals. The balance has a generator of its own.
     rng: fastrand::Rng,
-    /// What a pick has cost of late.
+    /// The average cost of the endpoints picked of late. It starts at 0, so the first picks draw all rivals.
     usual: f64,
 }
 
 impl<S> Draws<S> {
-    /// Draws more, straight from the members, while the one picked costs more than is usual.
+    /// Draws up to [`RIVALS`] more endpoints while the one picked costs more than usual, and returns the cheapest.
+    ///
+    /// They are drawn from `members` uniformly, whatever their weights: the weight is part of the cost, and an endpoint
+    /// drawn twice does no harm. `members` must not be empty.
     fn challenge(
         &mut self,
         mut picked: Arc<Endpoint<S>>,
@@ -157,6 +204,7 @@ impl<S> Draws<S> {
                 (picked, least) = (rival.clone(), cost);
             }
         }
+        // By what is picked in the end, so that `usual` says what these draws achieve.
         self.usual += (least.load() - self.usual) / USUAL_PICKS;
         picked
     }

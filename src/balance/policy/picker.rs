@@ -1,39 +1,56 @@
-//! What every policy picks by: the [`Picker`] trait, what it is told, and what it gives.
+//! [`Picker`]: the trait of all policies at work, with what a picker is told and what it returns.
+//!
+//! Two rules hold for every picker, and are easiest to keep by the two helpers here, [`PickInfo::candidates`] and
+//! [`cheapest`]: no endpoint that was tried is picked, and one that should be left alone is picked only if no other is
+//! left. That a removed endpoint is not picked is not a picker's concern:
+//! [`Cluster::pick`](crate::balance::cluster::Cluster::pick) checks it.
 
 use std::sync::Arc;
 
 use crate::endpoint::{Endpoint, InFlight, Measure, Rank};
 
+/// The endpoints that a picker picks from, in the order of their insertion.
 pub(in crate::balance) type Endpoints<S> = [Arc<Endpoint<S>>];
 
 /// A policy at work over one set of endpoints.
 ///
-/// The service and the measure of an endpoint are the user's code, which may look at the cluster and change it. A
-/// picker holds no lock while it reads a measure, and gives up no endpoint under one unless the cluster still has it.
+/// Several threads pick at the same time. A lock inside of a picker is held for one pick at most.
+///
+/// The service and the load measure of an endpoint are code of the user, which may read the cluster and change it. A
+/// picker therefore holds no lock while it reads a load measure. Nor does it drop an endpoint under a lock, unless the
+/// cluster's current or previous snapshot still has that endpoint, since the last drop runs the user's `Drop`.
 pub(in crate::balance) trait Picker<S>: Send + Sync {
-    /// The picker over a changed set, which knows what this one knows. This one is still asked for picks meanwhile, and
-    /// for some that began before.
+    /// Returns the picker over a changed set, with the state of this one.
+    ///
+    /// It is called under the lock of the cluster's members, once per change. Meanwhile, and for picks that have begun
+    /// already, this picker is still in use. The result may be this picker itself.
     fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>>;
 
-    /// Picks an endpoint for a request, and counts it there. Returns `None` if all were tried.
+    /// Picks an endpoint for a request, and counts the request there. Returns `None` if all were tried.
     ///
-    /// `members` are those it was made for.
+    /// `members` are those of the snapshot that this picker is part of. A picker that is shared by several snapshots
+    /// may return an endpoint of a later one.
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>>;
 }
 
-/// What is known of the request that an endpoint is picked for.
+/// What is known of the request that an endpoint is picked for. A picker does not see the request itself.
 pub(in crate::balance) struct PickInfo<'a, S> {
-    /// Endpoints it has been to.
+    /// The endpoints that were tried already: a few at most, so a search of the slice is cheap.
     pub(in crate::balance) tried: &'a Endpoints<S>,
+    /// Where the request belongs, as [`Policy::affinity`](super::Policy::affinity) has read it.
     pub(in crate::balance) affinity: Affinity,
 }
 
 impl<S> PickInfo<'_, S> {
+    /// Returns whether the request has not tried this server yet, under whatever weight.
     pub(super) fn untried(&self, endpoint: &Arc<Endpoint<S>>) -> bool {
         !self.tried.iter().any(|tried| tried.is(endpoint))
     }
 
-    /// The members worth a pick: untried ones that are ready; failing that, all that are untried.
+    /// Returns the members that may be picked, with their positions: the untried ones that are usable or, if there are
+    /// none, all untried ones.
+    ///
+    /// Looks at each member at most twice.
     pub(super) fn candidates<'m>(
         &self,
         members: &'m Endpoints<S>,
@@ -52,22 +69,23 @@ impl<S> PickInfo<'_, S> {
     }
 }
 
-/// What a request says about where it belongs.
+/// What a request says about where it belongs. The default is a request that says nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::balance) struct Affinity {
-    /// The same for all that belong together.
+    /// The same for all requests that belong together: the hash of a key, or the token in a cookie.
     pub(super) key: Option<u128>,
-    /// It came to us by TLS.
+    /// Whether the client came by TLS, so that its cookie is marked `Secure`. It takes no part in picks.
     pub(super) secure: bool,
 }
 
-/// The endpoint for one request, already counted there.
+/// The endpoint that was picked for a request, which counts there until `in_flight` is dropped.
 pub(in crate::balance) struct Picked<S> {
     pub(in crate::balance) endpoint: Arc<Endpoint<S>>,
     pub(in crate::balance) in_flight: InFlight,
 }
 
 impl<S> Picked<S> {
+    /// Counts a request at `endpoint`, which is thereby picked.
     pub(super) fn start(endpoint: &Arc<Endpoint<S>>) -> Self {
         Self {
             endpoint: endpoint.clone(),
@@ -76,7 +94,10 @@ impl<S> Picked<S> {
     }
 }
 
-/// The one where a request costs least; of equals, the first.
+/// Returns the endpoint where a request costs least, by rank, load and turn; of equals, the first.
+///
+/// [`Measure::Reported`] runs code of the user, so no lock may be held then. Each cost is computed once, and the result
+/// does not change while they are compared.
 pub(super) fn cheapest<'m, S: 'm>(
     endpoints: impl Iterator<Item = &'m Arc<Endpoint<S>>>,
     measure: Measure,

@@ -1,8 +1,18 @@
-//! Endpoints in tiers.
+//! [`PriorityPicker`]: endpoints in tiers, each with a picker of its own.
 //!
-//! The next tier takes what the one before is too weak for, before that one is empty. The arithmetic is Envoy's
-//! (`priority levels`, with its overprovisioning factor of 1.4): a tier with a share `h` of its endpoints ready can
-//! take `min(1, 1.4 h)` of all requests.
+//! A tier is the endpoints of one [priority](crate::EndpointSpec::priority); 0 is asked first. A tier does not have to
+//! be empty before the next one gets requests: that takes over the share that the tier is too weak for. The arithmetic
+//! is Envoy's ("priority levels", with its overprovisioning factor of 1.4): a tier with a share `h` of its endpoints
+//! ready can take `min(1, 1.4 h)` of all requests.
+//!
+//! | ready in the first tier | 100 % | 72 % | 50 % | 25 % | 0 % |
+//! |---|---|---|---|---|---|
+//! | requests to the second | 0 % | 0 % | 30 % | 65 % | 100 % |
+//!
+//! An endpoint is ready here unless it has asked to be left alone. Weights play no part in how well a tier is.
+//!
+//! With one tier, which is the rule, a pick costs no more than that of the tier's picker. With several, each pick looks
+//! at every endpoint.
 
 use std::{
     collections::BTreeMap,
@@ -11,25 +21,33 @@ use std::{
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker};
 
+/// How much more than its even share the ready part of a tier can take: Envoy's default of 140 %.
+///
+/// A tier with up to 28 % of its endpoints missing still takes all requests.
 const OVERPROVISIONING: f64 = 1.4;
 
-/// Makes the picker of a tier.
+/// Makes the picker of a tier, over no endpoints yet: the policy beneath.
 type MakePicker<S> = dyn Fn(fastrand::Rng) -> Arc<dyn Picker<S>> + Send + Sync;
 
+/// Draws a tier for each request, and lets the tier's picker pick.
 pub(super) struct PriorityPicker<S> {
     make: Arc<MakePicker<S>>,
     rng: Mutex<fastrand::Rng>,
-    /// In the order in which they are asked.
+    /// The tiers by ascending priority number, that is in the order in which they are asked. None is empty.
     tiers: Vec<Tier<S>>,
 }
 
+/// The endpoints of one priority.
 struct Tier<S> {
     priority: u8,
+    /// At least one.
     members: Arc<Endpoints<S>>,
+    /// Picks from `members`.
     picker: Arc<dyn Picker<S>>,
 }
 
 impl<S> PriorityPicker<S> {
+    /// Makes a picker over no tiers yet.
     pub(super) fn new(make: Arc<MakePicker<S>>, rng: fastrand::Rng) -> Self {
         Self {
             make,
@@ -38,9 +56,9 @@ impl<S> PriorityPicker<S> {
         }
     }
 
-    /// Which tier is asked first.
+    /// Draws the tier that a request is given to, by its position.
     fn drawn(&self) -> usize {
-        // The common case costs nothing.
+        // The common case, without a lock and without a look at the endpoints.
         if self.tiers.len() < 2 {
             return 0;
         }
@@ -53,7 +71,7 @@ impl<S> PriorityPicker<S> {
 }
 
 impl<S> Tier<S> {
-    /// The share of all requests that it can take.
+    /// Returns the share of all requests that the tier can take, from 0 to 1, as of the last tick.
     fn health(&self) -> f64 {
         let ready = self
             .members
@@ -64,8 +82,10 @@ impl<S> Tier<S> {
     }
 }
 
-/// The tier for a request, where `drawn` is any number from 0 to 1. If all together are too weak, each takes more in
-/// the same proportion; if none is well, the first takes all.
+/// Returns the tier for a request, by its position in `healths`, where `drawn` is a random number of `0.0..1.0`.
+///
+/// Each tier takes up to its health, the first ones before the others. If all together are too weak to take every
+/// request, each takes more in the same proportion; if none is well, the first takes all.
 fn spill(healths: &[f64], drawn: f64) -> usize {
     let all = healths.iter().sum::<f64>().min(1.0);
     let mut left = drawn * all;
@@ -83,6 +103,7 @@ impl<S: Send + Sync + 'static> Picker<S> for PriorityPicker<S> {
         let rng = self.rng.lock();
         let mut rng = rng.unwrap_or_else(PoisonError::into_inner).fork();
         let tier = |(priority, members): (u8, Arc<Endpoints<S>>)| {
+            // The picker of a tier that stays keeps its state. One that is gone for a while starts anew.
             let same = self.tiers.iter().find(|tier| tier.priority == priority);
             let picker = same.map_or_else(|| (self.make)(rng.fork()), |same| same.picker.clone());
             Tier {
@@ -102,7 +123,8 @@ impl<S: Send + Sync + 'static> Picker<S> for PriorityPicker<S> {
     fn pick(&self, _: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let drawn = self.drawn();
         let others = (0..self.tiers.len()).filter(|tier| *tier != drawn);
-        // The drawn one may have nobody left whom this request has not tried.
+        // The tier that was drawn may have no endpoint left that this request has not tried. Then the others are asked,
+        // in order.
         [drawn].into_iter().chain(others).find_map(|tier| {
             let tier = self.tiers.get(tier)?;
             tier.picker.pick(&tier.members, info)
@@ -110,8 +132,9 @@ impl<S: Send + Sync + 'static> Picker<S> for PriorityPicker<S> {
     }
 }
 
+/// Groups the members by priority. Within a group they keep their order.
 fn by_priority<S>(members: &Arc<Endpoints<S>>) -> BTreeMap<u8, Arc<Endpoints<S>>> {
-    // Nearly always there is one tier, or none.
+    // Nearly always there is one tier, or none. Its members are those of the snapshot, without a copy.
     let mut priorities = members.iter().map(|member| member.priority());
     let Some(first) = priorities.next() else {
         return BTreeMap::new();
@@ -140,7 +163,7 @@ mod tests {
     };
     use crate::{endpoint::EndpointSpec, record::Verdict};
 
-    /// Envoy's table for two tiers, the second being well.
+    /// Envoy's table for two tiers, where the second is well.
     #[test]
     fn a_weak_tier_spills_over() {
         for (ready, second) in [

@@ -1,18 +1,24 @@
-//! Any.
+//! [`Random`]: any endpoint, by weight.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker};
 
-/// Any endpoint, in proportion to the weights.
+/// Picks any endpoint, in proportion to the weights.
 ///
-/// A pick looks at all endpoints.
+/// Load and latency do not count: by chance alone, some endpoint has a multiple of the others' requests at any time. It
+/// is of use as the baseline for comparisons, and where there are so many proxies that what one of them sees of an
+/// endpoint says nothing.
+///
+/// A pick looks at all endpoints twice, and takes a lock only to draw a number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
 
+/// The picker of [`Random`]. It has no state per endpoint, so one serves all snapshots.
 pub(super) struct RandomPicker(Mutex<fastrand::Rng>);
 
 impl RandomPicker {
+    /// Makes a picker that draws from `rng`.
     pub(super) fn new(rng: fastrand::Rng) -> Self {
         Self(Mutex::new(rng))
     }
@@ -36,6 +42,7 @@ impl<S> Picker<S> for RandomPicker {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .u64(..total);
+        // An endpoint may stop being a candidate between the two looks. Then the second may have too little weight.
         for (_, endpoint) in info.candidates(members) {
             let weight = u64::from(endpoint.weight());
             if drawn < weight {

@@ -1,7 +1,10 @@
-//! Power of two choices by a measure of the user's.
+//! The power of two choices by a load measure of the user's.
 //!
-//! Not by tower's `Balance`, which compares while it is locked: a measure is the user's code, and may look at the
-//! cluster and change it. So two endpoints are drawn first, and compared when no lock is held.
+//! tower's `Balance` is not used here: it compares while it is locked, and a load measure is code of the user, which
+//! may read the cluster and change it. So two endpoints are drawn under the lock, and compared after it is released.
+//!
+//! In return, two picks at the same time do not see each other, and may choose the same endpoint. The measure is the
+//! user's own count and would not show the first of them in any case.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,16 +14,21 @@ use super::{
 };
 use crate::endpoint::{Endpoint, Measure, Rank};
 
-/// How many draws are made until two endpoints are found that should be used, before all are looked at.
+/// How many draws are made at most to find two different endpoints that should be used.
+///
+/// If they find one, it is picked without a comparison; if they find none, all endpoints are looked at.
 const DRAWS: usize = 8;
 
+/// The picker of [`P2c::reported`](super::P2c::reported).
 pub(super) struct ReportedPicker {
     rng: Mutex<fastrand::Rng>,
-    /// Positions of the members, each as often as its weight asks for.
+    /// Positions of the members, each as often as it has [`handles`]: its weight divided by the mean weight. The cost
+    /// accounts for the rest of the weight.
     slots: Vec<u32>,
 }
 
 impl ReportedPicker {
+    /// Makes a picker over no endpoints yet.
     pub(super) fn new(rng: fastrand::Rng) -> Self {
         Self {
             rng: Mutex::new(rng),
@@ -28,7 +36,9 @@ impl ReportedPicker {
         }
     }
 
-    /// Two endpoints to choose from, if so many draws give two.
+    /// Draws two different endpoints that should be used. Fewer than two if [`DRAWS`] draws do not find as many.
+    ///
+    /// No code of the user runs here, where the lock is held: the rank of an endpoint does not depend on its measure.
     fn draw<'m, S>(
         &self,
         members: &'m Endpoints<S>,
@@ -58,6 +68,7 @@ impl ReportedPicker {
 impl<S: Send + Sync + 'static> Picker<S> for ReportedPicker {
     fn updated(self: Arc<Self>, members: &Arc<Endpoints<S>>) -> Arc<dyn Picker<S>> {
         let rng = self.rng.lock();
+        // The picker before goes on drawing for picks that have begun. A fork keeps the draws repeatable by seed.
         let rng = rng.unwrap_or_else(PoisonError::into_inner).fork();
         let weights = members.iter().map(|member| member.weight());
         let total = weights.map(u64::from).sum();
@@ -111,7 +122,7 @@ mod tests {
         assert!(picks.matches('1').count() > picks.matches('2').count());
     }
 
-    /// 0.0 / 0.0 has its sign set on x86, and would be less than anything.
+    /// 0.0 / 0.0 has its sign bit set on x86, and would be less than any number in the total order.
     #[test]
     fn what_is_no_number_is_the_dearest() {
         for nan in [f64::NAN, -f64::NAN] {

@@ -1,4 +1,11 @@
-//! The endpoint a client had before.
+//! The parts of [`Sticky`](super::Sticky): its cookie, and its picker.
+//!
+//! The cookie holds a token, which is the endpoint's name hashed under a secret key. Nothing is stored per client: a
+//! picker knows the tokens of its endpoints, and a cookie whose token it does not know is as good as none. So cookies
+//! outlive the process, and hold for all replicas, if the key is configured rather than drawn.
+//!
+//! - [`SessionCookie`] reads the token of a request and sets the cookie of a response.
+//! - [`StickyPicker`] finds the endpoint of a token, and asks the picker of the policy beneath if there is none.
 
 use std::{collections::HashMap, hash::Hasher, sync::Arc};
 
@@ -16,29 +23,37 @@ use crate::{
     random,
 };
 
-/// Whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.
+/// The `SameSite` attribute: whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SameSite {
-    /// Never.
+    /// Never sends it with them, not even when the user follows a link from another site.
     Strict,
-    /// When the user follows a link.
+    /// Sends it when the user follows a link or otherwise navigates by a safe method. The default.
     #[default]
     Lax,
-    /// Always. Browsers take it from `Secure` cookies only, so it is sent to clients that came by TLS.
+    /// Always sends it. Browsers accept this for `Secure` cookies only, so clients that did not come by TLS get
+    /// [`Lax`](Self::Lax).
     None,
 }
 
 /// The cookie of a session: its name, its secret and its attributes.
 #[derive(Clone, Debug)]
 pub(super) struct SessionCookie {
+    /// A token in the sense of RFC 9110 5.6.2.
     name: Arc<str>,
+    /// The secret that endpoint names are hashed with.
     pub(super) key: [u8; 16],
     pub(super) same_site: SameSite,
 }
 
 impl SessionCookie {
+    /// Makes a cookie with a random key and `SameSite=Lax`.
+    ///
+    /// # Errors
+    ///
+    /// A config error if `name` is not a token, or if the operating system gives no random numbers.
     pub(super) fn new(name: &str) -> Result<Self, Error> {
-        // Field names are the same tokens.
+        // RFC 6265 4.1.1: a cookie's name is a token, and so is the name of a header field (RFC 9110 5.1).
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(Error::config(
                 "sticky cookie",
@@ -52,6 +67,7 @@ impl SessionCookie {
         })
     }
 
+    /// Reads the token that a request brings. A value that is no number is as good as no cookie.
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
         let value =
             cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
@@ -61,6 +77,7 @@ impl SessionCookie {
         }
     }
 
+    /// Sets the cookie to `endpoint`, which has answered, unless the request had that cookie already.
     pub(super) fn mark<B>(
         &self,
         response: &mut Response<B>,
@@ -71,6 +88,7 @@ impl SessionCookie {
         if affinity.key == Some(token) {
             return;
         }
+        // A browser ignores a cookie with `SameSite=None` and without `Secure` (RFC 6265bis, "Storage Model").
         let same_site = match self.same_site {
             SameSite::Strict => "Strict",
             SameSite::None if affinity.secure => "None",
@@ -84,14 +102,17 @@ impl SessionCookie {
             let headers = response.headers_mut();
             headers.append(header::SET_COOKIE, cookie);
             // RFC 9111 7.3: "The Set-Cookie response header field does not inhibit caching". A shared cache would give
-            // the cookie to all, and all would go to one endpoint; HAProxy has `nocache` for that. Of directives that
-            // conflict, "the most restrictive directive should be honored" (4.2.1).
+            // the cookie to every client, and all would go to one endpoint; HAProxy has `nocache` against that. It does
+            // not matter what else the endpoint sent: of directives that conflict, "the most restrictive directive
+            // should be honored" (4.2.1).
             if !is_private(headers) {
                 headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
             }
         }
     }
 
+    /// Returns the token of an endpoint: SipHash-2-4 of its name with 128 bits, a keyed hash (PRF) that neither reveals
+    /// the name nor can be computed without the key.
     fn token(&self, endpoint: &str) -> u128 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write(endpoint.as_bytes());
@@ -99,8 +120,11 @@ impl SessionCookie {
     }
 }
 
-/// Whether no shared cache may keep the answer, RFC 9111 5.2.2.5 and 5.2.2.7. `private` with an argument is of fields
-/// only.
+/// Returns whether the response forbids shared caches to store it, RFC 9111 5.2.2.5 (`no-store`) and 5.2.2.7
+/// (`private`).
+///
+/// `private` with an argument does not count: it concerns the fields that it names, and the rest may be stored. The
+/// list is split at every comma, those within a quoted argument included.
 fn is_private(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
     let mut directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -110,13 +134,17 @@ fn is_private(headers: &HeaderMap) -> bool {
     })
 }
 
+/// The picker of [`Sticky`](super::Sticky) over one set of endpoints.
 pub(super) struct StickyPicker<S> {
     cookie: SessionCookie,
+    /// The endpoints, by their tokens.
     by_token: HashMap<u128, Arc<Endpoint<S>>>,
+    /// The picker of the policy beneath, over the same endpoints.
     over: Arc<dyn Picker<S>>,
 }
 
 impl<S> StickyPicker<S> {
+    /// Makes a picker over no endpoints yet.
     pub(super) fn new(cookie: SessionCookie, over: Arc<dyn Picker<S>>) -> Self {
         Self {
             cookie,
@@ -156,7 +184,7 @@ mod tests {
     };
     use crate::record::{ClientFacts, Record};
 
-    /// What a client sends is not what the proxy knows of it.
+    /// Makes a request of a client that came by TLS, or did not, whatever it claims in its fields.
     fn over(tls: bool) -> Request<Body> {
         let client = ClientFacts {
             tls,
@@ -176,7 +204,7 @@ mod tests {
         request
     }
 
-    /// The cookie a client gets that sends this request, and the endpoint.
+    /// Returns the cookie that is set for the client of this request, if any, and the endpoint it reached.
     fn visit(cluster: &TestCluster, request: &Request<Body>) -> (Option<String>, Arc<str>) {
         let endpoint = cluster
             .pick_for(&[], request)

@@ -11,7 +11,7 @@ use tower::{ServiceExt, service_fn};
 
 use super::{Named, Reply, endpoint_of, named, over};
 
-/// The fields of an answer that the endpoint sent with this `Cache-Control`, to a client with this cookie.
+/// Returns the header of a response that the endpoint sent with this `Cache-Control`, to a client with this cookie.
 async fn answer(cache_control: &'static [&'static str], cookie: Option<&str>) -> HeaderMap {
     let service = service_fn(move |_: Request<Body>| async move {
         let mut response = Response::new(Body::empty());
@@ -38,7 +38,8 @@ fn cache_control(fields: &HeaderMap) -> Vec<&str> {
     values.map(|value| value.to_str().unwrap()).collect()
 }
 
-/// RFC 9111 7.3: a cache may give a `Set-Cookie` to others, and all of them would go to one endpoint.
+/// RFC 9111 7.3: `Set-Cookie` does not inhibit caching. A cache would give the cookie to other clients, and all of them
+/// would go to one endpoint.
 #[tokio::test(start_paused = true)]
 async fn a_cookie_is_for_no_shared_cache() {
     for (sent, received) in [
@@ -53,7 +54,7 @@ async fn a_cookie_is_for_no_shared_cache() {
             &["private=\"x-field, private\""],
             &["private=\"x-field, private\"", "private"],
         ),
-        // It is so already.
+        // No shared cache may store these as they are.
         (&["max-age=60, Private"], &["max-age=60, Private"]),
         (&["max-age=60", "no-store"], &["max-age=60", "no-store"]),
     ] {
@@ -63,7 +64,7 @@ async fn a_cookie_is_for_no_shared_cache() {
     }
 }
 
-/// A client that has its cookie gets answers that anybody may keep.
+/// A response to a client that has its cookie sets none, so any cache may store it.
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_a_cookie_is_as_it_was() {
     let first = answer(&["public"], None).await;
@@ -73,7 +74,8 @@ async fn an_answer_without_a_cookie_is_as_it_was() {
     assert_eq!(cache_control(&fields), ["public"]);
 }
 
-/// The endpoints that requests reach which come through a trusted proxy at 10.0.0.1 and say these of themselves.
+/// Returns the endpoints that are reached by requests of a trusted proxy at 10.0.0.1, with these values of
+/// `X-Forwarded-For`.
 async fn reached(
     balance: &LoadBalance<Named>,
     said: impl Iterator<Item = String>,
@@ -92,8 +94,8 @@ async fn reached(
     reached
 }
 
-/// A trusted proxy that adds to `X-Forwarded-For`, as nginx's `$proxy_add_x_forwarded_for` does, puts the client's
-/// address behind what the client wrote there.
+/// A trusted proxy that appends to `X-Forwarded-For`, as nginx's `$proxy_add_x_forwarded_for` does, puts the client's
+/// address after what the client wrote there. Only the appended address counts.
 #[tokio::test(start_paused = true)]
 async fn a_client_cannot_choose_its_hash() {
     let names = ["a", "b", "c", "d", "e"].map(named);

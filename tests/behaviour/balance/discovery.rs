@@ -23,7 +23,7 @@ use tower::ServiceExt;
 use super::{Named, named, request, shares};
 use crate::support::eventually;
 
-/// Names and weights.
+/// Returns the names and weights of the members.
 fn members(balance: &LoadBalance<Named>) -> Vec<(String, u32)> {
     let endpoints = balance.handle().endpoints();
     let member = |endpoint: &axum_upstream::balance::EndpointStatus| {
@@ -32,8 +32,8 @@ fn members(balance: &LoadBalance<Named>) -> Vec<(String, u32)> {
     endpoints.iter().map(member).collect()
 }
 
-/// A discovery that tells of many endpoints one by one changes the set once, not as often as there are endpoints: each
-/// change takes time that grows with the size of the set.
+/// A discovery that reports many endpoints one by one changes the set once, and not once per endpoint: each change
+/// takes time that grows with the size of the set.
 #[tokio::test(start_paused = true)]
 async fn changes_that_are_there_together_are_taken_in_together() {
     const ENDPOINTS: usize = 1_000;
@@ -49,7 +49,7 @@ async fn changes_that_are_there_together_are_taken_in_together() {
             let spec = EndpointSpec::new(name.to_string(), Named("x"));
             Ok::<_, Infallible>(Change::Insert(name, spec))
         });
-        // The last one, and then no more.
+        // After the last one, the stream is pending for good.
         change.map_or(Poll::Pending, |change| Poll::Ready(Some(change)))
     });
     let balance = LoadBalance::from_discover(changes).unwrap();
@@ -66,7 +66,8 @@ async fn changes_that_are_there_together_are_taken_in_together() {
     assert_eq!(sizes, [0, ENDPOINTS]);
 }
 
-/// A channel of tokio's gives 128 messages a turn, unless it is asked without regard to that.
+/// A tokio channel yields 128 messages before the task's cooperative budget is used up. The driver is not bound by
+/// that.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_full_is_taken_in_together() {
     let (feed, balance) = super::discovered();
@@ -94,7 +95,7 @@ async fn a_set_replaces_the_one_before() {
     let held = balance.clone().oneshot(request()).await.unwrap();
     let busy = super::endpoint_of(&held);
 
-    // One goes, one comes, and the other, with a response on its way, takes another weight.
+    // One endpoint leaves, one is added, and the other, with a response in flight, gets another weight.
     let busy: &'static str = if busy == "a" { "a" } else { "b" };
     let new = named(busy).weight(3).unwrap();
     sets.send(vec![named("c"), named(busy), new]).unwrap();
@@ -109,7 +110,7 @@ async fn a_set_replaces_the_one_before() {
     drop(sets);
 }
 
-/// What somebody changed by hand holds until the sets say otherwise.
+/// What a `Handle` has changed holds until a set says otherwise.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_is_the_same_changes_nothing() {
     let (sets, balance) = by_sets();
@@ -126,7 +127,7 @@ async fn a_set_that_is_the_same_changes_nothing() {
     assert_eq!(shares(&balance, 20).await["a"], 20);
 }
 
-/// "There is none" is an answer, and not a reason to wait for another.
+/// An empty set is a report, so requests do not wait for another one.
 #[tokio::test(start_paused = true)]
 async fn an_empty_set_is_not_waited_for() {
     let (sets, balance) = by_sets();

@@ -1,5 +1,5 @@
-//! Services, measures, keys and discoveries are the user's code. It runs where no lock is held, so it may look at the
-//! cluster that it is in, and change it.
+//! Services, load measures, hash keys and discoveries are code of the user. It runs while no lock is held, so it may
+//! read the cluster that it belongs to, and change it.
 
 use std::{
     cell::Cell,
@@ -26,7 +26,7 @@ use tower::{Service, ServiceExt, load::Load};
 
 use super::{Named, named, request, shares};
 
-/// The cluster that some code of the user's knows.
+/// A handle to a cluster, for code of the user that is part of it. Empty until the cluster has been built.
 struct Known<S>(Arc<OnceLock<Handle<S>>>);
 
 impl<S> Default for Known<S> {
@@ -45,11 +45,11 @@ impl<S> Known<S> {
     }
 }
 
-/// All of its code looks at the cluster and changes it: its calls, its clones, its end.
+/// A service that reads and changes its cluster whenever any of its code runs: in calls, clones and drops.
 struct Meddler(Known<Meddler>);
 
 thread_local! {
-    /// What it inserts is one, too.
+    /// Ends the recursion: the endpoints that a `Meddler` inserts are `Meddler`s, too.
     static MEDDLING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -119,7 +119,7 @@ impl Drop for MeddlingLoad {
     }
 }
 
-/// Runs what may stop for good on a thread of its own.
+/// Runs a test that may deadlock on a thread of its own, and fails if it does not end.
 fn not_for_ever(test: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel::<()>();
     let test = thread::spawn(move || {
@@ -188,7 +188,7 @@ fn it_may_change_the_cluster_whenever_it_runs() {
     }
 }
 
-/// What subscribes to the log is the user's, too, and tower's balancer logs on each pick.
+/// A `tracing` subscriber is code of the user, too, and tower's balancer logs on each pick.
 #[test]
 fn a_subscriber_may_change_the_cluster() {
     struct MeddlingSubscriber(Known<Meddler>);
@@ -225,7 +225,7 @@ fn a_subscriber_may_change_the_cluster() {
     });
 }
 
-/// A discovery may look at what has been made of it so far, and add to it.
+/// A discovery stream may read and change the cluster that it feeds.
 #[test]
 fn a_discovery_may_change_the_cluster() {
     not_for_ever(|| {
@@ -248,7 +248,7 @@ fn a_discovery_may_change_the_cluster() {
     });
 }
 
-/// A measure that removes what it measures: the endpoint is not picked any more, although it was the cheaper one.
+/// A load measure removes the endpoint that it measures. That endpoint is not picked, although it was the cheaper one.
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_removed_during_the_pick_is_not_picked() {
     struct Leaves(Known<Named>);
@@ -270,8 +270,8 @@ async fn an_endpoint_removed_during_the_pick_is_not_picked() {
     assert_eq!(balance.handle().endpoints().len(), 1);
 }
 
-/// "Busy of total" is 0.0 / 0.0 while there is nothing, and that has its sign set on x86: less than anything, if it is
-/// compared in the total order.
+/// A measure of "busy of total" is 0.0 / 0.0 while the total is 0. That NaN has its sign bit set on x86, so in the
+/// total order it is less than any number.
 #[tokio::test(start_paused = true)]
 async fn a_measure_that_is_no_number_attracts_nothing() {
     struct Share(f64, f64);
@@ -292,7 +292,7 @@ async fn a_measure_that_is_no_number_attracts_nothing() {
     assert_eq!(shares.get("a"), None, "{shares:?}");
 }
 
-/// Check 65, S26: under load from many threads, what has left and has finished is never called again.
+/// Check 65, S26: under load from several threads, an endpoint that has left and has finished is never called again.
 #[test]
 fn nothing_reaches_an_endpoint_that_has_finished() {
     #[derive(Clone, Default)]

@@ -29,7 +29,7 @@ fn policies() -> [Policy; 9] {
     ]
 }
 
-/// The endpoints of requests with all kinds of keys.
+/// Returns the endpoints that are reached by requests with 60 different keys.
 async fn reached(balance: &LoadBalance<Named>) -> Vec<String> {
     let mut reached = Vec::new();
     for key in 0..60 {
@@ -58,7 +58,7 @@ async fn a_weight_of_0_stops_new_requests() {
     }
 }
 
-/// As an empty cluster: at once, and whatever the policy.
+/// Requests fail as in an empty cluster: at once, under every policy.
 #[tokio::test(start_paused = true)]
 async fn when_all_weigh_0_there_is_no_endpoint() {
     for policy in policies() {
@@ -97,7 +97,7 @@ async fn shares_follow_a_weight_that_changes() {
     assert_eq!(shares(&balance, 40).await["a"], 30);
 }
 
-/// A cookie does not reach an endpoint that is to get nothing, and is of use again afterwards.
+/// A cookie does not lead to an endpoint of weight 0. It does again once the endpoint has a weight.
 #[tokio::test(start_paused = true)]
 async fn a_weight_of_0_ends_sessions() {
     let balance = over(["a", "b"].map(named), Sticky::cookie("backend").unwrap());
@@ -114,7 +114,7 @@ async fn a_weight_of_0_ends_sessions() {
     assert_eq!(session(&balance, Some(&cookie)).await, None);
 }
 
-/// An attempt that could not connect does not go on to one that is to get nothing.
+/// A request that could not connect does not go on to an endpoint of weight 0.
 #[tokio::test]
 async fn a_weight_of_0_stops_other_attempts() {
     let (dead, live) = (server::refusing(), server::canned("").await.0);
@@ -127,7 +127,7 @@ async fn a_weight_of_0_stops_other_attempts() {
     assert_eq!(error.endpoint(), Some(dead.url().as_str()));
 }
 
-/// The next tier takes what there is when the first is to get nothing.
+/// A tier in which every endpoint has weight 0 does not count: the next one takes all requests.
 #[tokio::test(start_paused = true)]
 async fn a_tier_of_weight_0_is_none() {
     let balance = over([named("a"), named("b").priority(1)], RoundRobin);
