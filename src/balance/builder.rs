@@ -174,7 +174,8 @@ impl LoadBalanceBuilder {
     /// - Requests wait for the first report up to the [ready timeout](Self::ready_timeout).
     ///
     /// A task on the current tokio runtime reads the stream. It is aborted when the last clone of the `LoadBalance` is
-    /// dropped: neither a [`Handle`](super::Handle) nor a response future keeps it alive.
+    /// dropped. A [`Handle`](super::Handle) does not keep it alive, nor does a response future, except while it waits
+    /// for the first report.
     ///
     /// # Errors
     ///

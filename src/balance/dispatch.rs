@@ -22,6 +22,7 @@ use std::{
 use bytes::Bytes;
 use http::{Extensions, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
+use tokio::task::JoinSet;
 use tower::{Service, util::Oneshot};
 
 use super::{
@@ -111,15 +112,25 @@ where
     ///
     /// The request is counted at its endpoint from here on, not from the first poll: requests that are created in a
     /// burst and polled later must see each other.
-    pub(super) fn new(cluster: Arc<Cluster<S>>, mut request: Request<Body>) -> Self {
+    ///
+    /// `driver` is the task that follows discovery. A request that has to wait for it keeps it alive.
+    pub(super) fn new(
+        cluster: Arc<Cluster<S>>,
+        driver: Option<&Arc<JoinSet<()>>>,
+        mut request: Request<Body>,
+    ) -> Self {
         let record = request.body_mut().record().clone();
         let depth = request.body().depth();
         let affinity = cluster.affinity(&request);
         let state = match cluster.pick(&[], affinity) {
             Some(picked) => DispatchState::attempt(picked, request, &record, depth),
             None => {
-                let cluster = cluster.clone();
-                let wait = async move { Ok((cluster.wait(affinity).await?, request)) };
+                let (cluster, driver) = (cluster.clone(), driver.cloned());
+                let wait = async move {
+                    let picked = cluster.wait(affinity).await?;
+                    drop(driver);
+                    Ok((picked, request))
+                };
                 DispatchState::Wait {
                     picked: Box::pin(wait),
                 }

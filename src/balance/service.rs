@@ -47,8 +47,8 @@ use crate::{
 /// Dropping the response future or the response body cancels the request, which then no longer counts at its endpoint.
 pub struct LoadBalance<S = Client> {
     cluster: Arc<Cluster<S>>,
-    /// The task that follows a discovery; `None` without one. Dropping the last reference aborts it. The response
-    /// futures hold none, so a cluster with discovery needs a clone that lives as long as it is to be kept up to date.
+    /// The task that follows a discovery; `None` without one. Dropping the last reference aborts it. A request
+    /// that waits for discovery holds one, so that it is answered even if no clone of the balancer is left.
     driver: Option<Arc<JoinSet<()>>>,
 }
 
@@ -83,7 +83,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture<S> {
-        ResponseFuture::new(self.cluster.clone(), request)
+        ResponseFuture::new(self.cluster.clone(), self.driver.as_ref(), request)
     }
 }
 

@@ -26,12 +26,25 @@ pub(super) struct Snapshot<S> {
 impl<S> Snapshot<S> {
     /// Picks an endpoint for a request, and counts the request there.
     ///
-    /// Returns `None` if every active member is among those `tried`, or if there is none. The endpoint may have left
-    /// the cluster since this snapshot was taken; [`Cluster::pick`](super::cluster::Cluster::pick) checks that.
+    /// Returns `None` only if every active member is among those `tried`, or if there is none. The endpoint may have
+    /// left the cluster since this snapshot was taken; [`Cluster::pick`](super::cluster::Cluster::pick) checks that.
     pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
         // Ranks and costs are as of the last tick, so it comes before the pick.
         self.siblings.tick(&self.active);
         let info = PickInfo { tried, affinity };
-        self.picker.pick(&self.active, &info)
+        self.picker
+            .pick(&self.active, &info)
+            .or_else(|| self.pick_untried(&info))
+    }
+
+    /// Picks the untried endpoint with the fewest requests in flight, whatever the policy says.
+    ///
+    /// A picker may look at ranks more than once, and find nothing the second time because the only usable endpoint has
+    /// just ceased to be one. A request must not fail for that while there are endpoints.
+    fn pick_untried(&self, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
+        let untried = self.active.iter().filter(|endpoint| info.untried(endpoint));
+        untried
+            .min_by_key(|endpoint| endpoint.load().in_flight())
+            .map(Picked::start)
     }
 }

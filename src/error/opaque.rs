@@ -146,12 +146,13 @@ impl Error {
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         use ErrorKind::{
-            ClientStalled, ConnectTimeout, IdleTimeout, ResponseTimeout, TotalTimeout,
+            ClientNotReading, ClientStalled, ConnectTimeout, IdleTimeout, ResponseTimeout,
+            TotalTimeout,
         };
-        matches!(
-            self.0.kind,
-            ConnectTimeout | ResponseTimeout | IdleTimeout | TotalTimeout | ClientStalled
-        )
+        match self.0.kind {
+            ConnectTimeout | ResponseTimeout | IdleTimeout | TotalTimeout => true,
+            kind => matches!(kind, ClientStalled | ClientNotReading),
+        }
     }
 
     /// Returns whether the cluster had no endpoint to send to.

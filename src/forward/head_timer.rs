@@ -83,7 +83,7 @@ fn due(timeouts: &Timeouts, record: &Record) -> [Option<(Instant, ErrorKind)>; 2
     let moved = record.upload_moved();
     let (limit, kind) = match record.upload().state() {
         UploadState::Wanted => (timeouts.idle, ErrorKind::ClientStalled),
-        UploadState::Held => (timeouts.idle, ErrorKind::IdleTimeout),
+        UploadState::Held | UploadState::Undecided => (timeouts.idle, ErrorKind::IdleTimeout),
         _ => (timeouts.head, ErrorKind::ResponseTimeout),
     };
     let still = limit.map(|limit| (after(moved, limit), kind));

@@ -101,10 +101,11 @@ fn text_response(status: StatusCode) -> Response<Body> {
 }
 
 /// A gRPC client would take a text for a message, so it gets a status alone. Which one is gRPC's own table, "HTTP to
-/// gRPC Status Code Mapping", but for the deadline of a call, which has a status of its own.
+/// gRPC Status Code Mapping", but for deadlines, which have a status of their own: also where a stream of
+/// messages was open on the client's side.
 fn grpc_response(kind: ErrorKind, status: StatusCode) -> Response<Body> {
     let code = match status.as_u16() {
-        _ if kind == ErrorKind::TotalTimeout => "4",
+        _ if matches!(kind, ErrorKind::TotalTimeout | ErrorKind::ClientStalled) => "4",
         400 => "13",
         401 => "16",
         403 => "7",

@@ -122,20 +122,21 @@ impl Record {
         self.attempts().last()
     }
 
-    /// Records that nothing of the request has been sent to the endpoint of the last attempt. Does nothing if there is
-    /// no attempt.
+    /// Records that nothing of the request has been sent by the attempts in progress: by that of a client and, where
+    /// clusters are nested, those of the clusters around it.
     pub(crate) fn not_sent(&self) {
-        if let Some(attempt) = self.last_attempt() {
-            attempt.not_sent();
-        }
+        self.attempts_in_progress().for_each(Attempt::not_sent);
     }
 
-    /// Records that the last attempt is about to write its request to a connection. Does nothing if there is no
-    /// attempt.
+    /// Records that the request is about to be written to a connection, for the same attempts.
     pub(crate) fn sending(&self) {
-        if let Some(attempt) = self.last_attempt() {
-            attempt.sending();
-        }
+        self.attempts_in_progress().for_each(Attempt::sending);
+    }
+
+    /// Returns the attempts whose outcome has not been decided: one for each cluster that the request has entered.
+    fn attempts_in_progress(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts()
+            .filter(|attempt| attempt.outcome().is_none())
     }
 
     /// Adds an attempt, and returns its index among all.

@@ -65,7 +65,7 @@ impl AttemptGuard {
         let standing = Standing {
             stage,
             sent,
-            upload_failed: self.record.upload().is_failed(),
+            upload_error: self.record.upload().error(),
             stopped: self.record.stopped(),
         };
         Some(attempt.decide(standing, ending))

@@ -126,8 +126,8 @@ pub(super) struct Standing {
     pub(super) stage: Stage,
     /// Whether any part of the request may have been sent.
     pub(super) sent: bool,
-    /// Whether the client's request body ended early or exceeded a limit.
-    pub(super) upload_failed: bool,
+    /// Why the client's request body failed, if it did: it ended early or exceeded a limit.
+    pub(super) upload_error: Option<ErrorKind>,
     /// Why the proxy gave the exchange up, if it did.
     pub(super) stopped: Option<ErrorKind>,
 }
@@ -146,16 +146,17 @@ impl Outcome {
         let Standing {
             stage,
             sent,
-            upload_failed,
+            upload_error,
             stopped,
         } = standing;
         let (stage, fault, error) = match ending {
             Ending::Answered(Verdict::Success) => (Stage::Complete, None, None),
             Ending::Answered(Verdict::Failure) => (stage, Some(Side::Upstream), None),
-            Ending::Failed(error) if upload_failed && !error.is_connect() => {
-                (stage, Some(Side::Downstream), Some(ErrorKind::RequestBody))
+            Ending::Failed(error) => {
+                let own = upload_error.filter(|_| !error.is_connect());
+                let kind = own.unwrap_or(error.kind());
+                (stage, Some(kind.side()), Some(kind))
             }
-            Ending::Failed(error) => (stage, Some(error.side()), Some(error.kind())),
             Ending::Dropped => {
                 let kind = stopped.unwrap_or(ErrorKind::ClientGone);
                 (stage, Some(kind.side()), Some(kind))
@@ -203,7 +204,7 @@ mod tests {
     const STANDING: Standing = Standing {
         stage: Stage::Head,
         sent: true,
-        upload_failed: false,
+        upload_error: None,
         stopped: None,
     };
 
@@ -215,14 +216,16 @@ mod tests {
     #[test]
     fn a_broken_upload_is_the_clients_fault() {
         let echo = Error::new(ErrorKind::Exchange);
-        let broken = Standing {
-            upload_failed: true,
-            ..STANDING
-        };
-        assert_eq!(
-            decide(broken, &Ending::Failed(&echo)).0,
-            Some(Side::Downstream)
-        );
+        for kind in [ErrorKind::RequestBody, ErrorKind::BodyTooLarge] {
+            let failed = Standing {
+                upload_error: Some(kind),
+                ..STANDING
+            };
+            assert_eq!(
+                decide(failed, &Ending::Failed(&echo)),
+                (Some(Side::Downstream), Some(kind))
+            );
+        }
         assert_eq!(
             decide(STANDING, &Ending::Failed(&echo)).0,
             Some(Side::Upstream)

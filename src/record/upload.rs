@@ -6,6 +6,8 @@
 //! - `Held`: the body has more, and the endpoint has not asked for it. It is the endpoint's turn.
 //! - `Wanted`: the endpoint has asked, and the client has not sent yet. It is the client's turn. The next frame leads
 //!   back to `Held`.
+//! - `Undecided`: the client waits to be asked for the body (`Expect: 100-continue`), and the endpoint has not answered
+//!   yet. It is the endpoint's turn. Its 100, or its silence, leads to `Held`; a final response to `Done`.
 //! - `Done`: the body ended, or was dropped by an endpoint that wants no more of it.
 //! - `TooLarge`, `Broken`: the body failed, by the client's fault.
 //!
@@ -18,6 +20,8 @@ use std::{
 };
 
 use tokio::time::Instant;
+
+use crate::error::ErrorKind;
 
 /// Which side has to move the request body next, or how the body ended.
 ///
@@ -37,6 +41,8 @@ pub(crate) enum UploadState {
     TooLarge = 4,
     /// The body ended early, or its framing was invalid.
     Broken = 5,
+    /// The endpoint has not said whether it wants the body.
+    Undecided = 6,
 }
 
 /// The progress of a request body, shared by the body, which writes it, and the side that waits for the response.
@@ -78,18 +84,24 @@ impl Upload {
             2 => UploadState::Wanted,
             3 => UploadState::Done,
             4 => UploadState::TooLarge,
-            _ => UploadState::Broken,
+            5 => UploadState::Broken,
+            _ => UploadState::Undecided,
         }
     }
 
     /// Returns whether the body still has something to send.
     pub(crate) fn is_under_way(&self) -> bool {
-        matches!(self.state(), UploadState::Held | UploadState::Wanted)
+        use UploadState::{Held, Undecided, Wanted};
+        matches!(self.state(), Held | Wanted | Undecided)
     }
 
-    /// Returns whether the body failed by the client's fault.
-    pub(crate) fn is_failed(&self) -> bool {
-        matches!(self.state(), UploadState::TooLarge | UploadState::Broken)
+    /// Returns why the body failed by the client's fault, or `None` if it did not.
+    pub(crate) fn error(&self) -> Option<ErrorKind> {
+        match self.state() {
+            UploadState::TooLarge => Some(ErrorKind::BodyTooLarge),
+            UploadState::Broken => Some(ErrorKind::RequestBody),
+            _ => None,
+        }
     }
 
     /// Records that there is a body to send.

@@ -15,15 +15,15 @@ use super::relay::Tunnel;
 /// The task does not end with the proxy. A proxy that serves a single request, or that is replaced by one with a new
 /// configuration, leaves its tunnels to their two sides.
 pub(crate) struct OpenTunnels {
-    /// Each tunnel holds a receiver, so the channel counts them and notifies when the last one ends. A new value closes
-    /// all tunnels that are open at that moment.
-    closing: watch::Sender<()>,
+    /// Whether tunnels are being closed. Each tunnel holds a receiver, so the channel counts them and notifies when the
+    /// last one ends.
+    closing: watch::Sender<bool>,
 }
 
 impl Default for OpenTunnels {
     fn default() -> Self {
         Self {
-            closing: watch::Sender::new(()),
+            closing: watch::Sender::new(false),
         }
     }
 }
@@ -41,7 +41,7 @@ impl OpenTunnels {
         let mut closing = self.closing.subscribe();
         tokio::spawn(async move {
             let alone = async {
-                if closing.changed().await.is_err() {
+                if closing.wait_for(|closing| *closing).await.is_err() {
                     // The proxy is gone, and with it the only caller of `close`.
                     std::future::pending::<()>().await;
                 }
@@ -57,16 +57,27 @@ impl OpenTunnels {
 
     /// Waits for the tunnels to end, and closes those that are still open after `grace`.
     ///
-    /// Tunnels opened within `grace` are waited for, and closed, as well.
+    /// Tunnels that are opened before it returns are waited for, and closed, as well.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future before `grace` has passed leaves the tunnels open.
     pub(crate) async fn close(&self, grace: Duration) {
         if timeout(grace, self.closing.closed()).await.is_err() {
-            self.closing.send_replace(());
+            self.closing.send_replace(true);
+            // Dropped half way, too: the next tunnel is none of those that were to be closed.
+            let _reopen = Reopen(&self.closing);
             self.closing.closed().await;
         }
+    }
+}
+
+/// Lets new tunnels be opened again.
+struct Reopen<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Reopen<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
     }
 }
 

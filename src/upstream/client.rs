@@ -93,7 +93,10 @@ impl Client {
                 // In a box, because most requests have no use for its timer.
                 Box::pin(settle_body(&mut request)).await;
             }
-            let before = self.target.apply(&mut request, seen, checkout.is_http2())?;
+            let before = match self.target.apply(&mut request, seen, checkout.is_http2()) {
+                Ok(before) => before,
+                Err(error) => return Err(ended(attempt, error)),
+            };
             let spare = if repeated {
                 None
             } else {
@@ -108,10 +111,7 @@ impl Client {
                     let error = Error::new(ErrorKind::Exchange)
                         .with(error)
                         .at(&self.target.name);
-                    if let Some(attempt) = attempt {
-                        attempt.failed(&error);
-                    }
-                    return Err(error.into());
+                    return Err(ended(attempt, error));
                 }
             };
             request = match Resend::decide(&mut failed, spare, reused) {
@@ -132,13 +132,7 @@ impl Client {
                     before.restore(&mut request);
                     return Err(self.unsent(attempt, self.failed(failed), request));
                 }
-                Resend::Never => {
-                    let error = self.failed(failed);
-                    if let Some(attempt) = attempt {
-                        attempt.failed(&error);
-                    }
-                    return Err(error.into());
-                }
+                Resend::Never => return Err(ended(attempt, self.failed(failed))),
             };
             if !repeated {
                 record.not_sent();
@@ -170,6 +164,14 @@ impl Client {
         }
         SendError::unsent(error, request)
     }
+}
+
+/// The error of a request that may have been sent, which is the outcome of its attempt.
+fn ended(attempt: Option<AttemptGuard>, error: Error) -> SendError {
+    if let Some(attempt) = attempt {
+        attempt.failed(&error);
+    }
+    error.into()
 }
 
 async fn send_on(

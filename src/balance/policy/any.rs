@@ -125,16 +125,19 @@ impl Policy {
         }
     }
 
-    /// Returns what `request` says about where it belongs. Only the outermost policy is asked.
+    /// Returns what `request` says about where it belongs.
     ///
     /// May run code of the user, the closure of [`ConsistentHash::by`].
     pub(in crate::balance) fn affinity(&self, request: &Request<Body>) -> Affinity {
         match self {
             Self::ConsistentHash(hash) => Affinity {
                 key: hash.key(request),
-                secure: false,
+                ..Affinity::default()
             },
-            Self::Sticky(sticky) => sticky.cookie.affinity(request),
+            Self::Sticky(sticky) => Affinity {
+                key_beneath: sticky.over.affinity(request).key,
+                ..sticky.cookie.affinity(request)
+            },
             _ => Affinity::default(),
         }
     }
@@ -223,8 +226,7 @@ impl Sticky {
 
     /// Sets the policy beneath, which picks for clients without a cookie. Default: [`P2c::new`].
     ///
-    /// It sees the cookie in the place of a key. A [`ConsistentHash`] is therefore of no use here: a client without a
-    /// cookie has no key.
+    /// A [`ConsistentHash`] beneath picks by its own key, whatever the cookie says.
     #[must_use]
     pub fn over(mut self, policy: impl Into<Policy>) -> Self {
         *self.over = policy.into();

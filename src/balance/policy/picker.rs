@@ -43,7 +43,7 @@ pub(in crate::balance) struct PickInfo<'a, S> {
 
 impl<S> PickInfo<'_, S> {
     /// Returns whether the request has not tried this server yet, under whatever weight.
-    pub(super) fn untried(&self, endpoint: &Arc<Endpoint<S>>) -> bool {
+    pub(in crate::balance) fn untried(&self, endpoint: &Arc<Endpoint<S>>) -> bool {
         !self.tried.iter().any(|tried| tried.is(endpoint))
     }
 
@@ -74,6 +74,8 @@ impl<S> PickInfo<'_, S> {
 pub(in crate::balance) struct Affinity {
     /// The same for all requests that belong together: the hash of a key, or the token in a cookie.
     pub(super) key: Option<u128>,
+    /// The key by which the policy beneath a [`Sticky`](super::Sticky) picks for a client without a cookie.
+    pub(super) key_beneath: Option<u128>,
     /// Whether the client came by TLS, so that its cookie is marked `Secure`. It takes no part in picks.
     pub(super) secure: bool,
 }
@@ -86,7 +88,7 @@ pub(in crate::balance) struct Picked<S> {
 
 impl<S> Picked<S> {
     /// Counts a request at `endpoint`, which is thereby picked.
-    pub(super) fn start(endpoint: &Arc<Endpoint<S>>) -> Self {
+    pub(in crate::balance) fn start(endpoint: &Arc<Endpoint<S>>) -> Self {
         Self {
             endpoint: endpoint.clone(),
             in_flight: endpoint.start(),

@@ -73,6 +73,7 @@ impl SessionCookie {
             cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
         Affinity {
             key: value.and_then(|value| u128::from_str_radix(value, 16).ok()),
+            key_beneath: None,
             secure: request.body().client().tls,
         }
     }
@@ -123,11 +124,14 @@ impl SessionCookie {
 /// Returns whether the response forbids shared caches to store it, RFC 9111 5.2.2.5 (`no-store`) and 5.2.2.7
 /// (`private`).
 ///
-/// `private` with an argument does not count: it concerns the fields that it names, and the rest may be stored. The
-/// list is split at every comma, those within a quoted argument included.
+/// `private` with an argument does not count: it concerns the fields that it names, and the rest may be stored. A line
+/// with a quoted argument is not looked into, since a comma in it separates nothing: a second `private` does no harm.
 fn is_private(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
-    let mut directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let plain = lines
+        .map(HeaderValue::as_bytes)
+        .filter(|line| !line.contains(&b'"'));
+    let mut directives = plain.flat_map(|line| line.split(|byte| *byte == b','));
     directives.any(|directive| {
         let directive = directive.trim_ascii();
         directive.eq_ignore_ascii_case(b"private") || directive.eq_ignore_ascii_case(b"no-store")
@@ -171,7 +175,14 @@ impl<S: Send + Sync + 'static> Picker<S> for StickyPicker<S> {
             .and_then(|token| self.by_token.get(&token));
         match own.filter(|own| info.untried(own) && own.rank() != Rank::Avoided) {
             Some(own) => Some(Picked::start(own)),
-            None => self.over.pick(members, info),
+            None => {
+                let affinity = Affinity {
+                    key: info.affinity.key_beneath,
+                    ..Affinity::default()
+                };
+                let tried = info.tried;
+                self.over.pick(members, &PickInfo { tried, affinity })
+            }
         }
     }
 }
@@ -179,7 +190,7 @@ impl<S: Send + Sync + 'static> Picker<S> for StickyPicker<S> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{any::Sticky, fixture::TestCluster},
+        super::{any::Sticky, consistent_hash::ConsistentHash, fixture::TestCluster},
         *,
     };
     use crate::record::{ClientFacts, Record};
@@ -247,6 +258,30 @@ mod tests {
         assert!(
             second != first && set.is_some(),
             "its endpoint is gone: another, and a new cookie"
+        );
+    }
+
+    #[test]
+    fn a_hash_beneath_places_clients_without_a_cookie() {
+        let hash = ConsistentHash::header("x-user".parse().unwrap());
+        let sticky = Sticky::cookie("backend").unwrap().over(hash);
+        let cluster = TestCluster::new(sticky, &[1; 10]);
+        let of_user = |cookie: &str| {
+            let mut request = with_cookie(cookie);
+            request
+                .headers_mut()
+                .insert("x-user", "ada".parse().unwrap());
+            visit(&cluster, &request).1
+        };
+        let first = of_user("x=y");
+        assert!(
+            (0..20).all(|_| of_user("x=y") == first),
+            "one user, one endpoint"
+        );
+        assert_eq!(
+            of_user("backend=1"),
+            first,
+            "a cookie that is void is no key"
         );
     }
 

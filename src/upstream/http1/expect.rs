@@ -22,7 +22,11 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::{body::Body, error::BoxError};
+use crate::{
+    body::Body,
+    error::BoxError,
+    record::{Record, UploadState},
+};
 
 /// How long a body waits for an endpoint that says nothing, as curl does.
 ///
@@ -34,7 +38,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// It stays in the request's extensions, so that a request that is sent again begins to wait anew.
 #[derive(Clone)]
-pub(super) struct Expectation(Arc<Mutex<Decision>>);
+pub(super) struct Expectation {
+    decision: Arc<Mutex<Decision>>,
+    /// Learns whose turn it is.
+    record: Arc<Record>,
+}
 
 enum Decision {
     /// The endpoint has said nothing; the waker is that of the body, if it has been polled.
@@ -60,6 +68,7 @@ impl Expectation {
         let before = request.extensions().get::<Self>().cloned();
         let expectation = before.unwrap_or_else(|| Self::begin(request));
         *expectation.decision() = Decision::Awaited(None);
+        expectation.record.touch_upload(UploadState::Undecided);
         let told = expectation.clone();
         hyper::ext::on_informational(request, move |response| {
             if response.status() == StatusCode::CONTINUE {
@@ -70,7 +79,10 @@ impl Expectation {
     }
 
     fn begin(request: &mut Request<Body>) -> Self {
-        let expectation = Self(Arc::new(Mutex::new(Decision::Awaited(None))));
+        let expectation = Self {
+            decision: Arc::new(Mutex::new(Decision::Awaited(None))),
+            record: request.body_mut().record().clone(),
+        };
         let body = std::mem::take(request.body_mut());
         *request.body_mut() = body.wrap(|body| ExpectedBody {
             body,
@@ -84,8 +96,9 @@ impl Expectation {
     /// Lets the body be sent.
     pub(super) fn send_body(&self) {
         let before = std::mem::replace(&mut *self.decision(), Decision::Wanted);
-        if let Decision::Awaited(Some(waker)) = before {
-            waker.wake();
+        if let Decision::Awaited(waker) = before {
+            self.record.touch_upload(UploadState::Held);
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -95,12 +108,13 @@ impl Expectation {
         let is_awaited = matches!(*decision, Decision::Awaited(_));
         if is_awaited {
             *decision = Decision::Unwanted;
+            self.record.touch_upload(UploadState::Done);
         }
         is_awaited
     }
 
     fn decision(&self) -> MutexGuard<'_, Decision> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.decision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

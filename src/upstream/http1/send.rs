@@ -89,9 +89,7 @@ impl Http1 {
 
         let body = |incoming| match self.is_open() {
             false => Http1Body::ended(incoming),
-            true if withheld || !record.upload().is_under_way() => {
-                Http1Body::driving(incoming, self)
-            }
+            true if !record.upload().is_under_way() => Http1Body::driving(incoming, self),
             // Both bodies flow: neither must wait for the other to be polled.
             true => {
                 let (done, is_done) = oneshot::channel();

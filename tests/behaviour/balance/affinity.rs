@@ -54,6 +54,10 @@ async fn a_cookie_is_for_no_shared_cache() {
             &["private=\"x-field, private\""],
             &["private=\"x-field, private\"", "private"],
         ),
+        (
+            &["private=\"a, private, b\""],
+            &["private=\"a, private, b\"", "private"],
+        ),
         // No shared cache may store these as they are.
         (&["max-age=60, Private"], &["max-age=60, Private"]),
         (&["max-age=60", "no-store"], &["max-age=60", "no-store"]),

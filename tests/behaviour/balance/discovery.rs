@@ -79,6 +79,17 @@ async fn a_channel_that_is_full_is_taken_in_together() {
     assert_eq!(members(&balance).len(), 1_000);
 }
 
+/// As `LoadBalance::from_discover(..)?.oneshot(request)`: nothing but the request is left of the balancer.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_keeps_discovery_going() {
+    let (feed, balance) = super::discovered();
+    let waiting = tokio::spawn(balance.oneshot(request()));
+    tokio::time::advance(Duration::from_millis(10)).await;
+    feed.send(Ok(Change::Insert(0, named("a")))).unwrap();
+    let response = waiting.await.unwrap().unwrap();
+    assert_eq!(super::endpoint_of(&response), "a");
+}
+
 type Sets = UnboundedSender<Vec<EndpointSpec<Named>>>;
 
 fn by_sets() -> (Sets, LoadBalance<Named>) {
