@@ -56,10 +56,6 @@ pub fn urls(data: &[u8]) {
         }
     };
     let name = spec.name();
-    if name.contains(";weight=") {
-        // A path of its own, which stands for a weight where it is read again.
-        return;
-    }
     let again =
         EndpointSpec::url(name).unwrap_or_else(|error| panic!("{name:?} is no name: {error}"));
     assert_eq!(again.name(), name);
@@ -67,5 +63,7 @@ pub fn urls(data: &[u8]) {
     assert!(Client::new(name).is_ok());
     let handle = balance.unwrap().handle();
     assert_eq!(handle.endpoints().len(), 1);
+    assert!(handle.remove(text).is_some(), "{text:?} is not found");
+    assert!(handle.insert_url(name).unwrap().is_none());
     assert!(handle.remove(name).is_some(), "{name:?} is not found");
 }

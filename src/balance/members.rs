@@ -26,7 +26,7 @@ use super::{
     remembered::Remembered,
     snapshot::Snapshot,
 };
-use crate::endpoint::{Endpoint, EndpointSpec, Siblings, canonical_name};
+use crate::endpoint::{Endpoint, EndpointSpec, Siblings, name_of_url};
 
 /// The members of a cluster, as changes work on them.
 ///
@@ -222,8 +222,8 @@ impl<S> Members<S> {
 
     /// Returns the number of the member of this name, or of the URL that it was inserted with.
     fn order(&self, name: &str) -> Option<u64> {
-        let name = canonical_name(name, |name| self.order_of.contains_key(name));
-        self.order_of.get(name).copied()
+        let named = self.order_of.get(name).copied();
+        named.or_else(|| self.order_of.get(&name_of_url(name)?).copied())
     }
 
     /// Makes a member, with the latency estimate of the last endpoint of its name.

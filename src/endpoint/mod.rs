@@ -38,5 +38,5 @@ pub(crate) use self::{
     member::{Endpoint, Measure},
     retry_after::retry_after,
     siblings::Siblings,
-    spec::canonical_name,
+    spec::name_of_url,
 };

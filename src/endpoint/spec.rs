@@ -9,7 +9,7 @@ use tower::{Service, ServiceExt, load::Load, util::BoxCloneSyncService};
 use crate::{
     body::Body,
     error::{BoxError, Error},
-    upstream::{Client, ClientBuilder},
+    upstream::{Client, ClientBuilder, canonical_url},
 };
 
 /// Any endpoint's service behind one type, so that unlike ones share a cluster. See [`EndpointSpec::boxed`].
@@ -52,7 +52,7 @@ impl EndpointSpec {
     ///
     /// As [`url`](Self::url).
     pub fn url_with(client: &ClientBuilder, url: &str) -> Result<Self, Error> {
-        let (url, weight) = match url.rsplit_once(";weight=") {
+        let (url, weight) = match url.split_once(WEIGHT) {
             Some((url, weight)) => (url, parse_weight(weight)?),
             None => (url, NonZeroU32::MIN),
         };
@@ -211,14 +211,13 @@ impl From<Client> for EndpointSpec {
     }
 }
 
-/// The name of the endpoint that `name` was given for: whoever inserted `http://a/;weight=2` may remove it by that.
-pub(crate) fn canonical_name(name: &str, exists: impl Fn(&str) -> bool) -> &str {
-    if exists(name) {
-        return name;
-    }
-    name.rsplit_once(";weight=")
-        .map_or(name, |(url, _)| url)
-        .trim_end_matches('/')
+/// What stands between a URL and a weight.
+const WEIGHT: &str = ";weight=";
+
+/// Returns the name of the endpoint that was inserted with `url`, or `None` if that is no URL: what was inserted as
+/// `http://a/;weight=2` may be removed by that.
+pub(crate) fn name_of_url(url: &str) -> Option<Arc<str>> {
+    canonical_url(url.split_once(WEIGHT).map_or(url, |(url, _)| url))
 }
 
 fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {
@@ -250,6 +249,7 @@ mod tests {
             "http://a;weight=x",
             "http://a;weight=-1",
             "http://a;weight=",
+            "http://a;weight=1;weight=2",
         ] {
             assert!(
                 EndpointSpec::url(url)

@@ -32,6 +32,7 @@ mod target;
 pub use hyper::rt::{Read, Write};
 pub use hyper_util::rt::TokioIo;
 
+pub(crate) use self::target::canonical_url;
 pub use self::{
     body::ClientBody,
     builder::ClientBuilder,

@@ -152,19 +152,30 @@ impl FromStr for Target {
     }
 }
 
+/// Returns the form of an endpoint's URL that is its name, or `None` if it is no such URL.
+pub(crate) fn canonical_url(url: &str) -> Option<Arc<str>> {
+    parse(url).ok().map(|target| target.url)
+}
+
 fn parse(url: &str) -> Result<Target, BoxError> {
     let fail = |why: &str| Err(format!("{url:?} {why}").into());
     if let Some(path) = url.strip_prefix("unix:") {
-        return match path.starts_with('/') {
-            true => Ok(Target {
-                scheme: Scheme::Unix,
-                socket: Some(path.into()),
-                url: url.into(),
-                name: url.into(),
-                ..parse("http://localhost")?
-            }),
-            false => fail("must have an absolute path, as unix:/run/app.sock"),
-        };
+        let file = path.trim_end_matches('/');
+        if !file.starts_with('/') {
+            return fail("must have an absolute path, as unix:/run/app.sock");
+        }
+        let name: Arc<str> = format!("unix:{file}").into();
+        return Ok(Target {
+            scheme: Scheme::Unix,
+            socket: Some(file.into()),
+            url: name.clone(),
+            name,
+            ..parse("http://localhost")?
+        });
+    }
+    // `Uri` drops a fragment.
+    if url.contains('#') {
+        return fail("must have no fragment");
     }
     let uri: Uri = match url.parse() {
         Ok(uri) => uri,
@@ -240,6 +251,9 @@ mod tests {
             ("http://a:99999", "port"),
             ("http://a:0", "port"),
             ("http://a/?x", "query"),
+            ("http://a/#x", "fragment"),
+            ("unix:a.sock", "absolute path"),
+            ("unix:/", "absolute path"),
             ("http://a b", "not a URL"),
         ] {
             let error = Target::from_str(url).unwrap_err();
