@@ -35,7 +35,7 @@ pub(super) fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// where a library stores it as a name, as hyper does with those of `Trailer`.
 pub(super) const MAX_NAMES: usize = 64;
 
-/// The most names that `Trailer` may have in a response: as many as its trailer section may have fields by default.
+/// The most names that `Trailer` may have in a response. Its trailer section may have 256 fields by default.
 pub(super) const MAX_RESPONSE_TRAILERS: usize = 1000;
 
 /// Checks that a list has no more than `max` members.

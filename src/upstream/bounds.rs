@@ -3,7 +3,7 @@
 /// Bounds of a response's head, and of its trailers by themselves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessageBounds {
-    /// Bytes, as HTTP/1 would write them.
+    /// Bytes, as HTTP/1 writes them.
     pub(super) size: usize,
     pub(super) fields: usize,
 }
@@ -11,10 +11,11 @@ pub(super) struct MessageBounds {
 impl Default for MessageBounds {
     fn default() -> Self {
         Self {
-            // What nginx and HAProxy take is a fraction of it, but then both have it raised for cookies, CSP and
-            // `Link`.
+            // What applications send on purpose, cookies, `Link` and a content security policy, several times over.
             size: 256 * 1024,
-            fields: 1000,
+            // hyper keeps room for 100 fields on the stack. For more it allocates, for each HTTP/1 response, as much as
+            // the limit needs.
+            fields: 256,
         }
     }
 }

@@ -84,10 +84,12 @@ impl ClientBuilder {
         self
     }
 
-    /// How many connections may be open per endpoint, in use or not. Default: no limit.
+    /// How many connections may be open per endpoint, in use or not, on all runtimes together. Default: no limit.
     ///
-    /// A request that finds all in use waits for one, at most the connect timeout: then it is tried at another
-    /// endpoint, or answered 503.
+    /// A request that finds all in use waits for one, first come, first served, and at most for the connect timeout:
+    /// then it is tried at another endpoint, or answered 503. A connection that idles where the first in line cannot
+    /// use it, on another runtime or of another version, is closed to make room. Requests over HTTP/2 share the
+    /// connections that are open, and wait for a stream of theirs.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_open = Some(max.max(1));
@@ -106,7 +108,7 @@ impl ClientBuilder {
     /// fields alone. Its trailers may be as large again. Default 256 KiB.
     ///
     /// A larger head is a 502 for that request, larger trailers break its response off; other requests on the same
-    /// connection go on.
+    /// connection go on. `docs/LIMITS.md` has every limit of a connection, this one among them.
     #[must_use]
     pub fn max_response_head(mut self, bytes: usize) -> Self {
         self.limits.bounds.size = bytes;
@@ -114,7 +116,7 @@ impl ClientBuilder {
     }
 
     /// How many fields the head of a response may have, and its trailers by themselves; more are as a head that is
-    /// [too large](Self::max_response_head). Default 1000.
+    /// [too large](Self::max_response_head). Default 256.
     #[must_use]
     pub fn max_response_fields(mut self, fields: usize) -> Self {
         self.limits.bounds.fields = fields;

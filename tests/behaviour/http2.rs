@@ -13,13 +13,18 @@ use std::{
 use ::h2::Reason;
 use axum::{Router, extract::Request};
 use axum_upstream::{
-    Body,
+    Body, ReverseProxy,
     upstream::{self, ClientBody, ClientBuilder},
 };
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use tokio::{task::JoinHandle, time::Instant};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{io::AsyncWriteExt, sync::watch, task::JoinHandle, time::Instant};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -176,7 +181,7 @@ async fn rapid_resets_leave_nothing_behind() {
         let server = server::app(app).await;
         let balance = axum_upstream::LoadBalance::new([server.url()]).unwrap();
         let handle = balance.handle();
-        let proxy = proxy::serve(axum_upstream::ReverseProxy::new(balance)).await;
+        let proxy = proxy::serve(ReverseProxy::new(balance)).await;
         for _ in 0..20 {
             let mut client = Client::connect(Http::Two, proxy.address).await;
             for _ in 0..20 {
@@ -349,10 +354,149 @@ async fn an_upload_outlives_its_answer_by_a_while() {
         .unwrap();
 }
 
+/// The settings of `docs/LIMITS.md` for a server whose clients share connections: uploads that no endpoint reads hold up
+/// nobody else on theirs.
+#[tokio::test(start_paused = true)]
+async fn unread_uploads_of_one_client_hold_up_no_other() {
+    within(async {
+        let endpoint = tower::service_fn(|request: http::Request<Body>| async move {
+            if request.uri().path() == "/stall" {
+                std::future::pending::<()>().await;
+            }
+            let body = request.into_body().collect().await?.to_bytes();
+            Ok::<_, axum_upstream::BoxError>(http::Response::new(Body::from(
+                body.len().to_string(),
+            )))
+        });
+        let app = Router::new().fallback_service(ReverseProxy::new(endpoint));
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server
+            .http2()
+            .max_concurrent_streams(256)
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(64 * 1024 * 1024);
+        tokio::spawn(async move {
+            let service = TowerToHyperService::new(app);
+            let _ = server.serve_connection(TokioIo::new(theirs), service).await;
+        });
+        let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (sender, connection) = client.handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let post = |path, body| {
+            let request = http::Request::post(format!("http://a{path}"))
+                .body(body)
+                .unwrap();
+            tokio::spawn(sender.clone().send_request(request))
+        };
+        let stalled: Vec<_> = (0..20).map(|_| post("/stall", endless())).collect();
+        h2::settle().await;
+        let answer = post("/", Body::from("x".repeat(1 << 20))).await.unwrap();
+        assert_eq!(text(answer.unwrap()).await, "1048576");
+        assert!(stalled.iter().all(|stalled| !stalled.is_finished()));
+    })
+    .await;
+}
+
+/// Clients that open requests and leave at once, each too few for the server before the proxy to see an attack: the
+/// endpoint sees them over one connection, and must not take that for an attack either.
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_left_at_once_end_no_connection() {
+    within(async {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        let (go, going) = watch::channel(false);
+        let app = Router::new().fallback(move |request: Request| {
+            let mut going = going.clone();
+            async move {
+                if request.uri().path() == "/neighbour" {
+                    drop(going.wait_for(|go| *go).await);
+                    return "neighbour";
+                }
+                std::future::pending().await
+            }
+        });
+        let connector = tower::service_fn(move |_: http::Uri| {
+            count.fetch_add(1, SeqCst);
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            tokio::spawn(server::speak(theirs, app.clone()));
+            async { Ok::<_, Infallible>(TokioIo::new(ours)) }
+        });
+        let client = ClientBuilder::default().connector(connector);
+        let client = client.build("h2c://endpoint").unwrap();
+        let request = http::Request::post("/neighbour")
+            .body(Body::empty())
+            .unwrap();
+        let neighbour = tokio::spawn(client.clone().oneshot(request));
+        h2::settle().await;
+
+        let proxy = Router::new().fallback_service(ReverseProxy::new(client));
+        let mut attack = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        attack.extend([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]);
+        for stream in (1..=31).step_by(2) {
+            // GET http://a/, whole; and CANCEL.
+            attack.extend([
+                0, 0, 6, HEADERS, 5, 0, 0, 0, stream, 0x82, 0x86, 0x84, 0x41, 1, b'a',
+            ]);
+            attack.extend([0, 0, 4, RST_STREAM, 0, 0, 0, 0, stream, 0, 0, 0, 8]);
+        }
+        let mut attackers = Vec::new();
+        for _ in 0..8 {
+            let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+            tokio::spawn(server::speak(theirs, proxy.clone()));
+            ours.write_all(&attack).await.unwrap();
+            attackers.push(ours);
+        }
+        h2::settle().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+
+        go.send(true).unwrap();
+        let response = neighbour.await.unwrap().expect("the neighbour's request");
+        assert_eq!(whole(response).await, "neighbour");
+        assert_eq!(connections.load(SeqCst), 1);
+    })
+    .await;
+}
+
+/// Servers close a connection on which too many streams are reset, Netty's at 200 in 30 s: the next requests take another.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_often_reset_is_spared() {
+    let longer_than_within = Duration::from_secs(100);
+    let test = async {
+        let (client, mut endpoint) = h2::endpoint(ClientBuilder::default(), |_| ());
+        let mut resets = [0; 10];
+        for n in 0..180 {
+            // A client that leaves, or one whose upload breaks.
+            let body = if n % 2 == 0 { Body::empty() } else { broken() };
+            let request = http::Request::post("/").body(body).unwrap();
+            let answer = tokio::spawn(client.clone().oneshot(request));
+            let asked = endpoint.next().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(answer.is_finished(), n % 2 == 1);
+            answer.abort();
+            resets[asked.connection] += 1;
+        }
+        assert_eq!(resets, [0, 50, 50, 50, 30, 0, 0, 0, 0, 0]);
+        // They are as good as new after a while.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        drop(ask(&client, &mut endpoint, Body::empty()).await);
+        assert_eq!(endpoint.made(), 4);
+    };
+    tokio::time::timeout(longer_than_within, test)
+        .await
+        .unwrap();
+}
+
 /// A body that never ends.
 fn endless() -> Body {
     let chunk = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 16 << 10])));
     Body::new(StreamBody::new(futures_util::stream::repeat_with(chunk)))
+}
+
+/// A body that breaks after its first chunk.
+fn broken() -> Body {
+    let frames = [Ok(Frame::data(Bytes::from_static(b"x"))), Err("broken")];
+    Body::new(StreamBody::new(tokio_stream::iter(frames)))
 }
 
 type Answer = JoinHandle<http::Response<ClientBody>>;
@@ -462,6 +606,7 @@ async fn what_needs_http1_goes_over_http1() {
 }
 
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 

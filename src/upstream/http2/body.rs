@@ -10,8 +10,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use tokio::{runtime::Handle, time::Instant};
 
-use super::{shared::Place, upload::Pipe};
+use super::{error::is_reset_here, shared::Place, size::check, upload::Pipe};
 use crate::{body::Body, error::BoxError, upstream::bounds::MessageBounds};
 
 /// A response body that holds its exchange's place until it has ended. Dropped early it resets the stream.
@@ -27,6 +28,8 @@ pub(super) struct Held {
     _sender: SendRequest<Body>,
     place: Place,
     upload: Option<Arc<Pipe>>,
+    /// There is no stream to reset.
+    complete: bool,
 }
 
 impl Held {
@@ -35,18 +38,46 @@ impl Held {
             _sender: sender,
             place,
             upload,
+            complete: false,
+        }
+    }
+
+    pub(super) fn runtime(&self) -> Handle {
+        self.place.shared.runtime.clone()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.place.started()
+    }
+
+    /// The server has answered.
+    pub(super) fn answered(&mut self) {
+        self.place.answered();
+    }
+
+    /// The stream has ended, or was never opened.
+    fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The exchange has failed: by a reset from here, if it was the upload that broke.
+    pub(super) fn fail(mut self, error: &hyper::Error) {
+        if !is_reset_here(error) {
+            self.complete();
         }
     }
 
     /// The response is complete. RFC 9113 8.1: a server may send all of it "prior to the client sending an entire
     /// request"; then it may be reading still, or have no more to do with what comes.
     fn finish(mut self) {
-        if let Some(upload) = self.upload.take().filter(|upload| !upload.has_ended()) {
-            let runtime = self.place.shared.runtime.clone();
-            runtime.spawn(async move {
+        match self.upload.take().filter(|upload| !upload.has_ended()) {
+            None => self.complete(),
+            Some(upload) => drop(self.runtime().spawn(async move {
                 upload.linger().await;
-                drop(self);
-            });
+                if upload.has_ended() {
+                    self.complete();
+                }
+            })),
         }
     }
 }
@@ -57,15 +88,18 @@ impl Drop for Held {
         if let Some(upload) = &self.upload {
             upload.abort();
         }
+        if !self.complete {
+            self.place.shared.count_reset();
+        }
     }
 }
 
 impl Http2Body {
-    pub(super) fn new(incoming: Incoming, held: Held, bounds: MessageBounds) -> Self {
+    pub(super) fn new(incoming: Incoming, held: Held) -> Self {
         let mut body = Self {
             incoming,
+            bounds: held.place.shared.bounds,
             held: Some(held),
-            bounds,
         };
         if body.incoming.is_end_stream() {
             body.finish();
@@ -92,7 +126,9 @@ impl http_body::Body for Http2Body {
         let frame = match frame {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                self.held = None;
+                if let Some(held) = self.held.take() {
+                    held.fail(&error);
+                }
                 return Poll::Ready(Some(Err(error.into())));
             }
             None => {
@@ -100,12 +136,13 @@ impl http_body::Body for Http2Body {
                 return Poll::Ready(None);
             }
         };
+        // Before the exchange is finished: dropped with this error, the body resets its stream.
+        if let Some(trailers) = frame.trailers_ref() {
+            check(trailers, self.bounds)?;
+        }
         // Nothing comes after trailers, and hyper's server does not ask.
         if frame.is_trailers() || self.incoming.is_end_stream() {
             self.finish();
-        }
-        if let Some(trailers) = frame.trailers_ref() {
-            self.bounds.check(trailers)?;
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -116,6 +153,15 @@ impl http_body::Body for Http2Body {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        // All of an announced length has come, and its reader does not wait for the frame that only says so.
+        if self.size_hint().exact() == Some(0) {
+            self.finish();
+        }
     }
 }
 

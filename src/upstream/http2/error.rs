@@ -18,6 +18,11 @@ pub(in crate::upstream) fn needs_http1(error: &hyper::Error) -> bool {
     h2_error(error).is_some_and(|h2| h2.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED))
 }
 
+/// The stream was reset from here.
+pub(super) fn is_reset_here(error: &hyper::Error) -> bool {
+    h2_error(error).is_some_and(|h2| h2.is_reset() && !h2.is_remote())
+}
+
 fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
     std::error::Error::source(error)?.downcast_ref()
 }

@@ -8,8 +8,8 @@ mod connection;
 mod error;
 mod settings;
 mod shared;
+mod size;
 mod stream;
-mod too_large;
 mod upload;
 
 pub(super) use self::{

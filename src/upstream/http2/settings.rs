@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
+use tokio::time::Instant;
 
 use crate::upstream::bounds::MessageBounds;
 
@@ -36,6 +37,16 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// servers count those and close a connection that has too many.
 const RESET_STREAMS: usize = 1024;
 const RESET_MEMORY: Duration = Duration::from_secs(10);
+
+/// How long a stream is open at least before it is reset. h2's servers take more than 20 streams that were reset before
+/// they were accepted for an attack, and close the connection: clients that open requests and leave at once would end
+/// the requests of all others on it.
+const SETTLING: Duration = Duration::from_millis(50);
+
+/// When a stream may be reset; `None` if it may be now.
+pub(super) fn settles(started: Instant) -> Option<Instant> {
+    Some(started + SETTLING).filter(|settled| *settled > Instant::now())
+}
 
 impl Default for Settings {
     fn default() -> Self {
@@ -84,7 +95,7 @@ impl Settings {
 
 /// h2 resets the stream of a head over its own limit, drops the rest of trailers over it in silence, and ends the
 /// connection at four times that, or at a quarter more in frames. So its limit is far above ours: what is over ours
-/// arrives, is refused by [`MessageBounds::check`], and harms nobody else.
+/// arrives, is refused by `size.rs`, and harms nobody else.
 fn header_list_size(bounds: MessageBounds) -> u32 {
     const FAR_ABOVE: usize = 4;
     const MIN: u32 = 1024 * 1024;

@@ -35,7 +35,19 @@ pub(super) struct Shared {
     /// word, so no other request goes there.
     suspect: AtomicBool,
     waiters: Option<PermitQueue>,
+    /// The number of a period in the upper half, and in the lower how many streams were reset in it.
+    resets: AtomicU64,
 }
+
+/// How many streams may be reset on a connection in a period before new requests take another one.
+///
+/// A client that leaves has its stream reset. Servers count resets, since attacks are made of them (CVE-2023-44487), and
+/// close a connection that has too many, with everybody's requests on it. Netty is the strictest with 200 in 30 s. What
+/// is under way when the limit is reached may still be reset, hence the distance.
+const MAX_RESETS: u64 = 50;
+const PERIOD: Duration = Duration::from_secs(30);
+
+const LOWER: u64 = u32::MAX as u64;
 
 /// How long an unanswered request makes its connection suspect. Pings would tell for certain, but servers of gRPC close
 /// connections that are pinged more often than every five minutes, so those are for users to ask for.
@@ -61,6 +73,7 @@ impl Shared {
             last_used: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             waiters,
+            resets: AtomicU64::new(0),
         }
     }
 
@@ -75,7 +88,29 @@ impl Shared {
     /// Whether another stream would neither wait for those that are open nor be in their way.
     pub(super) fn has_room(&self) -> bool {
         let allowed = self.max_streams.load(Relaxed);
-        self.streams() < allowed.min(self.most_streams) && !self.uploads.stand_still()
+        self.streams() < allowed.min(self.most_streams)
+            && !self.uploads.stand_still()
+            && !self.is_often_reset()
+    }
+
+    fn is_often_reset(&self) -> bool {
+        let resets = self.resets.load(Relaxed);
+        resets & LOWER >= MAX_RESETS && resets >> 32 == self.period()
+    }
+
+    /// Counts a stream that is reset here, or may be.
+    pub(super) fn count_reset(&self) {
+        let period = self.period();
+        let more = |resets: u64| match resets >> 32 == period {
+            true => Some(resets + 1),
+            false => Some(period << 32 | 1),
+        };
+        // It never refuses.
+        let _ = self.resets.fetch_update(Relaxed, Relaxed, more);
+    }
+
+    fn period(&self) -> u64 {
+        self.opened.elapsed().as_secs() / PERIOD.as_secs()
     }
 
     pub(super) fn is_suspect(&self) -> bool {
@@ -112,6 +147,10 @@ impl Place {
             started: Instant::now(),
             answered: false,
         }
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The server has answered, and be it by a refusal: it lives.

@@ -1,11 +1,23 @@
 //! One exchange over HTTP/2.
 
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use http::{Request, Response};
-use hyper::client::conn::http2::SendRequest;
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http2::SendRequest},
+};
+use tokio::time::timeout_at;
 
 use super::{
     body::{Held, Http2Body},
+    settings::settles,
     shared::Place,
+    size::check,
 };
 use crate::{body::Body, upstream::error::Failure};
 
@@ -23,24 +35,65 @@ impl Stream {
 
     /// Sends a request in absolute form and waits for the response head; the place goes with the response.
     ///
-    /// Dropping the future resets the stream.
+    /// Dropping the future resets the stream, a moment later if it has just been opened.
     pub(in crate::upstream) async fn send(
         self,
         request: Request<Body>,
     ) -> Result<Response<Http2Body>, Failure> {
-        let Self {
-            mut sender,
-            mut place,
-        } = self;
-        let (request, upload) = place.shared.uploads.watch(request);
-        let sent = sender.try_send_request(request).await;
-        place.answered();
-        let response = sent?;
+        let Self { mut sender, place } = self;
         let bounds = place.shared.bounds;
+        let (request, upload) = place.shared.uploads.watch(request, place.started());
+        // Boxed, so that it can outlive the wait for it.
+        let head: HeadFuture = Box::pin(sender.try_send_request(request));
+        let wait = HeadWait(Some((head, Held::new(sender, place, upload))));
+        let (response, held) = wait.await?;
         // Dropped, the response resets its stream, and that alone.
-        let checked = bounds.check(response.headers());
+        let checked = check(response.headers(), bounds);
         checked.map_err(|error| Failure::Response(error.into()))?;
-        let held = Held::new(sender, place, upload);
-        Ok(response.map(|incoming| Http2Body::new(incoming, held, bounds)))
+        Ok(response.map(|incoming| Http2Body::new(incoming, held)))
+    }
+}
+
+type SendFailure = TrySendError<Request<Body>>;
+
+type HeadFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendFailure>> + Send>>;
+
+/// The wait for a response head; empty once it is over.
+struct HeadWait(Option<(HeadFuture, Held)>);
+
+impl Future for HeadWait {
+    type Output = Result<(Response<Incoming>, Held), SendFailure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((mut head, mut held)) = self.0.take() else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(answer) = head.as_mut().poll(cx) else {
+            self.0 = Some((head, held));
+            return Poll::Pending;
+        };
+        held.answered();
+        Poll::Ready(match answer {
+            Ok(response) => Ok((response, held)),
+            Err(failed) => {
+                held.fail(failed.error());
+                Err(failed)
+            }
+        })
+    }
+}
+
+impl Drop for HeadWait {
+    /// Resets the stream, but not in the moment in which it was opened.
+    fn drop(&mut self) {
+        let Some((head, held)) = self.0.take() else {
+            return;
+        };
+        if let Some(settled) = settles(held.started()) {
+            held.runtime().spawn(async move {
+                drop(timeout_at(settled, head).await);
+                drop(held);
+            });
+        }
     }
 }

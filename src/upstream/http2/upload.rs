@@ -4,6 +4,7 @@
 //! What is known here goes around it: that an upload stands still, and that its exchange is over.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -22,9 +23,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::{
     sync::Notify,
     task::AbortHandle,
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
+use super::settings::settles;
 use crate::{body::Body, error::BoxError};
 
 /// How long no upload of a connection may move before other requests go elsewhere. The endpoint may have closed the
@@ -60,6 +62,7 @@ impl Uploads {
     pub(super) fn watch(
         self: &Arc<Self>,
         request: Request<Body>,
+        started: Instant,
     ) -> (Request<Body>, Option<Arc<Pipe>>) {
         if request.body().is_end_stream() {
             return (request, None);
@@ -71,6 +74,8 @@ impl Uploads {
                 uploads: self.clone(),
                 pipe: pipe.clone(),
                 stage: PipeStage::New,
+                started,
+                broken: None,
             })
         });
         (request, Some(pipe))
@@ -137,7 +142,13 @@ struct UploadBody {
     uploads: Arc<Uploads>,
     pipe: Arc<Pipe>,
     stage: PipeStage,
+    /// When the stream was opened.
+    started: Instant,
+    /// The client's error, which resets the stream, and the timer that keeps it back because it came too early.
+    broken: Option<(BoxError, Pin<Box<Sleep>>)>,
 }
+
+type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PipeStage {
@@ -150,6 +161,14 @@ enum PipeStage {
 }
 
 impl UploadBody {
+    /// Ready with the error once its time has come.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        if let Some((_, settled)) = &mut self.broken {
+            ready!(settled.as_mut().poll(cx));
+        }
+        Poll::Ready(self.broken.take().map(|(error, _)| Err(error)))
+    }
+
     fn enter(&mut self, stage: PipeStage) {
         let held = &self.uploads.held;
         match (self.stage, stage) {
@@ -166,21 +185,28 @@ impl http_body::Body for UploadBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
+        if this.broken.is_some() {
+            return this.poll_broken(cx);
+        }
         if this.stage == PipeStage::New {
             *this.uploads.starting() = Some(this.pipe.clone());
         }
         this.enter(PipeStage::Wanted);
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
-        if matches!(frame, Some(Ok(_))) {
-            this.uploads.touch();
-            this.enter(PipeStage::Held);
+        match (frame, settles(this.started)) {
+            (Some(Err(error)), Some(settled)) => {
+                this.broken = Some((error, Box::pin(sleep_until(settled))));
+                this.poll_broken(cx)
+            }
+            (Some(Ok(frame)), _) => {
+                this.uploads.touch();
+                this.enter(PipeStage::Held);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            (ended, _) => Poll::Ready(ended),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
