@@ -179,7 +179,7 @@ impl World {
     fn check(&self) {
         let open = self.open.load(SeqCst);
         assert!(
-            self.most == 0 || open <= self.most || self.endpoint.http2,
+            self.most == 0 || open <= self.most,
             "{open} connections are open, of at most {}",
             self.most
         );

@@ -2,28 +2,28 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    pin::Pin,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use hyper::{client::conn::http2::SendRequest, rt::Executor};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::TokioIo;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{
+    io::Http2Io,
     settings::{Settings, UNKNOWN},
     shared::{Place, Shared},
+    spawn::Spawn,
     stream::Stream,
     upload::Uploads,
 };
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
+    limit::Permit,
     upstream::{bounds::MessageBounds, connect::Io, lease::Lease},
 };
 
@@ -44,17 +44,20 @@ impl Http2 {
         bounds: MessageBounds,
     ) -> Result<Self, Error> {
         let uploads = Arc::new(Uploads::new(Instant::now()));
-        let spawn = Spawn {
-            settled: Arc::default(),
-            stirred: Arc::default(),
-            uploads: uploads.clone(),
-        };
+        let spawn = Spawn::new(uploads.clone());
+        // Dropped with the future, if the handshake is given up.
+        let task = spawn.socket_task();
+        let Lease {
+            expires, permit, ..
+        } = lease;
+        let waiters = permit.as_ref().map(Permit::waiters);
+        let io = Http2Io::new(io, permit);
         let builder = settings.builder(spawn.clone(), bounds);
         let unreachable = |error| Error::new(ErrorKind::Connect).with(error);
         let handshake = builder.handshake(TokioIo::new(io)).await;
         let (sender, mut driver) = handshake.map_err(unreachable)?;
         loop {
-            let woken = spawn.stirred.notified();
+            let woken = spawn.stirred().notified();
             if let Poll::Ready(ended) =
                 poll_fn(|cx| Poll::Ready(Pin::new(&mut driver).poll(cx))).await
             {
@@ -66,17 +69,13 @@ impl Http2 {
             }
             woken.await;
         }
-        spawn.settled.store(true, Relaxed);
-        let Lease {
-            expires, permit, ..
-        } = lease;
-        let waiters = permit.as_ref().map(|permit| permit.waiters());
-        let shared = Arc::new(Shared::new(&settings, bounds, uploads, expires, waiters));
+        spawn.settle();
+        let shared = Shared::new(&settings, bounds, uploads, expires, waiters, task);
+        let shared = Arc::new(shared);
         shared.allow(driver.current_max_send_streams());
         let watched = shared.clone();
         // Multiplexed streams have no single request to drive them. The task ends with the last sender.
         tokio::spawn(async move {
-            let _permit = permit;
             let ended = poll_fn(|cx| {
                 let polled = Pin::new(&mut driver).poll(cx);
                 watched.allow(driver.current_max_send_streams());
@@ -123,35 +122,5 @@ impl Http2 {
 
     pub(in crate::upstream) fn stream(&self) -> Stream {
         Stream::new(self.sender.clone(), Place::new(self.shared.clone()))
-    }
-}
-
-/// Spawns the tasks of a connection, tells when one of them has done something, since hyper has no other way to learn
-/// that SETTINGS have come, and tells uploads which task is theirs.
-#[derive(Clone)]
-struct Spawn {
-    settled: Arc<AtomicBool>,
-    stirred: Arc<Notify>,
-    uploads: Arc<Uploads>,
-}
-
-impl<F> Executor<F> for Spawn
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let (settled, stirred) = (self.settled.clone(), self.stirred.clone());
-        let task = tokio::spawn(async move {
-            let mut task = pin!(task);
-            poll_fn(|cx| {
-                let polled = task.as_mut().poll(cx);
-                if !settled.load(Relaxed) {
-                    stirred.notify_waiters();
-                }
-                polled
-            })
-            .await
-        });
-        self.uploads.started(&task.abort_handle());
     }
 }

@@ -6,9 +6,11 @@
 mod body;
 mod connection;
 mod error;
+mod io;
 mod settings;
 mod shared;
 mod size;
+mod spawn;
 mod stream;
 mod upload;
 

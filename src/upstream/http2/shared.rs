@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::Instant};
 
-use super::{settings::Settings, upload::Uploads};
+use super::{settings::Settings, spawn::SocketTask, upload::Uploads};
 use crate::{clock::after, limit::PermitQueue, upstream::bounds::MessageBounds};
 
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     waiters: Option<PermitQueue>,
     /// The number of a period in the upper half, and in the lower how many streams were reset in it.
     resets: AtomicU64,
+    /// Ends a while after the last handle and the last stream are gone.
+    _socket_task: SocketTask,
 }
 
 /// How many streams may be reset on a connection in a period before new requests take another one.
@@ -60,6 +62,7 @@ impl Shared {
         uploads: Arc<Uploads>,
         expires: Option<Instant>,
         waiters: Option<PermitQueue>,
+        socket_task: SocketTask,
     ) -> Self {
         Self {
             bounds,
@@ -74,6 +77,7 @@ impl Shared {
             suspect: AtomicBool::new(false),
             waiters,
             resets: AtomicU64::new(0),
+            _socket_task: socket_task,
         }
     }
 

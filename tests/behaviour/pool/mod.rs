@@ -8,3 +8,4 @@ mod limits;
 mod multiplexing;
 mod refusals;
 mod reuse;
+mod sockets;

@@ -9,8 +9,8 @@ pub fn get() -> Request<Body> {
     Request::get("/").body(Body::empty()).unwrap()
 }
 
-pub fn post(body: &'static str) -> Request<Body> {
-    Request::post("/").body(Body::from(body)).unwrap()
+pub fn post(body: impl Into<Body>) -> Request<Body> {
+    Request::post("/").body(body.into()).unwrap()
 }
 
 /// Sends the request and reads the whole answer.
