@@ -66,8 +66,8 @@ impl Drive<'_> {
                 output = connection.as_mut() => return Some(output),
                 Ok(()) = self.stage.changed() => self.has_to_close(),
                 () = alarm.as_mut() => match self.is_too_quiet() {
-                    // It could not be asked, or has been.
-                    true if asked || self.activity.idle_for().is_none() => return None,
+                    // It has been asked, or is in the middle of something over HTTP/1, or has yet to say what it speaks.
+                    true if asked || !self.can_be_asked() => return None,
                     too_quiet => {
                         asked |= too_quiet;
                         let farewell = Instant::now() + FAREWELL.min(self.limits.idle);
@@ -99,6 +99,10 @@ impl Drive<'_> {
             Stage::Last => self.http2,
             Stage::Close => true,
         }
+    }
+
+    fn can_be_asked(&self) -> bool {
+        self.http2 || self.activity.idle_for().is_some()
     }
 
     fn is_too_quiet(&self) -> bool {
@@ -136,12 +140,20 @@ mod tests {
         activity: &Activity,
         stage: watch::Receiver<Stage>,
     ) -> (Option<Duration>, Duration) {
+        ends_over(false, activity, stage).await
+    }
+
+    async fn ends_over(
+        http2: bool,
+        activity: &Activity,
+        stage: watch::Receiver<Stage>,
+    ) -> (Option<Duration>, Duration) {
         let start = Instant::now();
         let mut drive = Drive {
             activity,
             limits: LIMITS,
             stage,
-            http2: true,
+            http2,
         };
         let asked = Cell::new(None);
         let mut connection = pin!(pending::<()>());
@@ -158,6 +170,14 @@ mod tests {
     async fn a_silent_client_is_dropped_when_the_time_of_a_head_is_over() {
         let (_tell, stage) = watch::channel(Stage::Open);
         assert_eq!(ends(&Activity::new(), stage).await, (None, LIMITS.head));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_said_no_more_than_a_preface_is_asked_by_then() {
+        let (_tell, stage) = watch::channel(Stage::Open);
+        let asked_and_dropped = (Some(LIMITS.head), LIMITS.head + FAREWELL);
+        let ended = ends_over(true, &Activity::new(), stage).await;
+        assert_eq!(ended, asked_and_dropped);
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,6 +51,8 @@ const TIMED_OUT: &[u8] =
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
     pub(crate) quiet: QuietLimits,
+    /// Takes the place of `quiet.idle` over HTTP/2.
+    pub(crate) http2_idle: Duration,
     pub(crate) head: HeadLimits,
     /// How long the client of a stream of HTTP/2 may take nothing of its response.
     pub(crate) stalled: Duration,
@@ -130,7 +132,8 @@ impl Server {
         let service =
             service_fn(move |request| exchange(Arc::clone(&noted), head, request, answer.clone()));
         if is_http2 {
-            activity.await_request();
+            // Without a request so far, it has the time of a head: a preface asks for nothing.
+            drive.limits.idle = self.limits.http2_idle;
             let connection = pin!(self.http2.serve_connection(io, service));
             let ended = drive.run(connection, |connection| {
                 connection.graceful_shutdown();
@@ -155,5 +158,72 @@ impl Server {
             }
         }
         ended.unwrap_or(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::Semaphore,
+        time::{Instant, sleep},
+    };
+
+    use super::*;
+    use crate::options::Options;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// A HEADERS frame that is all of "GET http://a/".
+    const GET: &[u8] = &[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a'];
+
+    /// How many seconds the default limits leave a client that says `first`, and `again` every ten seconds.
+    async fn stays(first: &[u8], again: &[u8]) -> u64 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (mut reads, mut writes) = client.await.unwrap().into_split();
+        let (stream, _) = listener.accept().await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (_tell, stage) = watch::channel(Stage::Open);
+        let server = Server::new(crate::limits(&Options::default()));
+        let start = Instant::now();
+        writes.write_all(first).await.unwrap();
+        let answer = |_| async { Response::new(Body::empty()) };
+        let serves = server.serve(stream, place, stage, answer);
+        let says = async {
+            loop {
+                sleep(Duration::from_secs(10)).await;
+                let _ = writes.write_all(again).await;
+            }
+        };
+        let hears = async {
+            let mut all = Vec::new();
+            let _ = reads.read_to_end(&mut all).await;
+        };
+        tokio::select! {
+            ((), _) = async { tokio::join!(hears, serves) } => start.elapsed().as_secs(),
+            () = says => unreachable!(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_ask_for_nothing_are_closed_within_a_minute() {
+        let settled = [PREFACE, SETTINGS].concat();
+        let answered = [PREFACE, SETTINGS, GET].concat();
+        let kinds = [
+            ("nothing", &b""[..], &b""[..], 30),
+            ("half a preface", b"PRI * HT", b"", 30),
+            ("a preface", PREFACE, b"", 35),
+            ("a preface and SETTINGS", &settled, b"", 35),
+            ("pings", &settled, PING, 35),
+            ("one request", &answered, b"", 55),
+            ("one request, and pings", &answered, PING, 55),
+        ];
+        for (kind, first, again, seconds) in kinds {
+            assert_eq!(stays(first, again).await, seconds, "{kind}");
+        }
     }
 }

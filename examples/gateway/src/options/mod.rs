@@ -22,7 +22,8 @@ A load-balancing reverse proxy.
   --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
   --response-timeout DUR   longest time to a response head [default: 60s]
   --head-timeout DUR       longest time in which a request head must have arrived [default: 30s]
-  --idle-timeout DUR       longest time between two requests of a connection [default: 75s]
+  --idle-timeout DUR       longest time between two requests of a connection [default: 75s; 50s
+                           over HTTP/2]
   --write-timeout DUR      longest time in which a client takes nothing of its response [default: 60s]
   --grace DUR              longest time for requests in flight after a signal [default: 10s]
   --max-head SIZE          largest request head, like 64KiB [default: 64KiB]
@@ -41,7 +42,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) response_timeout: Option<Duration>,
     pub(crate) head_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) max_head: usize,
@@ -59,8 +60,7 @@ impl Default for Options {
             connect_timeout: None,
             response_timeout: None,
             head_timeout: Duration::from_secs(30),
-            // More than a load balancer in front keeps its connections for, which is a minute for many.
-            idle_timeout: Duration::from_secs(75),
+            idle_timeout: None,
             write_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             max_head: 64 << 10,
@@ -102,7 +102,9 @@ impl Options {
                     options.response_timeout = Some(value(next, &flag, values::duration)?);
                 }
                 "head-timeout" => options.head_timeout = value(next, &flag, values::duration)?,
-                "idle-timeout" => options.idle_timeout = value(next, &flag, values::duration)?,
+                "idle-timeout" => {
+                    options.idle_timeout = Some(value(next, &flag, values::duration)?)
+                }
                 "write-timeout" => options.write_timeout = value(next, &flag, values::duration)?,
                 "grace" => options.grace = value(next, &flag, values::duration)?,
                 "max-head" => options.max_head = value(next, &flag, values::size)?,
