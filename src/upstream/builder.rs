@@ -89,7 +89,7 @@ impl ClientBuilder {
     /// A request that finds all in use waits for one, first come, first served, and at most for the connect timeout:
     /// then it is tried at another endpoint, or answered 503. A connection that idles where the first in line cannot
     /// use it, on another runtime or of another version, is closed to make room. Requests over HTTP/2 share the
-    /// connections that are open, and wait for a stream of theirs.
+    /// connections that are open, and wait for a stream of theirs; an upgrade waits until one of them is not in use.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_open = Some(max.max(1));

@@ -20,6 +20,7 @@ mod http2;
 mod limits;
 mod max_connections;
 mod mounting;
+mod neighbours;
 mod outcomes;
 mod paths;
 mod pool;

@@ -167,9 +167,16 @@ async fn requests_wait_in_line() {
     .await;
 }
 
-/// An HTTP/2 connection that nothing uses any more makes way for an upgrade, which needs one of HTTP/1.
+/// An HTTP/2 connection that nothing uses any more makes way for an upgrade, which needs one of HTTP/1, however its last
+/// request has ended.
 #[tokio::test]
 async fn an_upgrade_is_given_the_place_of_an_unused_http2_connection() {
+    for client_leaves in [false, true] {
+        upgrade_after(client_leaves).await;
+    }
+}
+
+async fn upgrade_after(client_leaves: bool) {
     within(async {
         let authority = Authority::new();
         let identity = authority.issue(&["localhost"], |_| ()).server();
@@ -186,8 +193,12 @@ async fn an_upgrade_is_given_the_place_of_an_unused_http2_connection() {
         let upgrade = Request::get("/").header("upgrade", "websocket");
         let mut upgrade = pin!(ask(&client, upgrade.body(Body::empty()).unwrap()));
         assert!(poll!(&mut upgrade).is_pending());
-        app.go.send(true).unwrap();
-        assert_eq!(held.await.unwrap(), "HTTP/2.0");
+        if client_leaves {
+            held.abort();
+        } else {
+            app.go.send(true).unwrap();
+            assert_eq!(held.await.unwrap(), "HTTP/2.0");
+        }
         assert_eq!(upgrade.await, "HTTP/1.1");
     })
     .await;

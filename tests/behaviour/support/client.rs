@@ -62,6 +62,19 @@ impl Client {
         }
     }
 
+    /// One for a request beside those of this one: on the same connection where the version has streams, on another
+    /// where it has none.
+    pub async fn beside(&self) -> Self {
+        match &self.sender {
+            Sender::One(_) => Self::connect(Http::One, self.address).await,
+            Sender::Two(sender) => Self {
+                sender: Sender::Two(sender.clone()),
+                address: self.address,
+                driver: JoinSet::new(),
+            },
+        }
+    }
+
     /// Sends a request whose URI is a path; `Host` or `:authority` is the address.
     pub async fn try_send(
         &mut self,
