@@ -72,8 +72,9 @@
 //! Settings that cannot work are refused with an [`Error`] that names them. A request that fails in a [`ReverseProxy`]
 //! becomes a response: a status, a short body without addresses or causes, and the [`Error`] as an `Arc<Error>` in the
 //! response's extensions. [`LoadBalance`] and the upstream [`Client`](upstream::Client) on their own return the error.
-//! [`docs::errors`] lists every kind with its status, [`docs::headers`] every field that is touched, and
-//! [`docs::testing`] shows how to test an application with a proxy in it.
+//! [`docs::errors`] lists every kind with its status, [`docs::headers`] every field that is touched,
+//! [`docs::limits`] every limit of a connection, and [`docs::testing`] shows how to test an application with a proxy in
+//! it.
 //!
 //! [axum]: https://docs.rs/axum
 //! [ring]: https://docs.rs/ring
@@ -109,6 +110,8 @@ pub mod docs {
     pub mod errors {}
     #[doc = include_str!("../docs/HEADERS.md")]
     pub mod headers {}
+    #[doc = include_str!("../docs/LIMITS.md")]
+    pub mod limits {}
     #[doc = include_str!("../docs/TESTING.md")]
     pub mod testing {}
 }

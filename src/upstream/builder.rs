@@ -108,7 +108,7 @@ impl ClientBuilder {
     /// fields alone. Its trailers may be as large again. Default 256 KiB.
     ///
     /// A larger head is a 502 for that request, larger trailers break its response off; other requests on the same
-    /// connection go on. `docs/LIMITS.md` has every limit of a connection, this one among them.
+    /// connection go on. [`docs::limits`](crate::docs::limits) has every limit of a connection.
     #[must_use]
     pub fn max_response_head(mut self, bytes: usize) -> Self {
         self.limits.bounds.size = bytes;

@@ -103,7 +103,7 @@ impl Options {
                 }
                 "head-timeout" => options.head_timeout = value(next, &flag, values::duration)?,
                 "idle-timeout" => {
-                    options.idle_timeout = Some(value(next, &flag, values::duration)?)
+                    options.idle_timeout = Some(value(next, &flag, values::duration)?);
                 }
                 "write-timeout" => options.write_timeout = value(next, &flag, values::duration)?,
                 "grace" => options.grace = value(next, &flag, values::duration)?,
