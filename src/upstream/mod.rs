@@ -1,8 +1,8 @@
 //! Connections to one server: [`Client`], a tower service with a pool of its own.
 //!
 //! An HTTP/1 connection is driven by the task of the request that uses it; an HTTP/2 connection has a task and is
-//! shared. Errors say whether the request was sent: see [`SendError::take_request`]. [`docs::limits`](crate::docs::limits)
-//! has every limit of messages and connections.
+//! shared. Errors say whether the request was sent: see [`SendError::take_request`]. Every limit of messages and
+//! connections is in [`docs::limits`](crate::docs::limits).
 //!
 //! ```no_run
 //! use axum_upstream::{Body, upstream::Client};

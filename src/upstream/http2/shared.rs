@@ -43,9 +43,9 @@ pub(super) struct Shared {
 
 /// How many streams may be reset on a connection in a period before new requests take another one.
 ///
-/// A client that leaves has its stream reset. Servers count resets, since attacks are made of them (CVE-2023-44487), and
-/// close a connection that has too many, with everybody's requests on it. Netty is the strictest with 200 in 30 s. What
-/// is under way when the limit is reached may still be reset, hence the distance.
+/// A client that leaves has its stream reset. Servers count resets, since attacks are made of them (CVE-2023-44487),
+/// and close a connection that has too many, with everybody's requests on it. Netty is the strictest with 200 in 30 s.
+/// What is under way when the limit is reached may still be reset, hence the distance.
 const MAX_RESETS: u64 = 50;
 const PERIOD: Duration = Duration::from_secs(30);
 

@@ -44,8 +44,8 @@ impl Stream {
         let bounds = place.shared.bounds;
         let (request, upload) = place.shared.uploads.watch(request, place.started());
         // Boxed, so that it can outlive the wait for it.
-        let head: HeadFuture = Box::pin(sender.try_send_request(request));
-        let wait = HeadWait(Some((head, Held::new(sender, place, upload))));
+        let head: SendFuture = Box::pin(sender.try_send_request(request));
+        let wait = HeadFuture(Some((head, Held::new(sender, place, upload))));
         let (response, held) = wait.await?;
         // Dropped, the response resets its stream, and that alone.
         let checked = check(response.headers(), bounds);
@@ -56,12 +56,12 @@ impl Stream {
 
 type SendFailure = TrySendError<Request<Body>>;
 
-type HeadFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendFailure>> + Send>>;
+type SendFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendFailure>> + Send>>;
 
 /// The wait for a response head; empty once it is over.
-struct HeadWait(Option<(HeadFuture, Held)>);
+struct HeadFuture(Option<(SendFuture, Held)>);
 
-impl Future for HeadWait {
+impl Future for HeadFuture {
     type Output = Result<(Response<Incoming>, Held), SendFailure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -83,7 +83,7 @@ impl Future for HeadWait {
     }
 }
 
-impl Drop for HeadWait {
+impl Drop for HeadFuture {
     /// Resets the stream, but not in the moment in which it was opened.
     fn drop(&mut self) {
         let Some((head, held)) = self.0.take() else {

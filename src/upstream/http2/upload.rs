@@ -148,7 +148,7 @@ struct UploadBody {
     broken: Option<(BoxError, Pin<Box<Sleep>>)>,
 }
 
-type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+type UploadPoll = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PipeStage {
@@ -162,7 +162,7 @@ enum PipeStage {
 
 impl UploadBody {
     /// Ready with the error once its time has come.
-    fn poll_broken(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> UploadPoll {
         if let Some((_, settled)) = &mut self.broken {
             ready!(settled.as_mut().poll(cx));
         }
@@ -185,7 +185,7 @@ impl http_body::Body for UploadBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> UploadPoll {
         let this = &mut *self;
         if this.broken.is_some() {
             return this.poll_broken(cx);
