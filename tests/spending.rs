@@ -216,8 +216,8 @@ fn removed_fields_cost_less_than_they_are_long() {
     let spent = spend(head, HeaderMap::new());
     assert_eq!(
         spent.sent.unwrap().len(),
-        4,
-        "x-forwarded-for, -host, -proto and via"
+        5,
+        "host, x-forwarded-for, -host, -proto and via"
     );
     assert!(
         spent.info.bytes_max < (USUAL + 2 * bytes) as u64,
