@@ -12,6 +12,8 @@
 // A bench exports nothing, so the lint would have every `pub` of the simulation be `pub(crate)`.
 #![allow(unreachable_pub)]
 
+#[path = "../../tests/scenarios/attacks.rs"]
+mod attacks;
 #[path = "../../tests/scenarios/cases.rs"]
 mod cases;
 mod plot;

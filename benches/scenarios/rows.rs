@@ -1,6 +1,7 @@
 //! Which scenarios are shown, and how.
 
 use crate::{
+    attacks::{self, BUSY, LOW},
     cases,
     plot::{Plot, Series},
     sim::client::Picks,
@@ -28,6 +29,8 @@ pub fn rows() -> Vec<Row> {
         row("S3", "one of 10 answers 503 at once, % errors", "2/N: 20", "", 2,
             |p, s| 100.0 * cases::one_fails_at_once(p, s, 30.0)),
         row("S5", "one of 10 stalls, requests stuck in 10 s", "", "a few", 1, cases::one_stalls),
+        row("S5", "requests lost in 30 s by clients that wait for 1 s", "", "a few", 1,
+            |p, s| cases::lost_to_a_stall(p, s, 500.0, 30.0, 1.0)),
         row("S6", "cold start, most of its fair share while cold", "", "≤ 1", 2,
             |p, s| cases::cold_start(p, s)[..10].iter().copied().fold(0.0, f64::max)),
         row("S6", "and 10 s after it is warm", "starved for 34 s", "≥ 0.9", 2,
@@ -56,7 +59,18 @@ pub fn rows() -> Vec<Row> {
         row("S22", "streams, max/mean in flight", "", "≤ 1.2", 3, |p, s| cases::long_bodies(p, s, 60.0)),
         row("polls", "1 % long polls, p99 of the others in ms", "", "", 0,
             |p, s| 1e3 * cases::long_polls(p, s, 60.0)),
+        row("attacks", "furthest from its share, %, at a load of 4 %", "", "≤ 10", 1,
+            |p, s| 100.0 * steered(p, s, LOW, 600.0)),
+        row("attacks", "72 %", "", "≤ 10", 1, |p, s| 100.0 * steered(p, s, BUSY, 120.0)),
     ]
+}
+
+/// The most that any of the attacks achieves.
+fn steered(picks: Picks, seed: u64, rate: f64, lasts: f64) -> f64 {
+    attacks::ALL
+        .iter()
+        .map(|attack| attacks::steered(picks, seed, rate, lasts, *attack))
+        .fold(0.0, f64::max)
 }
 
 /// The policies whose lines are worth a plot.

@@ -25,6 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct InFlight {
     load: Arc<Load>,
+    picked: Micros,
     attempt: Option<AttemptGuard>,
     wait: HeadWait,
     /// What the response has said so far.
@@ -47,10 +48,10 @@ enum HeadWait {
 impl InFlight {
     /// Counts a request that was picked at `picked`, as [`Load::start`] says.
     pub(super) fn new(load: Arc<Load>, picked: Micros) -> Self {
-        load.outstanding().sent(picked);
         let (wait, verdict) = (HeadWait::Since(picked), Verdict::Success);
         Self {
             load,
+            picked,
             attempt: None,
             wait,
             verdict,
@@ -63,7 +64,9 @@ impl InFlight {
     pub(crate) fn begin(&mut self, attempt: AttemptGuard, body: &mut Body) {
         self.attempt = Some(attempt);
         if !http_body::Body::is_end_stream(body) {
-            self.end_wait(false);
+            if let HeadWait::Since(since) = mem::replace(&mut self.wait, HeadWait::Over) {
+                self.load.unsent(since);
+            }
             let clock = Arc::new(UploadClock::new(self.load.clone()));
             body.on_sent(clock.clone());
             self.wait = HeadWait::AfterUpload(clock);
@@ -73,15 +76,18 @@ impl InFlight {
     /// The response head is there; it says this of the endpoint, and for how long it wants to be left alone.
     pub(crate) fn answered(&mut self, verdict: Verdict, retry_after: Option<Duration>) {
         let now = self.load.clock();
-        let waited = self.end_wait(true);
         self.verdict = verdict;
         if let Some(attempt) = &self.attempt {
             attempt.reached_body();
         }
+        let sent = self.end_wait();
+        let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
         match verdict {
-            Verdict::Success => self
-                .load
-                .succeeded(now, waited.map(|since| seconds(since, now))),
+            Verdict::Success => {
+                // One that others overtook was slow by itself. How long they take is the endpoint's latency.
+                let latency = sent.filter(|_| !lasted).map(|sent| seconds(sent, now));
+                self.load.succeeded(now, latency);
+            }
             // Whatever follows, the endpoint has failed, and says so now.
             Verdict::Failure => self.complete_with(Verdict::Failure),
         }
@@ -96,7 +102,7 @@ impl InFlight {
             .attempt
             .as_ref()
             .and_then(|attempt| attempt.failed(error));
-        self.book(outcome, true);
+        self.book(outcome);
     }
 
     fn complete_with(&mut self, verdict: Verdict) {
@@ -104,40 +110,34 @@ impl InFlight {
             .attempt
             .as_ref()
             .and_then(|attempt| attempt.answered(verdict));
-        self.book(outcome, true);
+        self.book(outcome);
     }
 
-    /// Tells the load how the attempt ended; `heard` if the endpoint had a part in it.
-    fn book(&mut self, outcome: Option<Outcome>, heard: bool) {
-        let waited = self.end_wait(heard);
+    /// Tells the load how the attempt ended.
+    fn book(&mut self, outcome: Option<Outcome>) {
         if mem::replace(&mut self.booked, true) {
             return;
         }
-        match outcome {
-            Some(outcome) if outcome.is_failure() => self.load.failed(self.load.clock()),
-            Some(outcome) if outcome.is_success() => {}
-            _ => {
-                let now = self.load.clock();
-                if let Some(since) = waited {
-                    self.load.given_up(now, seconds(since, now));
-                }
+        let failure = outcome.filter(Outcome::is_failure);
+        if let Some(sent) = self.end_wait() {
+            let now = self.load.clock();
+            match failure.is_some_and(|failure| is_answer(&failure)) {
+                true => drop(self.load.answered(sent, now)),
+                false => self.load.given_up(sent, now),
             }
+        }
+        if failure.is_some() {
+            self.load.failed(self.load.clock());
         }
     }
 
     /// Ends the wait for the head, and says since when the endpoint had the whole request, if it had it.
-    fn end_wait(&mut self, heard: bool) -> Option<Micros> {
-        let since = match mem::replace(&mut self.wait, HeadWait::Over) {
+    fn end_wait(&mut self) -> Option<Micros> {
+        match mem::replace(&mut self.wait, HeadWait::Over) {
             HeadWait::Since(since) => Some(since),
             HeadWait::AfterUpload(clock) => clock.stop(),
             HeadWait::Over => None,
-        };
-        if let Some(since) = since {
-            self.load
-                .outstanding()
-                .ended(since, self.load.clock(), heard);
         }
-        since
     }
 }
 
@@ -162,8 +162,8 @@ impl<E> Guard<E> for InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let outcome = self.attempt.as_ref().and_then(AttemptGuard::dropped);
-        self.book(outcome, false);
-        self.load.end();
+        self.book(outcome);
+        self.load.end(self.picked);
     }
 }
 
@@ -195,15 +195,25 @@ impl OnSent for UploadClock {
     fn sent(&self) {
         let now = self.load.clock();
         // Counted first, so that a stop that comes between ends what has begun.
-        self.load.outstanding().sent(now);
+        self.load.sent(now);
         if self
             .sent
             .compare_exchange(UNSENT, now, AcqRel, Acquire)
             .is_err()
         {
-            self.load.outstanding().ended(now, now, false);
+            self.load.unsent(now);
         }
     }
+}
+
+/// Whether a failure shows that the endpoint lives. A connection that breaks does; one that cannot be made does not, nor
+/// does a deadline.
+fn is_answer(failure: &Outcome) -> bool {
+    use ErrorKind::{Exchange, ResponseBody, Service, Upgrade};
+    matches!(
+        failure.error(),
+        Some(Exchange | ResponseBody | Service | Upgrade)
+    )
 }
 
 fn seconds(since: Micros, now: Micros) -> f32 {

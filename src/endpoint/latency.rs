@@ -8,13 +8,13 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::{outstanding::Wait, siblings::Micros};
+use super::{norms::Norms, outstanding::Wait, siblings::Micros};
 
 /// How fast what was seen loses weight, in seconds: by a factor of e.
 const DECAY: f32 = 2.0;
 
-/// How many answers' weight the peers' median has.
-const PRIOR: f32 = 1.0;
+/// How many answers' weight it takes to be taken for an endpoint's latency.
+const RECENT: f32 = 0.25;
 
 /// The most an answer counts for, as a multiple of the estimate. One answer out of line moves the estimate a little; a
 /// few in a row, by as much as they say.
@@ -44,8 +44,10 @@ const NOISE: f32 = 1e-3;
 pub(crate) struct Latency {
     /// Mean in seconds of what succeeded, and its weight.
     seen: AtomicU64,
-    /// The weight of what failed.
-    failed: AtomicU32,
+    /// The weights of what failed, and of the polls.
+    others: AtomicU64,
+    /// The mean of the squares of what succeeded.
+    square: AtomicU32,
     /// When the weights were true.
     at: AtomicU64,
 }
@@ -56,6 +58,19 @@ struct Evidence {
     mean: f32,
     weight: f32,
     failed: f32,
+    polls: f32,
+}
+
+/// The answers of late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// Their mean, in seconds.
+    pub(super) mean: f32,
+    pub(super) variance: f32,
+    /// How many they are, where older ones count less.
+    pub(super) weight: f32,
+    /// How many requests there were for which the endpoint seemed to have stalled, and had not.
+    pub(super) polls: f32,
 }
 
 /// How long the next answer takes, as a multiple of what peers take.
@@ -66,48 +81,79 @@ pub(super) struct Estimate {
     pub(super) about: Option<f32>,
 }
 
+impl Sample {
+    pub(super) fn is_recent(&self) -> bool {
+        self.weight >= RECENT
+    }
+}
+
 impl Latency {
     fn evidence(&self, now: Micros) -> Evidence {
         let age = now.saturating_sub(self.at.load(Relaxed)) as f32 * 1e-6;
         let decay = (-age / DECAY).exp();
-        let seen = self.seen.load(Relaxed);
-        let [mean, weight] = [(seen >> 32) as u32, seen as u32].map(f32::from_bits);
+        let [mean, weight] = unpack(self.seen.load(Relaxed));
+        let [failed, polls] = unpack(self.others.load(Relaxed));
         Evidence {
             mean,
             weight: weight * decay,
-            failed: f32::from_bits(self.failed.load(Relaxed)) * decay,
+            failed: failed * decay,
+            polls: polls * decay,
         }
     }
 
     fn store(&self, now: Micros, evidence: Evidence) {
-        let [mean, weight] = [evidence.mean, evidence.weight].map(|x| u64::from(x.to_bits()));
-        self.seen.store(mean << 32 | weight, Relaxed);
-        self.failed.store(evidence.failed.to_bits(), Relaxed);
-        self.at.store(now, Relaxed);
-    }
-
-    /// The mean of the answers, in seconds, if there were any of late.
-    pub(super) fn measured(&self, now: Micros) -> Option<f32> {
-        let evidence = self.evidence(now);
-        (evidence.weight >= PRIOR / 4.0).then_some(evidence.mean)
-    }
-
-    /// What the next answer takes, in seconds, where peers take `median` and `wait` is how those do that wait now.
-    /// Failures are time, too.
-    pub(super) fn estimate(&self, now: Micros, median: f32, wait: Option<Wait>) -> Estimate {
         let Evidence {
             mean,
             weight,
             failed,
+            polls,
+        } = evidence;
+        self.seen.store(pack([mean, weight]), Relaxed);
+        self.others.store(pack([failed, polls]), Relaxed);
+        self.at.store(now, Relaxed);
+    }
+
+    /// The answers of late.
+    pub(super) fn sample(&self, now: Micros) -> Sample {
+        let evidence = self.evidence(now);
+        let square = f32::from_bits(self.square.load(Relaxed));
+        Sample {
+            mean: evidence.mean,
+            variance: (square - evidence.mean * evidence.mean).max(0.0),
+            weight: evidence.weight,
+            polls: evidence.polls,
+        }
+    }
+
+    /// How long an answer takes, in seconds, when it takes long and is nothing out of the ordinary.
+    pub(super) fn usual(&self, median: f32) -> f32 {
+        let [mean, _] = unpack(self.seen.load(Relaxed));
+        mean.max(median) + NOISE
+    }
+
+    /// What the next answer takes, where `wait` is how it goes with those that wait now. Failures are time, too.
+    pub(super) fn estimate(
+        &self,
+        now: Micros,
+        norms: &Norms,
+        wait: Option<Wait>,
+        in_flight: u64,
+    ) -> Estimate {
+        let Evidence {
+            mean,
+            weight,
+            failed,
+            ..
         } = self.evidence(now);
-        let seen = (mean * weight + median * PRIOR) / (weight + PRIOR);
-        let floor = wait.map_or(0.0, |wait| match wait.count as f32 > weight {
+        let &Norms { median, prior, .. } = norms;
+        let seen = (mean * weight + median * prior) / (weight + prior);
+        let floor = wait.map_or(0.0, |wait| match in_flight as f32 > weight {
             // More is waited for than was answered of late, and the fast answers came first.
             true => wait.silence.max(wait.age),
-            false => wait.silence,
+            _ => wait.silence,
         });
         let ratio = (seen.max(floor) + NOISE) / (median + NOISE);
-        let failures = 1.0 + FAILURE * failed / (weight + failed + PRIOR);
+        let failures = 1.0 + FAILURE * failed / (weight + failed + 1.0);
         let known = weight + failed >= KNOWN;
         Estimate {
             exact: ratio * failures,
@@ -125,17 +171,21 @@ impl Latency {
         let latency = latency
             .min(usual.map_or(f32::MAX, |usual| usual * OUTLIER))
             .max(1e-6);
-        evidence.mean = (evidence.mean * evidence.weight + latency) / (evidence.weight + 1.0);
+        let square = f32::from_bits(self.square.load(Relaxed));
+        let mean =
+            |before: f32, value: f32| (before * evidence.weight + value) / (evidence.weight + 1.0);
+        let square = mean(square, latency * latency);
+        evidence.mean = mean(evidence.mean, latency);
         evidence.weight += 1.0;
+        self.square.store(square.to_bits(), Relaxed);
         self.store(now, evidence);
     }
 
-    /// A request was given up after `waited` seconds. How long it would have taken is not known, only that it is more.
-    pub(super) fn given_up(&self, now: Micros, waited: f32, median: Option<f32>) {
-        let evidence = self.evidence(now);
-        if median.is_some_and(|median| waited > median) && waited > evidence.mean {
-            self.succeeded(now, waited, median);
-        }
+    /// The endpoint seemed to have stalled with so many requests, and has answered another.
+    pub(super) fn polled(&self, now: Micros, requests: u64) {
+        let mut evidence = self.evidence(now);
+        evidence.polls += requests as f32;
+        self.store(now, evidence);
     }
 
     /// An answer was a failure: however fast, it says nothing about how long a good one takes.
@@ -155,15 +205,29 @@ fn about(ratio: f32) -> f32 {
     }
 }
 
+fn pack([a, b]: [f32; 2]) -> u64 {
+    u64::from(a.to_bits()) << 32 | u64::from(b.to_bits())
+}
+
+fn unpack(both: u64) -> [f32; 2] {
+    [(both >> 32) as u32, both as u32].map(f32::from_bits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const S: Micros = 1_000_000;
     const MEDIAN: f32 = 0.01;
+    const NORMS: Norms = Norms {
+        median: MEDIAN,
+        prior: 1.0,
+        polls: 0.0,
+        lasting: 0.0,
+    };
 
     fn estimate(latency: &Latency, now: Micros) -> f32 {
-        latency.estimate(now, MEDIAN, None).exact
+        latency.estimate(now, &NORMS, None, 0).exact
     }
 
     fn after(answers: impl IntoIterator<Item = f32>) -> Latency {
@@ -215,16 +279,6 @@ mod tests {
         assert!(estimate(&latency, 15 * S) < 1.1, "and is forgotten");
     }
 
-    #[test]
-    fn giving_up_only_ever_raises_it() {
-        let latency = after([0.01; 20]);
-        let before = estimate(&latency, 0);
-        latency.given_up(0, 0.001, Some(MEDIAN));
-        assert_eq!(estimate(&latency, 0), before);
-        latency.given_up(0, 1.0, Some(MEDIAN));
-        assert!(estimate(&latency, 0) > before);
-    }
-
     /// S5.
     #[test]
     fn silence_is_a_floor() {
@@ -233,15 +287,17 @@ mod tests {
             count: 1,
             silence: 1.0,
             age: 1.0,
+            again: 0,
         };
-        assert!(latency.estimate(0, MEDIAN, Some(wait)).exact > 50.0);
+        assert!(latency.estimate(0, &NORMS, Some(wait), 1).exact > 50.0);
         let long_poll = Wait {
             count: 1,
             silence: 0.005,
             age: 10.0,
+            again: 0,
         };
         assert_eq!(
-            latency.estimate(0, MEDIAN, Some(long_poll)).exact,
+            latency.estimate(0, &NORMS, Some(long_poll), 1).exact,
             estimate(&latency, 0)
         );
     }
@@ -253,7 +309,8 @@ mod tests {
             count: 50,
             silence: 0.001,
             age: 0.1,
+            again: 0,
         };
-        assert!(latency.estimate(0, MEDIAN, Some(wait)).exact > 5.0);
+        assert!(latency.estimate(0, &NORMS, Some(wait), 50).exact > 5.0);
     }
 }

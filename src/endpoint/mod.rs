@@ -19,10 +19,13 @@ mod in_flight;
 mod latency;
 mod load;
 mod member;
+mod norms;
 mod outstanding;
+mod request_counter;
 mod retry_after;
 mod siblings;
 mod spec;
+mod spread;
 mod survey;
 
 pub use self::{

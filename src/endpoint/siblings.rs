@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{
-        AtomicBool, AtomicU32, AtomicU64,
+        AtomicBool, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     },
     time::Duration,
@@ -10,7 +10,9 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How old the median may get. Endpoints do not change faster than they answer, and a look at all costs more than a
+use super::norms::{LearnedNorms, Norms, Seen};
+
+/// How old the norms may get. Endpoints do not change faster than they answer, and a look at all costs more than a
 /// pick.
 const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -31,8 +33,7 @@ pub(crate) struct Siblings {
     /// When the pick at hand takes place, so that one look at the clock serves all who are compared.
     now: AtomicU64,
     surveyed: AtomicU64,
-    /// The median of the latency estimates, in seconds; 0 before there is one.
-    median: AtomicU32,
+    norms: LearnedNorms,
     /// More than half have asked to be left alone, so none is.
     panic: AtomicBool,
     /// The furthest turn of all; see [`Load`](super::Load).
@@ -47,7 +48,7 @@ impl Default for Siblings {
             epoch: Instant::now(),
             now: AtomicU64::default(),
             surveyed: AtomicU64::default(),
-            median: AtomicU32::default(),
+            norms: LearnedNorms::default(),
             panic: AtomicBool::default(),
             turn: AtomicU64::default(),
             picks: AtomicU64::default(),
@@ -73,8 +74,12 @@ impl Siblings {
 
     /// The median of the latency estimates, in seconds, once any endpoint has answered.
     pub(super) fn median(&self) -> Option<f32> {
-        let median = f32::from_bits(self.median.load(Relaxed));
-        (median > 0.0).then_some(median)
+        self.norms.median()
+    }
+
+    /// What is normal here, once any endpoint has answered.
+    pub(super) fn norms(&self) -> Option<Norms> {
+        self.norms.get()
     }
 
     pub(super) fn panic(&self) -> bool {
@@ -89,13 +94,10 @@ impl Siblings {
         now >= due || self.median().is_none()
     }
 
-    /// Takes in what a look at the endpoints gave: the median of their latencies, in seconds, if any has answered, and
-    /// whether most of them should be left alone.
-    pub(super) fn take_survey(&self, median: Option<f32>, panic: bool) {
+    /// Takes in what a look at the endpoints gave, and whether most of them should be left alone.
+    pub(super) fn take_survey(&self, seen: &Seen, panic: bool) {
         self.surveyed.store(self.now(), Release);
-        if let Some(median) = median {
-            self.median.store(median.to_bits(), Relaxed);
-        }
+        self.norms.learn(seen);
         self.panic.store(panic, Relaxed);
     }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{load::Load, member::Endpoint, siblings::Siblings};
+use super::{member::Endpoint, norms::Seen, siblings::Siblings, spread::Spread};
 
-/// How many endpoints a median is taken of at most: enough that the error does not matter, few enough that the look at
-/// them is cheap in a cluster of ten thousand.
+/// How many endpoints are looked at at most: enough that the error does not matter, few enough that the look at them is
+/// cheap in a cluster of ten thousand.
 const SAMPLE: usize = 64;
 
 impl Siblings {
@@ -13,27 +13,38 @@ impl Siblings {
     pub(crate) fn tick<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
         if self.begin_pick() && !endpoints.is_empty() {
             let step = endpoints.len().div_ceil(SAMPLE);
-            let sampled = || {
-                endpoints
-                    .iter()
-                    .step_by(step)
-                    .map(|endpoint| &**endpoint.load())
-            };
+            let sampled = || endpoints.iter().step_by(step);
             let left_alone = sampled()
-                .filter(|load| !load.availability().is_well())
+                .filter(|endpoint| !endpoint.availability().is_well())
                 .count();
-            self.take_survey(
-                median(sampled(), self.now()),
-                2 * left_alone > sampled().len(),
-            );
+            let panic = 2 * left_alone > sampled().len();
+            self.take_survey(&look(sampled(), self.now()), panic);
         }
     }
 }
 
-/// The median of what was measured of late, in seconds.
-fn median<'a>(loads: impl Iterator<Item = &'a Load>, now: u64) -> Option<f32> {
-    let mut estimates: Vec<f32> = loads.filter_map(|load| load.latency(now)).collect();
-    estimates.sort_unstable_by(f32::total_cmp);
-    let (lower, upper) = (estimates.len().checked_sub(1)? / 2, estimates.len() / 2);
-    Some(f32::midpoint(estimates[lower], estimates[upper]))
+fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u64) -> Seen {
+    let (mut seen, mut spread) = (Seen::default(), Spread::default());
+    let (mut latencies, mut lasting) = (Vec::new(), Vec::new());
+    for endpoint in endpoints {
+        let load = endpoint.load();
+        lasting.push(load.counts(now).lasting as f32 / endpoint.weight() as f32);
+        let sample = load.sample(now);
+        seen.answers += sample.weight;
+        seen.polls += sample.polls;
+        spread.add(sample.mean, sample.variance, sample.weight);
+        latencies.extend(sample.is_recent().then_some(sample.mean));
+    }
+    Seen {
+        median: median(latencies),
+        lasting: median(lasting).unwrap_or(0.0),
+        variances: spread.variances(),
+        ..seen
+    }
+}
+
+fn median(mut values: Vec<f32>) -> Option<f32> {
+    values.sort_unstable_by(f32::total_cmp);
+    let (lower, upper) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some(f32::midpoint(values[lower], values[upper]))
 }

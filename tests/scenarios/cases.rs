@@ -129,6 +129,14 @@ pub fn one_fails_at_once(picks: Picks, seed: u64, lasts: f64) -> f64 {
 ///
 /// Returns how many requests are stuck there after ten seconds.
 pub fn one_stalls(picks: Picks, seed: u64) -> f64 {
+    lost_to_a_stall(picks, seed, 500.0, 10.0, f64::INFINITY)
+}
+
+/// S5 with so many requests a second from clients that go away after `patience` seconds, for `lasts` seconds after the
+/// server has stopped answering.
+///
+/// Returns how many requests were not answered.
+pub fn lost_to_a_stall(picks: Picks, seed: u64, rate: f64, lasts: f64, patience: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             let stalls = move |now| nth == 0 && now >= 10.0;
@@ -145,7 +153,8 @@ pub fn one_stalls(picks: Picks, seed: u64) -> f64 {
     };
     let setup = Setup {
         warm_up: 10.0,
-        ..Setup::new(picks, seed, 500.0, 20.0, &servers)
+        patience,
+        ..Setup::new(picks, seed, rate, 10.0 + lasts, &servers)
     };
     setup
         .run()

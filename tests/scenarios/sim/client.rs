@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum_upstream::{
-    Body, EndpointSpec, LoadBalance,
+    Body, BoxError, EndpointSpec, LoadBalance,
     policy::{LeastRequest, P2c, Policy, Random, RoundRobin},
 };
 use futures_util::{Stream, StreamExt, stream};
@@ -73,15 +73,15 @@ impl Picks {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = Response<Body>>>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>>>>;
 
 /// One client with a view of its own: it knows only what it sent itself.
 #[derive(Clone)]
-pub struct Client(Rc<dyn Fn() -> Sending>);
+pub struct Client(Rc<dyn Fn(Request<Body>) -> Sending>);
 
 impl Client {
-    pub fn send(&self) -> Sending {
-        (self.0)()
+    pub fn send(&self, request: Request<Body>) -> Sending {
+        (self.0)(request)
     }
 
     pub fn new(picks: Picks, world: &World<'_, '_>, seed: u64) -> Self {
@@ -132,17 +132,15 @@ impl Client {
     /// A fresh clone for each request, as axum does.
     fn of<S, B>(service: impl Fn() -> S + 'static) -> Self
     where
-        S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
-        B: http_body::Body<Data = bytes::Bytes, Error: Into<axum_upstream::BoxError>>
-            + Send
-            + 'static,
+        S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>> + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let service = Rc::new(service);
-        Self(Rc::new(move || {
+        Self(Rc::new(move |request| {
             let service = service();
             Box::pin(async move {
-                let request = Request::new(Body::empty());
-                service.oneshot(request).await.unwrap().map(Body::new)
+                let response = service.oneshot(request).await.map_err(Into::into)?;
+                Ok(response.map(Body::new))
             })
         }))
     }
@@ -150,7 +148,7 @@ impl Client {
     /// tower's `Balance` in a `Buffer`, as people use it.
     fn tower<L>(world: &World<'_, '_>, seed: u64, load: impl Fn(Server) -> L) -> Self
     where
-        L: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        L: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>
             + Load<Metric: Debug>
             + Send
             + 'static,

@@ -1,12 +1,19 @@
 //! Load, and what came of it.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, pin::pin, rc::Rc};
 
+use axum_upstream::Body;
+use futures_util::{
+    StreamExt,
+    future::{Either, ready, select},
+    stream::FuturesUnordered,
+};
+use http::Request;
 use http_body_util::BodyExt;
 
 use super::{
     client::{Client, Picks, World, in_turn},
-    clock::{Clock, run},
+    clock::{Clock, Tasks, run},
     server::{At, Server},
 };
 
@@ -34,6 +41,28 @@ pub struct Setup<'s> {
     pub servers: &'s dyn Fn(&Clock) -> Vec<Server>,
     /// When the last of the servers joins; infinite if it is there from the start.
     pub joins: f64,
+    /// Seconds after which a client goes away from a request.
+    pub patience: f64,
+    /// Sends other requests through the same balancer.
+    pub attacker: Option<Rc<Attacker>>,
+}
+
+type MakeRequest = dyn Fn(&Clock) -> Request<Body>;
+
+/// One client that does as it likes. What becomes of its requests is not logged.
+pub struct Attacker {
+    pub request: Box<MakeRequest>,
+    /// Seconds after which it goes away from a request.
+    pub patience: f64,
+    pub pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// So many a second, at equal distances.
+    PerSecond(f64),
+    /// So many at any time, each followed by the next one.
+    AtOnce(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +107,8 @@ impl<'s> Setup<'s> {
             warm_up: 0.0,
             servers,
             joins: f64::INFINITY,
+            patience: f64::INFINITY,
+            attacker: None,
         }
     }
 
@@ -99,10 +130,11 @@ impl<'s> Setup<'s> {
                 };
                 let client = |nth| Client::new(self.picks, &world, self.seed + nth as u64 * 7_919);
                 let clients = (0..self.clients).map(client).collect();
-                *parts.borrow_mut() = Some(Parts {
-                    servers,
-                    client: Box::new(in_turn(clients)),
-                });
+                let client: Box<dyn Fn() -> Client> = Box::new(in_turn(clients));
+                if let Some(attacker) = self.attacker.clone() {
+                    attacker.start(clock, tasks, &client);
+                }
+                *parts.borrow_mut() = Some(Parts { servers, client });
             },
             |clock, tasks| {
                 let parts = parts.borrow();
@@ -110,10 +142,10 @@ impl<'s> Setup<'s> {
                 if let Arrivals::Closed { at_once, total } = self.arrivals {
                     for _ in 0..at_once {
                         let (clock, log, client) = (clock.clone(), log.clone(), client());
-                        let each = total / at_once;
+                        let (each, patience) = (total / at_once, self.patience);
                         tasks.push(Box::pin(async move {
                             for _ in 0..each {
-                                exchange(&clock, clock.now(), &client, &log).await;
+                                exchange(&clock, clock.now(), &client, patience, &log).await;
                             }
                         }));
                     }
@@ -127,8 +159,9 @@ impl<'s> Setup<'s> {
                 }
                 if now > 0.0 {
                     let (clock, log, client) = (clock.clone(), log.clone(), client());
+                    let patience = self.patience;
                     tasks.push(Box::pin(async move {
-                        exchange(&clock, now, &client, &log).await;
+                        exchange(&clock, now, &client, patience, &log).await;
                     }));
                 }
                 let next = match self.arrivals {
@@ -145,7 +178,7 @@ impl<'s> Setup<'s> {
     }
 }
 
-async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
+async fn exchange(clock: &Clock, at: f64, client: &Client, patience: f64, log: &RefCell<Log>) {
     let nth = log.borrow().samples.len();
     log.borrow_mut().samples.push(Sample {
         at,
@@ -153,18 +186,59 @@ async fn exchange(clock: &Clock, at: f64, client: &Client, log: &RefCell<Log>) {
         server: usize::MAX,
         ok: false,
     });
-    let response = client.send().await;
-    log.borrow_mut().samples[nth] = Sample {
-        at,
-        latency: clock.now() - at,
-        server: response
-            .extensions()
-            .get::<At>()
-            .map_or(usize::MAX, |at| at.0),
-        ok: response.status().is_success(),
+    let exchange = async {
+        let Ok(response) = client.send(Request::new(Body::empty())).await else {
+            return;
+        };
+        log.borrow_mut().samples[nth] = Sample {
+            at,
+            latency: clock.now() - at,
+            server: response
+                .extensions()
+                .get::<At>()
+                .map_or(usize::MAX, |at| at.0),
+            ok: response.status().is_success(),
+        };
+        // An endless body is part of the load.
+        let _ = response.into_body().collect().await;
     };
-    // An endless body is part of the load.
-    let _ = response.into_body().collect().await;
+    select(pin!(exchange), clock.at(at + patience)).await;
+}
+
+impl Attacker {
+    fn start(self: Rc<Self>, clock: &Clock, tasks: &Tasks<'_>, client: &dyn Fn() -> Client) {
+        let (clock, client) = (clock.clone(), client());
+        match self.pace {
+            Pace::AtOnce(together) => (0..together).for_each(|_| {
+                let (own, clock, client) = (self.clone(), clock.clone(), client.clone());
+                tasks.push(Box::pin(async move {
+                    loop {
+                        own.exchange(&clock, &client).await;
+                    }
+                }));
+            }),
+            Pace::PerSecond(rate) => tasks.push(Box::pin(async move {
+                let mut under_way = FuturesUnordered::new();
+                for nth in 1_u32.. {
+                    under_way.push(self.exchange(&clock, &client));
+                    let next = clock.at(f64::from(nth) / rate);
+                    let ended = under_way.by_ref().for_each(|()| ready(()));
+                    if let Either::Right(((), next)) = select(next, ended).await {
+                        next.await;
+                    }
+                }
+            })),
+        }
+    }
+
+    async fn exchange(&self, clock: &Clock, client: &Client) {
+        let exchange = async {
+            if let Ok(response) = client.send((self.request)(clock)).await {
+                let _ = response.into_body().collect().await;
+            }
+        };
+        select(pin!(exchange), clock.after(self.patience)).await;
+    }
 }
 
 impl Log {

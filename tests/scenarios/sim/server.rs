@@ -11,10 +11,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum_upstream::Body;
+use axum_upstream::{Body, BoxError};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use http_body::Frame;
+use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tower::Service;
 
@@ -30,6 +31,8 @@ pub struct Reply {
     /// Seconds from the head to the last byte.
     pub body: f64,
     pub status: u16,
+    /// Seconds in `Retry-After`; none if there is no such field.
+    pub retry_after: Option<u64>,
 }
 
 impl Reply {
@@ -39,6 +42,7 @@ impl Reply {
             head: 0.0,
             body: 0.0,
             status: 200,
+            retry_after: None,
         }
     }
 }
@@ -47,7 +51,11 @@ impl Reply {
 type Behaviour = dyn Fn(f64, &mut fastrand::Rng) -> Reply + Send + Sync;
 type Speed = dyn Fn(f64) -> f64 + Send + Sync;
 
-/// A server with some cores and a queue, first come first served.
+/// An extension of a request: how any server treats it, whatever its behaviour is otherwise.
+#[derive(Clone, Copy)]
+pub struct Treatment(pub Reply);
+
+/// A server with some cores and a queue, first come first served. It takes a request up when it has had its body.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
@@ -117,21 +125,30 @@ impl Server {
 
 impl Service<Request<Body>> for Server {
     type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let here = Here::new(&self.0);
+        let treatment = request.extensions().get::<Treatment>().copied();
         Box::pin(async move {
             let server = &here.0;
-            let core = server.free.acquire().await;
-            let reply = (server.behaviour)(server.clock.now(), &mut server.rng.lock().unwrap());
-            server.clock.after(reply.takes).await;
-            drop(core);
+            request.into_body().collect().await?;
+            let reply = match treatment {
+                Some(Treatment(reply)) if reply.takes == 0.0 => reply,
+                _ => {
+                    let _core = server.free.acquire().await;
+                    let usual =
+                        || (server.behaviour)(server.clock.now(), &mut server.rng.lock().unwrap());
+                    let reply = treatment.map_or_else(usual, |Treatment(reply)| reply);
+                    server.clock.after(reply.takes).await;
+                    reply
+                }
+            };
             server.clock.after(reply.head).await;
             let nth = server.nth;
             let body = match reply.body {
@@ -142,11 +159,11 @@ impl Service<Request<Body>> for Server {
                 }),
             };
             let status = StatusCode::from_u16(reply.status).unwrap();
-            Ok(Response::builder()
-                .status(status)
-                .extension(At(nth))
-                .body(body)
-                .unwrap())
+            let mut response = Response::builder().status(status).extension(At(nth));
+            if let Some(seconds) = reply.retry_after {
+                response = response.header(header::RETRY_AFTER, seconds);
+            }
+            Ok(response.body(body)?)
         })
     }
 }
