@@ -1,4 +1,4 @@
-//! Authentication in front of the proxy: what is refused never reaches an endpoint, and the backend learns who it is.
+//! Authentication in front of the proxy: a refused request never reaches a backend, and the backend learns the user.
 //!
 //! Run with
 //!
@@ -7,6 +7,8 @@
 //! curl -i http://127.0.0.1:8080/
 //! curl -i -H 'Authorization: Bearer enigma' http://127.0.0.1:8080/
 //! ```
+//!
+//! The first request gets a 401. The second one is forwarded with `X-Auth-User: alan`, and without the token.
 
 use std::{env, net::SocketAddr};
 
@@ -25,13 +27,14 @@ const X_AUTH_USER: HeaderName = HeaderName::from_static("x-auth-user");
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // `Connection: X-Auth-User` from a client would have a proxy remove the field; a protected one stays.
+    // A field that a client names in `Connection` is removed by a proxy (RFC 9110 7.6.1): the request would reach the
+    // backend without its user. A protected field stays.
     let proxy = ReverseProxy::to(&backend().await?)?.protected_fields([X_AUTH_USER]);
 
     let app = Router::new()
         .fallback_service(proxy)
         .layer(middleware::from_fn(authenticate))
-        // Added after the layer, so open to everyone.
+        // Added after the layer, so it is open to everyone.
         .route("/healthz", get(|| async { "ok\n" }));
 
     let listen = env::args()
@@ -50,6 +53,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Lets a request with valid credentials pass, as that of its user, and answers any other with a 401.
 async fn authenticate(mut request: Request, next: Next) -> Response {
     // The backend needs the user, not the secret.
     let credentials = request.headers_mut().remove(header::AUTHORIZATION);
@@ -61,7 +65,7 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
         )
             .into_response();
     };
-    // Replaces what a client may have claimed.
+    // `insert` replaces the field that a client may have sent itself.
     request
         .headers_mut()
         .insert(X_AUTH_USER, HeaderValue::from_static(user));
@@ -77,6 +81,7 @@ fn user_of(credentials: &HeaderValue) -> Option<&'static str> {
     }
 }
 
+/// Starts a server that answers with what it knows of the user. Returns its URL.
 async fn backend() -> Result<String, BoxError> {
     let app = Router::new()
         .fallback(|headers: HeaderMap| async move { format!("hello, {headers:#?}\n") });

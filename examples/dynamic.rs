@@ -1,4 +1,4 @@
-//! Endpoints that come and go while requests are served, by three admin routes.
+//! Adds and removes endpoints while requests are served, by three admin routes.
 //!
 //! Run with
 //!
@@ -8,7 +8,8 @@
 //! curl -i http://127.0.0.1:8080/endpoints
 //! ```
 //!
-//! It prints how to insert and remove its own backends. `/slow` takes three seconds: a removal waits for those at work.
+//! It prints the commands that insert and remove its own backends. `/slow` takes three seconds: a removal is answered
+//! once the requests in flight at the removed endpoint have ended.
 
 use std::{collections::HashMap, env, net::SocketAddr, time::Duration};
 
@@ -33,7 +34,7 @@ async fn main() -> Result<(), BoxError> {
     ];
     let backends = LoadBalance::new(&urls[..1])?;
 
-    // In earnest these routes need a layer that checks who asks, or a listener of their own.
+    // In production these routes need authentication, or a listener of their own.
     let app = Router::new()
         .route("/endpoints", get(list).put(insert).delete(remove))
         .with_state(backends.handle())
@@ -66,6 +67,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Lists the endpoints, with their weights and the number of their requests in flight.
 async fn list(State(endpoints): Endpoints) -> String {
     let endpoints = endpoints.endpoints();
     endpoints
@@ -74,6 +76,7 @@ async fn list(State(endpoints): Endpoints) -> String {
         .collect()
 }
 
+/// Inserts the endpoint that the query names. One of the same name is replaced, and finishes its requests.
 async fn insert(
     State(endpoints): Endpoints,
     Query(params): Params,
@@ -84,7 +87,7 @@ async fn insert(
     Ok(StatusCode::CREATED)
 }
 
-/// Answers when the last request there has ended.
+/// Removes the endpoint that the query names. Answers when its last request has ended.
 async fn remove(
     State(endpoints): Endpoints,
     Query(params): Params,
@@ -95,6 +98,7 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Starts a server that answers with its name. Returns its URL.
 async fn backend(name: &'static str) -> Result<String, BoxError> {
     let app = Router::new().fallback(move |uri: Uri| async move {
         if uri.path() == "/slow" {

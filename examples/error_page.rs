@@ -1,4 +1,4 @@
-//! An error page of your own for what goes wrong between the proxy and its endpoints.
+//! An error page for requests that fail between the proxy and its endpoints.
 //!
 //! Run with
 //!
@@ -8,6 +8,8 @@
 //! curl -i http://127.0.0.1:8080/slow
 //! curl -i http://127.0.0.1:8080/nobody
 //! ```
+//!
+//! The three fail in different ways: a refused connection (502), a response timeout (504), no endpoint (503).
 
 use std::{env, net::SocketAddr, time::Duration};
 
@@ -22,7 +24,7 @@ use tokio::{net::TcpListener, time::sleep};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // The log gets the cause; the page must not, for it would name addresses inside.
+    // The cause goes to the log. The page must not contain it, since it names addresses inside the network.
     tracing_subscriber::fmt().init();
 
     let slow = ReverseProxy::to(&backend().await?)?.response_timeout(Duration::from_millis(500));
@@ -30,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
     let app = Router::new()
         .route_service("/slow", slow.on_error(page))
         .route_service("/nobody", ReverseProxy::new(nobody).on_error(page))
-        // Nothing listens there.
+        // Nothing listens on this port.
         .fallback_service(ReverseProxy::to("http://127.0.0.1:1")?.on_error(page));
 
     let listen = env::args()
@@ -49,10 +51,10 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Changes the response the proxy made rather than making another, so that its status and `Retry-After` stay.
+/// Puts a page into the response that the proxy has made, and keeps its status and fields, such as `Retry-After`.
 fn page(error: &Error, mut response: Response) -> Response {
     let text = match error.side() {
-        // The client's own mistake, as a malformed request: the short text will do.
+        // The client's own mistake, such as a malformed request: the proxy's short text is enough.
         Side::Downstream => return response,
         _ if error.is_timeout() => "That took too long. Please try again.",
         _ => "We will be back soon.",
@@ -67,6 +69,7 @@ fn page(error: &Error, mut response: Response) -> Response {
     response
 }
 
+/// Starts a server that takes a minute to answer. Returns its URL.
 async fn backend() -> Result<String, BoxError> {
     let app = Router::new().fallback(async || sleep(Duration::from_secs(60)).await);
     let listener = TcpListener::bind("127.0.0.1:0").await?;

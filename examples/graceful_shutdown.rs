@@ -1,4 +1,4 @@
-//! A proxy that stops without breaking a request: after Ctrl-C or SIGTERM what is in flight finishes.
+//! Shuts down without breaking a request: after Ctrl-C or SIGTERM, requests in flight finish.
 //!
 //! Run with
 //!
@@ -7,7 +7,7 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 //!
-//! The answer takes five seconds. Press Ctrl-C meanwhile: curl still gets all of it.
+//! The response takes five seconds. Press Ctrl-C in the meantime: curl still gets all of it.
 
 use std::{env, net::SocketAddr, time::Duration};
 
@@ -27,8 +27,8 @@ async fn main() -> Result<(), BoxError> {
         "try: curl -i http://{}/ and press Ctrl-C here before it answers",
         listener.local_addr()?
     );
-    // The proxy itself needs no shutdown. This waits for every response to end, however long; WebSockets it does not
-    // wait for.
+    // The proxy itself needs no shutdown. axum waits for every response to end, however long that takes. It does not
+    // wait for WebSockets: `ReverseProxy::close_tunnels` does.
     axum::serve(
         listener,
         app.into_make_service_with_connect_info::<SocketAddr>(),
@@ -39,12 +39,13 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Completes at Ctrl-C or SIGTERM.
 async fn stop() {
     #[cfg(unix)]
     let terminated = async {
         match signal::unix::signal(signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => drop(signal.recv().await),
-            // Ctrl-C is left.
+            // Without the handler, only Ctrl-C stops the program.
             Err(_) => std::future::pending().await,
         }
     };
@@ -58,6 +59,7 @@ async fn stop() {
     println!("stopping; requests in flight may finish");
 }
 
+/// Starts a server that takes five seconds to answer. Returns its URL.
 async fn slow_backend() -> Result<String, BoxError> {
     let app = Router::new().fallback(async || {
         sleep(Duration::from_secs(5)).await;

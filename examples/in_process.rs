@@ -1,4 +1,4 @@
-//! One cluster of two servers and a router in this process: an endpoint may be any `tower::Service`.
+//! A cluster of two servers and a router in this process: an endpoint may be any `tower::Service`.
 //!
 //! Run with
 //!
@@ -7,7 +7,7 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 //!
-//! Ask a few times: all three answer.
+//! Repeat the request a few times: all three answer.
 
 use std::{env, net::SocketAddr};
 
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // Unlike services share a cluster once they are boxed.
+    // A cluster has one type of service. Boxing makes one of several.
     let backends = LoadBalance::builder().endpoints([
         EndpointSpec::url(&backend("ada").await?)?.boxed(),
         EndpointSpec::url(&backend("grace").await?)?.boxed(),
@@ -38,11 +38,12 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Returns a router that answers with its name.
 fn router(name: &'static str) -> Router {
     Router::new().fallback(move || async move { format!("hello from {name}\n") })
 }
 
-/// The same router behind a socket.
+/// Starts the same router behind a socket. Returns its URL.
 async fn backend(name: &'static str) -> Result<String, BoxError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

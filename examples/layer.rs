@@ -1,4 +1,4 @@
-//! The proxy as a layer: `/api` goes to two backends, everything else stays with the app.
+//! The proxy as a layer: requests for `/api` go to two backends, all others stay with the app.
 //!
 //! Run with
 //!
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), BoxError> {
     let backends = LoadBalance::new([backend("ada").await?, backend("grace").await?])?;
 
-    // A layer wraps the routes and the fallback that the router has by then, so it comes after them.
+    // `Router::layer` wraps the routes and the fallback that have been added before, so it comes last.
     let app = Router::new()
         .route("/", get(|| async { "the app's home page\n" }))
         .fallback(|| async { (StatusCode::NOT_FOUND, "the app has no such page\n") })
@@ -41,6 +41,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Starts a server that answers with its name and the path. Returns its URL.
 async fn backend(name: &'static str) -> Result<String, BoxError> {
     let app = Router::new()
         .fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });

@@ -1,4 +1,4 @@
-//! Proxies at single routes: two backends share `/api`, an old server has `/legacy`, and the app has the rest.
+//! Proxies at single routes: two backends share `/api`, an old server gets `/legacy`, and the app the rest.
 //!
 //! Run with
 //!
@@ -21,9 +21,9 @@ async fn main() -> Result<(), BoxError> {
 
     let app = Router::new()
         .route("/", get(|| async { "the app's home page\n" }))
-        // A route forwards the path as it is: /api/users/7 stays /api/users/7. /api/ alone is not matched.
+        // A route forwards the path as it is: `/api/users/7` stays `/api/users/7`. `/api/` alone does not match it.
         .route_service("/api/{*rest}", ReverseProxy::new(backends))
-        // Nesting takes the prefix off, and the URL's own path goes in front: /legacy/report becomes /base/report.
+        // Nesting removes the prefix, and the URL's own path is put in front: `/legacy/report` becomes `/base/report`.
         .nest_service("/legacy", ReverseProxy::to(&legacy)?);
 
     let listen = env::args()
@@ -41,6 +41,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Starts a server that answers with its name and the path. Returns its URL.
 async fn backend(name: &'static str) -> Result<String, BoxError> {
     let app = Router::new()
         .fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });

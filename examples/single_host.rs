@@ -7,7 +7,7 @@
 //! curl -i 'http://127.0.0.1:8080/hello?name=ada'
 //! ```
 //!
-//! It starts a little backend of its own, unless you name yours after the address to listen on:
+//! It starts a small backend of its own. To use yours, name it after the address to listen on:
 //!
 //! ```text
 //! cargo run --example single_host -- 0.0.0.0:8080 http://127.0.0.1:5000
@@ -28,7 +28,7 @@ async fn main() -> Result<(), BoxError> {
         None => backend().await?,
     };
 
-    // A fallback gets what no route takes; without any route that is everything.
+    // A fallback gets the requests that no route matches: without any route, all of them.
     let app = Router::new().fallback_service(ReverseProxy::to(&url)?);
 
     let listener = TcpListener::bind(listen).await?;
@@ -37,7 +37,7 @@ async fn main() -> Result<(), BoxError> {
         "try: curl -i 'http://{}/hello?name=ada'",
         listener.local_addr()?
     );
-    // The connect info is the client's address, which the proxy sends on as X-Forwarded-For.
+    // `ConnectInfo` has the client's address, which the proxy sends as `X-Forwarded-For`.
     axum::serve(
         listener,
         app.into_make_service_with_connect_info::<SocketAddr>(),
@@ -46,7 +46,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Shows what it received.
+/// Starts a server that answers with what it received. Returns its URL.
 async fn backend() -> Result<String, BoxError> {
     let app = Router::new().fallback(|request: Request| async move {
         format!(

@@ -1,4 +1,4 @@
-//! Server-sent events through the proxy: each one arrives when it is sent, because bodies stream and nothing buffers.
+//! Server-sent events through the proxy: each one arrives when it is sent, because bodies are streamed, not buffered.
 //!
 //! Run with
 //!
@@ -21,7 +21,7 @@ use tokio_stream::wrappers::IntervalStream;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // A stream may last for ever, as long as something moves within the idle timeout. One that is often silent wants
+    // A stream may last forever if something moves within each idle timeout. One that is silent for longer needs
     // `Sse::keep_alive` at the backend, or a longer `idle_timeout` here.
     let proxy = ReverseProxy::to(&backend().await?)?.idle_timeout(Duration::from_secs(5));
     let app = Router::new().fallback_service(proxy);
@@ -39,6 +39,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Starts a server that sends an event every half second. Returns its URL.
 async fn backend() -> Result<String, BoxError> {
     let app = Router::new().route("/ticks", get(async || Sse::new(ticks())));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -47,6 +48,7 @@ async fn backend() -> Result<String, BoxError> {
     Ok(url)
 }
 
+/// Returns a stream that never ends.
 fn ticks() -> impl Stream<Item = Result<Event, Infallible>> {
     let timer = IntervalStream::new(interval(Duration::from_millis(500)));
     timer

@@ -8,6 +8,8 @@
 //! curl -i http://127.0.0.1:8080/green/orders
 //! curl -i http://127.0.0.1:8080/red/orders
 //! ```
+//!
+//! There is no tenant `red`: the handler answers with a 404.
 
 use std::{collections::HashMap, env, net::SocketAddr, sync::Arc};
 
@@ -27,7 +29,7 @@ type Tenants = Arc<HashMap<&'static str, ReverseProxy>>;
 async fn main() -> Result<(), BoxError> {
     let mut tenants = HashMap::new();
     for name in ["blue", "green"] {
-        // The proxy of a tenant has its own settings, as the prefix that is taken off the path.
+        // Each tenant's proxy has settings of its own, such as the prefix that it removes from the path.
         let proxy = ReverseProxy::to(&backend(name).await?)?.strip_prefix(&format!("/{name}"))?;
         tenants.insert(name, proxy);
     }
@@ -50,6 +52,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Forwards a request to the backend of the tenant that the path names.
 async fn by_tenant(
     State(tenants): State<Tenants>,
     Path((tenant, _)): Path<(String, String)>,
@@ -61,6 +64,7 @@ async fn by_tenant(
     }
 }
 
+/// Starts a server that answers with its name and the path. Returns its URL.
 async fn backend(name: &'static str) -> Result<String, BoxError> {
     let app = Router::new()
         .fallback(move |uri: Uri| async move { format!("{name} was asked for {uri}\n") });

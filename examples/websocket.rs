@@ -1,10 +1,12 @@
-//! WebSockets go through the proxy with no setting. Server, proxy and client are all here; it says hello and ends.
+//! WebSockets through the proxy, which need no setting. Server, proxy and client all run in this program.
 //!
 //! Run with
 //!
 //! ```text
 //! cargo run --example websocket
 //! ```
+//!
+//! It says hello, prints the echo, and ends.
 
 use std::net::SocketAddr;
 
@@ -36,6 +38,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Starts a server with a WebSocket at `/chat`. Returns its URL.
 async fn backend() -> Result<String, BoxError> {
     let upgrade = async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo);
     let app = Router::new().route("/chat", get(upgrade));
@@ -45,6 +48,7 @@ async fn backend() -> Result<String, BoxError> {
     Ok(url)
 }
 
+/// Sends every text back until the client closes the socket.
 async fn echo(mut socket: WebSocket) {
     while let Some(Ok(Message::Text(text))) = socket.recv().await {
         if socket.send(Message::Text(text)).await.is_err() {

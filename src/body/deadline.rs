@@ -1,4 +1,15 @@
-//! The one clock of bodies and tunnels: idle and total deadlines.
+//! The clock of bodies and tunnels: a timer whose deadline may move, and the deadlines of an exchange after its head.
+//!
+//! [`Timer`] is the mechanism. It is used wherever an idle time is measured: by the response body (`response.rs`), by
+//! the wait for the response head (`forward/head_timer.rs`) and by tunnels (`tunnel/relay.rs`). [`Deadlines`] are the
+//! values that bound a response body, computed when its head arrives.
+//!
+//! A deadline that moves with each frame is not moved in the timer. The timer stays armed for the time that was known
+//! when it was set; when it fires, it asks for the deadline again, and is armed once more if that is still ahead. A
+//! busy exchange thus costs one timer per idle time, and not one per frame.
+//!
+//! Nothing here decides what happens when a deadline passes. Deadlines before the response head are not here either:
+//! `forward/head_timer.rs` computes those. All times are of tokio's clock.
 
 use std::{
     fmt,
@@ -20,8 +31,14 @@ use crate::{clock::after, error::ErrorKind, record::Record};
 pin_project! {
     /// A timer whose deadline may move while it runs.
     ///
-    /// It is polled outside of tokio's budget: an exchange that has spent the budget of its turn, because the other
-    /// side sends without a pause, would otherwise never see its deadline pass.
+    /// States:
+    ///
+    /// - *Unarmed*: no sleep is set, because nothing has been waited for yet, because there is no deadline, or after a
+    ///   [reset](Self::reset). It costs nothing.
+    /// - *Armed*: a sleep runs until the deadline that was last seen.
+    ///
+    /// It is polled outside of tokio's cooperative budget. An exchange that has used the budget of its turn, because
+    /// the other side sends without a pause, would otherwise never see its deadline pass.
     #[derive(Default)]
     pub(crate) struct Timer {
         #[pin]
@@ -30,10 +47,18 @@ pin_project! {
 }
 
 impl Timer {
-    /// Ready once the time that `due` says has come; pending for as long as it says `None`.
+    /// Completes once the time that `due` returns has come. Stays pending for as long as `due` returns `None`.
     ///
-    /// A deadline that has moved away is noticed when the timer fires. One that has come nearer is not: after that, the
-    /// timer has to be [reset](Self::reset).
+    /// `due` is called when an unarmed timer is polled and each time that the timer fires, not on each poll. A deadline
+    /// that has moved away is therefore noticed when the timer fires. One that has come nearer is not noticed before
+    /// the old one: after such a change, the timer has to be [reset](Self::reset).
+    ///
+    /// While `due` returns `None` no waker is registered: a later deadline is seen only if the task is polled for
+    /// another reason.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime whose time driver is enabled.
     pub(crate) fn poll_due(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,7 +84,7 @@ impl Timer {
         }
     }
 
-    /// Forgets the deadline that was last set.
+    /// Forgets the deadline that was last seen, so that the next poll asks for it again.
     pub(crate) fn reset(self: Pin<&mut Self>) {
         self.project().sleep.set(None);
     }
@@ -73,19 +98,21 @@ impl fmt::Debug for Timer {
     }
 }
 
-/// What still bounds an exchange once the response head is there.
+/// What bounds an exchange once its response head has arrived. `Default` is no limit at all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deadlines {
-    /// Longest time in which neither body moves.
+    /// The longest time in which neither body moves. `None` is no limit.
     pub(crate) idle: Option<Duration>,
-    /// When everything must be over.
+    /// When the whole exchange must be over. `None` is no limit.
     pub(crate) total: Option<Instant>,
-    /// The exchange, if its upload goes on: while that moves, a response that waits for it is not idle.
+    /// The exchange, if its request body was still in transfer when the head arrived. While that body moves, a response
+    /// that waits for its end is not idle.
     pub(crate) upload: Option<Arc<Record>>,
 }
 
 impl Deadlines {
-    /// When the next deadline is due for an exchange that has been still since `since`.
+    /// Returns the earlier of both deadlines, for an exchange in which the response has not moved since `since`. `None`
+    /// if there is no limit.
     pub(super) fn due(&self, since: Instant) -> Option<Instant> {
         let moved = self.upload.as_ref().map(|record| record.upload_moved());
         let since = moved.map_or(since, |moved| since.max(moved));
@@ -93,12 +120,13 @@ impl Deadlines {
         [idle, self.total].into_iter().flatten().min()
     }
 
-    /// Whether the total time is over.
+    /// Returns whether the total deadline has passed.
     pub(super) fn is_over(&self) -> bool {
         self.total.is_some_and(|total| total <= Instant::now())
     }
 
-    /// The deadline that has passed, when one has.
+    /// Returns the kind of the deadline that has passed. Only to be called once [`due`](Self::due) has come: it does
+    /// not check that either has passed.
     pub(super) fn passed(&self) -> ErrorKind {
         if self.is_over() {
             ErrorKind::TotalTimeout

@@ -1,4 +1,21 @@
-//! The body of a request on its way to an endpoint.
+//! [`Body`], the request body that every endpoint's service receives, and its link to the exchange.
+//!
+//! One concrete type, because services over `Request<Body>` are stored beside each other in a cluster, and a balancer
+//! that is generic over the request body would make every endpoint generic over it too.
+//!
+//! Besides its data, a body carries the [`Record`] of its exchange. That is how the proxy, the balancer, the endpoint's
+//! client and a balancing policy share what they know without a parameter for it in every service's type, and how
+//! layers of the user between them stay unaware of it. With each poll, the body writes to the record how far the upload
+//! has come:
+//!
+//! - A frame of data that is not the last: [`UploadState::Held`], the endpoint's turn.
+//! - Pending: [`UploadState::Wanted`], the client's turn. The time of the change is recorded, and no later poll moves
+//!   it. Nothing is recorded while an endpoint has not answered an expectation, since it is the endpoint's turn then.
+//! - The last frame, trailers or the end: [`UploadState::Done`].
+//! - An error: [`UploadState::TooLarge`] or [`UploadState::Broken`].
+//! - Dropped before its end: [`UploadState::Done`], since the endpoint wants no more of it.
+//!
+//! The body limits, checks and buffers nothing: `request.rs` and `gathered.rs` do, inside of it.
 
 use std::{
     any::Any,
@@ -18,37 +35,65 @@ use crate::{
     record::{ClientFacts, OnSent, Record, UploadState},
 };
 
-/// The body of a request on its way to an endpoint.
+/// The body of a request on its way to an endpoint: what a `tower::Service` that serves as an endpoint receives.
 ///
-/// Boxed, so that services over `Request<Body>` have one type to name; an empty body costs no allocation.
+/// The inner body is boxed, so that services over `Request<Body>` have one type to name. An empty body costs no
+/// allocation. Data is streamed: nothing is buffered here, and a frame is asked for only when the endpoint's connection
+/// has room for it.
 ///
-/// It carries what the proxy knows of its exchange: a service between the proxy and the balancer that puts another body
-/// in its place takes that away, and with it the client's address that [`policy`](crate::policy) may hash by.
+/// The body carries what the proxy knows of its exchange. A service between the proxy and the balancer that puts
+/// another body in its place removes that, and with it the client's address that [`policy`](crate::policy) may hash by.
+///
+/// ```
+/// use axum_upstream::Body;
+/// use http_body::Body as _;
+/// use http_body_util::Full;
+///
+/// // Any body of `Bytes` can be wrapped, and keeps its length.
+/// let body = Body::new(Full::new("hello".into()));
+/// assert_eq!(body.size_hint().exact(), Some(5));
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping the body tells the exchange that no more of it is wanted. It does not cancel the exchange: the response is
+/// still awaited.
 #[derive(Default)]
 pub struct Body {
+    /// `None` is an empty body, which is also what remains of one that had ended when it was wrapped.
     inner: Option<UnsyncBoxBody<Bytes, BoxError>>,
     link: Link,
 }
 
-/// What ties a body to its exchange.
+/// The link of a body to its exchange.
+///
+/// It is a struct of its own so that its `Drop` runs also where the body is taken apart. It moves to the outermost body
+/// when one is [wrapped](Body::wrap), so that each exchange is told once.
 #[derive(Default)]
 struct Link {
+    /// The exchange. `None` until a proxy, a balancer or a client asks for it.
     record: Option<Arc<Record>>,
-    /// How many clusters the request has passed on its way to this endpoint.
+    /// The number of clusters that the request has passed on its way to this endpoint: 0 outside of any.
     depth: u8,
+    /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
+    /// by the notification.
     on_sent: Vec<Arc<dyn OnSent>>,
 }
 
+/// What `poll_frame` returns.
 type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl Body {
-    /// A body with nothing in it.
+    /// Returns a body without data, which is at its end. Does not allocate.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Wraps any body. One that is already a `Body` is taken as it is, one that has ended becomes [`Body::empty`].
+    /// Wraps any body of `Bytes`.
+    ///
+    /// A value that is a `Body` already is returned as it is, with its link to the exchange. One that is at its end
+    /// becomes [`Body::empty`]. Any other is boxed.
     pub fn new<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -70,7 +115,10 @@ impl Body {
         }
     }
 
-    /// Makes the body part of an exchange, which is told of its progress.
+    /// Makes the body part of an exchange, whose record is told of its progress from now on. Replaces a record that the
+    /// body had before.
+    ///
+    /// A body that is not empty sets the upload to [`UploadState::Held`]: it has not been asked for yet.
     pub(crate) fn with_record(mut self, record: Arc<Record>) -> Self {
         if !http_body::Body::is_end_stream(&self) {
             record.upload().begin();
@@ -79,7 +127,8 @@ impl Body {
         self
     }
 
-    /// The exchange that the body is part of; a new one if there was none.
+    /// Returns the record of the exchange that the body is part of. Makes a new one if there is none, as for a request
+    /// that was sent through a balancer or a client without a proxy in front.
     pub(crate) fn record(&mut self) -> &Arc<Record> {
         if self.link.record.is_none() {
             *self = std::mem::take(self).with_record(Arc::default());
@@ -87,7 +136,7 @@ impl Body {
         self.link.record.get_or_insert_default()
     }
 
-    /// What is known of the client; nothing if no proxy stands in front.
+    /// Returns what is known of the client. Nothing is if no proxy has received the request.
     pub(crate) fn client(&self) -> ClientFacts {
         self.link
             .record
@@ -96,7 +145,10 @@ impl Body {
             .unwrap_or_default()
     }
 
-    /// Wraps the body in another, which is part of the same exchange.
+    /// Wraps the body in another one, which takes its place in the exchange: the progress of the outer body counts.
+    ///
+    /// `wrap` is given the bare body, without its link. If what it returns is at its end, an empty body takes its
+    /// place.
     pub(crate) fn wrap<B>(mut self, wrap: impl FnOnce(Self) -> B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
@@ -108,7 +160,9 @@ impl Body {
         }
     }
 
-    /// An empty body that is part of the same exchange.
+    /// Returns an empty body that is part of the same exchange.
+    ///
+    /// Those that wait for the body to be sent are not carried over: they are notified when `self` ends or is dropped.
     pub(crate) fn empty_like(&self) -> Self {
         let Link { record, depth, .. } = &self.link;
         let link = Link {
@@ -119,25 +173,28 @@ impl Body {
         Self { inner: None, link }
     }
 
-    /// How many clusters the request has passed.
+    /// Returns the number of clusters that the request has passed.
     pub(crate) fn depth(&self) -> u8 {
         self.link.depth
     }
 
-    /// Sets how many clusters the request has passed.
+    /// Sets the number of clusters that the request has passed.
     pub(crate) fn set_depth(&mut self, depth: u8) {
         self.link.depth = depth;
     }
 
-    /// Has `on_sent` told when the body has been sent.
+    /// Has `on_sent` notified once, when the body has been sent to its end or is dropped.
+    ///
+    /// A body that is empty notifies only when it is dropped: it is never polled.
     pub(crate) fn on_sent(&mut self, on_sent: Arc<dyn OnSent>) {
         self.link.on_sent.push(on_sent);
     }
 
-    /// What a poll says of the upload; `None` if nothing new.
+    /// Returns what the result of a poll means for the upload, or `None` for a pending one.
     fn state(&self, polled: &Polled) -> Option<UploadState> {
         Some(match polled {
             Poll::Pending => return None,
+            // hyper does not poll again once the body is at its end, so the last frame has to be recognised here.
             Poll::Ready(Some(Ok(frame))) if !frame.is_trailers() && !self.has_ended() => {
                 UploadState::Held
             }
@@ -147,6 +204,7 @@ impl Body {
         })
     }
 
+    /// Returns whether no more frames will come.
     fn has_ended(&self) -> bool {
         self.inner
             .as_ref()
@@ -155,12 +213,13 @@ impl Body {
 }
 
 impl Link {
-    /// Tells the exchange that the body has moved to `state`, or that more of it is waited for.
+    /// Records that the upload has moved to `state`. `None` stands for a pending poll.
     fn note(&mut self, state: Option<UploadState>) {
         let Some(record) = &self.record else { return };
         match state {
             Some(state) => record.touch_upload(state),
-            // The client's time runs from the moment when more is wanted of it.
+            // The client's time runs from the moment at which more is wanted. Later polls that are pending as well must
+            // not start it anew, so only the change from `Held` is recorded.
             None if record.upload().state() == UploadState::Held => {
                 record.touch_upload(UploadState::Wanted);
             }
@@ -171,13 +230,15 @@ impl Link {
         }
     }
 
+    /// Notifies those that wait for the body to be sent. Later calls do nothing.
     fn sent(&mut self) {
         self.on_sent.drain(..).for_each(|on_sent| on_sent.sent());
     }
 }
 
 impl Drop for Link {
-    /// An endpoint that drops the body early wants no more of it: from then on only its response is waited for.
+    /// Ends an upload that is still under way: an endpoint that drops the body early wants no more of it, and from then
+    /// on only its response is awaited.
     fn drop(&mut self) {
         if let Some(record) = self
             .record
@@ -190,7 +251,10 @@ impl Drop for Link {
     }
 }
 
-/// Whether a body failed because it was longer than some limit allowed: the proxy's, or that of a layer in front.
+/// Returns whether a body failed because it exceeded a limit: the proxy's own, or that of a layer in front, such as
+/// tower-http's `RequestBodyLimit`.
+///
+/// The whole chain of sources is searched, since layers wrap the error of an inner body.
 pub(super) fn is_too_large(error: &(dyn StdError + 'static)) -> bool {
     error.is::<LengthLimitError>()
         || error
@@ -231,6 +295,7 @@ impl From<Bytes> for Body {
     }
 }
 
+/// Does not copy the text.
 impl From<&'static str> for Body {
     fn from(text: &'static str) -> Self {
         Bytes::from_static(text.as_bytes()).into()

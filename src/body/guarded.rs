@@ -1,4 +1,15 @@
-//! A response body that holds a guard until its last byte has left.
+//! A response body that holds a guard until its last byte has been yielded.
+//!
+//! An attempt does not end with its response head. What counts it, the balancer's load or a client's own record, is a
+//! [`Guard`] that moves from the response future into [`GuardedBody`], and learns there how the body ended:
+//!
+//! - The last frame, or the end: [`Guard::complete`].
+//! - Trailers: [`Guard::trailers`], then [`Guard::complete`].
+//! - An error: [`Guard::failed`].
+//! - Dropped before its end: the guard is dropped. It decides by itself what that means.
+//!
+//! The guard is notified once, by the first of these, and is gone from the body afterwards. No frame is changed,
+//! delayed or counted, and no deadline is enforced here: `response.rs` does that, outside of this body.
 
 use std::{
     pin::Pin,
@@ -14,19 +25,22 @@ use crate::{
     record::{AttemptGuard, Verdict, grpc_verdict},
 };
 
-/// Told how a body ended. A guard that is told nothing is dropped with the body.
+/// Notified when a response body ends, and how. A guard that is not notified is dropped with the body.
+///
+/// `E` is the error of the body.
 pub(crate) trait Guard<E> {
     /// The body is complete.
     fn complete(self);
 
-    /// Trailers are there, which are the end of the body, too.
+    /// The trailers have arrived, which may contain a gRPC status. [`complete`](Self::complete) follows at once.
     fn trailers(&mut self, trailers: &HeaderMap);
 
     /// The body has failed.
     fn failed(self, error: &E);
 }
 
-/// The guard of an attempt that no balancer counts.
+/// The guard of a response whose attempt no balancer counts: a [`Client`](crate::upstream::Client) that is used on its
+/// own. `None` where a balancer in front has a guard of its own around this body.
 impl<E> Guard<E> for Option<AttemptGuard> {
     fn complete(self) {
         if let Some(attempt) = self {
@@ -40,6 +54,8 @@ impl<E> Guard<E> for Option<AttemptGuard> {
         }
     }
 
+    /// Whatever the error is, the head had been received, so the endpoint broke off its body. The record decides
+    /// whether the client was to blame.
     fn failed(self, _: &E) {
         if let Some(attempt) = self {
             attempt.failed(&Error::new(ErrorKind::ResponseBody));
@@ -48,18 +64,32 @@ impl<E> Guard<E> for Option<AttemptGuard> {
 }
 
 pin_project! {
-    /// Tells its guard when the body has ended or failed, and drops it when the body is dropped half way.
+    /// A body that notifies its guard when it has ended or failed, and drops it when the body is dropped before that.
+    ///
+    /// States:
+    ///
+    /// - *Open*: the guard is held, so the attempt counts as in flight.
+    /// - *Ended*: the guard has been notified, and is gone. Later polls reach the inner body, and notify nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the body drops the guard, which takes it for a cancellation unless a deadline of the proxy is on
+    /// record.
     #[derive(Debug)]
     pub(crate) struct GuardedBody<B, G> {
         #[pin]
         inner: B,
+        // `None` once it has been notified.
         guard: Option<G>,
     }
 }
 
 impl<B: Body, G: Guard<B::Error>> GuardedBody<B, G> {
-    /// Wraps `inner`. A body that has ended already completes its guard at once: nothing will poll it. `hold` keeps the
-    /// guard until the drop, for the empty body of a 101, whose exchange goes on as a tunnel.
+    /// Wraps `inner`.
+    ///
+    /// A body that is at its end already completes its guard at once, because nothing will poll it. `hold` keeps the
+    /// guard nevertheless: the body of a 101 is empty, but its exchange goes on as a tunnel, which polls the body when
+    /// it ends.
     pub(crate) fn new(inner: B, guard: G, hold: bool) -> Self {
         if inner.is_end_stream() && !hold {
             guard.complete();
@@ -90,13 +120,14 @@ impl<B: Body, G: Guard<B::Error>> Body for GuardedBody<B, G> {
                 }
             }
             Some(Ok(frame)) if frame.is_trailers() => {
-                // Nothing comes after trailers, and hyper's server does not ask.
+                // Nothing comes after trailers, and hyper's server does not ask for more.
                 if let (Some(mut guard), Some(trailers)) = (guard.take(), frame.trailers_ref()) {
                     guard.trailers(trailers);
                     guard.complete();
                 }
             }
-            // The last frame is the end, not the poll after it: hyper does not poll once `is_end_stream` is true.
+            // The last frame is the end, not the poll after it: hyper does not poll once `is_end_stream` returns
+            // `true`.
             Some(Ok(_)) if !this.inner.is_end_stream() => {}
             Some(Ok(_)) | None => {
                 if let Some(guard) = guard.take() {

@@ -1,4 +1,12 @@
-//! The request body on its way up: limited, its trailers checked.
+//! The client's request body on its way up: limited in size, and with its trailers filtered.
+//!
+//! It is the innermost wrapper around what the server received, so what it fails with is the client's doing:
+//! [`ErrorKind::BodyTooLarge`] or [`ErrorKind::RequestBody`]. [`Body`] around it reads the kind from the error and
+//! records it, and `forward/future.rs` gives it precedence over whatever the endpoint's connection reports as a
+//! consequence.
+//!
+//! There is no deadline here. A client that stops sending is noticed by the side that waits for the response
+//! (`forward/head_timer.rs` and `response.rs`), because the body may not be polled at that time.
 
 use std::{
     fmt,
@@ -15,16 +23,20 @@ use crate::{
     rewrite::TrailerRule,
 };
 
-/// Fails past the limit, and filters or drops trailers.
+/// A request body that fails past a limit, and filters or drops its trailers.
+///
+/// A body whose declared length exceeds the limit does not come this far: `Forward::limit` refuses it before anything
+/// is sent. The limit here is for bodies of unknown length, and for those that are longer than they said.
 pub(crate) struct RequestBody {
     inner: Body,
-    /// Bytes that may still come.
+    /// The number of bytes that may still come.
     remaining: u64,
-    /// What trailers go through; `None` drops them.
+    /// Which fields of the trailers are forwarded. `None` drops the trailers, for a request that has not announced any.
     trailers: Option<TrailerRule>,
 }
 
 impl RequestBody {
+    /// Wraps `inner`, which may have up to `limit` bytes of data. Trailers do not count.
     pub(crate) fn new(inner: Body, limit: u64, trailers: Option<TrailerRule>) -> Self {
         Self {
             inner,
@@ -38,6 +50,12 @@ impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
+    /// # Errors
+    ///
+    /// - [`ErrorKind::BodyTooLarge`], a 413, if the data exceeds the limit. The frame that crosses it is not forwarded.
+    /// - [`ErrorKind::BodyTooLarge`] also if a limit that a layer in front has set was exceeded.
+    /// - [`ErrorKind::RequestBody`], a 400, if the inner body fails: the client disconnected, or its framing was
+    ///   invalid.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -46,7 +64,7 @@ impl http_body::Body for RequestBody {
         let mut frame = match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                // A limit that a layer in front has set counts as ours does.
+                // A limit that a layer in front has set counts as the proxy's own does.
                 let too_large = is_too_large(&*error);
                 let kind = if too_large {
                     ErrorKind::BodyTooLarge
@@ -65,6 +83,7 @@ impl http_body::Body for RequestBody {
         } else if let Some(trailers) = frame.trailers_mut() {
             match &this.trailers {
                 Some(rule) => rule.strip(trailers),
+                // Nothing comes after trailers.
                 None => return Poll::Ready(None),
             }
         }
@@ -75,6 +94,7 @@ impl http_body::Body for RequestBody {
         self.inner.is_end_stream()
     }
 
+    /// Unchanged by the limit: a body that says it is longer has been refused before.
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }

@@ -1,4 +1,13 @@
-//! The response body on its way down: idle and total deadlines, trailers checked, failures told apart.
+//! The response body on its way down: idle and total deadlines, trailers filtered, failures named and logged.
+//!
+//! The head has been sent when this body fails, so no status can tell the client any more. The server around the proxy
+//! makes the failure visible by closing an HTTP/1 connection before the announced length or the last chunk, or by
+//! resetting an HTTP/2 stream. What is done here is what remains: the reason is recorded (so that the attempt's outcome
+//! is right), and one `WARN` line with the endpoint is logged.
+//!
+//! The idle time counts only while a poll is pending, that is while the client waits for the endpoint. The opposite
+//! case, a client that does not read, is not seen from inside a body, because nothing polls it then: `unread.rs`
+//! watches it from outside.
 
 use std::{
     error::Error as StdError,
@@ -20,24 +29,38 @@ use crate::{
 };
 
 pin_project! {
-    /// Fails when nothing has moved for the idle time or the total time is over. The timer runs only while a poll is
-    /// pending: a client that does not read holds the body back without making the endpoint look idle.
+    /// A response body that fails when nothing has moved for the idle time, or when the total time is over.
+    ///
+    /// The idle timer runs only while a poll is pending: a client that does not read holds the body back without making
+    /// the endpoint look idle. The total deadline is checked at each frame as well, since a body that always has a
+    /// frame ready would never poll its timer.
+    ///
+    /// Trailers lose the fields that must not be forwarded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the body drops the endpoint's body, which cancels the exchange upstream. It is not recorded as stopped:
+    /// a drop from outside is a client that disconnected.
     #[derive(Debug)]
     pub(crate) struct DeadlineBody<B> {
-        // `None` when the exchange goes on as a tunnel.
+        // `None` if the exchange goes on as a tunnel: the response body belongs to the tunnel then.
         #[pin]
         inner: Option<GatheredBody<B>>,
+        // Where the reason is recorded when a deadline ends the exchange. `None` with a tunnel, as are the rule and all
+        // deadlines.
         record: Option<Arc<Record>>,
         deadlines: Deadlines,
         trailers: Option<TrailerRule>,
         #[pin]
         timer: Timer,
-        // When the pending poll began; `None` while frames flow.
+        // When the first of the current series of pending polls began; `None` while frames flow. A task that is woken
+        // for another reason must not start the idle time anew.
         waiting: Option<Instant>,
     }
 }
 
 impl<B> DeadlineBody<B> {
+    /// Wraps the body of a response. `trailers` is the rule that the response's head asks for.
     pub(crate) fn new(
         inner: B,
         record: Arc<Record>,
@@ -54,7 +77,7 @@ impl<B> DeadlineBody<B> {
         }
     }
 
-    /// The body of a 101: nothing.
+    /// Returns the body of a 101, which is empty.
     pub(crate) fn tunnel() -> Self {
         Self {
             inner: None,
@@ -75,6 +98,11 @@ where
     type Data = Bytes;
     type Error = Error;
 
+    /// # Errors
+    ///
+    /// - [`ErrorKind::IdleTimeout`] or [`ErrorKind::TotalTimeout`], if that deadline has passed.
+    /// - [`ErrorKind::ResponseBody`], if the endpoint's body fails. An error of this crate keeps
+    ///   its kind, unless it is wrapped in another.
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,7 +112,7 @@ where
             return Poll::Ready(None);
         };
         let stopped = match inner.poll_frame(cx) {
-            // A body that never pauses would outrun its timer.
+            // A body that never pauses would never poll the timer.
             Poll::Ready(_) if this.deadlines.is_over() => ErrorKind::TotalTimeout,
             Poll::Ready(Some(Ok(mut frame))) => {
                 *this.waiting = None;
@@ -95,15 +123,19 @@ where
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => {
+                // A body of this crate, such as that of an inner proxy, has decided the kind already.
                 let error = Error::own_or(ErrorKind::ResponseBody, error);
                 return Poll::Ready(Some(Err(broken(error, this.record.as_deref()))));
             }
             Poll::Pending => {
+                // With an upload still in transfer, its last movement counts too: see [`Deadlines::due`].
                 let since = *this.waiting.get_or_insert_with(Instant::now);
                 ready!(this.timer.poll_due(cx, || this.deadlines.due(since)));
                 this.deadlines.passed()
             }
         };
+        // Before the server drops this body, and with it the guard of the attempt, which would otherwise take the drop
+        // for a client that disconnected.
         if let Some(record) = this.record {
             record.stop(stopped);
         }
@@ -113,6 +145,7 @@ where
         ))))
     }
 
+    /// A tunnel's body is at its end from the beginning.
     fn is_end_stream(&self) -> bool {
         self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
@@ -124,7 +157,9 @@ where
     }
 }
 
-/// The head has gone, so no status can tell the client: all it sees is a broken body.
+/// Logs the failure of a response body, and returns it with the endpoint's name.
+///
+/// It is logged here because the error goes to the server around the proxy, which may not show it.
 fn broken(error: Error, record: Option<&Record>) -> Error {
     let endpoint = record
         .and_then(Record::last_attempt)

@@ -1,8 +1,33 @@
-//! A response body that its client does not read.
+//! Releases the endpoint of a response that its client does not read.
 //!
-//! A server asks for the next frame when the client's connection has room for it. When the client stops reading,
-//! nothing polls the body any more, so no timer in the body can end the exchange: [`UnreadWatch`] looks at it from
-//! outside, and lets the endpoint go.
+//! A server polls a response body when the client's connection has room for the next frame. When the client stops
+//! reading, nothing polls the body any more, so no timer inside of it can end the exchange: the endpoint's connection
+//! and its count of requests in flight would stay occupied for as long as the client likes. [`UnreadWatch`] looks at
+//! such bodies from outside, and drops the endpoint's body when the client has not asked for a frame for the idle time.
+//!
+//! How the parts work together:
+//!
+//! - [`ReadBody`] is the response body that the server gets. One that a client could leave unread is shared with the
+//!   watch.
+//! - [`SharedBody`] owns the endpoint's body, and knows when the client got its last frame. While the body is polled,
+//!   it is taken out of its lock.
+//! - [`UnreadWatch`], one per proxy, holds weak references to all of them. [`LookAfter`] is its only task: it wakes at
+//!   intervals, and not once per body and deadline.
+//!
+//! The states of a shared body:
+//!
+//! - *Awaited*: a poll is pending, so the client waits for the endpoint. The watch leaves it alone; the deadlines of
+//!   [`DeadlineBody`](super::DeadlineBody) count.
+//! - *Unread*: a frame was yielded, or nothing has been polled yet. The idle time of the client runs. The next poll
+//!   leads to *Awaited*, or begins *Unread* anew.
+//! - *Released*: the watch has dropped the endpoint's body. The next poll fails with [`ErrorKind::ClientNotReading`],
+//!   and every later one returns the end.
+//!
+//! No lock is held while a body is polled or dropped, since either may run code of the user. Only [`UnreadWatch::look`]
+//! holds two locks at a time: that of the watch, then that of a body.
+//!
+//! The client's connection is not closed here: the proxy has no access to it. The server's own limit on writes has to
+//! do that; `examples/gateway` shows one.
 
 use std::{
     fmt,
@@ -27,39 +52,50 @@ use crate::{
     record::Record,
 };
 
-/// The response bodies of a proxy that a client could leave unread.
+/// The response bodies of a proxy that a client could leave unread, shared by the clones of the proxy.
 ///
-/// One task looks after all of them. It is spawned with the first and ends with the last.
+/// One task looks at all of them. It is spawned with the first body, on the runtime that adds it, and ends when no body
+/// is left.
 #[derive(Default)]
 pub(crate) struct UnreadWatch {
     watched: Mutex<Watched>,
-    /// Tells the task that the interval has become shorter.
+    /// Notifies the task that the interval has become shorter.
     hurry: Notify,
 }
 
+/// The part of the watch that is behind its lock.
 #[derive(Default)]
 struct Watched {
+    /// The bodies, by the key that [`UnreadWatch::add`] returned. A [`WatchedBody`] removes its own when it is dropped.
     bodies: Slab<Weak<dyn Unread>>,
-    /// The time between two looks, by the shortest idle time of the bodies; `None` while no task looks at them.
+    /// The time between two looks, from the shortest idle time of the bodies. `None` while there is no task.
+    ///
+    /// It becomes shorter when a new body needs it, and does not become longer until all bodies have ended.
     interval: Option<Duration>,
 }
 
-/// A body as the watch sees it.
+/// A body as the watch sees it, whatever its type.
 trait Unread: Send + Sync {
-    /// When the client will have left the body unread for too long; `None` while the client waits for the endpoint.
+    /// Returns when the client will have left the body unread for too long. `None` while the client waits for the
+    /// endpoint.
     fn due(&self) -> Option<Instant>;
 
-    /// Drops the body and what it holds of its endpoint.
+    /// Drops the endpoint's body, and with it what the exchange holds of the endpoint.
     fn let_go(&self);
 }
 
 impl UnreadWatch {
-    /// How late the end of an unread body may be noticed, as a part of the idle time: looking costs little, but not
-    /// nothing.
+    /// The interval is the shortest idle time divided by this, so that an unread body is noticed at most a tenth of the
+    /// idle time late. A look is cheap, but it locks each body.
     const SLACK: u32 = 10;
 
-    /// Has to be called on a runtime.
+    /// Adds a body with this idle time, and returns its key. Spawns the task if there is none.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime, if the task has to be spawned.
     fn add(self: &Arc<Self>, body: Weak<dyn Unread>, idle: Duration) -> usize {
+        // tokio's timers have a resolution of a millisecond.
         let wanted = (idle / Self::SLACK).max(Duration::from_millis(1));
         let mut watched = self.lock();
         let key = watched.bodies.insert(body);
@@ -75,11 +111,13 @@ impl UnreadWatch {
         key
     }
 
+    /// Removes a body.
     fn remove(&self, key: usize) {
         self.lock().bodies.try_remove(key);
     }
 
-    /// Lets go what is due. Returns how long it is to the next look, or `None` if there is nothing left to look after.
+    /// Releases the endpoints of all bodies that are due. Returns the time until the next look, or `None` if no body is
+    /// left and the task has to end.
     fn look(&self) -> Option<Duration> {
         let now = Instant::now();
         let mut watched = self.lock();
@@ -88,28 +126,36 @@ impl UnreadWatch {
             return None;
         }
         let interval = watched.interval;
+        // No body is dropped with these references: a `WatchedBody` gives its own up only after it has been removed,
+        // and the removal waits for this lock.
         let bodies = watched.bodies.iter().filter_map(|(_, body)| body.upgrade());
         let bodies: Vec<_> = bodies
             .filter(|body| body.due().is_some_and(|due| due <= now))
             .collect();
-        // What a body does when it is dropped is not for the lock.
+        // Dropping an endpoint's body may run code of the user.
         drop(watched);
         bodies.iter().for_each(|body| body.let_go());
         interval
     }
 
+    /// Locks the bodies. Each change under the lock is complete in itself, so a poisoned lock is used as it is.
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The task of a watch. When its runtime drops it half way, the next body gets another one.
+/// The task of a watch.
+///
+/// A runtime that is shut down drops it half way, while the proxy may live on in another runtime. The next body that is
+/// added spawns another task then, which looks at all bodies.
 struct LookAfter {
     watch: Arc<UnreadWatch>,
+    /// Whether the task has ended by itself, in which case [`UnreadWatch::look`] has cleared the interval.
     ended: bool,
 }
 
 impl LookAfter {
+    /// Returns the task, which is not running yet.
     fn new(watch: &Arc<UnreadWatch>) -> Self {
         Self {
             watch: watch.clone(),
@@ -117,10 +163,11 @@ impl LookAfter {
         }
     }
 
+    /// Looks at the bodies at intervals, the first time after `first`, until none is left.
     async fn run(mut self, first: Duration) {
         let mut interval = Some(first);
         while let Some(wait) = interval {
-            // A shorter interval is heard of at once, and the look that comes too early for it does no harm.
+            // The task hears of a shorter interval at once. The look that comes too early for it does no harm.
             let _ = timeout(wait, self.watch.hurry.notified()).await;
             interval = self.watch.look();
         }
@@ -129,29 +176,37 @@ impl LookAfter {
 }
 
 impl Drop for LookAfter {
+    /// Clears the interval if the task was dropped half way, so that the next body spawns another.
     fn drop(&mut self) {
-        // One that has ended has said so, and another may be at work by now.
+        // After a regular end, the interval may be that of the next task.
         if !self.ended {
             self.watch.lock().interval = None;
         }
     }
 }
 
-/// A body that two own: the response, and the watch that may end it.
+/// An endpoint's body with two owners: the response, which polls it, and the watch, which may drop it.
 struct SharedBody<B> {
     slot: Mutex<Slot<B>>,
+    /// The idle time is that of the client here. A request body that still moves counts as movement. The total deadline
+    /// is part of it, so a body that is unread when that passes is due as well.
     deadlines: Deadlines,
+    /// Where it is recorded that the client stopped reading.
     record: Arc<Record>,
 }
 
+/// The body, and since when the client has not asked for more of it.
 struct Slot<B> {
-    /// Taken out while it is polled, and for good when it is let go.
+    /// `None` while the body is polled, and for good once it has been released.
     body: Option<Pin<Box<B>>>,
-    /// When the client had the last frame; `None` while it waits for the next one.
+    /// When the client got the last frame, or when the head was ready. `None` while the client waits for the next
+    /// frame.
     unread_since: Option<Instant>,
 }
 
 impl<B> SharedBody<B> {
+    /// Locks the slot. A body that panics in `size_hint` leaves the slot as it was, so a poisoned lock is used as it
+    /// is.
     fn lock(&self) -> MutexGuard<'_, Slot<B>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,29 +218,38 @@ impl<B: Send> Unread for SharedBody<B> {
     }
 
     fn let_go(&self) {
-        // While it is polled it is not there, and not due either.
+        // A body that is being polled is not in its slot, and is left alone. One that has been polled since it was
+        // found due is dropped all the same: its client had used up its time.
         let body = self.lock().body.take();
         if body.is_some() {
             tracing::debug!(status = 408, "idle timeout: the client stopped reading");
+            // Before the body is dropped, at the end of this function: that drop decides the outcome of the attempt.
             self.record.stop(ErrorKind::ClientNotReading);
         }
     }
 }
 
 pin_project! {
-    /// A response body that lets its endpoint go when its client does not read it for the idle time.
+    /// A response body that releases its endpoint when the client does not read it for the idle time.
     #[project = ReadProj]
     pub(crate) enum ReadBody<B> {
+        // A client cannot leave it unread, or it has no idle deadline.
         Unwatched { #[pin] inner: B },
+        // The endpoint's body is shared with the watch.
         Watched { shared: WatchedBody<B> },
     }
 }
 
 /// The response's part of a body that is watched.
+///
+/// Its drop removes the body from the watch, and then drops the endpoint's body, whose only other owner is a look that
+/// is under way.
 pub(crate) struct WatchedBody<B> {
     body: Arc<SharedBody<B>>,
     watch: Arc<UnreadWatch>,
+    /// The key of the body in the watch.
     key: usize,
+    /// Whether the error of a released body has been yielded. The end follows it.
     failed: bool,
 }
 
@@ -195,20 +259,28 @@ impl<B> Drop for WatchedBody<B> {
     }
 }
 
-/// What a server of HTTP/1 takes of a body whether its client reads or not: hyper buffers more.
+/// The length in bytes up to which a server of HTTP/1 takes a whole body, whether its client reads or not. hyper
+/// buffers more than this.
 const BUFFERED: u64 = 16 * 1024;
 
 impl<B> ReadBody<B>
 where
     B: Body<Data = Bytes, Error = Error> + Send + 'static,
 {
-    /// A body that needs no watch.
+    /// Returns a body that needs no watch.
     pub(crate) fn unwatched(inner: B) -> Self {
         Self::Unwatched { inner }
     }
 
-    /// Has `watch` look at the body, if its client could leave it unread. Over HTTP/1 a server buffers a short body
-    /// whole; over HTTP/2 (`multiplexed`) a client may give no room for a single byte.
+    /// Has `watch` look at the body if its client could leave it unread.
+    ///
+    /// Over HTTP/1 a server buffers a short body whole, so the endpoint is released without the client's help. Over
+    /// HTTP/2 (`multiplexed`) a client may give no room for a single byte. A body that has no idle deadline is not
+    /// watched, even if it has a total one.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime, if the body is the first to be watched.
     pub(crate) fn watched_by(
         watch: &Arc<UnreadWatch>,
         inner: B,
@@ -252,6 +324,9 @@ impl<B> WatchedBody<B>
 where
     B: Body<Data = Bytes, Error = Error>,
 {
+    /// Polls the body outside of its lock.
+    ///
+    /// A body that panics is not put back, and counts as released.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let body = {
             let mut slot = self.body.lock();
@@ -269,6 +344,7 @@ where
         polled
     }
 
+    /// Returns what `look` reads from the body, or `None` if the body has been released.
     fn look<T>(&self, look: impl FnOnce(&B) -> T) -> Option<T> {
         self.body.lock().body.as_deref().map(look)
     }
@@ -375,7 +451,7 @@ mod tests {
         }
     }
 
-    /// Longer than it takes to notice.
+    /// Lets this many idle times pass. A tenth more than one is enough for the watch to notice.
     async fn pass(idles: f64) {
         tokio::time::sleep(IDLE.mul_f64(idles)).await;
     }
@@ -426,7 +502,7 @@ mod tests {
         assert_eq!(exchange.stopped(), None);
     }
 
-    /// Then it is the endpoint that stands still, which has a deadline of its own.
+    /// The endpoint stands still here, which has a deadline of its own.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_waits_is_not_one_that_does_not_read() {
         let mut exchange = exchange(silent(), false);

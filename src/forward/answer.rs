@@ -1,11 +1,20 @@
-//! The answer of the final recipient that `Max-Forwards: 0` makes of a proxy, RFC 9110 7.6.2.
+//! The answers that the proxy gives itself to OPTIONS and TRACE with `Max-Forwards: 0`.
+//!
+//! Such a request ends here. RFC 9110 7.6.2: "If the received value is zero (0), the intermediary MUST NOT forward the
+//! request; instead, the intermediary MUST respond as the final recipient." Whether a request is of this kind is
+//! decided in `rewrite/via.rs`, before hop-by-hop fields have been removed.
+//!
+//! No hook sees these requests or their responses, and no attempt is recorded for them.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 use crate::{body::Body, rewrite::is_sensitive};
 
-/// Answers TRACE with the head as it came, and OPTIONS with nothing.
+/// Answers TRACE with the request head, and OPTIONS with an empty 200.
+///
+/// The answer to OPTIONS has no `Allow`: which methods are allowed is known by the endpoint, which is not asked. It has
+/// `Content-Length: 0`, as RFC 9110 9.3.7 demands of a response without content.
 pub(super) fn answer(parts: &Parts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::OK;
@@ -22,7 +31,10 @@ pub(super) fn answer(parts: &Parts) -> Response<Body> {
     response
 }
 
-/// The head as it came. RFC 9110 9.3.8: fields that are likely to hold sensitive data are left out.
+/// Returns the request head as text: the content of a TRACE response, of the type `message/http` (RFC 9112 10.1).
+///
+/// The head is that which was received, except that the host of an absolute target is in `Host`. RFC 9110 9.3.8: fields
+/// that are likely to contain sensitive data are left out.
 fn reflect(parts: &Parts) -> Vec<u8> {
     let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
     for (name, value) in parts

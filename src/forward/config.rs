@@ -1,4 +1,7 @@
-//! The settings of forwarding.
+//! The settings of forwarding, with their defaults.
+//!
+//! Setters and the documentation of each setting are in `proxy/reverse_proxy.rs`. A request reads the settings through
+//! the `Arc` of its proxy: a proxy that is changed later makes a copy of them, and requests in flight keep theirs.
 
 use std::fmt;
 
@@ -8,16 +11,23 @@ use crate::rewrite::Rewrite;
 /// All settings of forwarding, shared by the clones of a proxy.
 #[derive(Clone)]
 pub(crate) struct Config {
+    /// How heads are rewritten.
     pub(crate) rewrite: Rewrite,
+    /// The deadlines of an exchange, each of which a request may replace.
     pub(crate) timeouts: Timeouts,
-    /// Bytes a request body may have.
+    /// The largest size of a request body, in bytes. `u64::MAX` is no limit.
     pub(crate) body_limit: u64,
-    /// Tokens of `Upgrade` that may go through, lower case.
+    /// The protocols that a client may upgrade to, in lower case.
     pub(crate) upgrades: Vec<String>,
+    /// The user's hooks on heads.
     pub(crate) hooks: HeadHooks,
 }
 
 impl Default for Config {
+    /// Returns the settings of a new proxy.
+    ///
+    /// Of upgrades only `websocket` is allowed. `h2c`, above all, would give a client a connection to the endpoint on
+    /// which the proxy checks nothing.
     fn default() -> Self {
         Self {
             rewrite: Rewrite::default(),
@@ -30,6 +40,7 @@ impl Default for Config {
 }
 
 impl fmt::Debug for Config {
+    /// Leaves the hooks out, which are functions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("rewrite", &self.rewrite)

@@ -1,4 +1,13 @@
-//! The way down: waiting for the response head, and making it fit to be sent on.
+//! The way down: waits for the response head, and makes it fit to be relayed.
+//!
+//! The stages of an exchange here:
+//!
+//! - *Waiting*: the service behind has the request. Each poll asks it first and the deadlines second, so a response
+//!   that is ready when a deadline passes is still relayed.
+//! - *Head*: the response head is rewritten, and hooks run on it.
+//! - *Body*: the body leaves with the response, wrapped in [`ForwardBody`], and this future is over. A 101 hands both
+//!   connections to a tunnel instead.
+//! - *Failed*: the service failed, or a deadline passed. A deadline is recorded before the service's future is dropped.
 
 use std::{
     fmt,
@@ -25,11 +34,19 @@ use crate::{
     upstream::SendError,
 };
 
-/// The body of a response on its way down.
+/// The body of a response on its way down: deadlines inside, the watch for clients that do not read outside.
 pub(crate) type ForwardBody<B> = ReadBody<DeadlineBody<B>>;
 
 pin_project! {
-    /// Waits for the answer to one request. Dropped half way it cancels the exchange.
+    /// Waits for the response to one request.
+    ///
+    /// Yields an [`Error`] that names the endpoint of the last attempt, if there was one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it before it is ready cancels the exchange: the service's future is dropped, and with it the connection
+    /// or the stream to the endpoint. The attempt is recorded as one whose client disconnected. It must not be polled
+    /// after it is ready.
     pub(crate) struct ForwardFuture<S>
     where
         S: Service<Request<Body>>,
@@ -40,32 +57,44 @@ pin_project! {
 }
 
 pin_project! {
+    /// Everything that one exchange needs until its response head has been relayed.
+    ///
+    /// What is shared is a clone of an `Arc`: the proxy may be dropped, or changed, while the exchange goes on.
     #[project = ExchangeProj]
     pub(super) struct Exchange<S>
     where
         S: Service<Request<Body>>,
     {
+        // The settings at the time when the request began.
         pub(super) config: Arc<Config>,
+        // Takes the tunnel of an upgrade.
         pub(super) tunnels: Arc<OpenTunnels>,
+        // Watches response bodies that the client could leave unread.
         pub(super) unread: Arc<UnreadWatch>,
+        // The client's end of the connection, if it asked for an upgrade that is allowed. Taken by a 101.
         pub(super) upgrade: Option<UpgradeRequest>,
-        // What the client speaks.
+        // The version that the client speaks.
         pub(super) version: Version,
+        // The record of the exchange, which the request body carries too.
         pub(super) record: Arc<Record>,
+        // What hooks that have seen the request do to the response.
         pub(super) changes: ResponseChanges,
+        // Calls the service once it is ready. What bounds that wait is the same timer.
         #[pin]
         pub(super) response: Oneshot<S, Request<Body>>,
+        // The deadlines until the head has arrived.
         #[pin]
         pub(super) timer: HeadTimer,
     }
 }
 
 impl<S: Service<Request<Body>>> ForwardFuture<S> {
+    /// Starts nothing: the service is called by the first poll.
     pub(super) fn new(exchange: Exchange<S>) -> Self {
         Self { exchange }
     }
 
-    /// What is known of the exchange.
+    /// Returns the record of the exchange, also after the future is ready.
     pub(crate) fn record(&self) -> &Arc<Record> {
         &self.exchange.record
     }
@@ -86,6 +115,7 @@ where
             Poll::Ready(Ok(response)) => exchange.finish(response),
             Poll::Ready(Err(error)) => Err(exchange.failed(error.into())),
             Poll::Pending => {
+                // No waker of the upload is needed: the timer looks at it by itself.
                 let kind = ready!(exchange.timer.as_mut().poll_expired(cx));
                 exchange.record.stop(kind);
                 Err(Error::new(kind))
@@ -101,12 +131,20 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    /// Makes a response fit to be relayed, and wraps its body.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Exchange`] if the framing of the response is ambiguous, and [`ErrorKind::Upgrade`] for a
+    /// 101 that cannot be obeyed.
     fn finish(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response);
         }
         let (mut parts, body) = response.into_parts();
-        // RFC 9110 15.5.22: a 426 says in Upgrade what it wants, to a client that can.
+        // RFC 9110 15.5.22: a server that sends a 426 MUST say in `Upgrade` which protocols it requires. That is of use
+        // to a client of HTTP/1.1 only: in HTTP/2 the field is malformed (RFC 9113 8.2.2), and in HTTP/1.0 it is
+        // ignored.
         let required = match parts.status {
             StatusCode::UPGRADE_REQUIRED if *self.version == Version::HTTP_11 => {
                 parts.headers.get(header::UPGRADE).cloned()
@@ -116,12 +154,24 @@ where
         let trailers = self.head(&mut parts, required)?;
         let (record, deadlines) = (self.record.clone(), self.timer.rest());
         let body = DeadlineBody::new(body, record.clone(), deadlines.clone(), trailers);
+        // A stream's window can be closed while the connection's socket takes everything.
         let multiplexed = *self.version == Version::HTTP_2;
         let body = ReadBody::watched_by(self.unread, body, deadlines, record, multiplexed);
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Joins both connections when the endpoint agreed to what the client asked for.
+    /// Joins both connections into a tunnel, if the endpoint agreed to what the client asked for.
+    ///
+    /// The response has an empty body, which needs no watch: the tunnel has an idle timeout of its own.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Upgrade`], a 502, if the client asked for nothing or for another protocol, or if the
+    /// endpoint's connection cannot be handed over.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
     fn switch(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         let upgrade = self
             .upgrade
@@ -137,7 +187,13 @@ where
         ))
     }
 
-    /// Makes a head fit to be sent down, with the `Upgrade` it may keep, and returns the rule for its trailers.
+    /// Makes a response head fit to be sent down, and returns the rule for its trailers.
+    ///
+    /// `upgrade` is put back on the head after hop-by-hop fields have been removed, and before the hooks run.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rewrite::response`](crate::rewrite::Rewrite::response).
     fn head(
         &mut self,
         parts: &mut Parts,
@@ -152,14 +208,19 @@ where
         Ok(trailers)
     }
 
-    /// Makes the record of the exchange public, unless the balancer has done so: a second insertion would allocate.
+    /// Puts the record of the exchange into the response's extensions, as the public [`Info`]. The balancer or the
+    /// client has usually done so: a second insertion would allocate.
     fn inform(&self, extensions: &mut Extensions) {
         if extensions.get::<Info>().is_none() {
             extensions.insert(Info::new(self.record.clone()));
         }
     }
 
-    /// The request body is looked at first: when it failed, the endpoint's error is only the echo.
+    /// Returns the error of a service, or that of the request body if the body failed.
+    ///
+    /// A failed request body comes first, because what the endpoint's connection reports is then only a consequence.
+    /// Its error stays as the source. A request that was not sent and comes back with the error is dropped: there is
+    /// nowhere else to send it.
     fn failed(&self, error: BoxError) -> Error {
         let (error, _) = SendError::split(error);
         match self.record.upload().state() {
@@ -169,6 +230,7 @@ where
         }
     }
 
+    /// Names the endpoint of the last attempt, unless the error names one.
     fn name(&self, error: Error) -> Error {
         error.at_any(
             self.record

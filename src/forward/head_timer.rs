@@ -1,4 +1,18 @@
-//! How long an exchange may take before its response head is there.
+//! The deadlines of an exchange until its response head has arrived.
+//!
+//! Which deadline counts depends on the request body (see [`UploadState`]):
+//!
+//! - *No upload, or one that has ended*: the response timeout, from the end of the upload, or from the beginning of the
+//!   exchange if there is none. [`ErrorKind::ResponseTimeout`].
+//! - *The endpoint's turn*: the idle timeout, from the last frame. It is its turn also while it has not answered an
+//!   expectation. [`ErrorKind::IdleTimeout`].
+//! - *The client's turn*: the idle timeout, from the time at which the endpoint asked for more.
+//!   [`ErrorKind::ClientStalled`].
+//! - *Always*: the total timeout, from the beginning of the exchange. [`ErrorKind::TotalTimeout`], or
+//!   [`ErrorKind::ClientStalled`] on the client's turn.
+//!
+//! The time spent waiting for an endpoint and for a connection is part of these. The connect timeout is a further
+//! limit, which is set at the endpoint's client.
 
 use std::{
     pin::Pin,
@@ -19,21 +33,22 @@ use crate::{
 };
 
 pin_project! {
-    /// Tells when to give up waiting for the head.
+    /// Decides when to give up waiting for the response head.
     ///
-    /// While the request body is moving, only its standing still counts: a slow upload is no slow answer. From its end
-    /// on, the time for the head runs.
+    /// While the request body is in transfer, only its standing still counts: a slow upload is not a slow answer. The
+    /// response timeout runs from its end on.
     #[derive(Debug)]
     pub(super) struct HeadTimer {
         timeouts: Timeouts,
         record: Arc<Record>,
-        // Armed when first needed: most answers are there before anything looks at the clock.
+        // Not armed before the first poll: most responses are there before anything looks at the clock.
         #[pin]
         timer: Timer,
     }
 }
 
 impl HeadTimer {
+    /// Returns the timer of an exchange, whose beginning is that of its record.
     pub(super) fn new(timeouts: Timeouts, record: Arc<Record>) -> Self {
         Self {
             timeouts,
@@ -42,7 +57,9 @@ impl HeadTimer {
         }
     }
 
-    /// What still bounds the exchange when the head is there.
+    /// Returns what bounds the exchange once the head has arrived.
+    ///
+    /// The idle time is the same as before the head. The total time goes on from the beginning of the exchange.
     pub(super) fn rest(&self) -> Deadlines {
         let moving = self.record.upload().is_under_way();
         Deadlines {
@@ -52,18 +69,22 @@ impl HeadTimer {
         }
     }
 
+    /// Returns the idle timeout, which bounds a tunnel too.
     pub(super) fn idle(&self) -> Option<Duration> {
         self.timeouts.idle
     }
 
-    /// Ready with the deadline that has passed, once one has.
+    /// Completes with the kind of the deadline that has passed, once one has. Stays pending forever if there is none.
+    ///
+    /// Has to be polled by the task that waits for the response. If several deadlines have passed, the one of the
+    /// upload's state comes before the total one.
     pub(super) fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ErrorKind> {
         let this = self.project();
         let (timeouts, record) = (this.timeouts, &**this.record);
         let mut timer = this.timer;
         loop {
-            // The upload may end without waking this task, so the timer fires at the earliest time at which a
-            // deadline could be due if it ended now.
+            // The upload may end without waking this task, so the timer fires at the earliest time at which a deadline
+            // could be due if it ended now.
             ready!(timer.as_mut().poll_due(cx, || next_look(timeouts, record)));
             let now = Instant::now();
             let passed = due(timeouts, record)
@@ -78,7 +99,8 @@ impl HeadTimer {
     }
 }
 
-/// The deadlines as things stand.
+/// Returns the deadlines as things stand, each with the kind of its error: that of the upload's state, and the total
+/// one.
 fn due(timeouts: &Timeouts, record: &Record) -> [Option<(Instant, ErrorKind)>; 2] {
     let moved = record.upload_moved();
     let (limit, kind) = match record.upload().state() {
@@ -88,7 +110,7 @@ fn due(timeouts: &Timeouts, record: &Record) -> [Option<(Instant, ErrorKind)>; 2
     };
     let still = limit.map(|limit| (after(moved, limit), kind));
     let total = over(timeouts, record).map(|over| {
-        // A client that is still sending is what the time was spent on.
+        // The time was spent on a client that is still sending.
         let kind = match record.upload().state() {
             UploadState::Wanted => ErrorKind::ClientStalled,
             _ => ErrorKind::TotalTimeout,
@@ -98,7 +120,10 @@ fn due(timeouts: &Timeouts, record: &Record) -> [Option<(Instant, ErrorKind)>; 2
     [still, total]
 }
 
-/// The earliest time at which a deadline may be due.
+/// Returns the earliest time at which a deadline may be due, or `None` if there is no limit.
+///
+/// It may be too early, in which case it is computed again, but is never too late, whatever the upload does in the
+/// meantime.
 fn next_look(timeouts: &Timeouts, record: &Record) -> Option<Instant> {
     let moved = record.upload_moved();
     let uploading = record.upload().is_under_way();
@@ -107,7 +132,8 @@ fn next_look(timeouts: &Timeouts, record: &Record) -> Option<Instant> {
         .filter(|_| uploading)
         .map(|idle| after(moved, idle));
     let head = timeouts.head.map(|head| after(moved, head));
-    // While the body is under way, the time for the head has not begun.
+    // While the body is in transfer, the time for the head has not begun: if the upload ended now, it would run from
+    // now.
     let head = match head {
         Some(past) if uploading && past <= Instant::now() => {
             timeouts.head.map(|head| after(Instant::now(), head))
@@ -120,6 +146,7 @@ fn next_look(timeouts: &Timeouts, record: &Record) -> Option<Instant> {
         .min()
 }
 
+/// Returns when the total time is over. `None` is no limit.
 fn over(timeouts: &Timeouts, record: &Record) -> Option<Instant> {
     timeouts.total.map(|total| after(record.start(), total))
 }

@@ -1,4 +1,16 @@
-//! Hooks of the user's on heads, in the order in which they were added.
+//! The user's hooks on request and response heads.
+//!
+//! Hooks run after everything that the proxy itself does to a head, so nothing undoes what they do, and they never see
+//! a field that the proxy removes. In the order in which they run:
+//!
+//! 1. The request hooks, in the order in which they were added. Each may refuse: the hooks after it do not run then,
+//!    and its response is the answer.
+//! 2. A check that the head can still be sent.
+//! 3. The response hooks that want to see the request: each is shown the final head, and returns what it will do.
+//! 4. Once the response has arrived, all response hooks, in the order in which they were added.
+//!
+//! Responses that the proxy makes itself pass through no response hook: errors, refusals and the answers to
+//! `Max-Forwards: 0`. Hooks are synchronous, and a hook that panics unwinds through the task of its request.
 
 use std::sync::Arc;
 
@@ -8,27 +20,32 @@ use http::{
 
 use crate::{body::Body, error::Error};
 
+/// A hook on request heads. What it returns as an error is the response.
 type RequestHook = Arc<dyn Fn(&mut RequestParts) -> Result<(), Box<Response<Body>>> + Send + Sync>;
 
-/// What a hook that has seen a request does to the head of its response.
+/// What a hook that has seen a request does to the head of the response.
 pub(crate) type ResponseChange = Box<dyn FnOnce(&mut ResponseParts) + Send>;
 
+/// A hook on response heads.
 #[derive(Clone)]
 enum ResponseHook {
-    /// Knows the response only.
+    /// Does not need the request.
     Fixed(Arc<dyn Fn(&mut ResponseParts) + Send + Sync>),
-    /// Is shown the request first.
+    /// Is shown the request, and returns the change for its response.
     PerRequest(Arc<dyn Fn(&RequestParts) -> ResponseChange + Send + Sync>),
 }
 
-/// All hooks of a proxy on heads.
+/// All hooks of a proxy on heads, each kind in the order in which it was added.
 #[derive(Clone, Default)]
 pub(crate) struct HeadHooks {
     request: Vec<RequestHook>,
     response: Vec<ResponseHook>,
 }
 
-/// What the hooks that have seen the request of one exchange do to its response, in their order.
+/// The changes that the hooks which have seen the request of one exchange make to its response, in their order.
+///
+/// There is one per [`ResponseHook::PerRequest`]. They are taken from the front as the response passes through the
+/// hooks, which cannot change in between: the exchange holds its settings.
 #[derive(Default)]
 pub(super) struct ResponseChanges(std::vec::IntoIter<ResponseChange>);
 
@@ -36,11 +53,12 @@ pub(super) struct ResponseChanges(std::vec::IntoIter<ResponseChange>);
 pub(super) enum Refused {
     /// A hook answers it.
     Answer(Box<Response<Body>>),
-    /// A hook left a head that cannot be sent.
+    /// The hooks left a head that cannot be sent.
     Error(Error),
 }
 
 impl HeadHooks {
+    /// Adds a hook on request heads, which runs after those that are there.
     pub(crate) fn on_request(
         &mut self,
         hook: impl Fn(&mut RequestParts) -> Result<(), Box<Response<Body>>> + Send + Sync + 'static,
@@ -48,6 +66,7 @@ impl HeadHooks {
         self.request.push(Arc::new(hook));
     }
 
+    /// Adds a hook on response heads, which runs after those that are there.
     pub(crate) fn on_response(
         &mut self,
         hook: impl Fn(&mut ResponseParts) + Send + Sync + 'static,
@@ -55,6 +74,7 @@ impl HeadHooks {
         self.response.push(ResponseHook::Fixed(Arc::new(hook)));
     }
 
+    /// Adds a hook on response heads that is shown the request. It runs after the response hooks that are there.
     pub(crate) fn on_response_to(
         &mut self,
         hook: impl Fn(&RequestParts) -> ResponseChange + Send + Sync + 'static,
@@ -62,11 +82,18 @@ impl HeadHooks {
         self.response.push(ResponseHook::PerRequest(Arc::new(hook)));
     }
 
-    /// Lets the hooks change a request head that is ready to be sent, and shows it to those that wait for its response.
+    /// Runs the request hooks on a head that is ready to be sent, then shows it to the response hooks that want to see
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Refused::Answer`] with the response of a hook that refuses, and [`Refused::Error`], a 500, if the
+    /// hooks left a head that cannot be sent.
     pub(super) fn request(&self, parts: &mut RequestParts) -> Result<ResponseChanges, Refused> {
         for hook in &self.request {
             hook(parts).map_err(Refused::Answer)?;
         }
+        // Without hooks, the rewrite has left a head that passes.
         if !self.request.is_empty() {
             check(parts).map_err(Refused::Error)?;
         }
@@ -77,7 +104,8 @@ impl HeadHooks {
         Ok(ResponseChanges(changes.collect::<Vec<_>>().into_iter()))
     }
 
-    /// Lets the hooks change a response head that is ready to be sent.
+    /// Runs the response hooks on a head that is ready to be relayed. `changes` are what [`request`](Self::request)
+    /// returned for this exchange.
     pub(super) fn response(&self, changes: &mut ResponseChanges, parts: &mut ResponseParts) {
         for hook in &self.response {
             match hook {
@@ -92,9 +120,12 @@ impl HeadHooks {
     }
 }
 
+/// Checks that the hooks have left a head that can be sent to the endpoint of this proxy.
+///
 /// # Errors
 ///
-/// 500 when the head cannot be sent to the endpoint of this proxy: its fault is the hook's, not the client's.
+/// Returns [`ErrorKind::Hook`](crate::error::ErrorKind::Hook), a 500, if the target is no longer in origin form or the
+/// method has become CONNECT. The fault is the hook's, not the client's.
 fn check(parts: &mut RequestParts) -> Result<(), Error> {
     if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
         return Err(Error::hook(
@@ -104,7 +135,7 @@ fn check(parts: &mut RequestParts) -> Result<(), Error> {
     if parts.method == Method::CONNECT {
         return Err(Error::hook("the method became CONNECT"));
     }
-    // The connection's own version is sent; another one here would change how the body is framed.
+    // The connection sends its own version. Another one here would change how the body is framed.
     parts.version = Version::HTTP_11;
     Ok(())
 }

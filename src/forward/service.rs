@@ -1,4 +1,18 @@
-//! The way up: from a request as it was received to one on its way.
+//! The way up: turns a request as it was received into one that is sent.
+//!
+//! [`Forward::start`] does this in a fixed order, and everything it does is synchronous: nothing is awaited before the
+//! service is called.
+//!
+//! 1. A request to upgrade is recognised, and the client's end of its connection taken out, before hop-by-hop fields
+//!    are removed.
+//! 2. The record of the exchange is made, with what is known of the client, from the forwarding fields as they were
+//!    received.
+//! 3. The head is rewritten (`rewrite/head.rs` has the order of that), and `Upgrade` put back on it.
+//! 4. The user's request hooks run, last of all changes to the head.
+//! 5. The body is limited and linked to the record, and the deadlines are computed, both from the head that the hooks
+//!    left.
+//!
+//! Nothing is sent in here: the service is called when the future that is returned is polled.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,36 +38,46 @@ use crate::{
     tunnel::{OpenTunnels, UpgradeRequest},
 };
 
-/// What the proxy knows of a request beyond its head.
+/// What the proxy knows of a request beyond its head, from the server and the router around it.
 #[derive(Debug)]
 pub(crate) struct Received {
+    /// The remote address of the connection. `None` if the server does not tell it: no peer is trusted then.
     pub(crate) client: Option<ClientAddr>,
+    /// `http` or `https`: how the client reached the server.
     pub(crate) scheme: &'static str,
-    /// A prefix that a router took off the path before.
+    /// The path prefix that a router has removed before.
     pub(crate) prefix: Option<String>,
 }
 
-/// Sends requests to a service, as a gateway must.
+/// Forwards requests to a service, as a gateway must.
+///
+/// Clones are cheap, and share the settings, the open tunnels and the watch for clients that do not read. The service
+/// is cloned for each request, and asked for its readiness by the clone: a busy service delays its own requests only.
 #[derive(Clone, Debug)]
 pub(crate) struct Forward<S> {
     service: S,
+    /// Shared by clones, and copied by one that changes it.
     config: Arc<Config>,
+    /// The tunnels that were opened through this proxy, which outlive it.
     tunnels: Arc<OpenTunnels>,
+    /// Releases the endpoints of responses that are not read.
     unread: Arc<UnreadWatch>,
 }
 
-/// How a request goes on.
+/// What becomes of a request.
 #[expect(
     clippy::large_enum_variant,
     reason = "taken apart at once, by the caller that was given it"
 )]
 pub(crate) enum Start<S: Service<Request<Body>>> {
+    /// It is forwarded.
     Sent(ForwardFuture<S>),
-    /// It was for the proxy itself, or a hook has answered it.
+    /// It goes no further: it was for the proxy itself, or a hook has answered it.
     Answered(Response<Body>),
 }
 
 impl<S> Forward<S> {
+    /// Forwards to `service` with the default settings.
     pub(crate) fn new(service: S) -> Self {
         Self {
             service,
@@ -63,12 +87,16 @@ impl<S> Forward<S> {
         }
     }
 
-    /// The settings, to change them; clones made before keep theirs.
+    /// Returns the settings for a change. Clones that were made before keep theirs.
     pub(crate) fn config_mut(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }
 
-    /// Waits for all tunnels to end, and ends those that are left after `grace`.
+    /// Waits for all tunnels to end, and closes those that are still open after `grace`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before `grace` has passed leaves the tunnels open.
     pub(crate) async fn close_tunnels(&self, grace: Duration) {
         self.tunnels.close(grace).await;
     }
@@ -78,12 +106,12 @@ impl<S> Forward<S>
 where
     S: Service<Request<Body>> + Clone,
 {
-    /// Checks and rewrites the head, limits the body, and hands both to the service.
+    /// Checks and rewrites the head, limits the body, and hands both to a clone of the service.
     ///
     /// # Errors
     ///
-    /// What is wrong with the request: 400, 405, 413, 501 or 508; or 500 for what a hook made of it. Nothing has been
-    /// sent then.
+    /// Returns what is wrong with the request: a 400, 405, 413, 501 or 508. Returns a 500 for what a hook made of it.
+    /// Nothing has been sent in either case.
     pub(crate) fn start(
         &self,
         mut request: Request<Body>,
@@ -94,12 +122,14 @@ where
         let upgrade = UpgradeRequest::take(&mut request, seen, &config.upgrades);
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
+        // From the fields as the client sent them: the rewrite replaces them by what the endpoint is to see.
         let record = Arc::new(Record::new(client_facts(&config.rewrite, &parts, received)));
 
         let prefix = config
             .rewrite
             .path
             .taken_off(received.prefix.as_deref(), parts.uri.path());
+        // A prefix is part of a path, and always a valid value.
         let prefix = prefix.and_then(|prefix| HeaderValue::try_from(prefix).ok());
         let downstream = Downstream {
             client: received.client.as_ref(),
@@ -110,6 +140,7 @@ where
             NextStep::Forward(trailers) => trailers,
             NextStep::Answer => return Ok(Start::Answered(answer(&parts))),
         };
+        // Only now, because the rewrite removes the field.
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut parts.headers);
         }
@@ -122,6 +153,7 @@ where
         let body = self
             .limit(&parts, trailers, body)?
             .with_record(record.clone());
+        // Here the hooks have run: one of them may have set deadlines of this request.
         let timeouts = config.timeouts.of_request(&parts, seen);
         let timer = HeadTimer::new(timeouts, record.clone());
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
@@ -138,7 +170,15 @@ where
         })))
     }
 
-    /// The body within its limit, with the trailers it may have.
+    /// Returns the body within its limit, with the trailers that it may have.
+    ///
+    /// An empty body is replaced by one that costs nothing. A limit of a layer in front counts too, but is noticed only
+    /// when the body is read.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::BodyTooLarge`], a 413, if the body says that it is longer than the limit. One that does not
+    /// say its length fails when it passes the limit.
     fn limit(&self, parts: &Parts, trailers: TrailerRule, body: Body) -> Result<Body, Error> {
         if body.is_end_stream() {
             return Ok(Body::empty());
@@ -157,10 +197,11 @@ where
     }
 }
 
-/// A body that does not say how long it will be.
+/// Returns a body that does not say how long it will be.
 ///
-/// What translates between the forms of gRPC, as tonic-web does, takes the length off the head, but its body says that
-/// of the bytes it reads, not that of those it will give: a `Content-Length` made of it would be a lie.
+/// A layer that translates between forms of gRPC, as tonic-web does, removes the length from the head, but its body
+/// reports that of the bytes it reads, and not of those it will yield. A `Content-Length` made from that would be
+/// wrong, and the endpoint would wait for more or cut the message off.
 fn without_length(body: Body) -> Body {
     match body.size_hint().exact() {
         Some(_) => Body::new(StreamBody::new(BodyStream::new(body))),
@@ -168,7 +209,9 @@ fn without_length(body: Body) -> Body {
     }
 }
 
-/// What is known of the client behind any trusted proxies.
+/// Returns what is known of the client, behind any trusted proxies in front.
+///
+/// `parts` is the head as it was received.
 fn client_facts(rewrite: &Rewrite, parts: &Parts, received: &Received) -> ClientFacts {
     let peer = received.client.as_ref();
     ClientFacts {

@@ -1,4 +1,13 @@
-//! The deadlines of an exchange: the proxy's, those of one request, and gRPC's.
+//! The deadlines of an exchange: the proxy's own, those of a single request, and gRPC's.
+//!
+//! Three sources, and [`Timeouts::of_request`] is the only place where they meet:
+//!
+//! 1. The settings of the proxy.
+//! 2. [`RequestTimeouts`] in the extensions of a request, which replace the settings one by one.
+//! 3. `grpc-timeout` on a gRPC call, which can only make the total deadline come sooner.
+//!
+//! How they are enforced is elsewhere: until the response head in `head_timer.rs`, after it in `body/response.rs` and
+//! `body/unread.rs`, for tunnels in `tunnel/relay.rs`. The connect timeout is a setting of the endpoint's client.
 
 use std::time::Duration;
 
@@ -6,20 +15,21 @@ use http::{HeaderMap, request::Parts};
 
 use crate::rewrite::{Fields, Seen, is_grpc};
 
-/// The deadlines of an exchange; `None` is no deadline. Connecting has its own, at the endpoint's client.
+/// The deadlines of an exchange. `None` is no deadline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// From the last byte of the request to the response head.
+    /// From the last byte of the request, or its arrival if it has no body, to the response head.
     pub(crate) head: Option<Duration>,
-    /// With nothing moved, in bodies and tunnels.
+    /// The longest time in which nothing moves, in bodies and tunnels.
     pub(crate) idle: Option<Duration>,
-    /// For all of it, but not for tunnels.
+    /// For the whole exchange, from its arrival to the last byte of the response. Tunnels are excepted.
     pub(crate) total: Option<Duration>,
 }
 
 impl Default for Timeouts {
+    /// The response timeout is that of nginx's `proxy_read_timeout`, the idle timeout that of YARP's `ActivityTimeout`.
+    /// There is no total timeout, which would break long downloads and event streams.
     fn default() -> Self {
-        // Head: nginx's proxy_read_timeout. Idle: YARP's ActivityTimeout.
         let (head, idle) = (Duration::from_secs(60), Duration::from_secs(100));
         Self {
             head: Some(head),
@@ -29,8 +39,9 @@ impl Default for Timeouts {
     }
 }
 
-/// Deadlines of a single request, for its extensions. Those that are set replace the proxy's own; `None` is no
-/// deadline.
+/// The deadlines of a single request, for its extensions.
+///
+/// Those that are set replace the deadlines of the proxy; the others stay. `None` is no deadline.
 ///
 /// A layer, a handler or [`rewrite_request`](crate::ReverseProxy::rewrite_request) puts them there; the proxy reads
 /// them when all of these have run.
@@ -50,31 +61,34 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "it has no effect until it is in the extensions of a request"]
 pub struct RequestTimeouts {
+    /// `None` keeps the proxy's deadline, `Some(None)` is no deadline. The same holds for the other two.
     head: Option<Option<Duration>>,
     idle: Option<Option<Duration>>,
     total: Option<Option<Duration>>,
 }
 
 impl RequestTimeouts {
-    /// Replaces none of the proxy's deadlines.
+    /// Returns deadlines that replace none of the proxy's.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From the last byte of the request to the response head, as
-    /// [`response_timeout`](crate::ReverseProxy::response_timeout).
+    /// Sets the longest time from the last byte of the request to the response head, as
+    /// [`response_timeout`](crate::ReverseProxy::response_timeout) does.
     pub fn response(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head = Some(timeout.into());
         self
     }
 
-    /// With nothing moved in either body or in the tunnel, as [`idle_timeout`](crate::ReverseProxy::idle_timeout).
+    /// Sets the longest time in which nothing moves, in either body or in the tunnel, as
+    /// [`idle_timeout`](crate::ReverseProxy::idle_timeout) does.
     pub fn idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle = Some(timeout.into());
         self
     }
 
-    /// For the whole exchange, as [`total_timeout`](crate::ReverseProxy::total_timeout).
+    /// Sets the longest time for the whole exchange, as [`total_timeout`](crate::ReverseProxy::total_timeout) does. A
+    /// `grpc-timeout` that is sooner still counts.
     pub fn total(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.total = Some(timeout.into());
         self
@@ -82,8 +96,14 @@ impl RequestTimeouts {
 }
 
 impl Timeouts {
-    /// The deadlines of one request: the proxy's, replaced by those in its extensions; the sooner of the total deadline
-    /// and `grpc-timeout`, which binds all that take part in a call. `seen` is what is in the head.
+    /// Returns the deadlines of one request: the proxy's, replaced by those in its extensions, and the sooner of the
+    /// total deadline and `grpc-timeout`.
+    ///
+    /// gRPC's deadline cannot be extended here: it binds all that take part in a call, and the client gives up at that
+    /// time whatever the proxy does.
+    ///
+    /// `parts` is the head after all hooks. `seen` is what the head contained when it was received, so a `grpc-timeout`
+    /// that only a hook has added is forwarded, but not enforced here.
     pub(super) fn of_request(mut self, parts: &Parts, seen: Seen) -> Self {
         if let Some(own) = parts.extensions.get::<RequestTimeouts>() {
             self.head = own.head.unwrap_or(self.head);
@@ -100,7 +120,7 @@ impl Timeouts {
     }
 }
 
-/// The deadline of a gRPC call; `None` if it has none, or one that cannot be read.
+/// Returns the deadline of a gRPC call, or `None` if it has none, or one that is malformed.
 ///
 /// "gRPC over HTTP2", Requests: "Timeout → "grpc-timeout" TimeoutValue TimeoutUnit; TimeoutValue → {positive integer as
 /// ASCII string of at most 8 digits}".

@@ -1,4 +1,9 @@
-//! What axum and the server around it know of a request beyond its head.
+//! What axum and the server around it know of a request beyond its head: the client's address, the scheme, a nested
+//! prefix.
+//!
+//! All of it is read from the request's extensions, which no client can write to. It is collected here, in the only
+//! folder that knows axum, and handed on as [`Received`]. Which forwarding fields are made of it, and whether the
+//! client's own are believed, is decided in `rewrite/forwarded.rs`.
 
 use std::net::SocketAddr;
 
@@ -7,7 +12,10 @@ use http::{Extensions, Request, uri::Scheme};
 
 use crate::{forward::Received, rewrite::ClientAddr};
 
-/// Collects it from the request's extensions.
+/// Collects what is known of a request from its extensions.
+///
+/// `known` is the client's address if the proxy was made for one connection; it takes precedence over the extensions.
+/// `default_scheme` is used if the server has not put a `Scheme` there.
 pub(super) fn received<B>(
     request: &Request<B>,
     default_scheme: &'static str,
@@ -29,7 +37,10 @@ pub(super) fn received<B>(
     }
 }
 
-/// `ConnectInfo` is there under `into_make_service_with_connect_info`; a server of one's own may put the bare address.
+/// Returns the client's address from the extensions.
+///
+/// axum puts it there as `ConnectInfo` under `into_make_service_with_connect_info`. A server of the user's own may put
+/// the bare address there.
 fn address(extensions: &Extensions) -> Option<SocketAddr> {
     let info = extensions
         .get::<ConnectInfo<SocketAddr>>()
@@ -37,12 +48,22 @@ fn address(extensions: &Extensions) -> Option<SocketAddr> {
     info.or_else(|| extensions.get::<SocketAddr>().copied())
 }
 
-/// What `Router::nest` took off: the original path without its end, which is what is left.
+/// Returns the prefix that `Router::nest` has removed: the original path without its end, which is what is left.
+///
+/// ```text
+/// original = /api/users     path = /users     -> /api
+/// original = /api           path = /          -> /api
+/// original = /users         path = /users     -> None: nothing was removed
+/// ```
+///
+/// `None` also if the path is not the end of the original one: a layer in between has rewritten it, and what it did is
+/// its own affair. The original path is known only inside of an axum router.
 fn nested_at(extensions: &Extensions, path: &str) -> Option<String> {
     let original = extensions.get::<OriginalUri>()?.0.path();
     let prefix = match original.strip_suffix(path) {
         Some(prefix) => prefix,
-        // Nested at /a, a request for /a itself arrives as /.
+        // Nested at `/a`, a request for `/a` itself arrives as `/`. A layer that rewrites any path to `/` looks the
+        // same.
         None if path == "/" => original,
         None => return None,
     };

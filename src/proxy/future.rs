@@ -1,4 +1,13 @@
-//! The end of the way: a response, whatever happened.
+//! The response future of a proxy, which yields a response whatever happens.
+//!
+//! States:
+//!
+//! - *Sent*: the request is on its way, and the response head is awaited. Dropped in this state, the client has
+//!   disconnected, which is logged as a 499.
+//! - *Done*: the response is ready to be taken, or has been. A refused request begins in this state, with its response.
+//!
+//! Errors become responses here and in [`ReverseProxy`](super::ReverseProxy) (which refuses some requests before
+//! anything is sent), in either case by [`ErrorResponder`]. What happens to the body afterwards is not seen here.
 
 use std::{
     convert::Infallible,
@@ -24,6 +33,11 @@ use crate::{
 
 pin_project! {
     /// The response future of [`ReverseProxy`](super::ReverseProxy). It never fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels the request upstream, as hyper does when the client disconnects. The log then has a `DEBUG`
+    /// line with the status 499. It must not be polled after it is ready: it stays pending then, and wakes no task.
     pub struct ProxyFuture<S>
     where
         S: Service<Request<Body>>,
@@ -36,8 +50,9 @@ pin_project! {
     where
         S: Service<Request<Body>>,
     {
+        // Logs a client that disconnected before it had a response head.
         fn drop(this: Pin<&mut Self>) {
-            // nginx's name for it: nobody is left to see the status.
+            // nginx's status for a request whose client has closed the connection. It is logged only.
             if matches!(this.state, ProxyState::Sent { .. }) {
                 tracing::debug!(status = 499, "the client went away");
             }
@@ -46,17 +61,22 @@ pin_project! {
 }
 
 pin_project! {
+    /// The states of a [`ProxyFuture`].
     #[project = ProxyProj]
     enum ProxyState<S>
     where
         S: Service<Request<Body>>,
     {
+        // What turns an error into a response, and what an HTTP/1.0 client is told, was read from the request, which is
+        // gone.
         Sent { #[pin] future: ForwardFuture<S>, responder: ErrorResponder, client: Http10 },
+        // `None` once the response has been taken.
         Done { response: Option<Response<AxumBody>> },
     }
 }
 
 impl<S: Service<Request<Body>>> ProxyFuture<S> {
+    /// Returns the future of a request that is forwarded.
     pub(super) fn sent(
         future: ForwardFuture<S>,
         responder: ErrorResponder,
@@ -71,6 +91,8 @@ impl<S: Service<Request<Body>>> ProxyFuture<S> {
         }
     }
 
+    /// Returns a future that is ready with `response`: that of a request which was refused, or which the proxy answers
+    /// itself.
     pub(super) fn done(mut response: Response<AxumBody>, client: Http10) -> Self {
         client.settle(&mut response);
         Self {
@@ -90,6 +112,7 @@ where
 {
     type Output = Result<Response<AxumBody>, Infallible>;
 
+    /// Never yields an error: what failed has become a response.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match this.state.as_mut().project() {
@@ -107,13 +130,15 @@ where
                     }
                 };
                 client.settle(&mut response);
-                // The exchange is over, so a drop from here on is no client that left.
+                // The exchange is over, so a drop from here on is not a client that disconnected. The forwarding future
+                // is dropped here.
                 this.state.set(ProxyState::Done { response: None });
                 response
             }
             ProxyProj::Done { response } => match response.take() {
                 Some(response) => response,
-                // Polled after its end, which no future owes an answer; none is the least surprising.
+                // A future that is polled after its end owes no answer, and pending is the least surprising one: a
+                // panic would take the connection's task down.
                 None => return Poll::Pending,
             },
         };

@@ -1,4 +1,8 @@
-//! The proxy as a layer: what matches is forwarded, the rest goes on.
+//! The proxy as a layer: requests that match are forwarded, and all others go to the inner service.
+//!
+//! [`ProxyLayer`] has the settings, a [`ReverseProxy`] and a [`Matcher`], and makes a [`Proxy`] of each service that it
+//! wraps. axum wraps every route of a router separately; all of these share the settings, the cluster and the
+//! connections.
 
 use std::sync::Arc;
 
@@ -7,10 +11,13 @@ use tower::Layer;
 
 use super::{Proxy, ReverseProxy, matcher::Matcher};
 
-/// Forwards the requests that match, and lets the inner service have the others untouched.
+/// Forwards the requests that match, and passes all others to the inner service untouched.
 ///
-/// Conditions of one kind are alternatives: `.method(GET).method(HEAD)` takes both. Conditions of different kinds must
-/// all hold. Without any, everything matches.
+/// Conditions of one kind are alternatives: `.method(GET).method(HEAD)` matches both. Conditions of different kinds
+/// must all hold. Without any condition, every request matches.
+///
+/// A request that matches never reaches the inner service, not even if its endpoint answers 404 or cannot be reached:
+/// nothing falls through.
 ///
 /// `Router::layer` wraps each route and the fallback, but not what is added to the router after it. axum adds an
 /// `Allow` field to what a method router answers; where that would be wrong for a forwarded request, put the layer
@@ -29,43 +36,65 @@ use super::{Proxy, ReverseProxy, matcher::Matcher};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ProxyLayer<S> {
+    /// Cloned into each service that is wrapped.
     proxy: ReverseProxy<S>,
+    /// The conditions. Shared by the services, and copied by a clone of the layer that adds one.
     matcher: Arc<Matcher>,
 }
 
 impl<S> ProxyLayer<S> {
-    /// Forwards to `service` with the defaults of [`ReverseProxy`]. To change them, make one and convert it:
-    /// `ProxyLayer::from(proxy)`.
+    /// Returns a layer that forwards every request to `service`, with the default settings of [`ReverseProxy`].
+    ///
+    /// To change the settings, make a proxy and convert it:
+    ///
+    /// ```
+    /// use axum_upstream::{ProxyLayer, ReverseProxy};
+    ///
+    /// let proxy = ReverseProxy::to("http://127.0.0.1:5000")?.strip_prefix("/api")?;
+    /// let layer = ProxyLayer::from(proxy).path_prefix("/api");
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
     pub fn new(service: S) -> Self {
         ReverseProxy::new(service).into()
     }
 
-    /// Paths below `prefix`, which ends at a segment: `/api` is `/api` and `/api/x`, not `/apiary`.
+    /// Matches paths below `prefix`, which ends at the end of a segment: `/api` matches `/api` and `/api/x`, but not
+    /// `/apiary`.
     ///
-    /// The path is forwarded whole; [`ReverseProxy::strip_prefix`] takes the prefix off. A path with `..` segments that
-    /// lead out of the prefix does not match, however they are encoded.
+    /// The path is compared byte for byte, as the client wrote it: `/API` and `/%61pi` do not match `/api`. A path with
+    /// `..` segments that lead out of the prefix does not match, however they are encoded.
+    ///
+    /// The path is forwarded whole; [`ReverseProxy::strip_prefix`] removes the prefix. A missing `/` at the front of
+    /// `prefix` is added.
     #[must_use]
     pub fn path_prefix(mut self, prefix: &str) -> Self {
         Arc::make_mut(&mut self.matcher).prefix(prefix);
         self
     }
 
-    /// Requests for `host`, whatever their case; with a port only if one is given here: `example.com`,
-    /// `example.com:8443`.
+    /// Matches requests for `host`, without regard to case. The port is compared only if one is given here:
+    /// `example.com` matches any, `example.com:8443` that one.
+    ///
+    /// The host is that of an absolute target or of HTTP/2's `:authority`, and else that of the `Host` field. A request
+    /// without a valid one does not match. There are no wildcards; use [`matching`](Self::matching) for those.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         Arc::make_mut(&mut self.matcher).host(host);
         self
     }
 
-    /// Requests with this method.
+    /// Matches requests with this method.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         Arc::make_mut(&mut self.matcher).method(method);
         self
     }
 
-    /// Requests for whose head `predicate` holds. Unlike the others, several of these must all hold.
+    /// Matches requests for whose head `predicate` returns `true`. Unlike the other conditions, several predicates must
+    /// all hold.
+    ///
+    /// The head is the one that was received, before the proxy has checked or rewritten anything. The predicate runs
+    /// last, and only if the other conditions hold.
     #[must_use]
     pub fn matching(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.matcher).predicate(Arc::new(predicate));
@@ -73,6 +102,7 @@ impl<S> ProxyLayer<S> {
     }
 }
 
+/// A layer that forwards every request, with the settings of the proxy.
 impl<S> From<ReverseProxy<S>> for ProxyLayer<S> {
     fn from(proxy: ReverseProxy<S>) -> Self {
         Self {

@@ -1,4 +1,11 @@
-//! Which requests a [`ProxyLayer`](super::ProxyLayer) takes.
+//! Which requests a [`ProxyLayer`](super::ProxyLayer) forwards.
+//!
+//! Conditions have four kinds: methods, path prefixes, hosts and predicates. Of the first three, one condition of a
+//! kind has to hold, if there is any of that kind; of predicates, all have to hold. They are evaluated in this order,
+//! the cheapest first.
+//!
+//! A match decides only where a request goes. It does not make the request valid: a request with two `Host` fields is
+//! matched by the first, and is refused when it is forwarded.
 
 use std::{fmt, sync::Arc};
 
@@ -6,35 +13,45 @@ use http::{Method, header, request::Parts, uri::Authority};
 
 use crate::rewrite::{climbs, strip_prefix};
 
+/// A user's condition on a request head.
 type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
-/// Conditions on a request head. Of one kind any is enough; each kind that has one must agree.
+/// The conditions on a request head. `Default` has none, and matches every request.
 #[derive(Clone, Default)]
 pub(super) struct Matcher {
+    /// Path prefixes, each of which begins with `/`.
     prefixes: Vec<String>,
+    /// Hosts, with or without a port, in any case.
     hosts: Vec<String>,
+    /// Methods, which are compared exactly.
     methods: Vec<Method>,
+    /// Predicates, all of which have to hold.
     predicates: Vec<Predicate>,
 }
 
 impl Matcher {
+    /// Adds a path prefix, with a `/` in front if it has none.
     pub(super) fn prefix(&mut self, prefix: &str) {
         let slash = if prefix.starts_with('/') { "" } else { "/" };
         self.prefixes.push(format!("{slash}{prefix}"));
     }
 
+    /// Adds a host.
     pub(super) fn host(&mut self, host: &str) {
         self.hosts.push(host.to_owned());
     }
 
+    /// Adds a method.
     pub(super) fn method(&mut self, method: Method) {
         self.methods.push(method);
     }
 
+    /// Adds a predicate.
     pub(super) fn predicate(&mut self, predicate: Predicate) {
         self.predicates.push(predicate);
     }
 
+    /// Returns whether a request is to be forwarded.
     pub(super) fn matches(&self, parts: &Parts) -> bool {
         let any = |none: bool, found: bool| none || found;
         any(
@@ -45,12 +62,16 @@ impl Matcher {
             && self.predicates.iter().all(|predicate| predicate(parts))
     }
 
+    /// Returns whether the path is below one of the prefixes.
+    ///
     /// A path that climbs is below no prefix: `/public/%2e%2e/admin` may be `/admin` to the server.
     fn has_prefix(&self, path: &str) -> bool {
         let below = |prefix: &String| strip_prefix(path, prefix).is_some_and(|rest| !climbs(rest));
         self.prefixes.iter().any(below)
     }
 
+    /// Returns whether the request is for one of the hosts.
+    ///
     /// The target wins over the field, as it does when the request is forwarded (RFC 9112 3.2.2).
     fn has_host(&self, parts: &Parts) -> bool {
         let field = || parts.headers.get(header::HOST)?.to_str().ok()?.parse().ok();
@@ -58,6 +79,7 @@ impl Matcher {
             return false;
         };
         self.hosts.iter().any(|host| {
+            // The colons inside of an IPv6 address are not in front of a port: `[::1]`.
             let wanted: &str = if host.contains(':') && !host.ends_with(']') {
                 authority.as_str()
             } else {
@@ -68,11 +90,13 @@ impl Matcher {
     }
 }
 
+/// Returns the host without its port; an IPv6 address keeps its brackets.
 fn name(authority: &Authority) -> &str {
     authority.host()
 }
 
 impl fmt::Debug for Matcher {
+    /// Shows how many predicates there are, since functions have no text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Matcher")
             .field("prefixes", &self.prefixes)

@@ -1,4 +1,5 @@
-//! Mounting: [`ReverseProxy`] answers every request it gets, [`ProxyLayer`] those that match.
+//! Mounts a proxy in an axum application: [`ReverseProxy`] answers every request that it gets, [`ProxyLayer`] those
+//! that match.
 //!
 //! ```
 //! use axum::{Router, http::Method, routing::get};
@@ -22,6 +23,19 @@
 //!     .nest_service("/legacy", ReverseProxy::to("http://127.0.0.1:5002/base")?);
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
+//!
+//! [`ReverseProxy`] has all settings of heads, deadlines, limits and hooks, each documented with its default at its
+//! method. A request from within a handler, which has looked at it first, is sent by [`ReverseProxy::forward`].
+//!
+//! What a client has sent besides the head is taken from the request's extensions: its address, as
+//! `ConnectInfo<SocketAddr>` or as a bare `SocketAddr`; the scheme, as an `http::uri::Scheme`; the prefix that a
+//! nesting router has removed. A server of your own can put the first two there.
+//!
+//! Everything that fails becomes a response here, and nowhere else: a status, a short text without addresses or causes,
+//! and the [`Error`](crate::Error) in its extensions. [`docs::errors`](crate::docs::errors) has the statuses.
+//!
+//! Not here: listening, TLS towards clients and limits on their connections, which are the server's; and everything
+//! about endpoints, which the service behind the proxy decides, a [`LoadBalance`](crate::LoadBalance) or any other.
 
 mod client_addr;
 mod future;

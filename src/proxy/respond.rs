@@ -1,4 +1,11 @@
-//! From an [`Error`] to the response a client gets: the only place where that is decided.
+//! Turns an [`Error`] into the response that a client gets. This is the only place where that is decided.
+//!
+//! The response never says more than its status: no address, no cause, no name of an endpoint, all of which would
+//! describe the network behind the proxy. The whole error goes to the log, one event per request, and into the
+//! response's extensions, for layers around the proxy.
+//!
+//! Which status an error has is decided by its kind (`error/kind.rs`). An error that occurs after the response head has
+//! been sent does not come here: `body/response.rs` logs it.
 
 use std::{error::Error as StdError, sync::Arc};
 
@@ -11,18 +18,22 @@ use crate::{
     rewrite::is_grpc,
 };
 
-/// A hook that may change the response an error became.
+/// A user's hook that may change the response which an error has become.
 pub(super) type ErrorHook = Arc<dyn Fn(&Error, Response<Body>) -> Response<Body> + Send + Sync>;
 
-/// How the errors of one request become responses.
+/// Turns the errors of one request into responses. Made before the request is forwarded, since the request is gone when
+/// an error is known.
 pub(super) struct ErrorResponder {
+    /// The user's hooks, composed into one.
     hook: Option<ErrorHook>,
+    /// Whether the request is a gRPC call, which is answered in gRPC's form.
     grpc: bool,
-    /// The client's connection can be closed by a field.
+    /// Whether the client's connection can be closed by a field: that of HTTP/1 only.
     http1: bool,
 }
 
 impl ErrorResponder {
+    /// Reads what decides about the form of an error from the request.
     pub(super) fn new<B>(request: &Request<B>, hook: Option<&ErrorHook>) -> Self {
         let grpc = is_grpc(request.method(), request.headers());
         Self {
@@ -32,8 +43,11 @@ impl ErrorResponder {
         }
     }
 
-    /// The status and a short body that gives nothing away; the cause goes to the log and, as an `Arc<Error>`, to the
-    /// response's extensions.
+    /// Returns the response for an error, and logs the error.
+    ///
+    /// In this order: the status and a short body; the fields that the status requires; the user's hook; then the
+    /// error, as an `Arc<Error>`, and `info`, if the request was forwarded, in the extensions. The extensions come
+    /// last, so that a hook that makes a new response need not copy them.
     pub(super) fn respond(&self, error: Error, info: Option<Info>) -> Response<Body> {
         let status = error.status();
         log(&error, status);
@@ -43,24 +57,29 @@ impl ErrorResponder {
             text_response(status)
         };
         *response.status_mut() = status;
+        // RFC 9110 10.2.3: how long the service is expected to be unavailable, in seconds. One is the shortest time
+        // that makes a client wait at all: a cluster may get an endpoint at any moment, and a connection becomes free
+        // with the next request that ends.
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        // Where a malformed request ends is unknown, so nothing after it is read as another one. RFC 9112 6.3: "the
+        // server MUST respond with the 400 (Bad Request) status code and then close the connection".
         if self.http1
             && matches!(
                 status,
                 StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED
             )
         {
-            // Who knows where a malformed request ends: nothing after it is read as another. RFC 9112 6.3.
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 15.5.6: a 405 must say what is allowed. All but CONNECT is; these are the ones in use.
+            // RFC 9110 15.5.6: "The origin server MUST generate an Allow header field in a 405 response". All methods
+            // but CONNECT are allowed; these are the ones in use.
             let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
             response
                 .headers_mut()
@@ -77,8 +96,12 @@ impl ErrorResponder {
     }
 }
 
-/// A short body with the status, the cause in the log and, as an `Arc<Error>`, in the response's extensions: what a
-/// [`ReverseProxy`](crate::ReverseProxy) makes of an error without any settings.
+/// The response that a [`ReverseProxy`](crate::ReverseProxy) without any settings makes of an error: a short body with
+/// the status, the cause in the log and, as an `Arc<Error>`, in the response's extensions.
+///
+/// For handlers that call a [`LoadBalance`](crate::LoadBalance) or a [`Client`](crate::upstream::Client) themselves.
+/// Since nothing is known of the request here, a gRPC call gets plain text, and the connection of a malformed request
+/// is not closed.
 impl IntoResponse for Error {
     fn into_response(self) -> Response<Body> {
         ErrorResponder {
@@ -90,6 +113,7 @@ impl IntoResponse for Error {
     }
 }
 
+/// Returns a response whose text is the name of the status, such as `Bad Gateway`. The caller sets the status itself.
 fn text_response(status: StatusCode) -> Response<Body> {
     let text = status.canonical_reason().unwrap_or("error");
     let mut response = Response::new(Body::from(format!("{text}\n")));
@@ -100,9 +124,11 @@ fn text_response(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A gRPC client would take a text for a message, so it gets a status alone. Which one is gRPC's own table, "HTTP to
-/// gRPC Status Code Mapping", but for deadlines, which have a status of their own: also where a stream of
-/// messages was open on the client's side.
+/// Returns a response with a gRPC status and no message, since a gRPC client would take a text for a message.
+///
+/// The status is that of gRPC's own table, "HTTP to gRPC Status Code Mapping". Deadlines are the exception, which have
+/// a status of their own, DEADLINE_EXCEEDED (4): also one that passes while the client's side of a stream is open,
+/// which is a 408 for any other request.
 fn grpc_response(kind: ErrorKind, status: StatusCode) -> Response<Body> {
     let code = match status.as_u16() {
         _ if matches!(kind, ErrorKind::TotalTimeout | ErrorKind::ClientStalled) => "4",
@@ -124,8 +150,10 @@ fn grpc_response(kind: ErrorKind, status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A client's own fault is no reason to wake anyone, but a request without `Host` is more often that of whoever tries
-/// the proxy out, and finds the reason here.
+/// Logs an error by the side at fault: `INFO` for the client's, `WARN` for the others.
+///
+/// A client's mistake is no reason for an alert. It is not at `DEBUG` either: a user who tries the proxy out with a
+/// request that has no `Host` finds the reason at the default level.
 fn log(error: &Error, status: StatusCode) {
     let status = status.as_u16();
     let cause = error as &dyn StdError;

@@ -1,4 +1,10 @@
-//! The proxy as a service that answers every request.
+//! [`ReverseProxy`], the proxy as a service that answers every request, and all its settings.
+//!
+//! Each setting is documented at its method, with its default; this file only stores it in `forward/config.rs` or here.
+//! No method takes a `bool`: what is turned on by one method is turned off by another (`behind_tls`, `not_behind_tls`).
+//!
+//! [`ReverseProxy::start`] is the only way in, for the service and for [`ReverseProxy::forward`]. It collects what axum
+//! knows of the request, and hands the rest to `forward/`.
 
 use std::{
     convert::Infallible,
@@ -31,31 +37,39 @@ use crate::{
     upstream::Client,
 };
 
-/// Forwards every request to a service, and answers what fails.
+/// Forwards every request to a service, and turns what fails into a response.
 ///
 /// The service is a [`LoadBalance`](crate::LoadBalance), a [`Client`] for one server ([`ReverseProxy::to`]), or any
-/// `tower::Service<Request<Body>>`, layers around one of these included. Clones share all settings.
+/// `tower::Service<Request<Body>>`, layers around one of these included. Clones share all settings; a setting that is
+/// changed on a clone changes that clone only.
 ///
-/// It fits wherever axum takes a service: `fallback_service`, `route_service`, `nest_service`, alone under hyper, and
-/// alone under `axum::serve`, there as the fallback of an empty router. It never fails: an [`Error`] becomes a
-/// response, with the `Arc<Error>` in its extensions.
+/// It fits wherever axum takes a service: `fallback_service`, `route_service`, `nest_service`, alone under hyper, and,
+/// as the fallback of an empty router, alone under `axum::serve`. It never fails: an [`Error`] becomes a response, with
+/// the `Arc<Error>` in its extensions.
 ///
-/// Changes to heads happen in a fixed order, your [`rewrite_request`](Self::rewrite_request) last: `docs/HEADERS.md`.
+/// Changes to heads happen in a fixed order, in which your [`rewrite_request`](Self::rewrite_request) comes last: see
+/// [`docs::headers`](crate::docs::headers).
 ///
 /// # Cancel safety
 ///
-/// Dropping the future, or the response body, cancels the request upstream. A tunnel goes on when the proxy is dropped:
-/// it ends when either side ends it, when nothing moves for the idle timeout, or by
-/// [`close_tunnels`](Self::close_tunnels).
+/// Dropping the response future, or the response body, cancels the request upstream. A tunnel goes on when the proxy is
+/// dropped. It ends when both sides have closed it, when either connection fails, when nothing moves for the idle
+/// timeout, or by [`close_tunnels`](Self::close_tunnels).
 pub struct ReverseProxy<S = Client> {
+    /// The service, and all settings but those below.
     forward: Forward<S>,
+    /// `http` or `https`: how clients reach the server, unless the request's extensions say it.
     scheme: &'static str,
+    /// The client's address, if the proxy serves a single connection.
     client: Option<ClientAddr>,
+    /// The hooks of [`on_error`](Self::on_error), composed into one.
     error_hook: Option<ErrorHook>,
 }
 
 impl ReverseProxy {
-    /// A proxy for one server, by its URL; see [`EndpointSpec::url`](crate::EndpointSpec::url) for its form.
+    /// Returns a proxy for one server, by its URL; see [`EndpointSpec::url`](crate::EndpointSpec::url) for its form.
+    ///
+    /// No connection is made before the first request.
     ///
     /// ```
     /// let proxy = axum_upstream::ReverseProxy::to("http://127.0.0.1:5000/base")?;
@@ -64,14 +78,14 @@ impl ReverseProxy {
     ///
     /// # Errors
     ///
-    /// A config error that says what is wrong with the URL.
+    /// Returns a config error that says what is wrong with the URL.
     pub fn to(url: &str) -> Result<Self, Error> {
         Client::new(url).map(Self::new)
     }
 }
 
 impl<S> ReverseProxy<S> {
-    /// A proxy in front of `service`.
+    /// Returns a proxy in front of `service`, with the default settings.
     pub fn new(service: S) -> Self {
         Self {
             forward: Forward::new(service),
@@ -81,20 +95,21 @@ impl<S> ReverseProxy<S> {
         }
     }
 
-    /// What the endpoint sees as `Host`. Default: its own authority.
+    /// Sets what the endpoint sees as `Host`. Default: its own authority.
     #[must_use]
     pub fn host(mut self, host: HostPolicy) -> Self {
         self.forward.config_mut().rewrite.host = host;
         self
     }
 
-    /// Takes a prefix off the path, where the path has it; `X-Forwarded-Prefix` tells the endpoint. Default: none.
+    /// Removes a prefix from the path of requests that have it; `X-Forwarded-Prefix` tells the endpoint. Default: none.
     ///
-    /// Under `nest_service` the router has done so already.
+    /// A path without the prefix is forwarded as it is: this is not a route. Under `nest_service` the router has
+    /// removed its prefix already.
     ///
     /// # Errors
     ///
-    /// A config error when it is no path.
+    /// Returns a config error if the prefix is not a path.
     pub fn strip_prefix(mut self, prefix: &str) -> Result<Self, Error> {
         self.forward.config_mut().rewrite.path.strip = Some(parse_prefix("strip_prefix", prefix)?);
         Ok(self)
@@ -102,21 +117,22 @@ impl<S> ReverseProxy<S> {
 
     /// Puts a prefix in front of the path, after [`strip_prefix`](Self::strip_prefix). Default: none.
     ///
-    /// A path that would climb out of it (`/../admin`) gets a 400.
+    /// A request whose path would climb out of it (`/../admin`) gets a 400.
     ///
     /// # Errors
     ///
-    /// A config error when it is no path.
+    /// Returns a config error if the prefix is not a path.
     pub fn add_prefix(mut self, prefix: &str) -> Result<Self, Error> {
         self.forward.config_mut().rewrite.path.add = Some(parse_prefix("add_prefix", prefix)?);
         Ok(self)
     }
 
-    /// Changes the path, after the prefixes; `None` leaves it as it is. Default: nothing.
+    /// Adds a hook that changes the path, after the prefixes. `None` leaves it as it is. Default: no hook.
     ///
-    /// The path is as the client wrote it, with what is percent-encoded; the query is kept. Hooks that are added one
-    /// after the other all run, in that order. What is returned must be a path: begin with `/`, and hold no query;
-    /// anything else becomes a 500. A path that would climb out of its root gets a 400 and is not shown to the hook.
+    /// The path is as the client wrote it, percent-encoding included; the query is kept. Hooks run in the order in
+    /// which they were added, each on the result of the one before. What a hook returns must be a path: it begins with
+    /// `/` and has no query. Anything else becomes a 500. A path that would climb out of its root gets a 400, and is
+    /// not shown to the hook.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -134,15 +150,18 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// Networks of the proxies in front of us, whose `X-Forwarded-*` fields are kept and added to. Default: none, so
-    /// that what a client says of itself is replaced.
+    /// Sets the networks of the proxies in front of this one, whose `X-Forwarded-*` fields are kept and appended to.
+    /// Default: none, so that what a client says of itself is replaced.
     ///
-    /// A single address or a network: `10.0.0.0/8`, `::1`. Needs the client's address: `ConnectInfo<SocketAddr>`, as
-    /// `into_make_service_with_connect_info` provides it, or a bare `SocketAddr` in the request's extensions.
+    /// Each is an address or a network: `10.0.0.0/8`, `::1`. A later call replaces those of an earlier one.
+    ///
+    /// The client's address has to be known: from `ConnectInfo<SocketAddr>`, as `into_make_service_with_connect_info`
+    /// provides it, from a bare `SocketAddr` in the request's extensions, or by [`client_addr`](Self::client_addr).
+    /// Without it no peer is trusted.
     ///
     /// # Errors
     ///
-    /// A config error that names what is no network.
+    /// Returns a config error that names what is not a network.
     pub fn trusted_peers<I>(mut self, networks: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -155,123 +174,144 @@ impl<S> ReverseProxy<S> {
         Ok(self)
     }
 
-    /// Also sends `Forwarded` (RFC 7239). Default: `X-Forwarded-*` only.
+    /// Sends `Forwarded` (RFC 7239) besides `X-Forwarded-*`. Default: `X-Forwarded-*` only.
     #[must_use]
     pub fn with_forwarded(mut self) -> Self {
         self.forward.config_mut().rewrite.forwarded.rfc7239 = true;
         self
     }
 
-    /// Sends no `Forwarded`, which is the default.
+    /// Sends no `Forwarded`. This is the default.
     #[must_use]
     pub fn without_forwarded(mut self) -> Self {
         self.forward.config_mut().rewrite.forwarded.rfc7239 = false;
         self
     }
 
-    /// Clients reach us over TLS: `X-Forwarded-Proto` says `https`. Default: `http`.
+    /// Declares that clients reach this server over TLS, so that `X-Forwarded-Proto` says `https`. Default: `http`.
     ///
-    /// A `http::uri::Scheme` in a request's extensions, which a server of one's own can put there, goes before this.
+    /// An `http::uri::Scheme` in a request's extensions, which a server of your own can put there, takes precedence.
     #[must_use]
     pub fn behind_tls(mut self) -> Self {
         self.scheme = "https";
         self
     }
 
-    /// Clients reach us without TLS, which is the default.
+    /// Declares that clients reach this server without TLS. This is the default.
     #[must_use]
     pub fn not_behind_tls(mut self) -> Self {
         self.scheme = "http";
         self
     }
 
-    /// The address of the client, for a server of one's own that clones the proxy for each connection. Default: what
-    /// the request's extensions say, `ConnectInfo<SocketAddr>` or a bare `SocketAddr`.
+    /// Sets the address of the client, for a server of your own that clones the proxy for each connection. Default:
+    /// what the request's extensions say, `ConnectInfo<SocketAddr>` or a bare `SocketAddr`.
     ///
-    /// Cheaper than an extension: the address is written out once per connection, not per request.
+    /// This is cheaper than an extension: the address is written out once per connection, not per request. It takes
+    /// precedence over the extensions.
     #[must_use]
     pub fn client_addr(mut self, address: SocketAddr) -> Self {
         self.client = Some(address.into());
         self
     }
 
-    /// Our name in `Via`, by which a loop is seen. Default: `axum-upstream-` and eight random hex digits.
+    /// Sets this proxy's name in `Via`, by which request loops are detected. Default: `axum-upstream-` and eight random
+    /// hexadecimal digits, drawn for each proxy and shared by its clones.
     ///
-    /// Processes that must not forward to each other share a name; a chain of proxies needs one name each.
+    /// A request that has this name in its `Via` already gets a 508. Processes that must not forward to each other
+    /// share a name; a chain of proxies needs a name for each.
     ///
     /// # Errors
     ///
-    /// A config error when it is no token (RFC 9110 5.6.2).
+    /// Returns a config error if the name is not a token (RFC 9110 5.6.2).
     pub fn via(mut self, pseudonym: &str) -> Result<Self, Error> {
         let via = Via::new(pseudonym).map_err(|error| Error::config("via", error))?;
         self.forward.config_mut().rewrite.via = Some(via);
         Ok(self)
     }
 
-    /// Sends no `Via` and sees no loops.
+    /// Sends no `Via`, and detects no request loops.
+    ///
+    /// RFC 9110 7.6.3 demands the field of a gateway's requests.
     #[must_use]
     pub fn without_via(mut self) -> Self {
         self.forward.config_mut().rewrite.via = None;
         self
     }
 
-    /// Adds `Via` to responses too. Default: requests only.
+    /// Adds `Via` to responses too. Default: to requests only.
     #[must_use]
     pub fn with_via_on_responses(mut self) -> Self {
         self.forward.config_mut().rewrite.via_on_responses = true;
         self
     }
 
-    /// Adds `Via` to requests only, which is the default.
+    /// Adds `Via` to requests only. This is the default.
     #[must_use]
     pub fn without_via_on_responses(mut self) -> Self {
         self.forward.config_mut().rewrite.via_on_responses = false;
         self
     }
 
-    /// Fields that a client cannot have removed by naming them in `Connection`: those which a layer in front of the
-    /// proxy sets, as `X-Auth-User`. Default: only `Host`, framing, `Via`, `Max-Forwards` and forwarding fields. Fields
-    /// that [`rewrite_request`](Self::rewrite_request) sets need no protection.
+    /// Sets the fields that a client cannot have removed by naming them in `Connection`: those that a layer in front of
+    /// the proxy sets, such as `X-Auth-User`. Default: only `Host`, framing, `Via`, `Max-Forwards` and forwarding
+    /// fields, which are always protected.
+    ///
+    /// A later call replaces the fields of an earlier one. Fields that [`rewrite_request`](Self::rewrite_request) sets
+    /// need no protection.
     #[must_use]
     pub fn protected_fields(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.forward.config_mut().rewrite.protected = names.into_iter().collect();
         self
     }
 
-    /// Longest time from the last byte of the request to the response head: 504. Default 60 s; `None` for no limit.
+    /// Sets the longest time from the last byte of the request to the response head. Default: 60 s. `None` is no limit.
+    ///
+    /// Waiting for an endpoint and for a connection to it is part of the time. The client gets a 504.
+    /// [`RequestTimeouts`](crate::RequestTimeouts) replaces it for a single request.
     #[must_use]
     pub fn response_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.forward.config_mut().timeouts.head = timeout.into();
         self
     }
 
-    /// Longest time in which nothing moves, in a body or a tunnel. Default 100 s; `None` for no limit.
+    /// Sets the longest time in which nothing moves, in a body or a tunnel. Default: 100 s. `None` is no limit.
     ///
-    /// 408 when it is the client that does not send, 504 when the endpoint does not read; a broken body or a closed
-    /// tunnel when the response has begun.
+    /// Before the response head, the client gets a 408 if it is the client that does not send, and a 504 if the
+    /// endpoint does not read. Once the response has begun, its body is cut short, or the tunnel closed. A client that
+    /// does not read its response for this time loses it too, and its endpoint is released.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.forward.config_mut().timeouts.idle = timeout.into();
         self
     }
 
-    /// Longest time for the whole exchange, both bodies included, but not for tunnels: 504, or a broken body. Default:
-    /// no limit.
+    /// Sets the longest time for the whole exchange, both bodies included, but not for tunnels. Default: `None`, no
+    /// limit.
+    ///
+    /// Before the response head, the client gets a 504, or a 408 if it was still sending. Once the response has begun,
+    /// its body is cut short. A gRPC client's `grpc-timeout` is enforced in the same way, if it is sooner.
     #[must_use]
     pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.forward.config_mut().timeouts.total = timeout.into();
         self
     }
 
-    /// Most bytes of a request body: 413. Default: `None`, no limit; bodies stream and are never held.
+    /// Sets the largest size of a request body, in bytes: a larger one gets a 413. Default: `None`, no limit; bodies
+    /// are streamed and never held.
+    ///
+    /// A request that declares a larger body is refused before anything is sent. One that does not declare its length
+    /// fails when it crosses the limit, by which time the endpoint may have received a part of it.
     #[must_use]
     pub fn body_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.forward.config_mut().body_limit = bytes.into().unwrap_or(u64::MAX);
         self
     }
 
-    /// Protocols that HTTP/1.1 clients may upgrade to. Default: `websocket`. Any other goes as the plain request it
-    /// also is.
+    /// Sets the protocols that HTTP/1.1 clients may upgrade to. Default: `websocket`.
+    ///
+    /// Names are compared without regard to case. A later call replaces those of an earlier one. A request for any
+    /// other protocol is forwarded as the plain request that it also is.
     #[must_use]
     pub fn upgrades<I>(mut self, protocols: I) -> Self
     where
@@ -285,13 +325,15 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// Changes each request head before it is sent, after all else, so that nothing undoes it. Default: nothing.
+    /// Adds a hook that changes each request head before it is sent, after everything else, so that nothing undoes it.
+    /// Default: no hook.
     ///
-    /// Hooks that are added one after the other all run, in that order.
+    /// Hooks run in the order in which they were added. They are synchronous: what has to wait belongs in a layer in
+    /// front.
     ///
-    /// The target is in origin form (`/path?query`), and has to stay so: the endpoint's base path comes in front of it
-    /// later. A hook that sets an absolute URI chooses no other endpoint; such a request gets a 500. `Host` is what
-    /// [`host`](Self::host) says, and what the hook sets instead is kept.
+    /// The target is in origin form (`/path?query`), and has to stay so: the endpoint's base path is put in front of it
+    /// later. A hook that sets an absolute URI does not choose another endpoint; such a request gets a 500. `Host` is
+    /// what [`host`](Self::host) says, and what the hook sets instead is kept.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -309,9 +351,11 @@ impl<S> ReverseProxy<S> {
         })
     }
 
-    /// As [`rewrite_request`](Self::rewrite_request), by a hook that may refuse: what it returns as an error is the
-    /// response, and the request goes no further. [`on_error`](Self::on_error) and
-    /// [`rewrite_response`](Self::rewrite_response) do not see it.
+    /// Adds a hook as [`rewrite_request`](Self::rewrite_request) does, one that may refuse the request: what it returns
+    /// as an error is the response, and the request goes no further.
+    ///
+    /// Hooks that were added later do not run then, and neither [`on_error`](Self::on_error) nor
+    /// [`rewrite_response`](Self::rewrite_response) sees the response.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -336,11 +380,11 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// Changes each response head before it is sent on, after all else. Default: nothing. Errors of ours go to
-    /// [`on_error`](Self::on_error) instead.
+    /// Adds a hook that changes each response head before it is relayed, after everything else. Default: no hook.
     ///
-    /// Hooks that are added one after the other all run, in that order, those of
-    /// [`rewrite_response_to`](Self::rewrite_response_to) among them.
+    /// Hooks run in the order in which they were added, those of [`rewrite_response_to`](Self::rewrite_response_to)
+    /// among them. They see the response to an upgrade (101) as well. Errors of this proxy go to
+    /// [`on_error`](Self::on_error) instead.
     #[must_use]
     pub fn rewrite_response(
         mut self,
@@ -350,11 +394,12 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// As [`rewrite_response`](Self::rewrite_response), by a hook that knows what the request was: it is shown the
-    /// request's head, and returns what is to be done to the response's. So it keeps what it needs and no more.
+    /// Adds a hook as [`rewrite_response`](Self::rewrite_response) does, one that knows what the request was: it is
+    /// shown the request's head, and returns the change for the response's. So it keeps what it needs and no more.
     ///
-    /// The head is the one that is sent to the endpoint, after all hooks on requests. What the client asked for stands
-    /// in `X-Forwarded-Host`, `-Proto` and `-Prefix`, and what a hook on the request leaves in its extensions is there.
+    /// The head is the one that is sent to the endpoint, after all hooks on requests. What the client asked for is in
+    /// `X-Forwarded-Host`, `-Proto` and `-Prefix`, and what a hook on the request leaves in its extensions is there
+    /// too.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -381,10 +426,13 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// Changes the response that an error became: an error page, another status. Default: the status of
-    /// [`Error::status`] and its name as text.
+    /// Adds a hook that changes the response which an error has become: an error page, another status. Default: the
+    /// status of [`Error::status`], with its name as text.
     ///
-    /// Hooks that are added one after the other all run: each is given the response of the one before.
+    /// Hooks run in the order in which they were added, each on the response of the one before. A hook that makes a new
+    /// response loses the fields of the one it was given: `Retry-After` of a 503, `Allow` of a 405, and over HTTP/1 the
+    /// `Connection: close` of a 400 or 501. The error is in the response's extensions afterwards, whatever the hooks
+    /// return. An error that occurs after the response head has been sent does not come here.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;
@@ -411,14 +459,15 @@ impl<S> ReverseProxy<S> {
 }
 
 impl<S> ReverseProxy<S> {
-    /// Waits for all tunnels to end, and ends those that are still open after `grace`. Tunnels opened while it waits
-    /// count as well; those opened later do not.
+    /// Waits for all tunnels to end, and closes those that are still open after `grace`. Tunnels that are opened while
+    /// it waits are included; those that are opened later are not.
     ///
-    /// A tunnel outlives the proxy it was opened through. To shut down, stop accepting connections and call this.
+    /// A tunnel outlives the proxy that it was opened through. To shut down, stop accepting connections and call this.
+    /// It concerns the tunnels of all clones.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the tunnels open.
+    /// Dropping the future before `grace` has passed leaves the tunnels open.
     pub async fn close_tunnels(&self, grace: Duration) {
         self.forward.close_tunnels(grace).await;
     }
@@ -437,11 +486,13 @@ where
     type Error = Infallible;
     type Future = ProxyFuture<S>;
 
-    /// Always ready: the service behind is asked by the call, so that a busy one delays its own requests only.
+    /// Always ready. The call waits for the service behind to be ready, so that a busy one delays its own requests
+    /// only.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
+    /// Forwards a request. See [`forward`](ReverseProxy::forward) for a call from within a handler.
     fn call(&mut self, request: Request<ReqBody>) -> ProxyFuture<S> {
         self.start(request)
     }
@@ -454,8 +505,8 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Forwards a request from within a handler, which may have looked at it to choose the proxy. A failure is a
-    /// response, as it is when the proxy is mounted.
+    /// Forwards a request from within a handler, which may have looked at it to choose the proxy. Returns a response
+    /// for every failure too, as a mounted proxy does.
     ///
     /// ```
     /// use std::{collections::HashMap, sync::Arc};
@@ -490,7 +541,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the request upstream.
+    /// Dropping the future cancels the request upstream, as dropping the response's body does.
     pub async fn forward<ReqBody>(&self, request: Request<ReqBody>) -> Response<AxumBody>
     where
         ReqBody: http_body::Body<Data = Bytes> + Send + 'static,
@@ -500,6 +551,7 @@ where
         response
     }
 
+    /// Starts a request, for the service and for [`forward`](Self::forward).
     fn start<ReqBody>(&self, request: Request<ReqBody>) -> ProxyFuture<S>
     where
         ReqBody: http_body::Body<Data = Bytes> + Send + 'static,
@@ -516,6 +568,11 @@ where
     }
 }
 
+/// Parses a network, or an address as the network that contains only it.
+///
+/// # Errors
+///
+/// Returns a config error that names what is neither.
 fn parse_network(network: &str) -> Result<IpNet, Error> {
     let address = || network.parse::<std::net::IpAddr>().map(IpNet::from).ok();
     let parsed = network.parse().ok().or_else(address);

@@ -1,4 +1,7 @@
-//! The fork between the proxy and the inner service.
+//! The service that a [`ProxyLayer`](super::ProxyLayer) makes: a fork between the proxy and the inner service.
+//!
+//! The decision falls once, from the head, and cannot be changed later. Both branches have the response type of axum,
+//! and the error type of the inner service: the proxy never fails.
 
 use std::{
     fmt,
@@ -17,15 +20,23 @@ use tower::{Service, util::Oneshot};
 use super::{ReverseProxy, future::ProxyFuture, matcher::Matcher};
 use crate::{body::Body, error::BoxError};
 
-/// What [`ProxyLayer`](super::ProxyLayer) makes of an inner service.
+/// Forwards the requests that match, and passes the others to the inner service: what [`ProxyLayer`](super::ProxyLayer)
+/// makes of a service.
+///
+/// The inner service is cloned for each request that it gets. Requests that do not match reach it as they came, body
+/// and extensions included.
 #[derive(Clone, Debug)]
 pub struct Proxy<S, I> {
+    /// Gets the requests that match.
     proxy: ReverseProxy<S>,
+    /// Decides between the two. Shared by all services of one layer.
     matcher: Arc<Matcher>,
+    /// Gets all other requests.
     inner: I,
 }
 
 impl<S, I> Proxy<S, I> {
+    /// Returns a fork between `proxy` and `inner`.
     pub(super) fn new(proxy: ReverseProxy<S>, matcher: Arc<Matcher>, inner: I) -> Self {
         Self {
             proxy,
@@ -51,11 +62,14 @@ where
     type Error = I::Error;
     type Future = RouteFuture<S, I, ReqBody>;
 
-    /// Always ready: a busy inner service delays the requests that are for it, not those that are forwarded.
+    /// Always ready. Which service a request is for is known only when it is there, and a busy inner service must not
+    /// delay the requests that are forwarded. [`call`](Service::call) waits for the readiness of the service that it
+    /// has chosen.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
         Poll::Ready(Ok(()))
     }
 
+    /// Chooses by the request's head. The clone of the inner service is asked for its readiness by the future.
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let matches = self.matcher.matches(&parts);
@@ -74,6 +88,12 @@ where
 
 pin_project! {
     /// The response future of [`Proxy`].
+    ///
+    /// Its errors are those of the inner service.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the future of the service that was chosen; a forwarded request is cancelled upstream.
     pub struct RouteFuture<S, I, ReqBody>
     where
         S: Service<Request<Body>>,
@@ -85,6 +105,7 @@ pin_project! {
 }
 
 pin_project! {
+    /// The future of the service that was chosen.
     #[project = ForkProj]
     enum Fork<S, I, ReqBody>
     where
@@ -108,6 +129,7 @@ where
 {
     type Output = Result<Response<AxumBody>, I::Error>;
 
+    /// Yields the response of either service with axum's body type.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().fork.project() {
             ForkProj::Proxy { future } => {

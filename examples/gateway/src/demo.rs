@@ -1,4 +1,4 @@
-//! Servers to balance over when no `--upstream` is given.
+//! Servers to balance over if no `--upstream` is given, so that the program can be tried out without any.
 
 use std::fmt::Write;
 
@@ -8,6 +8,10 @@ use tokio::net::TcpListener;
 use crate::BoxError;
 
 /// Starts three servers on free ports, each of which answers with its name and what it received. Returns their URLs.
+///
+/// # Errors
+///
+/// Returns an error if no port is free.
 pub(crate) async fn servers() -> Result<Vec<String>, BoxError> {
     let mut urls = Vec::new();
     for name in ["ada", "grace", "edsger"] {
@@ -19,6 +23,7 @@ pub(crate) async fn servers() -> Result<Vec<String>, BoxError> {
     Ok(urls)
 }
 
+/// Answers with the name and the request head.
 async fn describe(State(name): State<&'static str>, request: Request) -> String {
     let mut text = format!("I am {name}.\n\n{} {}\n", request.method(), request.uri());
     for (field, value) in request.headers() {

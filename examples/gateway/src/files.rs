@@ -1,23 +1,27 @@
-//! How the open files that the system allows are shared out.
+//! Divides the files that this process may have open between connections of clients and connections to endpoints.
 
-/// For the listener, the log, the runtime, look-ups of names and the like.
+/// The number of files that are kept for the listener, the log, the runtime, look-ups of names and the like.
 const OWN: usize = 32;
 
 /// How many connections there may be, so that those of clients leave enough for those to endpoints.
 ///
-/// Without it, clients that hold connections and ask for nothing would take the last file, and the requests of all
-/// others would fail for want of a connection to an endpoint.
+/// Without these limits, clients that hold connections and ask for nothing would take the last file, and the requests
+/// of all others would fail for want of a connection to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connections {
+    /// The largest number of connections of clients.
     pub(crate) clients: usize,
-    /// Per endpoint, in use or not.
+    /// The largest number of connections to each endpoint, in use or not.
     pub(crate) per_endpoint: usize,
 }
 
 impl Connections {
-    /// Shares out the files that this process may have open: as many as asked for to clients, or three quarters.
+    /// Divides the files that this process may have open. Clients get as many connections as asked for, or three
+    /// quarters.
+    ///
+    /// Raises the process's soft limit to its hard limit.
     pub(crate) fn share(clients: Option<usize>, endpoints: usize) -> Self {
-        // A process starts with a low limit for the sake of select(2); the hard limit is the one that is meant.
+        // A process starts with a low soft limit for the sake of select(2). The hard limit is the one that is meant.
         let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
             tracing::debug!(%error, "cannot raise the limit of open files");
             1024
@@ -29,11 +33,12 @@ impl Connections {
         )
     }
 
+    /// Divides `files` files. Each side gets at least one connection.
     fn of(files: usize, clients: Option<usize>, endpoints: usize) -> Self {
         let files = files.saturating_sub(OWN);
         let clients = clients.unwrap_or(files / 4 * 3).max(1);
         let per_endpoint = files.saturating_sub(clients) / endpoints.max(1);
-        // More than a semaphore of tokio's can have would not fit into memory either.
+        // tokio's semaphores have a maximum. More connections than that would not fit into memory either.
         Self {
             clients: clients.min(tokio::sync::Semaphore::MAX_PERMITS),
             per_endpoint: per_endpoint.max(1),

@@ -1,4 +1,7 @@
-//! Accepts connections.
+//! Listens, accepts connections, and takes the last ones when the program stops.
+//!
+//! Everything here is about the kernel's side of a connection: its backlog, its keep-alive probes, its timeout for data
+//! that a client does not take.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,12 +16,13 @@ use tokio::{
 
 use crate::places::Places;
 
-/// Connections that the kernel may have accepted and we have not. The kernel lowers it to its own limit,
-/// `net.core.somaxconn`; tokio's default is 1024.
+/// The number of connections that the kernel may have accepted and this program has not. The kernel lowers it to its
+/// own limit, `net.core.somaxconn`; tokio's default is 1024.
 const BACKLOG: u32 = 65_535;
 
-/// When the kernel probes a client that has said nothing for long.
+/// How long a client may say nothing before the kernel probes it.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// The time between two probes.
 const PROBE_AGAIN: Duration = Duration::from_secs(15);
 
 /// A packet filter that lets nothing through: "return 0", that is, keep no byte.
@@ -28,12 +32,12 @@ const IGNORE: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 /// How long to wait when the system has no file or memory left for a connection.
 const NOTHING_LEFT: Duration = Duration::from_millis(100);
 
-/// Listens on an address. A client that takes nothing of what is written to it for as long as `stalled` is cut off by
-/// the kernel, where that can be told: on Linux.
+/// Listens on an address. On Linux, the kernel closes the connection of a client that takes nothing of what is written
+/// to it for as long as `stalled`.
 ///
 /// # Errors
 ///
-/// If the address is not to be had.
+/// Returns an error if the address is in use, or is not one of this host.
 pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -43,7 +47,7 @@ pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpList
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
-    // Accepted sockets inherit these options. That one is not there is no reason not to start.
+    // Accepted sockets inherit these options. The lack of one is no reason not to start.
     let options = SockRef::from(&listener);
     let probes = TcpKeepalive::new()
         .with_time(PROBE_AFTER)
@@ -51,8 +55,9 @@ pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpList
     if let Err(error) = options.set_tcp_keepalive(&probes) {
         tracing::debug!(%error, "no keep-alive probes");
     }
-    // It counts while sent data is not acknowledged, and while the client's window is shut. A limit on the time between
-    // two writes would cut off slow clients as well: much may have to be taken before there is room for the next write.
+    // It counts while sent data is not acknowledged, and while the client's window is closed. A limit on the time
+    // between two writes would cut off slow clients as well: much may have to be taken before there is room for the
+    // next write.
     #[cfg(target_os = "linux")]
     if let Err(error) = options.set_tcp_user_timeout(Some(stalled)) {
         tracing::warn!(%error, "no limit for clients that do not read");
@@ -62,9 +67,11 @@ pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpList
     Ok(listener)
 }
 
-/// The next connection.
+/// Returns the next connection. An error of accepting is logged, and does not end the program.
 ///
-/// Cancel safe: no connection is lost.
+/// # Cancel safety
+///
+/// No connection is lost if the future is dropped.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
@@ -78,18 +85,18 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Takes what the kernel has accepted, as long as there are places, and closes the listener: what is left when a
-/// listener closes is reset.
+/// Takes what the kernel has accepted, as long as there are places, and closes the listener. What is left when a
+/// listener closes is reset by the kernel.
 ///
 /// # Errors
 ///
-/// If the system refuses to let a connection be taken.
+/// Returns an error if the system refuses to let a connection be taken.
 pub(crate) async fn drain(
     listener: TcpListener,
     places: &Places,
     serve: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
 ) -> io::Result<()> {
-    // The runtime may not have heard of the last ones; the kernel knows.
+    // The runtime may not have heard of the last ones; the kernel has.
     let listener = listener.into_std()?;
     let take_all = async || {
         loop {
@@ -106,7 +113,8 @@ pub(crate) async fn drain(
         }
     };
     take_all().await?;
-    // One may come between the last look and the close. Once the kernel ignores those that come, there is a last one.
+    // A connection may arrive between the last look and the close. Once the kernel ignores those that arrive, there is
+    // a last one.
     #[cfg(target_os = "linux")]
     if SockRef::from(&listener).attach_filter(&[IGNORE]).is_ok() {
         take_all().await?;
@@ -114,7 +122,7 @@ pub(crate) async fn drain(
     Ok(())
 }
 
-/// Whether the error is that of one connection, and there may be another.
+/// Returns whether the error is that of one connection, so that there may be another.
 fn is_about_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(

@@ -32,20 +32,23 @@ use crate::{
     serve::Gateway,
 };
 
-/// The system's allocator gives memory back and takes it again under load; this one costs a third less per request.
+/// The system's allocator returns memory to the system and takes it again under load. This one costs a third less per
+/// request.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The time between two requests over HTTP/1: more than a load balancer in front keeps its connections for, which is a
-/// minute for many.
+/// The default idle time between two requests over HTTP/1. It is longer than a load balancer in front keeps its idle
+/// connections, which is a minute for many: otherwise it would send requests on connections that are being closed here.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// The same over HTTP/2, where GOAWAY keeps a request that is on its way from being lost: so that the socket is closed
-/// within a minute, the farewell included.
+/// The default idle time over HTTP/2, where a GOAWAY keeps a request that is on its way from being lost. The socket is
+/// closed within a minute, the farewell included.
 const HTTP2_IDLE: Duration = Duration::from_secs(50);
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
+/// Parses the flags, starts the log and the runtime, and runs the program. The exit status is 0, 1 if it could not run,
+/// or 2 if a flag is wrong.
 fn main() -> ExitCode {
     let options = match Options::parse() {
         Ok(Some(options)) => options,
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
     };
 
     let mut runtime = match options.workers {
-        // One thread needs no other's help, and does without the locks for it.
+        // A single thread needs no work stealing, and does without the locks for it.
         Some(1) => runtime::Builder::new_current_thread(),
         _ => runtime::Builder::new_multi_thread(),
     };
@@ -80,7 +83,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// One line, causes included.
+/// Prints an error with its causes in one line, and returns the exit status.
 fn fail(code: u8, error: &BoxError) -> ExitCode {
     let mut line = format!("gateway: {error}");
     let mut source = error.source();
@@ -96,11 +99,15 @@ fn fail(code: u8, error: &BoxError) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Why the program could not run.
 enum Failure {
+    /// A flag is wrong.
     Usage(BoxError),
+    /// The system refused something.
     Run(BoxError),
 }
 
+/// Listens, sets up the proxy, and serves until a signal.
 async fn run(options: Options) -> Result<(), Failure> {
     let listener = listen::bind(options.listen, options.write_timeout).map_err(|error| {
         Failure::Run(format!("cannot listen on {}: {error}", options.listen).into())
@@ -140,7 +147,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The client of all endpoints.
+/// Returns the settings of the clients of all endpoints.
 fn client(options: &Options, max_connections: usize) -> ClientBuilder {
     let client = Client::builder().max_connections(max_connections);
     match options.connect_timeout {
@@ -149,7 +156,7 @@ fn client(options: &Options, max_connections: usize) -> ClientBuilder {
     }
 }
 
-/// What a connection of a client may take.
+/// Returns what a connection of a client may take.
 fn limits(options: &Options) -> ConnectionLimits {
     ConnectionLimits {
         quiet: QuietLimits {

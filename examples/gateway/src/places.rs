@@ -1,4 +1,8 @@
-//! Places for the connections of clients.
+//! Limits the connections of clients, and makes room when there are too many.
+//!
+//! While every place is taken, connections that have been quiet are asked to end. The time that counts as quiet is
+//! halved step by step, so those that have been quiet for the longest time go first, and a short crowd costs no
+//! connection that is in use.
 
 use std::{
     future::pending,
@@ -16,23 +20,27 @@ use tokio::{
 
 use crate::connection::Stage;
 
-/// Between two steps down to the shortest time in which a connection has to be of use, and then.
+/// The time between two steps down to the shortest quiet time.
 const NEXT_STEP: Duration = Duration::from_millis(100);
+/// The shortest quiet time, and the pause between two steps once it is reached.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A connection is accepted when there is a place for it. While there is none, it waits in the kernel, and quiet
-/// connections end to make room: first those that have been quiet for the longest time.
+/// The places for connections. A connection is accepted once there is a place for it; while there is none, it waits in
+/// the kernel.
 #[derive(Debug)]
 pub(crate) struct Places {
+    /// The places that are free. A connection holds a permit for as long as its socket is open.
     free: Arc<Semaphore>,
     /// How long a connection may be idle while there are places.
     idle: Duration,
+    /// What all connections are told.
     stage: watch::Sender<Stage>,
+    /// Whether it has been logged that there is no place. Cleared when there is one without waiting.
     crowded: AtomicBool,
 }
 
 impl Places {
-    /// So many places, for connections that are told the `stage`.
+    /// Returns this many places, for connections that are told the `stage`.
     pub(crate) fn new(places: usize, idle: Duration, stage: watch::Sender<Stage>) -> Self {
         Self {
             free: Arc::new(Semaphore::new(places)),
@@ -44,7 +52,9 @@ impl Places {
 
     /// Waits for a place.
     ///
-    /// Cancel safe: no place is lost.
+    /// # Cancel safety
+    ///
+    /// No place is lost if the future is dropped.
     pub(crate) async fn take(&self) -> OwnedSemaphorePermit {
         if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
             self.crowded.store(false, Relaxed);
@@ -57,7 +67,8 @@ impl Places {
             Ok(place) = Arc::clone(&self.free).acquire_owned() => place,
             () = self.make_room() => pending().await,
         };
-        // Connections that begin now have nothing to do with it, and those that are there need not wake for it.
+        // Connections that begin now have nothing to do with the crowd, and those that are there need not wake for its
+        // end.
         self.stage.send_if_modified(|stage| {
             if matches!(stage, Stage::Crowded(_)) {
                 *stage = Stage::Open;
@@ -67,12 +78,13 @@ impl Places {
         place
     }
 
-    /// Has connections end that have been quiet for half of the usual time, then for a quarter, and so on.
+    /// Has connections end that have been quiet for half of the idle time, then for a quarter, and so on. Never
+    /// returns.
     async fn make_room(&self) {
         let mut quiet = self.idle;
         loop {
             quiet = (quiet / 2).max(SHORTEST);
-            // After the signal all of them are ending.
+            // After the signal, all of them are ending anyway.
             self.stage.send_if_modified(|stage| {
                 let open = matches!(stage, Stage::Open | Stage::Crowded(_));
                 if open {

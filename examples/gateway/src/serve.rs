@@ -1,4 +1,11 @@
-//! Accepts connections and serves them until a signal.
+//! Accepts connections and serves them until a signal, then lets what is in flight finish.
+//!
+//! The stages of a shutdown:
+//!
+//! 1. Connections that the kernel has accepted are taken, and the listener is closed.
+//! 2. For [`LINGER`], every connection is still answered, and told that it ends.
+//! 3. Idle connections are closed, and requests in flight may finish.
+//! 4. After the grace time, what is left is dropped.
 
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,17 +28,20 @@ use crate::{
     places::Places,
 };
 
-/// How long a client that knows nothing of the end is still answered: one that was connected a moment ago has sent its
+/// How long a client that knows nothing of the end is still answered: one that connected a moment ago has sent its
 /// request, or is about to.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The proxy that every connection has a clone of.
 type Proxy = ReverseProxy<LoadBalance>;
 
-/// What serves the connections of a listener.
+/// Serves the connections of a listener.
 pub(crate) struct Gateway {
+    /// Forwards the requests.
     pub(crate) proxy: Proxy,
+    /// Speaks HTTP with the clients.
     pub(crate) server: Server,
-    /// How many connections there may be.
+    /// The largest number of connections.
     pub(crate) places: usize,
     /// How long a connection may be idle while there are places.
     pub(crate) idle: Duration,
@@ -40,7 +50,12 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Accepts until the signal, then takes what the kernel has accepted, and lets what is in flight finish.
+    /// Accepts connections until the signal, then takes what the kernel has accepted, and lets what is in flight
+    /// finish.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops accepting. Connections go on in their own tasks.
     pub(crate) async fn serve(self, listener: TcpListener, signal: impl Future<Output = ()>) {
         let (stage, _) = watch::channel(Stage::Open);
         let places = Places::new(self.places, self.idle, stage.clone());
@@ -79,7 +94,7 @@ impl Gateway {
             if let Err(error) = listen::drain(listener, &places, &serve).await {
                 tracing::warn!(%error, "cannot take the last connections");
             }
-            // Every connection listens to it.
+            // Every connection holds a receiver, so this waits for the last one to end.
             stage.closed().await;
         };
         let close = async {
@@ -108,7 +123,7 @@ async fn answer(mut proxy: Proxy, request: Request<Incoming>) -> Response<Body> 
     response
 }
 
-/// Resolves at SIGINT or SIGTERM.
+/// Completes at SIGINT or SIGTERM.
 pub(crate) async fn shutdown_signal() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]

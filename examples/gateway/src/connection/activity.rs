@@ -1,4 +1,14 @@
-//! What a connection is doing, and until when it may go on like that.
+//! What a connection is doing, and until when it may go on doing it.
+//!
+//! An [`Activity`] is shared by the socket, the service and the task of one connection. The socket and the service
+//! record what happens; the task asks for the deadline. All of them run in the same task, except for the streams of
+//! HTTP/2, so the atomics are relaxed: a value that is read too early is read again when the next deadline has passed.
+//!
+//! A connection awaits, in turn:
+//!
+//! - the first byte, then the rest of the head, for the head timeout;
+//! - the end of its exchanges, without a limit here: those have limits of their own;
+//! - the next request, for the idle timeout. Its first byte leads back to the rest of a head.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -7,22 +17,23 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Shared by the socket, the service and the task of one connection, which take notes in it. Nothing here is a timer:
-/// the task asks for the deadline when the last one it knew has passed, so a request costs no timer of its own.
+/// What one connection is doing. Nothing in here is a timer: the task asks for the deadline when the last one that it
+/// knew has passed, so a request costs no timer of its own.
 #[derive(Debug)]
 pub(crate) struct Activity {
+    /// When the connection was accepted.
     start: Instant,
-    /// Exchanges that have begun and not ended. HTTP/2 has many at a time.
+    /// The number of exchanges that have begun and not ended. HTTP/2 has many at a time.
     exchanges: AtomicUsize,
-    /// The client does not take what has been written.
+    /// Whether the client does not take what has been written.
     blocked: AtomicBool,
-    /// No response head has been written for an exchange of HTTP/1.
+    /// Whether the response head of an HTTP/1 exchange is still unknown.
     unanswered: AtomicBool,
     /// What is awaited while there is no exchange: one of `FIRST`, `REST` and `NEXT`.
     awaited: AtomicU8,
-    /// Since when, in milliseconds from the start.
+    /// Since when it is awaited, in milliseconds from the start.
     since: AtomicU64,
-    /// Responses of HTTP/1 tell the client that the connection closes.
+    /// Whether responses over HTTP/1 tell the client that the connection closes.
     last: AtomicBool,
 }
 
@@ -43,6 +54,7 @@ pub(crate) struct QuietLimits {
 }
 
 impl Activity {
+    /// Returns the activity of a connection that was accepted now.
     pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -55,8 +67,8 @@ impl Activity {
         }
     }
 
-    /// When the connection has been quiet for too long. `None` while there is an exchange, or a client that has not
-    /// taken all of its response: those have limits of their own.
+    /// Returns when the connection will have been quiet for too long. `None` while there is an exchange, or a client
+    /// that has not taken all of its response: those have limits of their own.
     pub(crate) fn deadline(&self, limits: QuietLimits) -> Option<Instant> {
         let limit = match self.awaited.load(Relaxed) {
             NEXT => limits.idle,
@@ -65,45 +77,48 @@ impl Activity {
         self.quiet_since()?.checked_add(limit)
     }
 
-    /// How long the first byte has been awaited. `None` if it has arrived.
+    /// Returns how long the first byte of the connection has been awaited. `None` if it has arrived.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
         self.awaited_for(FIRST)
     }
 
-    /// How long the next request has been awaited. `None` while something else is.
+    /// Returns how long the next request has been awaited. `None` while something else is awaited.
     pub(crate) fn idle_for(&self) -> Option<Duration> {
         self.awaited_for(NEXT)
     }
 
+    /// Returns how long `what` has been awaited, if it is what is awaited and nothing is under way.
     fn awaited_for(&self, what: u8) -> Option<Duration> {
         let this = self.awaited.load(Relaxed) == what;
         let since = if this { self.quiet_since() } else { None };
         since.map(|since| since.elapsed())
     }
 
-    /// Whether a part of a head has arrived, and the rest is awaited.
+    /// Returns whether a part of a head has arrived, and the rest is awaited.
     pub(crate) fn is_in_head(&self) -> bool {
         self.awaited.load(Relaxed) == REST
     }
 
+    /// Returns since when nothing has been under way.
     fn quiet_since(&self) -> Option<Instant> {
         let busy = self.exchanges.load(Relaxed) > 0 || self.blocked.load(Relaxed);
         let since = Duration::from_millis(self.since.load(Relaxed));
         (!busy).then(|| self.start + since)
     }
 
-    /// Notes that bytes have arrived, over HTTP/1: between two exchanges they are the beginning of a head.
+    /// Records that bytes have arrived over HTTP/1: between two exchanges they are the beginning of a head.
     pub(crate) fn received(&self) {
         if self.exchanges.load(Relaxed) == 0 && !self.is_in_head() {
             self.begin_to_await(REST);
         }
     }
 
-    /// Notes that the connection waits for a request of which no part has arrived.
+    /// Records that the connection waits for a request of which no part has arrived.
     pub(crate) fn await_request(&self) {
         self.begin_to_await(NEXT);
     }
 
+    /// Records that `what` is awaited from now on.
     fn begin_to_await(&self, what: u8) {
         let elapsed = self.start.elapsed().as_millis();
         let since = u64::try_from(elapsed).unwrap_or(u64::MAX);
@@ -111,31 +126,31 @@ impl Activity {
         self.awaited.store(what, Relaxed);
     }
 
-    /// Notes whether the client takes what is written.
+    /// Records whether the client takes what is written.
     pub(crate) fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Relaxed);
     }
 
-    /// Notes the beginning of an exchange.
+    /// Records the beginning of an exchange.
     pub(crate) fn begin_exchange(&self) {
         self.exchanges.fetch_add(1, Relaxed);
         self.unanswered.store(true, Relaxed);
         self.awaited.store(NEXT, Relaxed);
     }
 
-    /// Notes that the response head of an exchange is known.
+    /// Records that the response head of an exchange is known.
     pub(crate) fn answered(&self) {
         self.unanswered.store(false, Relaxed);
     }
 
-    /// Notes the end of an exchange, when the last byte of its response is known or it was given up.
+    /// Records the end of an exchange: the last byte of its response is known, or it was given up.
     pub(crate) fn end_exchange(&self) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.await_request();
         }
     }
 
-    /// Whether a response head is owed, and no byte of it has been written. Only true over HTTP/1.
+    /// Returns whether a response head is owed, and no byte of it has been written. Only meaningful over HTTP/1.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.exchanges.load(Relaxed) > 0 && self.unanswered.load(Relaxed)
     }
@@ -145,6 +160,7 @@ impl Activity {
         self.last.store(true, Relaxed);
     }
 
+    /// Returns whether the next response is the last one of the connection.
     pub(crate) fn is_last(&self) -> bool {
         self.last.load(Relaxed)
     }

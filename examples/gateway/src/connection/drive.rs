@@ -1,4 +1,12 @@
-//! What becomes of a connection while it is served.
+//! Drives one connection from its first poll to its end: heeds what all connections are told, and ends one that is
+//! quiet for too long.
+//!
+//! The ways in which a connection ends:
+//!
+//! - by itself: the client closed it, or HTTP said that it was the last exchange;
+//! - asked by [`Stage`], or because it was quiet for too long: it ends when nothing is under way, after a GOAWAY over
+//!   HTTP/2. A quiet client that does not close it within [`FAREWELL`] is dropped;
+//! - dropped at once: an HTTP/1 head did not arrive in time, or the client has not said which version it speaks.
 
 use std::{
     pin::{Pin, pin},
@@ -12,7 +20,7 @@ use tokio::{
 
 use super::activity::{Activity, QuietLimits};
 
-/// How long a client of HTTP/2 may take to say goodbye.
+/// How long a client may take to close a connection that was asked to end for being quiet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What all connections are told.
@@ -20,7 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) enum Stage {
     /// Go on.
     Open,
-    /// There is no place for a new connection: end, if nothing has come for so long.
+    /// There is no place for another connection: end, if nothing has come for this long.
     Crowded(Duration),
     /// Tell the client that this connection ends, and answer what it has sent before it knew.
     Last,
@@ -28,29 +36,38 @@ pub(crate) enum Stage {
     Close,
 }
 
-/// Under a crowd, a connection that has been of use stays for a part of the usual time at least. One that has said
-/// nothing does not.
+/// While connections are crowded, one that has carried a request stays for the usual idle time divided by this, at
+/// least. One that has said nothing does not.
 const OF_USE: u32 = 5;
 
-/// Polls a connection, tells it what all connections are told, and ends it when it is quiet for too long.
+/// Polls a connection, passes on what all connections are told, and ends it when it is quiet for too long.
 pub(super) struct Drive<'a> {
+    /// What the connection is doing.
     pub(super) activity: &'a Activity,
+    /// How long it may be quiet.
     pub(super) limits: QuietLimits,
+    /// What all connections are told.
     pub(super) stage: watch::Receiver<Stage>,
+    /// Whether the connection is one of HTTP/2. `false` before its first bytes have arrived.
     pub(super) http2: bool,
 }
 
 /// What comes of asking a connection to end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Close {
-    /// It will, when nothing is under way.
+    /// It ends when nothing is under way.
     Asked,
     /// It can be dropped.
     Drop,
 }
 
 impl Drive<'_> {
-    /// Polls to the end, and asks for the end by `close`. Returns `None` if the connection has to be dropped as it is.
+    /// Polls a connection to its end, and asks for that end by `close`. Returns `None` if the connection has to be
+    /// dropped as it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the connection where it is: the caller owns it.
     pub(super) async fn run<C: Future>(
         &mut self,
         mut connection: Pin<&mut C>,
@@ -58,7 +75,8 @@ impl Drive<'_> {
     ) -> Option<C::Output> {
         let mut alarm = pin!(sleep_until(self.next_look()));
         let mut asked = false;
-        // The connection is polled once before it heeds the stage: hyper ends one of which it has read nothing.
+        // The connection is polled once before it heeds the stage: hyper would end one of which it has read nothing,
+        // although a request may have arrived.
         self.stage.mark_changed();
         loop {
             let has_to_close = tokio::select! {
@@ -66,7 +84,8 @@ impl Drive<'_> {
                 output = connection.as_mut() => return Some(output),
                 Ok(()) = self.stage.changed() => self.has_to_close(),
                 () = alarm.as_mut() => match self.is_too_quiet() {
-                    // It has been asked, or is in the middle of something over HTTP/1, or has yet to say what it speaks.
+                    // It has been asked already, or is in the middle of a head over HTTP/1, or has yet to say which
+                    // version it speaks.
                     true if asked || !self.can_be_asked() => return None,
                     too_quiet => {
                         asked |= too_quiet;
@@ -82,7 +101,7 @@ impl Drive<'_> {
         }
     }
 
-    /// Heeds what all connections are told.
+    /// Heeds what all connections are told. Returns whether this one has to be asked to end.
     fn has_to_close(&mut self) -> bool {
         let stage = *self.stage.borrow_and_update();
         if matches!(stage, Stage::Last | Stage::Close) {
@@ -101,16 +120,21 @@ impl Drive<'_> {
         }
     }
 
+    /// Returns whether the connection can be asked to end: over HTTP/1 only between two requests.
     fn can_be_asked(&self) -> bool {
         self.http2 || self.activity.idle_for().is_some()
     }
 
+    /// Returns whether the deadline has passed.
     fn is_too_quiet(&self) -> bool {
         let deadline = self.activity.deadline(self.limits);
         deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// The next time at which the connection may have been quiet for too long, as far as is known now.
+    /// Returns the next time at which the connection may have been quiet for too long, as far as is known now.
+    ///
+    /// An exchange may end, and the quiet begin, without waking this future, so the time is never later than one limit
+    /// from now.
     fn next_look(&self) -> Instant {
         let now = Instant::now();
         let soonest = now.checked_add(self.limits.head.min(self.limits.idle));

@@ -1,4 +1,7 @@
 //! One request, from its head to the last byte of its response.
+//!
+//! Limits the size of request heads over HTTP/2, counts exchanges in the connection's [`Activity`], and announces the
+//! end of an HTTP/1 connection. hyper limits the heads of HTTP/1 itself.
 
 use std::{
     convert::Infallible,
@@ -18,10 +21,11 @@ use super::{
     stream::{Turn, say},
 };
 
-/// An exchange that goes on. Its end is noted when this is dropped.
+/// An exchange in progress. Its end is recorded when this is dropped, wherever that happens.
 struct Exchange(Arc<Activity>);
 
 impl Exchange {
+    /// Records the beginning.
     fn begin(activity: Arc<Activity>) -> Self {
         activity.begin_exchange();
         Self(activity)
@@ -37,19 +41,24 @@ impl Drop for Exchange {
 /// The size that request heads may have, counted as HTTP/1 writes them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadLimits {
+    /// The largest size in bytes, the request line included.
     pub(crate) bytes: usize,
+    /// The largest number of fields.
     pub(crate) fields: usize,
 }
 
 impl HeadLimits {
-    /// The limit that h2 gets. It counts 32 bytes more for each field (RFC 9113, 6.5.2), and answers what is larger,
-    /// but ends the connection for what is half as large again: so it gets twice ours, and what is between the two is
-    /// refused alone.
+    /// Returns the limit that h2 gets.
+    ///
+    /// h2 counts 32 bytes more for each field (RFC 9113 6.5.2). It answers a head that is larger than its limit, but
+    /// closes the connection for one that is half as large again. So it gets twice our limit, and a head that is
+    /// between the two costs its own stream only.
     pub(super) fn header_list_size(self) -> u32 {
         let size = self.bytes.saturating_add(self.fields.saturating_mul(32));
         u32::try_from(size.saturating_mul(2)).unwrap_or(u32::MAX)
     }
 
+    /// Returns whether a head of HTTP/2 is within the limits.
     fn allow<B>(self, request: &Request<B>) -> bool {
         let uri = request.uri();
         let target = uri.path().len() + uri.query().map_or(0, |query| 1 + query.len());
@@ -60,7 +69,7 @@ impl HeadLimits {
         let (mut bytes, mut fields) = (line + host.unwrap_or(0), usize::from(host.is_some()));
         let mut cookies = false;
         for (name, value) in request.headers() {
-            // "Cookie" may be split into any number of fields, which HTTP/1 has as one (RFC 9113, 8.2.3).
+            // "Cookie" may be split into any number of fields, which HTTP/1 has as one (RFC 9113 8.2.3).
             if name == COOKIE && std::mem::replace(&mut cookies, true) {
                 bytes += "; ".len() + value.len();
             } else {
@@ -72,14 +81,15 @@ impl HeadLimits {
     }
 }
 
-/// The size of a field line.
+/// Returns the size of a field line with a value of this length.
 fn field(name: &HeaderName, value: usize) -> usize {
     name.as_str().len() + ": ".len() + value + "\r\n".len()
 }
 
-/// Answers with what `answer` says, unless the head is too large. Notes beginning and end in the connection's activity.
+/// Answers a request by `answer`, or with a 431 if its head is too large. Records the beginning and the end in the
+/// connection's activity.
 ///
-/// One future, in which the others are made: they are large, and each move of one is a copy.
+/// This is one future, in which the others are made: they are large, and each move of one is a copy.
 pub(super) async fn exchange<B, D, F>(
     activity: Arc<Activity>,
     limits: HeadLimits,
@@ -92,7 +102,7 @@ where
 {
     let exchange = Exchange::begin(activity);
     let version = request.version();
-    // hyper has counted the head of a request of HTTP/1 while it read it.
+    // hyper has counted the head of an HTTP/1 request while it read it.
     let mut response = match version < Version::HTTP_2 || limits.allow(&request) {
         true => answer(request).await,
         false => too_large(),
@@ -110,13 +120,15 @@ where
     }))
 }
 
+/// Returns a 431.
 fn too_large<B: Default>() -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     response
 }
 
-/// A response body. While it is there, its exchange goes on.
+/// A response body that keeps its exchange in progress until it is dropped. It also says whose turn it is in a stream
+/// of HTTP/2: see `stream.rs`.
 pub(super) struct Tracked<B> {
     body: B,
     _exchange: Exchange,

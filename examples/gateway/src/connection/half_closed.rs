@@ -1,4 +1,8 @@
-//! A client that has closed its half of the connection: does it wait for its response, or is it gone?
+//! A client that has closed its sending half: finds out whether it waits for its response, or is gone.
+//!
+//! A FIN does not tell. A client that has shut down its sending half and one that has closed its socket send the same;
+//! they differ in what they do with a byte that is sent to them. The former takes it, the system of the latter answers
+//! with a reset. [`HalfClosed`] sends such a byte, and looks for the reset.
 
 use std::{
     io, mem,
@@ -13,32 +17,35 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// What every response of HTTP/1 begins with.
+/// What every HTTP/1 response begins with, interim ones included.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// How often the socket is asked, at first and at last.
+/// How long the first look at the socket is put off. Each pause after it is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(25);
+/// The longest pause between two looks.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// Between two probes. A system whose socket was closed acknowledges them for a while, a minute on Linux, and then
-/// resets.
+/// The time between two keep-alive probes. A system whose socket was closed acknowledges them for a while, a minute on
+/// Linux, and resets the connection then.
 const PROBES: Duration = Duration::from_secs(5);
 
-/// Finds out whether the client is gone.
+/// Finds out whether a client that has closed its sending half is gone.
 ///
-/// A half-closed connection does not say that the client has lost interest (RFC 9112, 9.6 knows the case). A client
-/// that shut down its sending half and one that closed its socket have both sent the same FIN; they differ in what they
-/// do with a byte sent to them. The one takes it, the other's system answers with a reset. So the client gets the first
-/// bytes of its response ahead of time, the ones that do not depend on what the response will be. If some of a response
-/// has already been sent, the next bytes will tell, or the probes of TCP if there are none for more than a minute.
+/// A half-closed connection does not say that the client has lost interest: RFC 9112 9.6 knows the case. So the client
+/// gets the first bytes of its response ahead of time, those that do not depend on what the response will be. If a part
+/// of a response has been sent already, its next bytes will tell, or, if there are none, TCP's probes after a little
+/// more than a minute.
 pub(super) struct HalfClosed {
-    /// How many bytes of the beginning the client has and hyper has not written.
+    /// The number of bytes that the client has got ahead of time, and that hyper has not written yet.
     sent: usize,
+    /// The timer of the next look.
     next_look: Pin<Box<Sleep>>,
+    /// The pause before it.
     pause: Duration,
 }
 
 impl HalfClosed {
+    /// Sends the beginning of a response, if `unanswered` says that one is owed, and turns on TCP's probes.
     pub(super) fn new(stream: &TcpStream, unanswered: bool) -> Self {
         let sent = match unanswered {
             true => stream.try_write(BEGINNING).unwrap_or(0),
@@ -55,9 +62,14 @@ impl HalfClosed {
         }
     }
 
-    /// Fails when the client is gone.
+    /// Looks for an error of the socket, if it is time to.
     ///
-    /// Once a FIN has been read, an error makes no read fail and wakes no task, so the socket is asked for one.
+    /// Once a FIN has been read, an error of the socket makes no read fail and wakes no task, so the socket is asked
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error if the client is gone.
     pub(super) fn watch(&mut self, stream: &TcpStream, cx: &mut Context<'_>) -> io::Result<()> {
         while let Poll::Ready(()) = self.next_look.as_mut().poll(cx) {
             if let Some(error) = stream.take_error()? {
@@ -69,7 +81,11 @@ impl HalfClosed {
         Ok(())
     }
 
-    /// How many of these bytes, the next that hyper writes, have already been sent.
+    /// Returns how many of these bytes, the next that hyper writes, have been sent already.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if they are not the beginning of a response.
     pub(super) fn take_sent(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let sent = mem::take(&mut self.sent);
         match bytes.starts_with(&BEGINNING[..sent]) {

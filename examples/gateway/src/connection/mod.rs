@@ -1,4 +1,14 @@
 //! One connection of a client, from its first byte to its last.
+//!
+//! hyper speaks HTTP, and everything that it leaves to the server around it is here:
+//!
+//! - `server.rs` sets up hyper for both versions, and serves a connection.
+//! - `version.rs` finds out which version the client speaks.
+//! - `socket.rs` and `half_closed.rs` watch the client's socket while hyper does not read it.
+//! - `activity.rs` and `drive.rs` end connections that are quiet for too long, and all of them at a shutdown.
+//! - `exchange.rs` and `stream.rs` limit heads, and HTTP/2 streams whose client does not read.
+//!
+//! The only task that is not hyper's is the one that [`Server::serve`] is called in.
 
 mod activity;
 mod drive;

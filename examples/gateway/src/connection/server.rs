@@ -1,4 +1,7 @@
-//! hyper's servers of both versions, set up, and a connection under them.
+//! hyper's servers for both versions, set up with this program's limits, and one connection under them.
+//!
+//! The limits of both versions are the same, as far as hyper's settings allow it, but for the idle time. hyper's own
+//! timers are off: [`Drive`] has the clock for both.
 
 use std::{
     pin::{Pin, pin},
@@ -29,36 +32,38 @@ use super::{
 };
 use crate::BoxError;
 
-/// The windows of HTTP/2. A stream gets enough for 20 Mbit/s at 100 ms; a connection gets enough for sixteen uploads
-/// that stand still and one that does not.
+/// The window of an HTTP/2 stream, in bytes: enough for 20 Mbit/s at a round trip of 100 ms.
 const STREAM_WINDOW: u32 = 256 << 10;
+/// The window of an HTTP/2 connection: enough for sixteen uploads that stand still and one that does not.
 const CONNECTION_WINDOW: u32 = 17 * STREAM_WINDOW;
 
-/// At most so many requests of a connection of HTTP/2 are answered at a time.
+/// The largest number of requests of an HTTP/2 connection that are answered at a time.
 const STREAMS: u32 = 128;
 
-/// What is written for a stream of HTTP/2 and not yet sent.
+/// The number of bytes that may be written for an HTTP/2 stream and not yet sent.
 const STREAM_BUFFER: usize = 64 << 10;
 
-/// The least that hyper takes for a buffer of HTTP/1.
+/// The smallest buffer of HTTP/1 that hyper accepts.
 const LEAST_BUFFER: usize = 8 << 10;
 
-/// For a head of HTTP/1 that does not end in time (RFC 9110, 15.5.9).
+/// The response to an HTTP/1 head that does not end in time (RFC 9110 15.5.9).
 const TIMED_OUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
+    /// How long it may be quiet.
     pub(crate) quiet: QuietLimits,
     /// Takes the place of `quiet.idle` over HTTP/2.
     pub(crate) http2_idle: Duration,
+    /// How large its request heads may be.
     pub(crate) head: HeadLimits,
-    /// How long the client of a stream of HTTP/2 may take nothing of its response.
+    /// The longest time in which the client of an HTTP/2 stream takes nothing of its response.
     pub(crate) stalled: Duration,
 }
 
-/// Serves connections of both versions.
+/// Serves connections of both versions. One is shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     http1: http1::Builder,
@@ -67,17 +72,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Returns a server with these limits.
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
         let HeadLimits { bytes, fields } = limits.head;
         let mut http1 = http1::Builder::new();
         http1
-            // A client that has sent all that it wants to say is still answered.
+            // A client that has closed its sending half is still answered.
             .half_close(true)
             .max_headers(fields)
             .max_header_size(bytes)
-            // What a head may fill, and what is written and not taken.
+            // What a head may fill, and what may be written and not taken by the client.
             .max_buf_size(bytes.max(LEAST_BUFFER))
-            // `Drive` has the clock, for both versions.
+            // [`Drive`] has the clock.
             .header_read_timeout(None);
         let mut http2 = http2::Builder::new(Streams::new(limits.stalled));
         http2
@@ -93,11 +99,16 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends, or is quiet for too long. It keeps its place as long as its socket is open.
+    /// Serves one connection until it ends, or is quiet for too long. `place` is held for as long as its socket is
+    /// open.
     ///
     /// # Errors
     ///
-    /// What hyper says of a client that breaks off, or does not speak HTTP.
+    /// Returns hyper's error if the client breaks off, or does not speak HTTP.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection, except for one that has been upgraded.
     pub(crate) async fn serve<A, F, B>(
         &self,
         stream: TcpStream,
@@ -132,7 +143,7 @@ impl Server {
         let service =
             service_fn(move |request| exchange(Arc::clone(&noted), head, request, answer.clone()));
         if is_http2 {
-            // Without a request so far, it has the time of a head: a preface asks for nothing.
+            // Before its first request, the connection has the time of a head: a preface asks for nothing.
             drive.limits.idle = self.limits.http2_idle;
             let connection = pin!(self.http2.serve_connection(io, service));
             let ended = drive.run(connection, |connection| {
@@ -148,7 +159,7 @@ impl Server {
             Close::Asked
         });
         let ended = ended.await;
-        // There are none after an upgrade.
+        // An upgrade has taken the socket, so there are none.
         if let Some(parts) = connection.into_parts() {
             let socket = parts.io.into_inner();
             if ended.is_some() {

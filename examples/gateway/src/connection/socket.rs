@@ -1,4 +1,7 @@
-//! A client's socket under hyper.
+//! A client's socket, as hyper reads and writes it.
+//!
+//! [`Socket`] passes everything on, and does what hyper does not while it waits for a response: it records what is read
+//! and what the client does not take, and it notices an HTTP/1 client that leaves.
 
 use std::{
     io::{self, IoSlice},
@@ -20,21 +23,26 @@ use super::{activity::Activity, half_closed::HalfClosed, version::Read};
 /// How long the rest of a refused request is read after its response.
 const READ_ON: Duration = Duration::from_secs(2);
 
-/// Notes in [`Activity`] what is read and not taken, and sees a client of HTTP/1 leave while it waits for its response.
+/// Records in [`Activity`] what is read and what is not taken, and notices that an HTTP/1 client leaves while it waits
+/// for its response.
 ///
 /// hyper is told to leave a client its half of the connection (`half_close`). It then does not read until it has
-/// answered, and would not see a client that is gone: this does, see [`HalfClosed`].
+/// answered, and would not notice a client that is gone; this does: see [`HalfClosed`].
 pub(super) struct Socket {
     stream: TcpStream,
-    /// What was read to find out the version.
+    /// What was read to find out the version, and hyper has not read yet.
     ahead: Read,
+    /// What the connection is doing.
     activity: Arc<Activity>,
-    /// HTTP/1 is watched between its reads; HTTP/2 is always read.
+    /// Whether the socket has to be watched between reads. HTTP/2 is always read.
     http1: bool,
+    /// Whether it can be watched now.
     reading: Reading,
+    /// Whether the last write was pending, so that the activity is told of changes only.
     blocked: bool,
+    /// Set once the client has closed its sending half while hyper did not read.
     half_closed: Option<HalfClosed>,
-    /// As long as the socket is open, it has its place among the connections; a tunnel outlives the HTTP on it.
+    /// The place among the connections, for as long as the socket is open. A tunnel outlives the HTTP on it.
     _place: OwnedSemaphorePermit,
 }
 
@@ -52,6 +60,7 @@ enum Reading {
 }
 
 impl Socket {
+    /// Returns the socket of a connection whose first bytes are `ahead`.
     pub(super) fn new(
         stream: TcpStream,
         ahead: Read,
@@ -78,8 +87,12 @@ impl Socket {
 
     /// Closes a socket whose last response has been written.
     ///
-    /// A socket that is closed with bytes unread sends a reset, and the client's system may drop the response for it.
-    /// So what has come, the rest of a head or body that was refused, is read for a while (RFC 9112, 9.6).
+    /// A socket that is closed with bytes unread sends a reset, for which the client's system may drop the response. So
+    /// what has arrived, the rest of a head or body that was refused, is read for a while (RFC 9112 9.6).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the socket at once.
     pub(super) async fn close(mut self) {
         let mut unread = [0; 4096];
         if !matches!(self.stream.try_read(&mut unread), Ok(1..)) {
@@ -89,7 +102,11 @@ impl Socket {
         let _ = timeout(READ_ON, rest).await;
     }
 
-    /// Looks for the end of what the client sends while hyper does not read. An error is the end of the connection.
+    /// Looks for the end of what the client sends while hyper does not read.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the client is gone. It ends the connection.
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.reading == Reading::Paused && self.half_closed.is_none() {
             let mut byte = [0];
@@ -109,6 +126,7 @@ impl Socket {
         }
     }
 
+    /// Records whether the client takes what is written.
     fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let blocked = result.is_pending();
         if blocked != self.blocked {
@@ -118,7 +136,7 @@ impl Socket {
         result
     }
 
-    /// How many of these bytes the client already has.
+    /// Returns how many of these bytes the client has already.
     fn sent_ahead(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.half_closed {
             Some(half_closed) => half_closed.take_sent(bytes),
@@ -184,7 +202,8 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes whenever it is polled, after it has read and written what it can.
+    /// Watches the socket: hyper flushes whenever it is polled, after it has read and written what it can. There is
+    /// nothing to flush.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.http1 {

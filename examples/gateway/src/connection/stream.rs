@@ -1,4 +1,8 @@
-//! The limit for a stream of HTTP/2 whose client takes nothing.
+//! The limit for an HTTP/2 stream whose client does not read its response.
+//!
+//! A socket that takes nothing is noticed by the kernel. A stream whose window is closed is not: hyper holds a piece of
+//! the body then, waits for the window, and does not poll the body. So the clock is outside of both, around the task
+//! that hyper spawns for the stream, and learns from the body ([`say`]) what the stream waits for.
 
 use std::{
     cell::Cell,
@@ -10,17 +14,16 @@ use std::{
 use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Spawns what hyper does for each stream, and drops it when its client takes nothing for too long: h2 then resets the
-/// stream, and the endpoint's connection is free. Other streams of the connection go on.
-///
-/// A socket that takes nothing shows it; a stream whose window is shut does not. hyper holds a piece of the body then,
-/// waits for the window, and does not poll the body. So the clock is outside of both.
+/// Spawns what hyper does for each stream, and drops it when its client takes nothing for too long. h2 then resets the
+/// stream, and the endpoint's connection is released. Other streams of the connection go on.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
+    /// The longest time in which a client takes nothing.
     limit: Duration,
 }
 
 impl Streams {
+    /// Returns an executor with this limit.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit }
     }
@@ -36,17 +39,18 @@ where
     }
 }
 
-/// What a response body said when it was last polled.
+/// What a response body yielded when it was last polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// There is nothing to send: whatever happens next is not up to the client.
+    /// Nothing: whatever happens next is not up to the client.
     Server,
-    /// There was a piece to send.
+    /// A piece, which the client has to take.
     Client,
 }
 
 thread_local! {
-    /// The bodies that are polled within a stream's poll say it here, because hyper lies between the two.
+    /// What the body that is polled within a stream's poll has said. hyper lies between the two, and a poll does not
+    /// leave its thread.
     static SAID: Cell<Option<Turn>> = const { Cell::new(None) };
 }
 
@@ -55,7 +59,7 @@ pub(super) fn say(turn: Turn) {
     SAID.set(Some(turn));
 }
 
-/// Polls the stream to its end, or to the end of a time in which the client took nothing.
+/// Polls the stream to its end, or until its client has taken nothing for the limit.
 async fn until_stalled<F: Future>(stream: F, limit: Duration) {
     let mut stream = pin!(stream);
     let mut clock = Clock::new(limit);
@@ -75,8 +79,10 @@ async fn until_stalled<F: Future>(stream: F, limit: Duration) {
 /// Runs while it is the client's turn.
 struct Clock {
     limit: Duration,
+    /// When the client's time is over. `None` while it is the server's turn.
     end: Option<Instant>,
-    /// Wakes no later than at the end. Moving it for every piece of a body would cost more than waking early.
+    /// Wakes the stream no later than at the end. Moving it for every piece of a body would cost more than waking
+    /// early.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -89,6 +95,7 @@ impl Clock {
         }
     }
 
+    /// Begins a turn.
     fn restart(&mut self, turn: Turn) {
         self.end = match turn {
             Turn::Server => None,
@@ -96,6 +103,7 @@ impl Clock {
         };
     }
 
+    /// Completes when the client's time is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(end) = self.end else {
             return Poll::Pending;

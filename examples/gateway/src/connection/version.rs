@@ -1,4 +1,7 @@
-//! Which version of HTTP a client speaks.
+//! Finds out which version of HTTP a client speaks, from the first bytes that it sends.
+//!
+//! Clients of HTTP/2 without TLS begin with its preface: they know beforehand that the server speaks it (RFC 9113 3.3).
+//! The old way, an upgrade from HTTP/1.1 to `h2c`, is not supported.
 
 use std::io;
 
@@ -7,19 +10,20 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How a connection of HTTP/2 begins (RFC 9113, 3.4).
+/// What an HTTP/2 connection begins with (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What has been read of a connection, and not been used.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
+    /// The buffer, of which `used..len` is left.
     bytes: [u8; PREFACE.len()],
     used: usize,
     len: usize,
 }
 
 impl Read {
-    /// Moves as much as there is room for. Says whether there was anything.
+    /// Moves as much as there is room for. Returns whether there was anything left.
     pub(super) fn move_to(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let left = &self.bytes[self.used..self.len];
         let now = left.len().min(buf.remaining());
@@ -28,6 +32,7 @@ impl Read {
         now > 0
     }
 
+    /// Returns whether everything that was read is the beginning of the preface.
     fn is_preface(&self) -> bool {
         self.bytes[..self.len] == PREFACE[..self.len]
     }
@@ -36,9 +41,15 @@ impl Read {
 /// Reads until it is known whether the client speaks HTTP/2, at most the length of its preface. Returns the answer, the
 /// stream, and what has been read from it.
 ///
+/// A client that closes its sending half before that speaks HTTP/1, which then finds out what is missing.
+///
 /// # Errors
 ///
-/// What the socket says.
+/// Returns the error of the socket.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection.
 pub(super) async fn is_http2(mut stream: TcpStream) -> io::Result<(bool, TcpStream, Read)> {
     let mut read = Read::default();
     while read.len < PREFACE.len() && read.is_preface() {

@@ -1,4 +1,4 @@
-//! The line per request.
+//! The line that is logged for each request.
 
 use std::sync::Arc;
 
@@ -6,24 +6,30 @@ use axum_upstream::{Error, Info};
 use http::{Method, Request, Response};
 use tokio::time::Instant;
 
-/// One line per request, written when this is dropped: a client that goes away drops the request it waits for.
+/// One line per request, written when this is dropped: a client that disconnects drops the request that it waits for.
 pub(crate) struct LogLine {
+    /// The method of the request.
     method: Method,
+    /// The path of the request, without the query, which may contain secrets.
     path: String,
+    /// When the request head had arrived.
     start: Instant,
+    /// The endpoint that answered or failed, if there was one.
     endpoint: Option<String>,
+    /// The status of the response.
     status: u16,
 }
 
 impl LogLine {
+    /// Takes what the line says of the request.
     pub(crate) fn new<B>(request: &Request<B>) -> Self {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        // What nginx logs for a client that did not wait.
         Self {
             method,
             path,
             start: Instant::now(),
             endpoint: None,
+            // What nginx logs for a client that did not wait.
             status: 499,
         }
     }
@@ -41,6 +47,7 @@ impl LogLine {
 }
 
 impl Drop for LogLine {
+    /// Writes the line, with the time to the response head.
     fn drop(&mut self) {
         let Self {
             method,

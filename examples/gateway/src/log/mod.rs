@@ -1,4 +1,7 @@
 //! The log: where it goes, and its line per request.
+//!
+//! Lines go to standard output by a thread of their own (`writer.rs`), so that no request waits for the reader of a
+//! pipe.
 
 mod line;
 mod writer;
@@ -13,11 +16,11 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 pub(crate) use self::{line::LogLine, writer::Lines};
 
-/// Starts the log, on standard output, as `RUST_LOG` rules it. What it returns is flushed at the end.
+/// Starts the log on standard output, as `RUST_LOG` says. Returns its writer, to be flushed at the end of the program.
 ///
 /// # Errors
 ///
-/// If the system has no thread to give.
+/// Returns an error if the system has no thread left.
 pub(crate) fn start() -> io::Result<Lines> {
     let lines = Lines::to(io::stdout())?;
     let layer = tracing_subscriber::fmt::layer()
@@ -30,7 +33,8 @@ pub(crate) fn start() -> io::Result<Lines> {
     Ok(lines)
 }
 
-/// `RUST_LOG` in the form `level` or `target=level,...`. Default: `info`.
+/// Returns the filter of `RUST_LOG`, in the form `level` or `target=level,...`. Default: `info`. A malformed value is
+/// reported on standard error, and the default is used.
 fn filter() -> Targets {
     let rules = env::var("RUST_LOG").unwrap_or_default();
     let default = Targets::new().with_default(Level::INFO);

@@ -1,4 +1,7 @@
 //! Writes the log from a thread of its own.
+//!
+//! A request must not wait for the log: a pipe whose reader is stopped would stop every thread of the runtime. So lines
+//! go through a bounded queue, and are lost, and counted, when it is full.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -13,27 +16,32 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait for the thread.
+/// The number of lines that may wait for the thread.
 const QUEUE: usize = 8192;
 
-/// How long lines are gathered before they are written. Under load, the thread then wakes for many of them.
+/// How long lines are gathered before they are written. Under load, the thread wakes once for many of them.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// How long the last lines may take at the end, and how often the end is tried.
+/// How long the last lines may take at the end of the program.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How often a full queue is tried within that time.
 const TRIES: u32 = 100;
 
+/// What is sent to the thread.
 enum Message {
+    /// A whole line.
     Line(Box<[u8]>),
     /// Answered when everything before it has been written.
     Flush(SyncSender<()>),
 }
 
-/// Hands lines to a thread that writes them. When it does not keep up, because a pipe is full and its reader sleeps,
-/// lines are lost and counted. Requests go on.
+/// Hands lines to a thread that writes them. When the thread does not keep up, because a pipe is full and its reader
+/// sleeps, lines are lost and counted. Requests go on.
 #[derive(Clone, Debug)]
 pub(crate) struct Lines {
+    /// The way to the thread, which ends with the last sender.
     queue: SyncSender<Message>,
+    /// The number of lines that were lost and not reported yet.
     lost: Arc<AtomicUsize>,
 }
 
@@ -42,11 +50,12 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// If the system has no thread to give.
+    /// Returns an error if the system has no thread left.
     pub(super) fn to(output: impl Write + Send + 'static) -> io::Result<Self> {
         Self::with_queue(output, QUEUE)
     }
 
+    /// Starts the thread with a queue of this many lines.
     fn with_queue(output: impl Write + Send + 'static, lines: usize) -> io::Result<Self> {
         let (queue, messages) = sync_channel(lines);
         let lost = Arc::new(AtomicUsize::new(0));
@@ -56,7 +65,7 @@ impl Lines {
         Ok(Self { queue, lost })
     }
 
-    /// Waits until what has been logged is written, but not for a reader that sleeps.
+    /// Waits until what has been logged is written, but not for a reader that sleeps. Blocks for two seconds at most.
     pub(crate) fn flush(&self) {
         let (done, written) = sync_channel(1);
         for _ in 0..TRIES {
@@ -69,7 +78,9 @@ impl Lines {
     }
 }
 
-/// Errors of the output are dropped: there is no other place to write them to.
+/// Writes what arrives, until the last sender is gone.
+///
+/// Errors of the output are dropped: there is no other place to report them to.
 fn write_all(messages: &Receiver<Message>, lost: &AtomicUsize, mut output: impl Write) {
     while let Ok(first) = messages.recv() {
         thread::sleep(GATHER);
@@ -94,7 +105,7 @@ fn write_all(messages: &Receiver<Message>, lost: &AtomicUsize, mut output: impl 
 }
 
 impl Write for &Lines {
-    /// The subscriber writes a whole line at once.
+    /// Hands over a line. The subscriber writes each line whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.queue.try_send(Message::Line(line.into())).is_err() {
             self.lost.fetch_add(1, Relaxed);
@@ -121,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written. The first write waits for the word.
+    /// Keeps what is written. The first write waits until the other end of `word` sends or is dropped.
     struct Pipe {
         word: mpsc::Receiver<()>,
         kept: Arc<Mutex<String>>,

@@ -1,4 +1,4 @@
-//! The flags of the command line.
+//! The flags of the command line, with their defaults. [`HELP`] describes each.
 
 mod values;
 
@@ -33,7 +33,8 @@ A load-balancing reverse proxy.
 
 RUST_LOG rules the log: RUST_LOG=warn turns off the line per request.";
 
-/// What the flags say.
+/// The values of the flags. `None` is the library's default, or one that depends on the machine or on the version of
+/// HTTP.
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) upstreams: Vec<String>,
@@ -71,11 +72,11 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads the command line. `None` when help was asked for.
+    /// Reads the command line. Returns `None` if help was asked for.
     ///
     /// # Errors
     ///
-    /// If there is a flag that is not known, or a value that does not fit.
+    /// Returns an error that names the flag, if one is not known or its value does not fit.
     pub(crate) fn parse() -> Result<Option<Self>, BoxError> {
         use lexopt::prelude::*;
 

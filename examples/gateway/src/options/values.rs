@@ -1,4 +1,4 @@
-//! What stands behind a flag.
+//! Parses the values of flags. Each function returns what is wrong in words that follow the name of the flag.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,7 +8,11 @@ use axum_upstream::policy::{
 
 use crate::BoxError;
 
-/// The value of a flag, or an error that names it.
+/// Returns the value of a flag.
+///
+/// # Errors
+///
+/// Returns an error that names the flag and its value.
 pub(super) fn value<T>(
     parser: &mut lexopt::Parser,
     flag: &str,
@@ -21,11 +25,13 @@ pub(super) fn value<T>(
     parse(&text).map_err(|wrong| format!("--{flag} {text}: {wrong}").into())
 }
 
+/// Parses an address and a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse()
         .map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
 }
 
+/// Parses the name of a balancing policy.
 pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
     Ok(match name {
         "p2c" => P2c::new().into(),
@@ -45,6 +51,7 @@ pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
     })
 }
 
+/// Parses a number that is not zero.
 pub(super) fn count(text: &str) -> Result<usize, &'static str> {
     text.parse()
         .ok()
@@ -52,6 +59,7 @@ pub(super) fn count(text: &str) -> Result<usize, &'static str> {
         .ok_or("must be 1 or more")
 }
 
+/// Parses a number with one of the units `ms`, `s` and `m`.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     let wrong = "must be a number and a unit, like 1s or 500ms";
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(wrong)?;
@@ -65,6 +73,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// Parses a number of bytes that is not zero, or of KiB with the unit `KiB`.
 pub(super) fn size(text: &str) -> Result<usize, &'static str> {
     let wrong = "must be a number of bytes, like 65536 or 64KiB";
     let (number, unit) = match text.strip_suffix("KiB") {
