@@ -59,8 +59,9 @@ pin_project! {
 enum HeldFrame {
     /// Nothing was read ahead. The next poll polls the inner body.
     Nothing,
-    /// A large frame, trailers or an error. The next poll yields it as it is.
-    Item(Result<Frame<Bytes>, BoxError>),
+    /// A large frame, trailers or an error. The next poll yields it as it is. Boxed, because few bodies have one, and
+    /// all are moved several times.
+    Item(Box<Result<Frame<Bytes>, BoxError>>),
     /// The inner body has returned its end while frames were joined. It is not polled again, and every later poll
     /// returns the end.
     End,
@@ -106,15 +107,15 @@ where
             let next = match next.map(Frame::into_data) {
                 Ok(Ok(next)) if next.len() < SMALL => next,
                 Ok(Ok(large)) => {
-                    *this.held = HeldFrame::Item(Ok(Frame::data(large)));
+                    *this.held = HeldFrame::Item(Box::new(Ok(Frame::data(large))));
                     break;
                 }
                 Ok(Err(other)) => {
-                    *this.held = HeldFrame::Item(Ok(other));
+                    *this.held = HeldFrame::Item(Box::new(Ok(other)));
                     break;
                 }
                 Err(error) => {
-                    *this.held = HeldFrame::Item(Err(error.into()));
+                    *this.held = HeldFrame::Item(Box::new(Err(error.into())));
                     break;
                 }
             };
@@ -147,7 +148,7 @@ where
         match std::mem::replace(this.held, HeldFrame::Nothing) {
             HeldFrame::Nothing => {}
             // It is large, or no data, so nothing is joined to it.
-            HeldFrame::Item(item) => return Poll::Ready(Some(item)),
+            HeldFrame::Item(item) => return Poll::Ready(Some(*item)),
             HeldFrame::End => {
                 *this.held = HeldFrame::End;
                 return Poll::Ready(None);
@@ -176,9 +177,10 @@ where
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.inner.size_hint();
         let held = match &self.held {
-            HeldFrame::Item(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
-            _ => 0,
+            HeldFrame::Item(item) => item.as_ref().as_ref().ok().and_then(Frame::data_ref),
+            _ => None,
         };
+        let held = held.map_or(0, Bytes::len) as u64;
         if held > 0 {
             if let Some(upper) = hint.upper() {
                 hint.set_upper(upper.saturating_add(held));

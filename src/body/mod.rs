@@ -36,6 +36,7 @@ mod guarded;
 mod request;
 mod response;
 mod unread;
+mod unread_watch;
 
 pub use self::exchange::Body;
 pub(crate) use self::{
@@ -44,5 +45,6 @@ pub(crate) use self::{
     guarded::{Guard, GuardedBody},
     request::RequestBody,
     response::DeadlineBody,
-    unread::{ReadBody, UnreadWatch},
+    unread::ReadBody,
+    unread_watch::UnreadWatch,
 };

@@ -51,8 +51,8 @@ pin_project! {
         record: Option<Arc<Record>>,
         deadlines: Deadlines,
         trailers: Option<TrailerRule>,
-        #[pin]
-        timer: Timer,
+        // Boxed, and made when first needed: most bodies never pause, and move several times.
+        timer: Option<Pin<Box<Timer>>>,
         // When the first of the current series of pending polls began; `None` while frames flow. A task that is woken
         // for another reason must not start the idle time anew.
         waiting: Option<Instant>,
@@ -72,7 +72,7 @@ impl<B> DeadlineBody<B> {
             record: Some(record),
             deadlines,
             trailers: Some(trailers),
-            timer: Timer::default(),
+            timer: None,
             waiting: None,
         }
     }
@@ -84,7 +84,7 @@ impl<B> DeadlineBody<B> {
             record: None,
             deadlines: Deadlines::default(),
             trailers: None,
-            timer: Timer::default(),
+            timer: None,
             waiting: None,
         }
     }
@@ -113,7 +113,7 @@ where
         };
         let stopped = match inner.poll_frame(cx) {
             // A body that never pauses would never poll the timer.
-            Poll::Ready(_) if this.deadlines.is_over() => ErrorKind::TotalTimeout,
+            Poll::Ready(Some(Ok(_))) if this.deadlines.is_over() => ErrorKind::TotalTimeout,
             Poll::Ready(Some(Ok(mut frame))) => {
                 *this.waiting = None;
                 if let (Some(trailers), Some(rule)) = (frame.trailers_mut(), &this.trailers) {
@@ -130,7 +130,8 @@ where
             Poll::Pending => {
                 // With an upload still in transfer, its last movement counts too: see [`Deadlines::due`].
                 let since = *this.waiting.get_or_insert_with(Instant::now);
-                ready!(this.timer.poll_due(cx, || this.deadlines.due(since)));
+                let timer = this.timer.get_or_insert_with(|| Box::pin(Timer::default()));
+                ready!(timer.as_mut().poll_due(cx, || this.deadlines.due(since)));
                 this.deadlines.passed()
             }
         };

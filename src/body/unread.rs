@@ -11,8 +11,7 @@
 //!   watch.
 //! - [`SharedBody`] owns the endpoint's body, and knows when the client got its last frame. While the body is polled,
 //!   it is taken out of its lock.
-//! - [`UnreadWatch`], one per proxy, holds weak references to all of them. [`LookAfter`] is its only task: it wakes at
-//!   intervals, and not once per body and deadline.
+//! - [`UnreadWatch`], one per proxy, holds weak references to all of them, and looks at them at intervals.
 //!
 //! The states of a shared body:
 //!
@@ -21,169 +20,33 @@
 //! - *Unread*: a frame was yielded, or nothing has been polled yet. The idle time of the client runs. The next poll
 //!   leads to *Awaited*, or begins *Unread* anew.
 //! - *Released*: the watch has dropped the endpoint's body. The next poll fails with [`ErrorKind::ClientNotReading`],
-//!   and every later one returns the end.
+//!   or [`ErrorKind::TotalTimeout`] if that had passed, and every later one returns the end.
 //!
-//! No lock is held while a body is polled or dropped, since either may run code of the user. Only [`UnreadWatch::look`]
-//! holds two locks at a time: that of the watch, then that of a body.
+//! No lock is held while a body is polled or dropped, since either may run code of the user. Only a look of
+//! the watch holds two locks at a time: that of the watch, then that of a body.
 //!
 //! The client's connection is not closed here: the proxy has no access to it. The server's own limit on writes has to
 //! do that; `examples/gateway` shows one.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use slab::Slab;
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
-use super::Deadlines;
+use super::{
+    Deadlines,
+    unread_watch::{Unread, UnreadWatch},
+};
 use crate::{
     error::{Error, ErrorKind},
     record::Record,
 };
-
-/// The response bodies of a proxy that a client could leave unread, shared by the clones of the proxy.
-///
-/// One task looks at all of them. It is spawned with the first body, on the runtime that adds it, and ends when no body
-/// is left.
-#[derive(Default)]
-pub(crate) struct UnreadWatch {
-    watched: Mutex<Watched>,
-    /// Notifies the task that the interval has become shorter.
-    hurry: Notify,
-}
-
-/// The part of the watch that is behind its lock.
-#[derive(Default)]
-struct Watched {
-    /// The bodies, by the key that [`UnreadWatch::add`] returned. A [`WatchedBody`] removes its own when it is dropped.
-    bodies: Slab<Weak<dyn Unread>>,
-    /// The time between two looks, from the shortest idle time of the bodies. `None` while there is no task.
-    ///
-    /// It becomes shorter when a new body needs it, and does not become longer until all bodies have ended.
-    interval: Option<Duration>,
-}
-
-/// A body as the watch sees it, whatever its type.
-trait Unread: Send + Sync {
-    /// Returns when the client will have left the body unread for too long. `None` while the client waits for the
-    /// endpoint.
-    fn due(&self) -> Option<Instant>;
-
-    /// Drops the endpoint's body, and with it what the exchange holds of the endpoint.
-    fn let_go(&self);
-}
-
-impl UnreadWatch {
-    /// The interval is the shortest idle time divided by this, so that an unread body is noticed at most a tenth of the
-    /// idle time late. A look is cheap, but it locks each body.
-    const SLACK: u32 = 10;
-
-    /// Adds a body with this idle time, and returns its key. Spawns the task if there is none.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime, if the task has to be spawned.
-    fn add(self: &Arc<Self>, body: Weak<dyn Unread>, idle: Duration) -> usize {
-        // tokio's timers have a resolution of a millisecond.
-        let wanted = (idle / Self::SLACK).max(Duration::from_millis(1));
-        let mut watched = self.lock();
-        let key = watched.bodies.insert(body);
-        let before = watched.interval;
-        if before.is_none_or(|interval| wanted < interval) {
-            watched.interval = Some(wanted);
-            drop(watched);
-            match before {
-                Some(_) => self.hurry.notify_one(),
-                None => drop(tokio::spawn(LookAfter::new(self).run(wanted))),
-            }
-        }
-        key
-    }
-
-    /// Removes a body.
-    fn remove(&self, key: usize) {
-        self.lock().bodies.try_remove(key);
-    }
-
-    /// Releases the endpoints of all bodies that are due. Returns the time until the next look, or `None` if no body is
-    /// left and the task has to end.
-    fn look(&self) -> Option<Duration> {
-        let now = Instant::now();
-        let mut watched = self.lock();
-        if watched.bodies.is_empty() {
-            watched.interval = None;
-            return None;
-        }
-        let interval = watched.interval;
-        // No body is dropped with these references: a `WatchedBody` gives its own up only after it has been removed,
-        // and the removal waits for this lock.
-        let bodies = watched.bodies.iter().filter_map(|(_, body)| body.upgrade());
-        let bodies: Vec<_> = bodies
-            .filter(|body| body.due().is_some_and(|due| due <= now))
-            .collect();
-        // Dropping an endpoint's body may run code of the user.
-        drop(watched);
-        bodies.iter().for_each(|body| body.let_go());
-        interval
-    }
-
-    /// Locks the bodies. Each change under the lock is complete in itself, so a poisoned lock is used as it is.
-    fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The task of a watch.
-///
-/// A runtime that is shut down drops it half way, while the proxy may live on in another runtime. The next body that is
-/// added spawns another task then, which looks at all bodies.
-struct LookAfter {
-    watch: Arc<UnreadWatch>,
-    /// Whether the task has ended by itself, in which case [`UnreadWatch::look`] has cleared the interval.
-    ended: bool,
-}
-
-impl LookAfter {
-    /// Returns the task, which is not running yet.
-    fn new(watch: &Arc<UnreadWatch>) -> Self {
-        Self {
-            watch: watch.clone(),
-            ended: false,
-        }
-    }
-
-    /// Looks at the bodies at intervals, the first time after `first`, until none is left.
-    async fn run(mut self, first: Duration) {
-        let mut interval = Some(first);
-        while let Some(wait) = interval {
-            // The task hears of a shorter interval at once. The look that comes too early for it does no harm.
-            let _ = timeout(wait, self.watch.hurry.notified()).await;
-            interval = self.watch.look();
-        }
-        self.ended = true;
-    }
-}
-
-impl Drop for LookAfter {
-    /// Clears the interval if the task was dropped half way, so that the next body spawns another.
-    fn drop(&mut self) {
-        // After a regular end, the interval may be that of the next task.
-        if !self.ended {
-            self.watch.lock().interval = None;
-        }
-    }
-}
 
 /// An endpoint's body with two owners: the response, which polls it, and the watch, which may drop it.
 struct SharedBody<B> {
@@ -199,6 +62,8 @@ struct SharedBody<B> {
 struct Slot<B> {
     /// `None` while the body is polled, and for good once it has been released.
     body: Option<Pin<Box<B>>>,
+    /// Why the body has been released.
+    released: Option<ErrorKind>,
     /// When the client got the last frame, or when the head was ready. `None` while the client waits for the next
     /// frame.
     unread_since: Option<Instant>,
@@ -217,15 +82,26 @@ impl<B: Send> Unread for SharedBody<B> {
         self.deadlines.due(self.lock().unread_since?)
     }
 
-    fn let_go(&self) {
-        // A body that is being polled is not in its slot, and is left alone. One that has been polled since it was
-        // found due is dropped all the same: its client had used up its time.
-        let body = self.lock().body.take();
-        if body.is_some() {
-            tracing::debug!(status = 408, "idle timeout: the client stopped reading");
-            // Before the body is dropped, at the end of this function: that drop decides the outcome of the attempt.
-            self.record.stop(ErrorKind::ClientNotReading);
+    fn let_go(&self, now: Instant) {
+        let mut slot = self.lock();
+        let due = slot
+            .unread_since
+            .and_then(|since| self.deadlines.due(since));
+        if due.is_none_or(|due| due > now) {
+            return;
         }
+        // A body that is being polled is not in its slot, and is left alone.
+        let Some(body) = slot.body.take() else { return };
+        let kind = match self.deadlines.is_over() {
+            true => ErrorKind::TotalTimeout,
+            false => ErrorKind::ClientNotReading,
+        };
+        slot.released = Some(kind);
+        drop(slot);
+        tracing::debug!(error = %Error::new(kind), "response not read");
+        // Before the body is dropped: that drop decides the outcome of the attempt.
+        self.record.stop(kind);
+        drop(body);
     }
 }
 
@@ -275,8 +151,7 @@ where
     /// Has `watch` look at the body if its client could leave it unread.
     ///
     /// Over HTTP/1 a server buffers a short body whole, so the endpoint is released without the client's help. Over
-    /// HTTP/2 (`multiplexed`) a client may give no room for a single byte. A body that has no idle deadline is not
-    /// watched, even if it has a total one.
+    /// HTTP/2 (`multiplexed`) a client may give no room for a single byte. A body without a deadline is not watched.
     ///
     /// # Panics
     ///
@@ -292,15 +167,19 @@ where
             .size_hint()
             .upper()
             .is_some_and(|most| most <= BUFFERED);
-        let Some(idle) = deadlines.idle.filter(|_| multiplexed || !short) else {
-            return Self::unwatched(inner);
-        };
-        if inner.is_end_stream() {
+        let unbounded = deadlines.idle.is_none() && deadlines.total.is_none();
+        if unbounded || inner.is_end_stream() || (short && !multiplexed) {
             return Self::unwatched(inner);
         }
+        let now = Instant::now();
+        let left = deadlines
+            .total
+            .map(|total| total.saturating_duration_since(now));
+        let wait = [deadlines.idle, left].into_iter().flatten().min();
         let slot = Slot {
             body: Some(Box::pin(inner)),
-            unread_since: Some(Instant::now()),
+            released: None,
+            unread_since: Some(now),
         };
         let body = Arc::new(SharedBody {
             slot: Mutex::new(slot),
@@ -308,7 +187,7 @@ where
             record,
         });
         let weak: Weak<SharedBody<B>> = Arc::downgrade(&body);
-        let key = watch.add(weak, idle);
+        let key = watch.add(weak, wait.unwrap_or_default());
         Self::Watched {
             shared: WatchedBody {
                 body,
@@ -328,14 +207,15 @@ where
     ///
     /// A body that panics is not put back, and counts as released.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let body = {
+        let (body, released) = {
             let mut slot = self.body.lock();
             slot.unread_since = None;
-            slot.body.take()
+            (slot.body.take(), slot.released)
         };
         let Some(mut body) = body else {
             let first = !std::mem::replace(&mut self.failed, true);
-            return Poll::Ready(first.then(|| Err(Error::new(ErrorKind::ClientNotReading))));
+            let kind = released.unwrap_or(ErrorKind::ResponseBody);
+            return Poll::Ready(first.then(|| Err(Error::new(kind))));
         };
         let polled = body.as_mut().poll_frame(cx);
         let mut slot = self.body.lock();
@@ -382,16 +262,10 @@ where
     }
 }
 
-impl fmt::Debug for UnreadWatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnreadWatch")
-            .field("bodies", &self.lock().bodies.len())
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::stream;
     use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
     use tokio::time::advance;
@@ -443,7 +317,7 @@ mod tests {
 
     impl Exchange {
         fn watched(&self) -> usize {
-            self.watch.lock().bodies.len()
+            self.watch.len()
         }
 
         fn stopped(&self) -> Option<ErrorKind> {
@@ -467,6 +341,22 @@ mod tests {
         let error = exchange.body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ClientNotReading);
         assert!(exchange.body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unread_body_ends_at_the_total_deadline() {
+        let (watch, record) = (Arc::<UnreadWatch>::default(), Arc::<Record>::default());
+        let deadlines = Deadlines {
+            total: Some(Instant::now() + IDLE / 10),
+            ..Deadlines::default()
+        };
+        let body = ReadBody::watched_by(&watch, endless(), deadlines, record.clone(), true);
+        let mut body = Box::pin(body);
+        body.frame().await.unwrap().unwrap();
+        pass(0.12).await;
+        assert_eq!(record.stopped(), Some(ErrorKind::TotalTimeout));
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TotalTimeout);
     }
 
     /// Each request may have an idle time of its own.
@@ -528,10 +418,10 @@ mod tests {
     async fn nothing_is_left_of_a_body_that_is_dropped() {
         let Exchange { watch, body, .. } = exchange(endless(), false);
         drop(body);
-        assert_eq!(watch.lock().bodies.len(), 0);
+        assert_eq!(watch.len(), 0);
         advance(IDLE).await;
         pass(0.2).await;
         assert_eq!(Arc::strong_count(&watch), 1, "the task has ended");
-        assert_eq!(watch.lock().interval, None);
+        assert!(!watch.is_running());
     }
 }

@@ -151,11 +151,13 @@ where
             }
             _ => None,
         };
-        let trailers = self.head(&mut parts, required)?;
+        // Before the body is dropped, whose guard would take it for a client that left.
+        let head = self.head(&mut parts, required);
+        let trailers = head.inspect_err(|error| self.record.stop(error.kind()))?;
         let (record, deadlines) = (self.record.clone(), self.timer.rest());
         let body = DeadlineBody::new(body, record.clone(), deadlines.clone(), trailers);
         // A stream's window can be closed while the connection's socket takes everything.
-        let multiplexed = *self.version == Version::HTTP_2;
+        let multiplexed = *self.version >= Version::HTTP_2;
         let body = ReadBody::watched_by(self.unread, body, deadlines, record, multiplexed);
         Ok(Response::from_parts(parts, body))
     }
@@ -173,13 +175,14 @@ where
     ///
     /// Panics outside of a tokio runtime.
     fn switch(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
-        let upgrade = self
-            .upgrade
-            .take()
-            .ok_or_else(|| Error::new(ErrorKind::Upgrade))?;
+        let Some(upgrade) = self.upgrade.take() else {
+            self.record.stop(ErrorKind::Upgrade);
+            return Err(Error::new(ErrorKind::Upgrade));
+        };
         let (token, tunnel) = upgrade.agree(response, self.record.clone(), self.timer.idle())?;
         let (mut parts, tunnel) = tunnel.into_parts();
-        self.head(&mut parts, Some(token))?;
+        let head = self.head(&mut parts, Some(token));
+        head.inspect_err(|error| self.record.stop(error.kind()))?;
         self.tunnels.open(tunnel);
         Ok(Response::from_parts(
             parts,

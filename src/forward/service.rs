@@ -154,7 +154,7 @@ where
             .limit(&parts, trailers, body)?
             .with_record(record.clone());
         // Here the hooks have run: one of them may have set deadlines of this request.
-        let timeouts = config.timeouts.of_request(&parts, seen);
+        let timeouts = config.timeouts.of_request(&parts);
         let timer = HeadTimer::new(timeouts, record.clone());
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {

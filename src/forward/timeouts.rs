@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, request::Parts};
 
-use crate::rewrite::{Fields, Seen, is_grpc};
+use crate::rewrite::is_grpc;
 
 /// The deadlines of an exchange. `None` is no deadline.
 #[derive(Clone, Copy, Debug)]
@@ -102,15 +102,14 @@ impl Timeouts {
     /// gRPC's deadline cannot be extended here: it binds all that take part in a call, and the client gives up at that
     /// time whatever the proxy does.
     ///
-    /// `parts` is the head after all hooks. `seen` is what the head contained when it was received, so a `grpc-timeout`
-    /// that only a hook has added is forwarded, but not enforced here.
-    pub(super) fn of_request(mut self, parts: &Parts, seen: Seen) -> Self {
+    /// `parts` is the head after all hooks, so that what they set counts.
+    pub(super) fn of_request(mut self, parts: &Parts) -> Self {
         if let Some(own) = parts.extensions.get::<RequestTimeouts>() {
             self.head = own.head.unwrap_or(self.head);
             self.idle = own.idle.unwrap_or(self.idle);
             self.total = own.total.unwrap_or(self.total);
         }
-        if seen.any(Fields::GRPC_TIMEOUT) && is_grpc(&parts.method, &parts.headers) {
+        if is_grpc(&parts.method, &parts.headers) {
             self.total = [self.total, grpc_timeout(&parts.headers)]
                 .into_iter()
                 .flatten()
@@ -150,8 +149,7 @@ mod tests {
 
     fn timeouts(request: http::request::Builder) -> Timeouts {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let seen = Seen::in_head(&parts.headers);
-        Timeouts::default().of_request(&parts, seen)
+        Timeouts::default().of_request(&parts)
     }
 
     fn call(timeout: &str) -> http::request::Builder {

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, OriginalUri};
+use axum::extract::{ConnectInfo, NestedPath, OriginalUri};
 use http::{Extensions, Request, uri::Scheme};
 
 use crate::{forward::Received, rewrite::ClientAddr};
@@ -33,7 +33,7 @@ pub(super) fn received<B>(
     Received {
         client,
         scheme,
-        prefix: nested_at(extensions, request.uri().path()),
+        prefix: nested_prefix(extensions, request.uri().path()),
     }
 }
 
@@ -48,47 +48,51 @@ fn address(extensions: &Extensions) -> Option<SocketAddr> {
     info.or_else(|| extensions.get::<SocketAddr>().copied())
 }
 
-/// Returns the prefix that `Router::nest` has removed: the original path without its end, which is what is left.
+/// Returns the prefix that `Router::nest` has removed. `None` outside of a nested router.
+fn nested_prefix(extensions: &Extensions, path: &str) -> Option<String> {
+    let nested_at = extensions.get::<NestedPath>()?.as_str();
+    let original = extensions.get::<OriginalUri>()?.0.path();
+    prefix_of(original, nested_at, path).map(str::to_owned)
+}
+
+/// Returns the original path without its end, which is `path`: what is left after nesting at the pattern `nested_at`.
 ///
 /// ```text
-/// original = /api/users     path = /users     -> /api
-/// original = /api           path = /          -> /api
-/// original = /users         path = /users     -> None: nothing was removed
+/// original = /api/users     nested_at = /api     path = /users     -> /api
+/// original = /api           nested_at = /api     path = /          -> /api
+/// original = /blue/users    nested_at = /{name}  path = /users     -> /blue
 /// ```
 ///
 /// `None` also if the path is not the end of the original one: a layer in between has rewritten it, and what it did is
-/// its own affair. The original path is known only inside of an axum router.
-fn nested_at(extensions: &Extensions, path: &str) -> Option<String> {
-    let original = extensions.get::<OriginalUri>()?.0.path();
+/// its own affair.
+fn prefix_of<'a>(original: &'a str, nested_at: &str, path: &str) -> Option<&'a str> {
+    let segments = |path: &str| {
+        path.split('/')
+            .filter(|segment| !segment.is_empty())
+            .count()
+    };
     let prefix = match original.strip_suffix(path) {
         Some(prefix) => prefix,
-        // Nested at `/a`, a request for `/a` itself arrives as `/`. A layer that rewrites any path to `/` looks the
-        // same.
-        None if path == "/" => original,
+        // Nested at `/a`, a request for `/a` itself arrives as `/`. So does one whose path a layer has rewritten to `/`.
+        None if path == "/" && segments(original) == segments(nested_at) => original,
         None => return None,
     };
-    (!prefix.is_empty()).then(|| prefix.to_owned())
+    (!prefix.is_empty()).then_some(prefix)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn prefix(original: &'static str, path: &'static str) -> Option<String> {
-        let mut request = Request::get(path).body(()).unwrap();
-        request
-            .extensions_mut()
-            .insert(OriginalUri(original.parse().unwrap()));
-        received(&request, "http", None).prefix
-    }
-
     #[test]
     fn the_nested_prefix_is_what_is_missing() {
-        assert_eq!(prefix("/api/x?q", "/x?q").as_deref(), Some("/api"));
-        assert_eq!(prefix("/api/", "/").as_deref(), Some("/api"));
-        assert_eq!(prefix("/api", "/").as_deref(), Some("/api"));
-        assert_eq!(prefix("/x", "/x"), None);
-        assert_eq!(prefix("/x", "/rewritten"), None);
+        assert_eq!(prefix_of("/api/x", "/api", "/x"), Some("/api"));
+        assert_eq!(prefix_of("/api/", "/api", "/"), Some("/api"));
+        assert_eq!(prefix_of("/api", "/api", "/"), Some("/api"));
+        assert_eq!(prefix_of("/blue/x", "/{name}", "/x"), Some("/blue"));
+        assert_eq!(prefix_of("/x", "/api", "/x"), None);
+        assert_eq!(prefix_of("/api/x", "/api", "/rewritten"), None);
+        assert_eq!(prefix_of("/api/x", "/api", "/"), None, "rewritten, too");
     }
 
     #[test]

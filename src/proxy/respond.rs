@@ -45,7 +45,7 @@ impl ErrorResponder {
 
     /// Returns the response for an error, and logs the error.
     ///
-    /// In this order: the status and a short body; the fields that the status requires; the user's hook; then the
+    /// In this order: the status and a short body; the user's hook; the fields that the status requires; then the
     /// error, as an `Arc<Error>`, and `info`, if the request was forwarded, in the extensions. The extensions come
     /// last, so that a hook that makes a new response need not copy them.
     pub(super) fn respond(&self, error: Error, info: Option<Info>) -> Response<Body> {
@@ -65,6 +65,20 @@ impl ErrorResponder {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if let Some(hook) = &self.hook {
+            response = hook(&error, response);
+        }
+        self.require(&mut response, status);
+        response.extensions_mut().insert(Arc::new(error));
+        if let Some(info) = info {
+            response.extensions_mut().insert(info);
+        }
+        response
+    }
+
+    /// Adds the fields without which the response to an error of this `status` would break a rule, whatever response a
+    /// hook has put in its place.
+    fn require(&self, response: &mut Response<Body>, status: StatusCode) {
         // Where a malformed request ends is unknown, so nothing after it is read as another one. RFC 9112 6.3: "the
         // server MUST respond with the 400 (Bad Request) status code and then close the connection".
         if self.http1
@@ -77,22 +91,13 @@ impl ErrorResponder {
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 15.5.6: "The origin server MUST generate an Allow header field in a 405 response". All methods
-            // but CONNECT are allowed; these are the ones in use.
+        // RFC 9110 15.5.6: "The origin server MUST generate an Allow header field in a 405 response". All methods but
+        // CONNECT are allowed; these are the ones in use.
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static(methods));
+            let allow = response.headers_mut().entry(header::ALLOW);
+            allow.or_insert(HeaderValue::from_static(methods));
         }
-        if let Some(hook) = &self.hook {
-            response = hook(&error, response);
-        }
-        response.extensions_mut().insert(Arc::new(error));
-        if let Some(info) = info {
-            response.extensions_mut().insert(info);
-        }
-        response
     }
 }
 

@@ -43,7 +43,6 @@ impl Fields {
     pub(crate) const TRAILER: Self = Self(1 << 10);
     pub(crate) const AUTHORIZATION: Self = Self(1 << 11);
     pub(crate) const EXPECT: Self = Self(1 << 12);
-    pub(crate) const GRPC_TIMEOUT: Self = Self(1 << 13);
 
     /// Returns the bits of a name in lower case.
     fn named(name: &str) -> Self {
@@ -53,7 +52,6 @@ impl Fields {
             "content-length" => Self::CONTENT_LENGTH,
             "cookie" => Self::COOKIE,
             "expect" => Self::EXPECT,
-            "grpc-timeout" => Self::GRPC_TIMEOUT,
             "host" => Self::HOST,
             "te" => Self::TE | Self::HOP_BY_HOP,
             "trailer" => Self::TRAILER,

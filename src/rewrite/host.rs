@@ -104,7 +104,7 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
     {
         return Err(bad("more than one Host"));
     }
-    let http2 = parts.version == Version::HTTP_2;
+    let http2 = parts.version >= Version::HTTP_2;
     match (parts.uri.authority(), parts.headers.get(header::HOST)) {
         (Some(target), host) => {
             // RFC 9112 3.2.3: authority-form is for CONNECT only.

@@ -95,6 +95,8 @@ impl UpgradeRequest {
             .is_some_and(|token| ours(token.as_bytes()))
             && tokens(headers, &header::UPGRADE).count() == 1;
         if !agreed || response.extensions().get::<OnUpgrade>().is_none() {
+            // Before the response is dropped, whose guard would take it for a client that left.
+            record.stop(ErrorKind::Upgrade);
             return Err(Error::new(ErrorKind::Upgrade));
         }
         let (downstream, upstream) = (self.downstream, on(&mut response));

@@ -230,10 +230,17 @@ async fn a_request_may_have_deadlines_of_its_own() {
     let own = RequestTimeouts::new()
         .response(Duration::from_secs(600))
         .total(None);
+    let calling = proxy.clone().rewrite_request(|head| {
+        head.method = http::Method::POST;
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        head.headers.insert("content-type", grpc);
+        let timeout = http::HeaderValue::from_static("2S");
+        head.headers.insert("grpc-timeout", timeout);
+    });
     let hooked = proxy.clone().rewrite_request(move |head| {
         head.extensions.insert(own.response(Duration::from_secs(7)));
     });
-    for (proxy, seconds) in [(proxy, 600), (hooked, 7)] {
+    for (proxy, seconds) in [(proxy, 600), (hooked, 7), (calling, 2)] {
         let start = Instant::now();
         let mut request = post(Body::empty());
         request.extensions_mut().insert(own);
@@ -257,4 +264,19 @@ async fn a_grpc_call_ends_at_its_deadline() {
         .unwrap();
     assert_eq!(start.elapsed(), Duration::from_millis(1500));
     assert_eq!(response.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
+}
+
+/// What a client reads late is whole all the same, once the endpoint has sent it in time.
+#[tokio::test(start_paused = true)]
+async fn a_complete_response_is_not_broken_by_the_total_deadline() {
+    let whole = service_fn(|_: Request<Body>| async {
+        let frames = tokio_stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from("x")))]);
+        Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(frames))))
+    });
+    let proxy = ReverseProxy::new(whole).total_timeout(Duration::from_secs(3));
+    let response = proxy.oneshot(post(Body::empty())).await.unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(body.frame().await.is_none());
 }

@@ -162,3 +162,25 @@ async fn a_response_hook_may_see_the_request() {
         assert_eq!(response.headers()[name], value, "{name}");
     }
 }
+
+/// A page of one's own does not take away what HTTP requires (RFC 9112 6.3, RFC 9110 15.5.6).
+#[tokio::test]
+async fn an_error_page_keeps_the_required_fields() {
+    let page = |proxy: Proxy| {
+        proxy.on_error(|_: &Error, _: Response| Response::new(AxumBody::from("sorry")))
+    };
+    let keep = |proxy: Proxy| {
+        proxy.on_error(|_: &Error, response: Response| {
+            let mut page = Response::new(AxumBody::from("sorry"));
+            *page.status_mut() = response.status();
+            page
+        })
+    };
+    let malformed = exchange_with(page, "GET / HTTP/1.1\r\n\r\n", OK).await;
+    assert_eq!(malformed.down.text(), "sorry");
+    assert_eq!(malformed.down.field("connection"), Some("close"));
+    let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    let refused = exchange_with(keep, connect, OK).await;
+    assert_eq!(refused.down.status(), 405);
+    assert!(refused.down.has("allow"));
+}

@@ -415,3 +415,28 @@ async fn a_tunnel_ends_as_a_success() {
     })
     .await;
 }
+
+/// A response that must not be relayed is the endpoint's failure, although it is this side that gives it up.
+#[tokio::test]
+async fn a_response_that_is_refused_is_the_endpoints_failure() {
+    let unasked = |_| async {
+        let switching = Response::builder()
+            .status(101)
+            .header("upgrade", "websocket");
+        Ok(switching.body(Body::empty()).unwrap())
+    };
+    let two_lengths = |_| async {
+        let response = Response::builder()
+            .header("content-length", "1")
+            .header("content-length", "2");
+        Ok(response.body(Body::from("x")).unwrap())
+    };
+    for balance in [one(unasked), one(two_lengths)] {
+        let mut proxy = ReverseProxy::new(balance);
+        let response = proxy.call(get()).await.unwrap();
+        assert_eq!(response.status(), 502);
+        let outcome = only(&info(&response)).unwrap();
+        assert!(outcome.is_failure(), "{outcome:?}");
+        assert_eq!(outcome.error(), Some(error(&response)));
+    }
+}
