@@ -232,7 +232,10 @@ impl Link {
 
     /// Notifies those that wait for the body to be sent. Later calls do nothing.
     fn sent(&mut self) {
-        self.on_sent.drain(..).for_each(|on_sent| on_sent.sent());
+        // Nothing waits for a body that was empty from the beginning, as most are.
+        if !self.on_sent.is_empty() {
+            self.on_sent.drain(..).for_each(|on_sent| on_sent.sent());
+        }
     }
 }
 

@@ -111,17 +111,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut exchange = self.project().exchange.project();
-        let result = match exchange.response.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => exchange.finish(response),
-            Poll::Ready(Err(error)) => Err(exchange.failed(error.into())),
+        let error = match exchange.response.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => match exchange.finish(response) {
+                Ok(response) => return Poll::Ready(Ok(response)),
+                Err(error) => error,
+            },
+            Poll::Ready(Err(error)) => exchange.failed(error.into()),
             Poll::Pending => {
                 // No waker of the upload is needed: the timer looks at it by itself.
                 let kind = ready!(exchange.timer.as_mut().poll_expired(cx));
                 exchange.record.stop(kind);
-                Err(Error::new(kind))
+                Error::new(kind)
             }
         };
-        Poll::Ready(result.map_err(|error| exchange.name(error)))
+        Poll::Ready(Err(exchange.name(error)))
     }
 }
 
