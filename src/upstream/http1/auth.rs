@@ -1,26 +1,37 @@
-//! Authentication that holds for a connection, and not for a request.
+//! Recognizes authentication that applies to a connection instead of a request.
 //!
-//! NTLM takes three exchanges on one connection, and from then on every request on that connection is its user's; so it
-//! may be with Negotiate (RFC 4559). RFC 9110 11 has authentication for single requests only, and a proxy that shares
-//! connections would answer one client as another.
+//! NTLM takes three exchanges on one connection, and from then on every request on that connection is its user's;
+//! Negotiate may work likewise (RFC 4559). RFC 9110 11 defines authentication for single requests only, so a proxy that
+//! shares connections would let one client act as another.
+//!
+//! A connection on which such a scheme appears, in a request's `Authorization` or in a 401's `WWW-Authenticate`, is
+//! therefore left to one client connection: it idles apart from the others, for 15 s at most, and only requests from
+//! the same client connection are sent on it (`Http1::belongs_to`, `pool/shelf.rs`). Where the client's connection is
+//! unknown, it is not reused.
+//!
+//! HTTP/2 connections are not covered. A server that needs such a scheme asks for HTTP/1.1 (HTTP_1_1_REQUIRED), which
+//! `resend.rs` obeys.
 
 use http::{HeaderMap, StatusCode, header};
 
 use crate::rewrite::tokens;
 
-/// Whether a request carries credentials that may be taken for its connection's.
+/// Returns whether a request carries credentials that the endpoint may apply to the connection.
 pub(super) fn authenticates_connection(headers: &HeaderMap) -> bool {
     tokens(headers, &header::AUTHORIZATION).any(is_for_connection)
 }
 
-/// Whether a response asks for credentials that would be its connection's.
+/// Returns whether a response asks for credentials that would apply to the connection.
 pub(super) fn asks_for_connection(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::UNAUTHORIZED
         && tokens(headers, &header::WWW_AUTHENTICATE).any(is_for_connection)
 }
 
-/// A member may be a challenge, `Negotiate YII=`, or a parameter of the one before it. Taking a parameter for a
-/// challenge costs a connection, and no more.
+/// Returns whether a member of a list of challenges or credentials names a scheme that applies to connections.
+///
+/// RFC 9110 11.6.1: a member may be a challenge, `Negotiate YII=`, or a parameter of the challenge before it. A
+/// parameter mistaken for a challenge costs the reuse of a connection, and nothing else. Schemes are case-insensitive
+/// (11.1).
 fn is_for_connection(member: &[u8]) -> bool {
     let scheme = member
         .split(|byte| *byte == b' ')

@@ -1,4 +1,17 @@
-//! The body of a response over HTTP/1.
+//! The response body of an HTTP/1 exchange, which drives the connection that it is received from.
+//!
+//! What polls the connection is decided when the head has arrived (`send.rs`), and is one of [`BodyDriver`]:
+//!
+//! - *Body*: this body. Polling it reads from the socket, so a reader that pauses applies backpressure to the endpoint
+//!   once the buffers are full, without any flow control of ours.
+//! - *Task*: a spawned task. hyper's channel to it holds one frame, which applies the backpressure.
+//! - *None*: the message is complete, or the connection has ended. Frames already received can still be read.
+//!
+//! On the last frame the body becomes *None* and the connection returns to the pool, without waiting for the poll that
+//! returns `None`: hyper's server does not make it once `is_end_stream` is `true`.
+//!
+//! Each frame that is passed on is credited to the stream's account of unpassed bytes (`io.rs`). Idle and total
+//! timeouts are not enforced here but around this body.
 
 use std::{
     fmt, mem,
@@ -14,22 +27,29 @@ use tokio::sync::oneshot;
 
 use super::{connection::Http1, io_state::IoState};
 
-/// A response body that drives the connection it comes from, and puts it back into the pool when it has ended.
+/// A response body that drives the connection it comes from, and returns it to the pool when it has ended.
 ///
-/// Dropped early it closes the connection.
+/// # Cancel safety
+///
+/// Dropped before its end, it closes the connection: the rest of the message would otherwise have to be read first, and
+/// may be endless. Where a task drives the connection, that task ends within 30 s.
 pub(in crate::upstream) struct Http1Body {
+    /// hyper's body, which receives the frames from the driver.
     incoming: Incoming,
+    /// What polls the connection; `None` once it is no longer needed.
     driver: BodyDriver,
 }
 
-/// What polls the connection that a body comes from.
+/// What polls the connection that a body comes from. The [module docs](self) explain the states.
 enum BodyDriver {
-    /// The body itself.
+    /// The body itself, which owns the connection.
     Body(Http1),
     /// A task.
     Task {
+        /// The stream's state, for the account of unpassed bytes.
         io: Arc<IoState>,
-        /// Tells the task that the response is over; the request may not be.
+        /// Dropped when the response is over, which starts the task's linger timer: the request may still be in
+        /// progress.
         _done: oneshot::Sender<()>,
     },
     /// Nothing any more: the message is complete, or the connection has ended.
@@ -37,18 +57,19 @@ enum BodyDriver {
 }
 
 impl Http1Body {
-    /// A body whose connection has ended.
+    /// Returns a body whose connection has ended. What was received before the end can still be read.
     pub(super) fn ended(incoming: Incoming) -> Self {
         let driver = BodyDriver::None;
         Self { incoming, driver }
     }
 
+    /// Returns a body that drives `http1`, and returns it to the pool at its end.
     pub(super) fn driving(incoming: Incoming, http1: Http1) -> Self {
         let driver = BodyDriver::Body(http1);
         Self { incoming, driver }
     }
 
-    /// A body whose connection is driven by a task, which is told when the response is over.
+    /// Returns a body whose connection is driven by a task; dropping `done` tells the task that the response is over.
     pub(super) fn driven_elsewhere(
         incoming: Incoming,
         io: Arc<IoState>,
@@ -58,7 +79,7 @@ impl Http1Body {
         Self { incoming, driver }
     }
 
-    /// The message is complete.
+    /// Returns the connection to the pool, because the response is complete. The pool decides whether it can be reused.
     pub(super) fn finish(&mut self) {
         if let BodyDriver::Body(http1) = mem::replace(&mut self.driver, BodyDriver::None) {
             http1.go_home();
@@ -77,7 +98,8 @@ impl http_body::Body for Http1Body {
         let Self { incoming, driver } = &mut *self;
         let mut poll = |cx: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(cx);
         let frame = match driver {
-            // The first frame has often come with the head.
+            // The first frame has often arrived together with the head, so look before driving the connection for more.
+            // No waker is needed: `drive` registers one if nothing has arrived.
             BodyDriver::Body(http1) => match poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => ready!(http1.drive(cx, poll)),
@@ -85,7 +107,8 @@ impl http_body::Body for Http1Body {
             BodyDriver::Task { .. } | BodyDriver::None => ready!(poll(cx)),
         };
         match &frame {
-            // Nothing comes after trailers, and hyper's server does not ask.
+            // More is to come. Trailers are the last frame whatever `is_end_stream` returns, and hyper's server does
+            // not poll after them.
             Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {
                 let len = frame.data_ref().map_or(0, Bytes::len);
                 match &self.driver {
@@ -95,6 +118,7 @@ impl http_body::Body for Http1Body {
                 }
             }
             Some(Ok(_)) | None => self.finish(),
+            // Drops the connection, which is broken.
             Some(Err(_)) => self.driver = BodyDriver::None,
         }
         Poll::Ready(frame)

@@ -1,13 +1,23 @@
-//! `Expect: 100-continue` at an HTTP/1 endpoint: the body waits for the endpoint's word.
+//! `Expect: 100-continue` at an HTTP/1 endpoint: the request body waits for the endpoint's decision.
 //!
-//! hyper's server sends a client its 100 as soon as the request body is polled, and hyper's client polls it at once. So
-//! the body is not polled before the endpoint has decided: it is sent after the endpoint's 100, and not at all when the
-//! endpoint answers with a final response instead (RFC 9110 10.1.1). Then the client never gets a 100, and keeps its
-//! body.
+//! hyper's server sends a client its 100 as soon as the request body is polled, and hyper's client polls the body at
+//! once. Between the two, the client would be told to continue before the endpoint has seen the request. So the body is
+//! not polled until the endpoint has decided: it is sent after the endpoint's 100, and not at all when the endpoint
+//! answers with a final response instead (RFC 9110 10.1.1). In that case the client receives no 100, and does not send
+//! its body.
 //!
-//! Over HTTP/2 nothing waits: neither hyper's client nor its server knows of interim responses there. An HTTP/2 client
-//! gets no 100 and sends its body when it has waited for long enough; to an HTTP/2 endpoint the body goes at once, so
-//! that an HTTP/1 client gets its 100 from the proxy.
+//! States of the decision, which the body and the connection share as an [`Expectation`]:
+//!
+//! - *Awaited*: the request head is sent, the body is not polled.
+//! - *Wanted*: a 100 has arrived, a 101, or nothing for [`PATIENCE`]. The body is polled as usual.
+//! - *Unwanted*: the final response came first. The body is never polled, and the connection closes after the response,
+//!   because the message that was announced has no end.
+//!
+//! The first decision is final. A request that is sent again, on another connection, starts over with *Awaited*.
+//!
+//! Over HTTP/2 nothing waits: neither hyper's client nor its server supports interim responses there. A client of
+//! HTTP/2 receives no 100 and sends its body when it has waited long enough; to an endpoint of HTTP/2 the body is sent
+//! at once, so that an HTTP/1 client receives its 100 from the proxy.
 
 use std::{
     future::Future,
@@ -36,31 +46,35 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The decision about one request body, shared by the body and the connection that waits for the response.
 ///
-/// It stays in the request's extensions, so that a request that is sent again begins to wait anew.
+/// It is stored in the request's extensions too, where a second sending of the same request finds it: the body is
+/// wrapped only once.
 #[derive(Clone)]
 pub(super) struct Expectation {
+    /// The state. Locked for a few instructions at a time, never across an await.
     decision: Arc<Mutex<Decision>>,
-    /// Learns whose turn it is.
+    /// Records whose turn it is: a silence while the body waits is the endpoint's, and not the client's.
     record: Arc<Record>,
 }
 
+/// What the endpoint has decided about the body.
 enum Decision {
-    /// The endpoint has said nothing; the waker is that of the body, if it has been polled.
+    /// Nothing yet. Contains the body's waker, if the body has been polled.
     Awaited(Option<Waker>),
     /// The body is sent: the endpoint has asked for it, or has been silent for too long.
     Wanted,
-    /// The body is not sent: the response was there first.
+    /// The body is not sent: the final response came first.
     Unwanted,
 }
 
-/// Whether a request tells that its body waits for a 100.
+/// Returns whether a request says that its body waits for a 100. The value is case-insensitive (RFC 9110 10.1.1).
 pub(in crate::upstream) fn expects_continue(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::EXPECT).into_iter();
     lines.any(|line| line.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 impl Expectation {
-    /// Makes the request body wait for the endpoint's decision. Returns `None` if it need not wait.
+    /// Makes the request body wait for the endpoint's decision. Returns `None` if the request has no body or does not
+    /// expect a 100.
     pub(super) fn of(request: &mut Request<Body>) -> Option<Self> {
         if request.body().is_end_stream() || !expects_continue(request.headers()) {
             return None;
@@ -78,6 +92,7 @@ impl Expectation {
         Some(expectation)
     }
 
+    /// Wraps the body of a request that is sent for the first time.
     fn begin(request: &mut Request<Body>) -> Self {
         let expectation = Self {
             decision: Arc::new(Mutex::new(Decision::Awaited(None))),
@@ -93,7 +108,8 @@ impl Expectation {
         expectation
     }
 
-    /// Lets the body be sent.
+    /// Lets the body be sent. Has no effect on a body that is being sent; must not follow
+    /// [`withhold_body`](Self::withhold_body).
     pub(super) fn send_body(&self) {
         let before = std::mem::replace(&mut *self.decision(), Decision::Wanted);
         if let Decision::Awaited(waker) = before {
@@ -102,7 +118,7 @@ impl Expectation {
         }
     }
 
-    /// Keeps the body from being sent. Returns `false` if it is being sent already.
+    /// Keeps the body from being sent, if that has not begun. Returns whether it is withheld.
     pub(super) fn withhold_body(&self) -> bool {
         let mut decision = self.decision();
         let is_awaited = matches!(*decision, Decision::Awaited(_));
@@ -113,6 +129,7 @@ impl Expectation {
         is_awaited
     }
 
+    /// Locks the decision. It is consistent whatever panicked: each change is a single assignment.
     fn decision(&self) -> MutexGuard<'_, Decision> {
         self.decision.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,12 +139,13 @@ impl Expectation {
 struct ExpectedBody {
     body: Body,
     expectation: Expectation,
-    /// Runs from the first poll.
+    /// The timer for [`PATIENCE`]. Runs from the first poll, by which time hyper has taken the head.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl ExpectedBody {
-    /// Ready when the body is to be sent; never if it is unwanted.
+    /// Ready when the body is to be sent, by decision or because the endpoint has been silent for [`PATIENCE`]. Stays
+    /// pending if the body is unwanted, without a registered waker: the connection closes, and drops the body.
     fn poll_wanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut *self.expectation.decision() {
             Decision::Wanted => return Poll::Ready(()),

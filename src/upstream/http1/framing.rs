@@ -1,4 +1,11 @@
-//! How a request is framed on an HTTP/1 connection, and what else of its head belongs to the connection.
+//! Frames a request for an HTTP/1 connection, and adds the fields that belong to the connection.
+//!
+//! The head that arrives here has no `Transfer-Encoding` and no `Connection`: `rewrite/` has removed both, as they
+//! belong to the client's connection. A body whose length is known is sent with `Content-Length`, any other in chunks
+//! (RFC 9112 6.1). HTTP/2 needs none of this, since its frames delimit a body.
+//!
+//! The difficulty is a body that may turn out to be empty. HTTP/2 does not say in a head whether a body follows, but a
+//! chunked head says that one does: see [`settle_body`].
 
 use std::{
     future::poll_fn,
@@ -20,16 +27,22 @@ use crate::{
 
 /// How long a request whose method has no use for a body waits to find out whether it has one.
 ///
-/// Libraries that end a request with an empty frame of its own send it at once; with Nagle's algorithm against delayed
+/// Libraries that end a request with a separate, empty frame send it at once; with Nagle's algorithm against delayed
 /// acknowledgements it takes 40 ms.
 const FIRST_FRAME: Duration = Duration::from_millis(100);
 
-/// Takes a body away that turns out to have nothing in it, before the head says that there is one.
+/// Removes a body that turns out to be empty, before the head says that there is one.
 ///
-/// An HTTP/2 client may end its request with an empty DATA frame, and an HTTP/1 client with nothing but the last chunk;
-/// servers that refuse a GET with a body (400, 501) would refuse this one if it went on as chunked. A body that has no
-/// frame yet is waited for only where the method gives content no meaning, and not for long: each side may be waiting
-/// for the other to speak first.
+/// An HTTP/2 client may end its request with an empty DATA frame, and an HTTP/1 client may send only the last chunk.
+/// Servers that refuse a GET with a body (400, 501) would refuse such a request if it were forwarded as chunked.
+///
+/// A body that has no frame yet is waited for only if the method gives content no meaning, and for [`FIRST_FRAME`] at
+/// most: a request may be a conversation in which each side waits for the other to speak first. A frame that was taken
+/// out to look at it is put back, and so is an error.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses the frame that it has taken out, and so the request; the caller drops both.
 pub(in crate::upstream) async fn settle_body(request: &mut Request<Body>) {
     let waits = !expects_content(request.method());
     let body = request.body_mut();
@@ -52,16 +65,18 @@ pub(in crate::upstream) async fn settle_body(request: &mut Request<Body>) {
     }
 }
 
-/// Whether nothing tells how long a body is, or whether there is one at all.
+/// Returns whether nothing tells how long a body is, or whether there is one at all.
 pub(in crate::upstream) fn is_of_unknown_length(body: &Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact().is_none()
 }
 
+/// Returns whether a frame is data without a byte. Trailers are not empty: they are sent in chunked framing.
 fn is_empty(frame: &Frame<Bytes>) -> bool {
     frame.data_ref().is_some_and(Bytes::is_empty)
 }
 
-/// Whether content may have a meaning. RFC 9110 9.3: it has none in these methods.
+/// Returns whether content may have a meaning. RFC 9110 9.3: in these methods it "has no generally defined semantics",
+/// and for TRACE "A client MUST NOT send content".
 fn expects_content(method: &Method) -> bool {
     !matches!(
         *method,
@@ -69,7 +84,9 @@ fn expects_content(method: &Method) -> bool {
     )
 }
 
-/// Puts on a head what belongs to its connection: its framing, and the options of `Connection`.
+/// Adds what belongs to the connection to a head: the framing of its body, and the options of `Connection`.
+///
+/// `seen` describes the fields of the head. hyper adds the `Content-Length` of a body whose length is known and not 0.
 pub(super) fn frame(request: &mut Request<Body>, seen: Seen) {
     let is_chunked = is_of_unknown_length(request.body());
     // RFC 9110 8.6: "a user agent normally sends Content-Length in a POST request even when the value is 0".
@@ -97,9 +114,11 @@ pub(super) fn frame(request: &mut Request<Body>, seen: Seen) {
     headers.insert(header::CONNECTION, HeaderValue::from_static(options));
 }
 
-/// A body whose first frame has been taken out already.
+/// A body whose first frame has been taken out, and is yielded first.
 struct Begun {
+    /// The first frame, or the error in its place, until it is yielded.
     first: Option<Result<Frame<Bytes>, BoxError>>,
+    /// What follows.
     rest: Body,
 }
 
@@ -123,7 +142,7 @@ impl http_body::Body for Begun {
 
     fn size_hint(&self) -> SizeHint {
         let first = match &self.first {
-            // With this one frame the body is complete, so its length is known after all.
+            // With this one frame the body is complete, so its length is known after all, and it need not be chunked.
             Some(Ok(frame)) if self.rest.is_end_stream() => frame.data_ref(),
             Some(_) => None,
             None => return self.rest.size_hint(),

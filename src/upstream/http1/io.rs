@@ -1,5 +1,19 @@
-//! The stream under an HTTP/1 connection: what an endpoint may send is bounded here, since hyper reads as long as
-//! there is something to read.
+//! The stream under an HTTP/1 connection: bounds what an endpoint may send, and survives an endpoint that stops
+//! reading.
+//!
+//! hyper reads for as long as there is something to read, and reports a failed write before it looks at what was
+//! received. [`Http1Io`] sits between hyper and the socket, and changes four things:
+//!
+//! - **Fairness.** After 256 KiB without a pause a read returns `Pending` and wakes its task, so that other tasks of
+//!   the thread run. An endpoint that sends faster than hyper parses could otherwise keep the thread.
+//! - **Overhead without end.** Interim responses, chunk extensions, leading zeros of chunk sizes and trailers carry
+//!   nothing that is passed on. The bytes read and not yet passed on are counted ([`IoState`]), and too many are an
+//!   error, which hyper reports as the error of the exchange.
+//! - **Early answers.** A failed write does not fail the exchange: see [`Http1Io`].
+//! - **Stale connections.** The first read before a request on a reused connection asks the socket itself whether it is
+//!   silent, so that the end of the connection is not taken for the end of the response.
+//!
+//! Sizes of heads and numbers of fields are hyper's to check, with limits set in `connection.rs`.
 
 use std::{
     io::{self, IoSlice},
@@ -13,30 +27,39 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::io_state::IoState;
 use crate::{limit::Permit, upstream::connect::Io};
 
-/// How much is read in one go before the thread's other tasks get their turn. Bytes that hyper takes one by one, as
-/// those of a chunk's size, keep the thread for 20 ns each: 5 ms in all.
+/// Bytes that are read in one turn of a task before other tasks run.
+///
+/// hyper takes some bytes one by one, those of chunk sizes, at about 20 ns each: a turn of nothing else takes 5 ms.
 const SLICE: usize = 256 * 1024;
 
-/// What a read counts for at least, so that many small ones do not take longer than a few large ones.
+/// Bytes that a read counts as at least, so that many small reads do not take longer than a few large ones.
 const READ: usize = 4 * 1024;
 
-/// A server may answer before it has read the whole request, and close: a 413, a 401. Our next write then fails, with
-/// the answer waiting to be read. hyper would report the write, and the answer would be lost; so from the first failure
-/// on, writes go nowhere, and what the server said, or the end of the connection, decides.
+/// The stream under an HTTP/1 connection.
+///
+/// A server may answer before it has read the whole request, and close: a 413, a 401. The next write then fails, while
+/// the answer waits to be read. hyper would report the failed write, and the answer would be lost. So from the first
+/// failure on, writes are discarded, and what the server sent, or the end of the connection, decides the exchange. The
+/// connection is not reused. A tunnel is excepted, since it has no answer to wait for.
 #[derive(Debug)]
 pub(super) struct Http1Io {
+    /// The socket, with TLS where there is any. Declared before `_permit`, and so closed before the permit is returned.
     io: Io,
+    /// What is shared with the owner of the connection.
     state: Arc<IoState>,
+    /// Whether a write has failed, so that writes are discarded: the endpoint no longer reads.
     deaf: bool,
-    /// What is left of the slice.
+    /// Bytes left to read in this turn.
     slice: usize,
-    /// The most that may be read without anything of it being passed on.
+    /// The most bytes that may be read without any of them being passed on.
     max_unpassed: usize,
-    /// Held while the socket is open, as a connection or as a tunnel.
+    /// The place among the open connections, held for as long as the socket is open, whether as a connection or as a
+    /// tunnel.
     _permit: Option<Permit>,
 }
 
 impl Http1Io {
+    /// Wraps `io`. `max_unpassed` is in bytes.
     pub(super) fn new(
         io: Io,
         state: Arc<IoState>,
@@ -53,6 +76,9 @@ impl Http1Io {
         }
     }
 
+    /// Performs a write of `len` bytes, or pretends to once a write has failed.
+    ///
+    /// A failed write marks the connection as spent, and succeeds toward hyper unless the stream is a tunnel.
     fn write(
         &mut self,
         len: usize,
@@ -74,9 +100,12 @@ impl Http1Io {
         written
     }
 
-    /// The read that hyper makes right before it writes a request to a connection that was used before. What has come
-    /// by now is no answer to that request, and neither is the end of the connection. The runtime may not have heard
-    /// of it yet, so the socket itself is asked.
+    /// Performs the read that hyper makes right before it writes a request to a connection that was used before.
+    ///
+    /// What has arrived by then is no answer to that request, and neither is the end of the connection. RFC 9112 9.3.1:
+    /// "Connections can be closed at any time, with or without intention." The runtime may not have been notified of it
+    /// yet, so the socket is asked by a `peek`. With the error hyper ends the connection without taking the request,
+    /// which returns as unsent.
     fn poll_read_before_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,6 +133,8 @@ impl AsyncRead for Http1Io {
         if this.slice == 0 {
             this.slice = SLICE;
             cx.waker().wake_by_ref();
+            // Yields to other tasks. The wake-up makes sure that reading continues although the socket has not become
+            // ready anew.
             return Poll::Pending;
         }
         if this.state.unpassed() > this.max_unpassed {
@@ -137,7 +168,7 @@ impl AsyncWrite for Http1Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A request without a body is one buffer, and `send` costs a socket 0.2 us less than `writev`.
+        // A request without a body is a single buffer, and `send` costs a socket 0.2 us less than `writev`.
         if let [only] = bufs {
             return self.poll_write(cx, only);
         }

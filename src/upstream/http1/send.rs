@@ -1,4 +1,16 @@
-//! One request over one HTTP/1 connection.
+//! Sends one request over an HTTP/1 connection.
+//!
+//! Steps:
+//!
+//! 1. Frame the head: `Transfer-Encoding` or `Content-Length`, `Connection` (`framing.rs`).
+//! 2. Leave the connection to its client if the request authenticates it (`auth.rs`), and make the body wait if it
+//!    expects a 100 (`expect.rs`).
+//! 3. Hand the request to hyper. From here on it may have been sent.
+//! 4. Drive the connection until the response head arrives; or, for an upgrade, let a task drive it.
+//! 5. Decide what drives the connection while the body is read, and whether it can be reused.
+//!
+//! What is not decided here: whether a failed request is sent again (`resend.rs`), and any deadline. A timeout drops
+//! the future from outside.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,12 +35,22 @@ use crate::{
     rewrite::{Fields, Seen},
 };
 
+/// The outcome of a sending; the error contains the request if nothing of it was sent.
 type Sent<B> = Result<Response<B>, TrySendError<Request<Body>>>;
 
 impl Http1 {
-    /// Sends a request in origin form and waits for the response head. `seen` is what is in the request's.
+    /// Sends a request in origin form and waits for the response head. `seen` describes the request's fields.
     ///
-    /// Dropping the future closes the connection. An error that still has the request in it was not sent.
+    /// Takes the connection: it travels on in the response body, from which it returns to the pool.
+    ///
+    /// # Errors
+    ///
+    /// hyper's error. If it still contains the request, nothing of that was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection. For an upgrade, whose connection has a task, that task ends when
+    /// hyper finds the response dropped, or 30 s later.
     pub(in crate::upstream) fn send(
         mut self,
         mut request: Request<Body>,
@@ -43,11 +65,12 @@ impl Http1 {
             true => Expectation::of(&mut request),
             false => None,
         };
-        // At once, so that the future has no room for a request.
+        // Before the first await, so that the future need not have room for a request.
         let response = self.try_send(request);
         self.answer(response, record, expectation, seen.any(Fields::UPGRADE))
     }
 
+    /// Waits for the response head, and pairs the response body with what drives the connection. Steps 4 and 5.
     async fn answer(
         mut self,
         response: impl Future<Output = Sent<Incoming>>,
@@ -57,13 +80,15 @@ impl Http1 {
     ) -> Sent<Http1Body> {
         let mut response = pin!(response);
         if upgrade {
-            // The connection ends with the exchange, or hands its stream over to the tunnel.
+            // The connection ends with this exchange, or its stream goes to the tunnel. Either way a task drives it:
+            // the two sides of a tunnel have no common future.
             let (done, is_done) = oneshot::channel();
             self.detach_for_tunnel(is_done);
             let response = response.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 self.io().become_tunnel();
-                // RFC 9110 7.8: the 100 should have come first. The tunnel begins where the body ends.
+                // RFC 9110 7.8: a server that receives both `Upgrade` and `Expect: 100-continue` sends a 100 before the
+                // 101. One that did not still wants the body, and the tunnel begins where the body ends.
                 expectation.inspect(Expectation::send_body);
             } else if let Some(expectation) = expectation {
                 expectation.withhold_body();
@@ -83,14 +108,14 @@ impl Http1 {
             self.withhold_body();
         }
         if response.version() < Version::HTTP_11 {
-            // hyper would send the next request as HTTP/1.0 too, which has no way to say that a body is chunked.
+            // hyper would send the next request as HTTP/1.0 too, a version in which a body cannot be chunked.
             self.spend();
         }
 
         let body = |incoming| match self.is_open() {
             false => Http1Body::ended(incoming),
             true if !record.upload().is_under_way() => Http1Body::driving(incoming, self),
-            // Both bodies flow: neither must wait for the other to be polled.
+            // Both bodies are in progress: neither may have to wait for the other to be polled.
             true => {
                 let (done, is_done) = oneshot::channel();
                 let io = self.io().clone();
