@@ -1,4 +1,18 @@
-//! The body of a response over HTTP/2.
+//! The response body of an HTTP/2 exchange, and what the exchange holds until it ends.
+//!
+//! hyper's body receives from h2 by itself, so unlike `http1/body.rs` nothing is driven here. What this file adds is
+//! the end: which exchanges reset their stream, and what happens to an upload that outlives its response. [`Held`]
+//! decides it, exactly once:
+//!
+//! | end | stream | upload |
+//! |---|---|---|
+//! | last frame, request sent | closed by both sides | none |
+//! | last frame, request not sent | open in one direction | continues for 30 s, then the stream is reset |
+//! | error received | closed by the endpoint | aborted |
+//! | error from here: a broken upload | reset, counted | aborted |
+//! | dropped, or trailers too large | reset, counted | aborted |
+//!
+//! "Counted" means toward the limit of resets on a connection (`shared.rs`).
 
 use std::{
     fmt,
@@ -15,24 +29,36 @@ use tokio::{runtime::Handle, time::Instant};
 use super::{error::is_reset_here, shared::Place, size::check, upload::Pipe};
 use crate::{body::Body, error::BoxError, upstream::bounds::MessageBounds};
 
-/// A response body that holds its exchange's place until it has ended. Dropped early it resets the stream.
+/// A response body that holds its exchange's place on the connection until it has ended.
+///
+/// # Cancel safety
+///
+/// Dropped early it resets the stream, and aborts the upload.
 pub(in crate::upstream) struct Http2Body {
+    /// hyper's body, which receives the frames.
     incoming: Incoming,
+    /// What the exchange holds; `None` once it has ended.
     held: Option<Held>,
+    /// The limits that trailers are checked against.
     bounds: MessageBounds,
 }
 
-/// What an exchange has of its connection.
+/// What an exchange holds of its connection: its place, its upload, and a sender that keeps the connection open.
+///
+/// Dropped without [`finish`](Self::finish) or [`fail`](Self::fail), it counts a reset: the exchange was cancelled.
 pub(super) struct Held {
-    /// Keeps the connection.
+    /// Keeps the connection: hyper closes it with the last sender.
     _sender: SendRequest<Body>,
+    /// The place on the connection.
     place: Place,
+    /// The sending of the request body; `None` if there was no body.
     upload: Option<Arc<Pipe>>,
-    /// There is no stream to reset.
+    /// Whether there is no stream to reset.
     complete: bool,
 }
 
 impl Held {
+    /// Holds the place of a request that is about to be sent.
     pub(super) fn new(sender: SendRequest<Body>, place: Place, upload: Option<Arc<Pipe>>) -> Self {
         Self {
             _sender: sender,
@@ -42,33 +68,38 @@ impl Held {
         }
     }
 
+    /// Returns the connection's runtime, for what outlives the exchange.
     pub(super) fn runtime(&self) -> Handle {
         self.place.shared.runtime.clone()
     }
 
+    /// Returns when the place was taken.
     pub(super) fn started(&self) -> Instant {
         self.place.started()
     }
 
-    /// The server has answered.
+    /// Records that the server has answered.
     pub(super) fn answered(&mut self) {
         self.place.answered();
     }
 
-    /// The stream has ended, or was never opened.
+    /// Records that the stream has ended, or was never opened, so that no reset is counted.
     fn complete(&mut self) {
         self.complete = true;
     }
 
-    /// The exchange has failed: by a reset from here, if it was the upload that broke.
+    /// Ends an exchange that has failed. The failure is a reset from here if it was the upload that broke.
     pub(super) fn fail(mut self, error: &hyper::Error) {
         if !is_reset_here(error) {
             self.complete();
         }
     }
 
-    /// The response is complete. RFC 9113 8.1: a server may send all of it "prior to the client sending an entire
-    /// request"; then it may be reading still, or have no more to do with what comes.
+    /// Ends an exchange whose response is complete.
+    ///
+    /// RFC 9113 8.1: a server may send all of it "prior to the client sending an entire request". It may then still be
+    /// reading the request, or have no more use for it; so the upload continues for a while, in a task that holds the
+    /// place.
     fn finish(mut self) {
         match self.upload.take().filter(|upload| !upload.has_ended()) {
             None => self.complete(),
@@ -84,7 +115,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Nobody waits for the response any more; hyper's task would go on with the request.
+        // Nothing waits for the response any more, and hyper's task would continue with the request by itself.
         if let Some(upload) = &self.upload {
             upload.abort();
         }
@@ -95,6 +126,8 @@ impl Drop for Held {
 }
 
 impl Http2Body {
+    /// Wraps the body of a response that has just arrived. A body that is at its end already finishes its exchange at
+    /// once, because nothing will poll it.
     pub(super) fn new(incoming: Incoming, held: Held) -> Self {
         let mut body = Self {
             incoming,
@@ -107,6 +140,7 @@ impl Http2Body {
         body
     }
 
+    /// Ends the exchange, unless it has ended already.
     fn finish(&mut self) {
         if let Some(held) = self.held.take() {
             held.finish();
@@ -136,11 +170,11 @@ impl http_body::Body for Http2Body {
                 return Poll::Ready(None);
             }
         };
-        // Before the exchange is finished: dropped with this error, the body resets its stream.
+        // Before the exchange is finished: the body is dropped with this error, and so resets its stream.
         if let Some(trailers) = frame.trailers_ref() {
             check(trailers, self.bounds)?;
         }
-        // Nothing comes after trailers, and hyper's server does not ask.
+        // Nothing comes after trailers, and hyper's server does not ask for more.
         if frame.is_trailers() || self.incoming.is_end_stream() {
             self.finish();
         }
@@ -158,7 +192,7 @@ impl http_body::Body for Http2Body {
 
 impl Drop for Http2Body {
     fn drop(&mut self) {
-        // All of an announced length has come, and its reader does not wait for the frame that only says so.
+        // All of an announced length has arrived, and its reader does not wait for the frame that only ends the stream.
         if self.size_hint().exact() == Some(0) {
             self.finish();
         }

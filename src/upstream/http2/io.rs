@@ -1,4 +1,7 @@
 //! The stream under an HTTP/2 connection.
+//!
+//! Unlike `http1/io.rs` it bounds nothing, since h2 has limits for everything that an endpoint may send
+//! (`settings.rs`). It only ties the place among the open connections to the socket.
 
 use std::{
     io::{self, IoSlice},
@@ -10,16 +13,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{limit::Permit, upstream::connect::Io};
 
-/// Holds the place among the open connections for exactly as long as the socket is open.
+/// A stream that holds a place among the open connections for exactly as long as the socket is open.
 ///
-/// hyper's task owns it, and says goodbye after the last handle of the connection has gone.
+/// hyper's socket task owns it, and says goodbye after the last handle of the connection is gone. A place that was
+/// returned with the last handle would let more sockets be open than the limit allows.
 pub(super) struct Http2Io {
+    /// The socket, with TLS where there is any.
     io: Io,
-    /// Declared after the socket, and so dropped after it.
+    /// The place. Declared after the socket, and so dropped after it.
     _permit: Option<Permit>,
 }
 
 impl Http2Io {
+    /// Wraps `io`. There is no permit if connections are not limited.
     pub(super) fn new(io: Io, permit: Option<Permit>) -> Self {
         Self {
             io,

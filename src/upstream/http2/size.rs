@@ -1,4 +1,7 @@
-//! What a head or trailers measure. hyper does so for HTTP/1.
+//! Measures response heads and trailers over HTTP/2.
+//!
+//! hyper enforces the same limits over HTTP/1. Over HTTP/2, h2 would end the connection or cut off trailers in silence,
+//! so its own limit is set far higher, and what arrives is checked here: only the exchange fails.
 
 use std::fmt;
 
@@ -6,16 +9,23 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::upstream::bounds::MessageBounds;
 
-/// The bound that the fields of a head or of trailers are over.
+/// The limit that the fields of a head or of trailers exceed.
 #[derive(Debug)]
 pub(in crate::upstream) enum TooLarge {
+    /// The size, in bytes as HTTP/1 writes the fields.
     Size(usize),
+    /// The number of fields.
     Fields(usize),
 }
 
+/// Checks the fields of a head or of trailers against the limits. A field with several values counts once per value.
+///
+/// The size is that of the fields as HTTP/1 writes them, so that a limit means the same for both versions.
+/// Pseudo-fields are not counted.
+///
 /// # Errors
 ///
-/// The bound that these fields are over.
+/// The limit that the fields exceed, the number of fields first.
 pub(super) fn check(fields: &HeaderMap, bounds: MessageBounds) -> Result<(), TooLarge> {
     if fields.len() > bounds.fields {
         return Err(TooLarge::Fields(bounds.fields));
@@ -26,7 +36,7 @@ pub(super) fn check(fields: &HeaderMap, bounds: MessageBounds) -> Result<(), Too
     Ok(())
 }
 
-/// The length of `name: value` and a line end.
+/// Returns the length of `name: value` and a line end, in bytes.
 fn line((name, value): (&HeaderName, &HeaderValue)) -> usize {
     name.as_str().len() + value.len() + 4
 }

@@ -1,4 +1,14 @@
-//! One exchange over HTTP/2.
+//! Sends one request over an HTTP/2 connection.
+//!
+//! Stages of an exchange, and what a drop does in each:
+//!
+//! - *Placed*: a [`Stream`] exists, nothing has been sent. A drop gives the place up.
+//! - *Waiting for the head*: [`HeadFuture`]. A drop resets the stream, 50 ms after it was opened at the earliest.
+//! - *Receiving the body*: [`Http2Body`]. A drop resets the stream, unless all of an announced length has arrived.
+//! - *Over*: the place is given up. An upload that is still in progress continues for 30 s at most.
+//!
+//! Other streams of the connection are affected by none of these, but for the count of resets. Retries and deadlines
+//! are the callers' concern.
 
 use std::{
     future::Future,
@@ -21,21 +31,31 @@ use super::{
 };
 use crate::{body::Body, upstream::error::Failure};
 
-/// A place on a connection, for one request.
+/// A place on a connection, for one request that is yet to be sent.
 #[derive(Debug)]
 pub(in crate::upstream) struct Stream {
+    /// Takes the request.
     sender: SendRequest<Body>,
+    /// The place, which goes on into the response.
     place: Place,
 }
 
 impl Stream {
+    /// Joins a sender with a place on its connection.
     pub(super) fn new(sender: SendRequest<Body>, place: Place) -> Self {
         Self { sender, place }
     }
 
-    /// Sends a request in absolute form and waits for the response head; the place goes with the response.
+    /// Sends a request in absolute form and waits for the response head. The place goes on into the response body.
     ///
-    /// Dropping the future resets the stream, a moment later if it has just been opened.
+    /// # Errors
+    ///
+    /// `Failure::Send` if the request could not be sent, or no response arrived; `Failure::Response` if the response
+    /// head is too large.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future resets the stream, up to 50 ms later if it has just been opened.
     pub(in crate::upstream) async fn send(
         self,
         request: Request<Body>,
@@ -43,22 +63,24 @@ impl Stream {
         let Self { mut sender, place } = self;
         let bounds = place.shared.bounds;
         let (request, upload) = place.shared.uploads.watch(request, place.started());
-        // Boxed, so that it can outlive the wait for it.
+        // Boxed, so that it can move to a task that outlives this future.
         let head: SendFuture = Box::pin(sender.try_send_request(request));
         let wait = HeadFuture(Some((head, Held::new(sender, place, upload))));
         let (response, held) = wait.await?;
-        // Dropped, the response resets its stream, and that alone.
+        // Dropped here, a response that is too large resets its own stream and nothing else.
         let checked = check(response.headers(), bounds);
         checked.map_err(|error| Failure::Response(error.into()))?;
         Ok(response.map(|incoming| Http2Body::new(incoming, held)))
     }
 }
 
+/// hyper's error; it contains the request if the connection did not take it.
 type SendFailure = TrySendError<Request<Body>>;
 
+/// hyper's wait for a response head, which has no name of its own.
 type SendFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendFailure>> + Send>>;
 
-/// The wait for a response head; empty once it is over.
+/// The wait for a response head, together with what the exchange holds. `None` once it is over.
 struct HeadFuture(Option<(SendFuture, Held)>);
 
 impl Future for HeadFuture {
@@ -84,7 +106,10 @@ impl Future for HeadFuture {
 }
 
 impl Drop for HeadFuture {
-    /// Resets the stream, but not in the moment in which it was opened.
+    /// Resets the stream, but not before it has been open for 50 ms.
+    ///
+    /// Until then a task holds the future: an answer that arrives in the meantime is dropped, and the reset follows at
+    /// once.
     fn drop(&mut self) {
         let Some((head, held)) = self.0.take() else {
             return;

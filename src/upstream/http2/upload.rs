@@ -1,7 +1,18 @@
-//! Request bodies on their way to an endpoint of HTTP/2.
+//! Request bodies on their way to an HTTP/2 endpoint.
 //!
-//! hyper sends each by a task of its own, which waits for the endpoint's windows and knows nothing of the response.
-//! What is known here goes around it: that an upload stands still, and that its exchange is over.
+//! hyper sends each body in a task of its own, which waits for the endpoint's windows and knows nothing of the
+//! response. That leaves three things to this file, which wraps every request body in an [`UploadBody`]:
+//!
+//! - **Uploads that stand still.** An endpoint may close the window of the whole connection by not reading one upload.
+//!   [`Uploads`] knows when the uploads of a connection last moved, so that new requests can take another connection.
+//!   Those already on it cannot be helped.
+//! - **Uploads without a use.** When an exchange is over or cancelled, [`Pipe`] aborts the task, which resets the
+//!   stream.
+//! - **Uploads that break.** The error of a client's body resets the stream; [`UploadBody`] holds it back for the first
+//!   50 ms of the stream (`settings.rs` explains why).
+//!
+//! Stages of an upload, by what hyper last did ([`PipeStage`]): *new* → *wanted* (polled, the client has sent nothing)
+//! ⇄ *held* (a frame was yielded, and waits for the endpoint's window) → dropped.
 
 use std::{
     future::Future,
@@ -29,26 +40,32 @@ use tokio::{
 use super::settings::settles;
 use crate::{body::Body, error::BoxError};
 
-/// How long no upload of a connection may move before other requests go elsewhere. The endpoint may have closed the
-/// window of the whole connection, as servers do whose windows for a stream and for the connection are the same.
+/// How long no upload of a connection may move before other requests take another connection.
+///
+/// The endpoint may have closed the window of the whole connection, as servers do whose windows for a stream and for
+/// the connection have the same size.
 const STILL: Duration = Duration::from_secs(1);
 
-/// How long an upload may go on after its response has ended, as nginx's `lingering_time`.
+/// How long an upload may continue after its response has ended. nginx's `lingering_time` has the same default.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// The uploads of one connection.
 #[derive(Debug)]
 pub(super) struct Uploads {
+    /// When the handshake of the connection began, to which `moved` is relative.
     opened: Instant,
-    /// How many have given a frame away and have not been asked for the next: they wait for the endpoint.
+    /// How many uploads are *held*: they have yielded a frame and have not been polled for the next, so they wait for
+    /// the endpoint.
     held: AtomicUsize,
-    /// Milliseconds from `opened` to the last movement of any.
+    /// Milliseconds from `opened` to the last movement of any upload.
     moved: AtomicU64,
-    /// The upload whose body hyper polls for the first time, in the call that will spawn its task.
+    /// The upload whose body hyper polls for the first time. If the body is not sent within that poll, the next task
+    /// that hyper spawns is the upload's.
     starting: Mutex<Option<Arc<Pipe>>>,
 }
 
 impl Uploads {
+    /// Returns the uploads of a connection that has none yet.
     pub(super) fn new(opened: Instant) -> Self {
         Self {
             opened,
@@ -58,7 +75,9 @@ impl Uploads {
         }
     }
 
-    /// Puts a watch on a request's body; `None` where there is none.
+    /// Wraps the body of a request, and returns the upload to control it by, or `None` if there is no body.
+    ///
+    /// `started` is when the stream is opened.
     pub(super) fn watch(
         self: &Arc<Self>,
         request: Request<Body>,
@@ -81,12 +100,13 @@ impl Uploads {
         (request, Some(pipe))
     }
 
-    /// Whether uploads wait for the endpoint and none has moved for a while.
+    /// Returns whether uploads wait for the endpoint, and none has moved for [`STILL`].
     pub(super) fn stand_still(&self) -> bool {
         self.held.load(Relaxed) > 0
             && self.opened.elapsed() >= STILL + Duration::from_millis(self.moved.load(Relaxed))
     }
 
+    /// Records that an upload has moved now.
     fn touch(&self) {
         let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(millis, Relaxed);
@@ -95,31 +115,35 @@ impl Uploads {
     /// Tells the upload that is being started, if there is one, which task sends it.
     pub(super) fn started(&self, task: &AbortHandle) {
         if let Some(pipe) = self.starting().take() {
-            // It was empty: each upload starts once.
+            // Cannot fail: each upload starts once.
             let _ = pipe.task.set(task.clone());
         }
     }
 
-    /// Nothing that can panic runs under the lock.
+    /// Locks `starting`. Nothing that can panic runs under the lock.
     fn starting(&self) -> MutexGuard<'_, Option<Arc<Pipe>>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The sending of one upload, seen from its response.
+/// The sending of one upload, as its response sees it.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
+    /// hyper's task that sends the body; empty if the body was sent without one.
     task: OnceLock<AbortHandle>,
+    /// Whether the body was dropped: it is sent, broken, or was aborted.
     ended: AtomicBool,
+    /// Notified when the body is dropped. A notification without a waiter is stored.
     end: Notify,
 }
 
 impl Pipe {
+    /// Returns whether the body has been dropped.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Acquire)
     }
 
-    /// Lets the upload go on for a while after its response.
+    /// Lets the upload continue for [`LINGER`] after its response, and aborts it then.
     pub(super) async fn linger(&self) {
         tokio::select! {
             () = self.end.notified() => {}
@@ -128,7 +152,8 @@ impl Pipe {
         self.abort();
     }
 
-    /// Resets the stream, if it has not ended: h2 does so when nobody holds it any more.
+    /// Aborts the task, which resets the stream if it has not ended: h2 does so when the last reference to it is
+    /// dropped.
     pub(super) fn abort(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
@@ -136,11 +161,15 @@ impl Pipe {
     }
 }
 
-/// A request body that is watched.
+/// A request body that keeps [`Uploads`] and its [`Pipe`] up to date while hyper polls it.
 struct UploadBody {
+    /// The body itself.
     inner: Body,
+    /// The uploads of the connection.
     uploads: Arc<Uploads>,
+    /// This upload, shared with its response.
     pipe: Arc<Pipe>,
+    /// What hyper last did with the body.
     stage: PipeStage,
     /// When the stream was opened.
     started: Instant,
@@ -148,20 +177,22 @@ struct UploadBody {
     broken: Option<(BoxError, Pin<Box<Sleep>>)>,
 }
 
+/// What [`UploadBody`] yields.
 type UploadPoll = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
+/// What hyper last did with a request body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PipeStage {
-    /// Not asked for anything yet.
+    /// Has not polled it.
     New,
-    /// A frame was given away, and waits for the endpoint.
+    /// Has taken a frame, which waits for the endpoint's window.
     Held,
-    /// The next frame is wanted.
+    /// Has polled it for the next frame.
     Wanted,
 }
 
 impl UploadBody {
-    /// Ready with the error once its time has come.
+    /// Ready with the error once the stream may be reset.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> UploadPoll {
         if let Some((_, settled)) = &mut self.broken {
             ready!(settled.as_mut().poll(cx));
@@ -169,6 +200,7 @@ impl UploadBody {
         Poll::Ready(self.broken.take().map(|(error, _)| Err(error)))
     }
 
+    /// Changes the stage, and keeps the number of held uploads in step.
     fn enter(&mut self, stage: PipeStage) {
         let held = &self.uploads.held;
         match (self.stage, stage) {
@@ -219,8 +251,10 @@ impl http_body::Body for UploadBody {
 }
 
 impl Drop for UploadBody {
+    /// Ends the upload: it is not held any more, and its response learns of it.
     fn drop(&mut self) {
         self.enter(PipeStage::Wanted);
+        // A body that was sent at once needed no task, so the next task that hyper spawns is not its.
         self.uploads.touch();
         // A body that was all there at once needed no task.
         self.uploads
