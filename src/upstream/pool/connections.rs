@@ -1,4 +1,9 @@
-//! The pool itself.
+//! The pool: shelves by runtime, the permits of open connections, and what is known of the endpoint.
+//!
+//! One mutex guards all shelves. It is held for a few instructions at a time and never across an await. Connections are
+//! taken out or returned under it, and polled or closed after it is released, since closing is a system call and a
+//! connection that is dropped may lock something else. The reaper's sweep is the exception: it polls idle connections
+//! where they are.
 
 use std::{
     fmt,
@@ -24,18 +29,31 @@ use crate::{
     },
 };
 
+/// The connections of one client and its clones.
+///
+/// Shared by an `Arc`; idle connections and the reaper refer back to it weakly. When the last client is dropped, idle
+/// connections close at once, and those in use close at the end of their exchange.
 pub(in crate::upstream) struct Pool {
+    /// The endpoint.
     pub(super) target: Arc<Target>,
+    /// Opens connections.
     pub(super) connector: Connector,
+    /// What users set.
     pub(super) limits: Limits,
+    /// A shelf for each runtime that has asked for a connection. A list, because there are few runtimes, mostly one.
     shelves: Mutex<Vec<(runtime::Id, Shelf)>>,
-    /// The places of open connections, if there is a limit.
+    /// The permits of open connections, if their number is limited.
     pub(super) open: Option<Arc<Permits>>,
-    /// ALPN has chosen HTTP/1.1, so there is no need to wait and see what it chooses.
+    /// Whether the endpoint is known to speak HTTP/1.1 alone: its scheme implies it, or ALPN has chosen it.
+    ///
+    /// Until then, requests wait for one another so that many first requests open one connection and not many. Never
+    /// reset: an endpoint that learns HTTP/2 later is spoken to over HTTP/2 if ALPN chooses it, but its first requests
+    /// do not wait.
     pub(super) speaks_http1: AtomicBool,
 }
 
 impl Pool {
+    /// Returns a pool without connections. Nothing is opened before the first request.
     pub(in crate::upstream) fn new(
         target: Arc<Target>,
         connector: Connector,
@@ -53,7 +71,10 @@ impl Pool {
         }
     }
 
-    /// What is there, can be used, and is not waited for.
+    /// Returns a connection that can be used, unless requests wait for one in line.
+    ///
+    /// While they do, connections that come free belong to the head of the line. Streams of shared connections are
+    /// excepted: there is room for all.
     pub(super) fn unclaimed(&self, demand: Demand) -> Option<Checkout> {
         let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
         match contended {
@@ -62,9 +83,11 @@ impl Pool {
         }
     }
 
-    /// What is there and can be used.
+    /// Returns a connection that can be used now: an idle HTTP/1 connection, or else a stream on a shared one.
+    ///
+    /// Idle connections that turn out to have ended are closed on the way.
     pub(super) fn ready(&self, demand: Demand) -> Option<Checkout> {
-        // What idles has been used before, so it is of no use to a request that wants a new connection.
+        // Idle connections were opened for earlier requests, so they are of no use to a request that wants a new one.
         while demand.since.is_none() {
             let Some(mut http1) = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client))
             else {
@@ -80,7 +103,9 @@ impl Pool {
         self.stream(demand)
     }
 
-    /// A stream on a connection that is shared.
+    /// Returns a stream on a shared connection, if the request can be sent over HTTP/2.
+    ///
+    /// A connection without room is used only if the limit of open connections permits no other.
     fn stream(&self, demand: Demand) -> Option<Checkout> {
         #[cfg(feature = "http2")]
         if demand.versions == Versions::All {
@@ -95,12 +120,16 @@ impl Pool {
         None
     }
 
-    /// Closes a connection that nothing uses, the one that has idled longest on its shelf. True if there was one.
+    /// Closes a connection that nothing uses: the one of some shelf that has idled longest. Returns whether there was
+    /// one.
+    ///
+    /// Called for a request that can use none of the idle connections, to free a permit.
     pub(super) fn evict(&self) -> bool {
         let evicted = self.lock().iter_mut().find_map(|(_, shelf)| shelf.evict());
         evicted.is_some()
     }
 
+    /// Runs `then` on the shelf of a runtime, with the pool locked. `then` must not lock the pool again.
     pub(super) fn shelf<T>(&self, runtime: runtime::Id, then: impl FnOnce(&mut Shelf) -> T) -> T {
         let mut shelves = self.lock();
         match shelves.iter_mut().find(|(id, _)| *id == runtime) {
@@ -113,13 +142,15 @@ impl Pool {
         }
     }
 
-    /// A pool whose holder panicked is still a list of connections.
+    /// Locks the shelves. If a holder panicked, they are still lists of connections.
     fn lock(&self) -> MutexGuard<'_, Vec<(runtime::Id, Shelf)>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sure that there is a reaper. Not spawned under the lock: a runtime that is shutting down drops the task at
-    /// once, and the task's end takes the lock.
+    /// Spawns the reaper of a runtime, unless there is one.
+    ///
+    /// Not under the lock: a runtime that is shutting down drops the task at once, and the end of the task takes the
+    /// lock.
     pub(super) fn keep_reaper(self: &Arc<Self>, runtime: runtime::Id) {
         if let Some(bell) = self.shelf(runtime, |shelf| shelf.lacks_reaper()) {
             let reaper = Reaper::spawn(Arc::downgrade(self) as _, runtime, bell);
@@ -129,7 +160,10 @@ impl Pool {
 }
 
 impl Home<Http1> for Pool {
-    /// Takes a connection back, unless it has ended, is too old, or there are enough.
+    /// Takes an HTTP/1 connection back onto the shelf of its runtime. Called at the end of a response body.
+    ///
+    /// Closes it instead if it has ended or expired, or if there are enough idle ones. If its request is still being
+    /// sent, a task finishes that first.
     fn take_back(&self, mut http1: Http1) {
         if !http1.is_reusable() {
             if http1.is_still_sending() {
@@ -139,7 +173,7 @@ impl Home<Http1> for Pool {
         }
         let max_idle = self.limits.max_idle;
         let surplus = self.shelf(http1.runtime(), |shelf| shelf.push(http1, max_idle));
-        // It closes here, after the lock is gone.
+        // Closed here, after the lock is released.
         drop(surplus);
         if let Some(open) = &self.open {
             open.tell();
@@ -148,13 +182,19 @@ impl Home<Http1> for Pool {
 }
 
 impl Sweep for Pool {
+    /// Closes what has ended, expired or idled for too long. Returns when to look again.
     fn sweep(&self, runtime: runtime::Id) -> Instant {
         let (gone, next) = self.shelf(runtime, |shelf| shelf.sweep(self.limits.idle_timeout));
-        // They close here, after the lock is gone.
+        // Closed here, after the lock is released.
         drop(gone);
         next
     }
 
+    /// Removes the shelf of a runtime that has shut down, with all its connections: their sockets are watched no
+    /// longer.
+    ///
+    /// The shelf is found by its bell and not by the runtime's id, since the shelf may have been replaced in the
+    /// meantime.
     fn leave(&self, bell: &Arc<Bell>) {
         let mut shelves = self.lock();
         let own = |(_, shelf): &(runtime::Id, Shelf)| shelf.is_rung_by(bell);

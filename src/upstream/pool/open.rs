@@ -1,4 +1,13 @@
-//! Which connection a request gets.
+//! The steps from a request to a connection.
+//!
+//! The fast path, an idle connection, takes the lock once and allocates nothing. The other steps are in a boxed future.
+//!
+//! Two queues may make a request wait, both fair and both within the connect timeout:
+//!
+//! - The *turn*, one per shelf: only one request at a time opens a connection until it is known whether the endpoint
+//!   speaks HTTP/2, and later one at a time for each HTTP/2 connection. Otherwise a burst of first requests would open
+//!   a connection each, of which HTTP/2 needs one.
+//! - The *permits*, one per pool: only if `max_connections` is set.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -22,22 +31,23 @@ use crate::{
 };
 
 impl Pool {
-    /// A connection that belongs to `client`, an idle connection that is still open, a stream on a shared one, or a new
-    /// connection; nothing but a new one if it has to be `fresh`.
+    /// Returns a connection to send one request on: an authenticated one that belongs to `client`, an idle one, a
+    /// stream on a shared one, or a new one. If it has to be `fresh`, none that was opened before the call.
     ///
-    /// 1. Take what is there, if others do not wait for it.
-    /// 2. Wait for the one request that finds out what the endpoint speaks, or that opens a connection to be shared.
-    /// 3. Wait for a place among the open connections, or for a connection that comes free meanwhile.
-    /// 4. Connect, and shake hands.
+    /// 1. Take one that is ready, unless other requests wait for it.
+    /// 2. Wait for the request that finds out what the endpoint speaks, or that opens a connection to be shared.
+    /// 3. Wait for a permit, or for a connection that becomes free in the meantime.
+    /// 4. Connect, and perform the handshake.
     ///
     /// # Errors
     ///
-    /// Those of [`Connector::connect`](crate::upstream::connect::Connector::connect), or `MaxConnections` when no
-    /// connection may be opened and none came free. All of it has to happen within the connect timeout.
+    /// Those of [`Connector::connect`](crate::upstream::connect::Connector::connect); `ConnectTimeout`, if step 2 or
+    /// the HTTP/2 handshake takes longer than the connect timeout; `MaxConnections`, if no connection may be opened and
+    /// none became free within it; `Connect`, if there is no tokio runtime or the handshake fails.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives back its turn and its place, and closes what it was opening.
+    /// Dropping the future leaves the queues, returns the permit, and closes what it was opening.
     pub(in crate::upstream) async fn checkout(
         self: &Arc<Self>,
         versions: Versions,
@@ -64,18 +74,21 @@ impl Pool {
             .map_err(|error| error.at(&self.target.name))
     }
 
-    /// Step 2.
+    /// Step 2. Waits for the turn of the shelf, unless the endpoint, or the request, can only use HTTP/1.1.
+    ///
+    /// The turn is held until the connection is open. If it fails to open, the next request in line tries for itself:
+    /// what failed for one request may succeed for the next, and each has its own deadline.
     async fn connect(self: &Arc<Self>, demand: Demand) -> Result<Checkout, Error> {
         let deadline = after(Instant::now(), self.limits.connect_timeout);
         if self.speaks_http1.load(Relaxed) || demand.versions == Versions::Http1 {
             return self.open(demand, deadline).await;
         }
-        // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection, so
-        // that many first requests make one.
+        // One at a time until it is known what the endpoint speaks, and one at a time for each HTTP/2 connection.
         let turn = self.shelf(demand.runtime, |shelf| shelf.turn());
         let Ok(Ok(turn)) = timeout_at(deadline, turn.acquire()).await else {
             return Err(Error::new(ErrorKind::ConnectTimeout));
         };
+        // The request before has found HTTP/1.1: all that waited may connect at once.
         if self.speaks_http1.load(Relaxed) {
             drop(turn);
             return self.open(demand, deadline).await;
@@ -86,7 +99,7 @@ impl Pool {
         }
     }
 
-    /// Step 3.
+    /// Step 3. Waits for a permit to open a connection, if their number is limited.
     async fn open(self: &Arc<Self>, demand: Demand, deadline: Instant) -> Result<Checkout, Error> {
         let Some(permits) = &self.open else {
             return self.shake_hands(demand, deadline, None).await;
@@ -101,7 +114,9 @@ impl Pool {
         }
     }
 
-    /// Step 4.
+    /// Step 4. Connects, and performs the handshake of the version that ALPN or the scheme has chosen.
+    ///
+    /// An HTTP/2 connection goes onto the shelf at once, so that requests that wait for the turn find it.
     async fn shake_hands(
         self: &Arc<Self>,
         demand: Demand,
@@ -116,6 +131,7 @@ impl Pool {
             .connector
             .connect(&self.target, versions, deadline)
             .await?;
+        // Up to a tenth less, at random, so that connections opened together do not all end together.
         let lifetime = self.limits.max_lifetime;
         let lifetime = lifetime.map(|most| most - (most / 10).mul_f64(fastrand::f64()));
         let expires = lifetime.map(|lifetime| after(Instant::now(), lifetime));
@@ -141,7 +157,7 @@ impl Pool {
                 reused: false,
             });
         }
-        // An upgrade offers nothing else, so what it was given tells nothing.
+        // An upgrade offers HTTP/1.1 alone, so that it was chosen says nothing about the endpoint.
         if versions == Versions::All {
             self.speaks_http1.store(true, Relaxed);
         }

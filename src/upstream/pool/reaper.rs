@@ -1,4 +1,17 @@
 //! Closes idle connections when they have ended or idled for too long, without waiting for the next request.
+//!
+//! Without it, a connection that the server has closed would stay half-closed, with its file descriptor and its place
+//! among the open connections, until a request takes it.
+//!
+//! States of a reaper, one task per pool and runtime:
+//!
+//! - *Sweeping*: looks at all idle connections of its runtime.
+//! - *Asleep*: until the next one is due, or until the [`Bell`] rings, as it does when something happens on the socket
+//!   of an idle connection.
+//! - *Ended*: the pool is gone and has aborted the task, or the runtime is shutting down and drops it. In the latter
+//!   case the task removes the runtime's shelf.
+//!
+//! It refers to the pool weakly, and never holds it while asleep.
 
 use std::{
     sync::{Arc, Weak},
@@ -12,16 +25,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What a reaper looks after.
+/// What a reaper looks after. A trait, so that this file does not depend on the pool's.
 pub(super) trait Sweep: Send + Sync {
-    /// Closes what has ended or idled for too long on a runtime, and says when to look again.
+    /// Closes what has ended or idled for too long on a runtime, and returns when to look again.
     fn sweep(&self, runtime: runtime::Id) -> Instant;
 
-    /// The runtime has gone away; its reaper was woken by this bell.
+    /// Called when the runtime of the reaper that waits for `bell` has shut down.
     fn leave(&self, bell: &Arc<Bell>);
 }
 
-/// Rung by whatever has become worth a look.
+/// Wakes the reaper of one shelf. As a [`Waker`](std::task::Waker) it is what idle connections are polled with.
+///
+/// A ring while the reaper sweeps is stored, so that it sweeps once more.
 #[derive(Debug, Default)]
 pub(super) struct Bell(Notify);
 
@@ -35,12 +50,16 @@ impl Wake for Bell {
     }
 }
 
-/// A task per pool and runtime; it ends when this is dropped, which is with the pool.
+/// The handle of a reaper's task, which it aborts when it is dropped, with the shelf.
 #[derive(Debug)]
 pub(super) struct Reaper(AbortHandle);
 
 impl Reaper {
-    /// Has to be called on `runtime`.
+    /// Spawns the task. Has to be called on `runtime`.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
     pub(super) fn spawn(pool: Weak<dyn Sweep>, runtime: runtime::Id, bell: Arc<Bell>) -> Self {
         Self(tokio::spawn(reap(Leave { pool, bell }, runtime)).abort_handle())
     }
@@ -52,9 +71,11 @@ impl Drop for Reaper {
     }
 }
 
+/// The task: sweeps, sleeps, and ends when the pool is gone.
 async fn reap(leave: Leave, runtime: runtime::Id) {
     while let Some(pool) = leave.pool.upgrade() {
         let next = pool.sweep(runtime);
+        // Not held while asleep, or the pool would never be dropped.
         drop(pool);
         tokio::select! {
             () = leave.bell.0.notified() => {}
@@ -63,10 +84,14 @@ async fn reap(leave: Leave, runtime: runtime::Id) {
     }
 }
 
-/// When a runtime goes away before the pool, its tasks are dropped, this one among them, and the connections that were
-/// made on it can no longer be used.
+/// Removes the runtime's shelf when the task is dropped.
+///
+/// When a runtime shuts down before the pool is dropped, its tasks are dropped, this one among them, and the
+/// connections that were made on it can no longer be used.
 struct Leave {
+    /// The pool.
     pool: Weak<dyn Sweep>,
+    /// Identifies the shelf.
     bell: Arc<Bell>,
 }
 

@@ -1,4 +1,7 @@
-//! What one runtime keeps: idle HTTP/1 connections, shared HTTP/2 connections.
+//! What the pool keeps for one runtime: idle HTTP/1 connections, shared HTTP/2 connections, and the reaper's handle.
+//!
+//! All methods are called with the pool locked. Connections that are to be closed are returned, and dropped by the
+//! caller after the lock is released.
 
 use std::{
     fmt,
@@ -14,23 +17,30 @@ use super::reaper::{Bell, Reaper};
 use crate::upstream::http2::{Http2, Stream};
 use crate::{clock::after, record::ClientConnection, upstream::http1::Http1};
 
+/// The connections of one runtime.
 pub(super) struct Shelf {
-    /// Last in, first out: few connections stay warm, and the others are let go when they have idled for too long. The
-    /// first has idled longest.
+    /// Idle connections that any request may use, the one that has idled longest first.
+    ///
+    /// Last in, first out: under little load a few connections stay in use, and the others reach their idle timeout.
+    /// First in, first out would keep all of them open.
     idle: Vec<IdleConnection>,
-    /// Those that belong to one client's connection each.
+    /// Idle connections that belong to one client connection each.
     owned: Vec<IdleConnection>,
+    /// Open HTTP/2 connections, in use or not.
     #[cfg(feature = "http2")]
     shared: Vec<Http2>,
-    /// Whoever may open an HTTP/2 connection holds it.
+    /// Held by the request that may open an HTTP/2 connection. One permit; tokio's semaphore is fair.
     turn: Arc<Semaphore>,
+    /// Wakes the reaper. Exists before it, as connections are made with its waker.
     bell: Arc<Bell>,
-    /// `Some(None)` while it is being spawned.
+    /// The reaper: `None` before the first connection, `Some(None)` while it is being spawned.
     reaper: Option<Option<Reaper>>,
 }
 
-/// How long a connection that belongs to a client's may idle. The end of the client's is not known here, and after a
-/// while another may have its addresses. A client whose connection is gone is asked for its credentials again.
+/// How long a connection that belongs to a client connection may idle.
+///
+/// When the client's connection ends is not known here, and after a while another may have the same addresses. A client
+/// whose connection to the endpoint is gone is asked for its credentials again, which is safe.
 const OWNED_IDLE: Duration = Duration::from_secs(15);
 
 /// A connection taken off the shelf, to be closed outside the lock.
@@ -41,8 +51,11 @@ pub(super) enum Evicted {
     Http2(Http2),
 }
 
+/// An idle connection.
 struct IdleConnection {
+    /// The connection. Its driver's wake-ups go to the reaper.
     http1: Http1,
+    /// When it was put here.
     since: Instant,
 }
 
@@ -61,9 +74,13 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    /// The connection that was used last: of those that belong to `client`, or else of those that belong to none.
+    /// Takes out the connection that was used last: of those that belong to `client`, or else of those that belong to
+    /// none.
+    ///
+    /// It may have ended: see [`Http1::is_usable`].
     pub(super) fn pop(&mut self, client: Option<ClientConnection>) -> Option<Http1> {
-        // Its time is checked here, too: the reaper may be late.
+        // The time of an owned connection is checked here too, because the reaper may be late, and the wrong client
+        // must not receive it.
         let is_own = |idle: &IdleConnection| {
             client.is_some() && idle.http1.owner() == client && idle.since.elapsed() < OWNED_IDLE
         };
@@ -73,7 +90,7 @@ impl Shelf {
         self.idle.pop().map(|idle| idle.http1)
     }
 
-    /// Keeps a connection; gives it back if there are enough.
+    /// Keeps an idle connection. Returns it if there are `max_idle` already.
     pub(super) fn push(&mut self, http1: Http1, max_idle: usize) -> Option<Http1> {
         if self.idle.len() + self.owned.len() >= max_idle {
             return Some(http1);
@@ -83,7 +100,7 @@ impl Shelf {
         let idle = IdleConnection { http1, since };
         if is_owned {
             self.owned.push(idle);
-            // It is due before what the reaper sleeps for.
+            // It may be due before the time that the reaper sleeps until.
             self.bell.wake_by_ref();
         } else {
             self.idle.push(idle);
@@ -91,8 +108,10 @@ impl Shelf {
         None
     }
 
-    /// A stream on the connection that has most room; on a full one only if no other may be opened; on none that was
-    /// opened before `since`.
+    /// Returns a stream on the shared connection that has the fewest, and forgets those that have closed.
+    ///
+    /// Connections without room are considered only if `even_if_full`, suspect ones and those opened before `since` not
+    /// at all.
     #[cfg(feature = "http2")]
     pub(super) fn stream(&mut self, even_if_full: bool, since: Option<Instant>) -> Option<Stream> {
         self.shared.retain(Http2::is_open);
@@ -104,21 +123,24 @@ impl Shelf {
         open.min_by_key(|http2| http2.streams()).map(Http2::stream)
     }
 
+    /// Keeps a new HTTP/2 connection.
     #[cfg(feature = "http2")]
     pub(super) fn share(&mut self, http2: Http2) {
         self.shared.push(http2);
     }
 
+    /// Returns the semaphore whose permit allows to open an HTTP/2 connection.
     pub(super) fn turn(&self) -> Arc<Semaphore> {
         self.turn.clone()
     }
 
-    /// What wakes the reaper: an idle connection that is polled with it is looked at when its socket stirs.
+    /// Returns the waker of the reaper. An idle connection that is polled with it is looked at when something happens
+    /// on its socket.
     pub(super) fn waker(&self) -> Waker {
         self.bell.clone().into()
     }
 
-    /// The bell for a reaper, if there is none yet: asked once, so that there is never a second.
+    /// Returns the bell for a reaper if none has been asked for yet, and records that one has: there is never a second.
     pub(super) fn lacks_reaper(&mut self) -> Option<Arc<Bell>> {
         if self.reaper.is_some() {
             return None;
@@ -127,14 +149,18 @@ impl Shelf {
         Some(self.bell.clone())
     }
 
+    /// Keeps the handle of the reaper, whose task ends with it.
     pub(super) fn set_reaper(&mut self, reaper: Reaper) {
         self.reaper = Some(Some(reaper));
     }
 
+    /// Returns whether `bell` is this shelf's.
     pub(super) fn is_rung_by(&self, bell: &Arc<Bell>) -> bool {
         Arc::ptr_eq(&self.bell, bell)
     }
 
+    /// Takes out a connection that nothing uses, of those that idle the one that has idled longest, or else an HTTP/2
+    /// connection without streams.
     pub(super) fn evict(&mut self) -> Option<Evicted> {
         for idle in [&mut self.idle, &mut self.owned] {
             if !idle.is_empty() {
@@ -148,8 +174,12 @@ impl Shelf {
         None
     }
 
-    /// Takes out what has ended or idled for too long, and says when to look again: when the next will have, and in any
-    /// case before a connection that comes back from now on could.
+    /// Takes out what has ended, expired or idled for too long.
+    ///
+    /// Also returns when to look again: when the next connection will be due, and in any case before the idle timeout
+    /// of one that is put here from now on could end.
+    ///
+    /// HTTP/2 connections are dropped here, under the lock: only a handle is, and the socket belongs to a task.
     pub(super) fn sweep(&mut self, idle_timeout: Duration) -> (Vec<Http1>, Instant) {
         let now = Instant::now();
         let mut gone = Vec::new();
