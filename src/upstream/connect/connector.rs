@@ -1,4 +1,4 @@
-//! One connection: a stream, TLS where the scheme asks for it, and what went wrong with either.
+//! Opens one connection: transport, TLS where the scheme asks for it, and the kind of error if either fails.
 
 use std::fmt;
 
@@ -19,19 +19,22 @@ use crate::{
     upstream::target::{Scheme, Target},
 };
 
-/// Makes the connections of one client.
+/// Opens the connections of one client. It keeps none.
 pub(in crate::upstream) struct Connector {
+    /// The transport if neither a connector nor a Unix socket is given.
     tcp: TcpConnector,
+    /// The user's connector.
     custom: Option<Custom>,
     /// Takes the place of `custom` for `https`, where HTTP/1.1 alone may be spoken.
     #[cfg(feature = "_tls")]
     custom_http1: Option<Custom>,
-    /// The user's settings. `None` stands for the default ones.
+    /// The user's TLS settings. `None` stands for the default ones.
     #[cfg(feature = "_tls")]
     tls: Option<Tls>,
 }
 
 impl Connector {
+    /// Returns a connector with the default TLS settings.
     pub(in crate::upstream) fn new(resolver: Resolver, custom: Option<Custom>) -> Self {
         Self {
             tcp: TcpConnector::new(resolver),
@@ -43,6 +46,7 @@ impl Connector {
         }
     }
 
+    /// Sets what concerns TLS: settings, and a connector for HTTP/1.1 alone.
     #[cfg(feature = "_tls")]
     pub(in crate::upstream) fn with_tls(mut self, tls: Option<Tls>, http1: Option<Custom>) -> Self {
         self.tls = tls;
@@ -52,12 +56,18 @@ impl Connector {
 
     /// Connects before the deadline, TLS handshake included.
     ///
-    /// Dropping the future closes what was opened.
-    ///
     /// # Errors
     ///
-    /// `Unreachable`, `ConnectTimeout`, `LocalResources` when it is this process that has nothing left to connect with,
-    /// or `Config` when a setting is in the way.
+    /// Each names the endpoint.
+    ///
+    /// - `Connect`: no address, no answer, or the TLS handshake failed.
+    /// - `ConnectTimeout`: the deadline has passed.
+    /// - `LocalResources`: this process has run out of something that it connects with.
+    /// - `Config`: a setting is in the way, such as missing trust roots.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was opened.
     pub(in crate::upstream) async fn connect(
         &self,
         target: &Target,
@@ -70,9 +80,10 @@ impl Connector {
         }
     }
 
+    /// Connects without a deadline.
     async fn stream(&self, target: &Target, versions: Versions) -> Result<Connected, Error> {
         let custom = self.custom(target, versions);
-        // Before anything is opened: without them, it would be in vain.
+        // Before anything is opened: without TLS settings a connection would be of no use.
         #[cfg(feature = "_tls")]
         let tls = match &self.tls {
             _ if target.scheme != Scheme::Https || custom.is_some_and(Custom::speaks_tls) => None,
@@ -110,6 +121,7 @@ impl Connector {
         })
     }
 
+    /// Returns the user's connector, if any, that opens a connection for these versions.
     #[cfg(feature = "_tls")]
     fn custom(&self, target: &Target, versions: Versions) -> Option<&Custom> {
         let only_http1 = versions == Versions::Http1 && target.scheme == Scheme::Https;
@@ -117,14 +129,17 @@ impl Connector {
         http1.or(self.custom.as_ref())
     }
 
+    /// Returns the user's connector, if any.
     #[cfg(not(feature = "_tls"))]
     fn custom(&self, _: &Target, _: Versions) -> Option<&Custom> {
         self.custom.as_ref()
     }
 }
 
-/// Refuses HTTP/2 that a connector of the user's has negotiated where it cannot be spoken: there, an upgrade would be
-/// sent as the plain request that it also is, and bytes of HTTP/1.1 would be sent to a server that expects frames.
+/// Refuses HTTP/2 that the user's connector has negotiated where it cannot be spoken.
+///
+/// An upgrade would otherwise be sent as the plain request that it also is, and without the feature `http2`, bytes of
+/// HTTP/1.1 would be sent to a server that expects frames.
 fn may_be_http2(versions: Versions) -> Result<(), Error> {
     let why = match versions {
         _ if !cfg!(feature = "http2") => "it chose HTTP/2, which needs the feature `http2`",
@@ -136,6 +151,7 @@ fn may_be_http2(versions: Versions) -> Result<(), Error> {
     Err(Error::config("tls_connector", why))
 }
 
+/// Classifies the error of a transport or a TLS handshake: `LocalResources` if this process caused it, else `Connect`.
 fn failure(error: impl Into<BoxError>) -> Error {
     let error = error.into();
     let kind = match is_local_shortage(&*error) {

@@ -1,4 +1,7 @@
 //! A connector of the user's: any tower service from a `Uri` to a stream.
+//!
+//! Its type is erased, so that `Client` has no type parameter. That costs one allocation per connection, and a virtual
+//! call per read and write, on streams of such connectors alone.
 
 use std::{
     fmt, io,
@@ -14,24 +17,28 @@ use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::error::BoxError;
 
+/// What the user's stream implements: hyper's I/O traits, as connectors written for hyper return.
 trait HyperIo: Read + Write + Send + Unpin {}
 
 impl<T: Read + Write + Send + Unpin> HyperIo for T {}
 
-/// Whatever stream the connector made. Its type is its own, so here is the one box.
+/// The stream of a user's connector, boxed, with tokio's I/O traits on top of hyper's.
 pub(in crate::upstream) struct CustomIo(TokioIo<Box<dyn HyperIo>>);
 
-/// The connector itself.
+/// A user's connector. Clones of the service are used, one for each connection.
 #[derive(Clone)]
 pub(in crate::upstream) struct Custom {
-    /// Makes a stream, and says whether ALPN chose HTTP/2 on it.
+    /// Opens a stream, and returns whether ALPN chose HTTP/2 on it.
     service: BoxCloneSyncService<Uri, (CustomIo, bool), BoxError>,
+    /// Whether the connector itself performs the TLS handshake if the scheme is `https`.
     #[cfg_attr(not(feature = "_tls"), expect(dead_code))]
     speaks_tls: bool,
 }
 
 impl Custom {
-    /// `is_http2` tells what ALPN chose on a stream, where the connector `speaks_tls`.
+    /// Erases the type of a connector.
+    ///
+    /// `is_http2` returns whether ALPN chose HTTP/2 on a stream, if the connector `speaks_tls`.
     pub(in crate::upstream) fn new<C>(
         connector: C,
         speaks_tls: bool,
@@ -57,12 +64,20 @@ impl Custom {
         }
     }
 
+    /// Returns whether the connector itself performs the TLS handshake.
     #[cfg(feature = "_tls")]
     pub(super) fn speaks_tls(&self) -> bool {
         self.speaks_tls
     }
 
-    /// A stream, and whether HTTP/2 was negotiated on it.
+    /// Opens a stream to an origin, `http://host:port` or `https://host:port`, and returns whether HTTP/2 was
+    /// negotiated on it.
+    ///
+    /// Waits for the connector to be ready first, so its `poll_ready` may limit connections.
+    ///
+    /// # Errors
+    ///
+    /// The connector's own.
     pub(super) async fn connect(&self, origin: Uri) -> Result<(CustomIo, bool), BoxError> {
         self.service.clone().oneshot(origin).await
     }

@@ -1,4 +1,10 @@
-//! The TLS settings of a client that was given none: TLS 1.2 and 1.3, with what the features and the platform have.
+//! The TLS settings of clients that are given none: TLS 1.2 and 1.3, with what the features and the platform provide.
+//!
+//! There is one [`Tls`] per process, made when the first connection needs it and kept for the life of the process. So a
+//! change of the platform's trust roots takes effect with a restart.
+//!
+//! Neither verification nor the choice of cipher suites can be changed here: `ClientBuilder::tls` takes a configuration
+//! of the user's for that.
 
 use std::sync::Arc;
 
@@ -10,10 +16,20 @@ use super::shortage::is_local_shortage;
 use super::tls::Tls;
 use crate::error::{Error, ErrorKind};
 
-/// The settings, made when the first connection needs them: a process that never does need have no roots.
+/// Returns the default settings, made when the first connection needs them: a process that opens no TLS connection need
+/// not have trust roots.
 ///
-/// Made once, because parsing a platform's roots takes milliseconds, and off the runtime's threads, because it reads
-/// files. What has failed is tried again with the next connection.
+/// Made once, because parsing a platform's roots takes milliseconds, and on a blocking thread, because it reads files.
+/// A failure is not kept: the next connection tries again.
+///
+/// # Errors
+///
+/// `Config`, if there is no crypto provider or no trust root; `LocalResources`, if the roots cannot be read for lack of
+/// file descriptors or memory; `Connect`, if the runtime is shutting down.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the blocking thread to finish; its result is discarded, and the next call starts over.
 pub(super) async fn default_tls() -> Result<Tls, Error> {
     static TLS: OnceCell<Tls> = OnceCell::const_new();
     let made = TLS.get_or_try_init(|| async {
@@ -23,6 +39,7 @@ pub(super) async fn default_tls() -> Result<Tls, Error> {
     made.await.cloned()
 }
 
+/// Makes the settings. Blocks on files.
 fn make() -> Result<Tls, Error> {
     let Some(provider) = provider() else {
         let missing = "no crypto provider: enable the feature `tls-ring` or `tls-aws-lc`, \
@@ -39,28 +56,33 @@ fn make() -> Result<Tls, Error> {
     ))
 }
 
-/// The one that the application has installed for its process, or else the one that a feature brought. With both
-/// features it is aws-lc-rs: ring comes with the default features, and aws-lc-rs was asked for.
+/// Returns the crypto provider that the application has installed for its process, or else the one that a feature
+/// brought.
+///
+/// With both features it is aws-lc-rs: ring comes with the default features, so aws-lc-rs was asked for.
 fn provider() -> Option<Arc<CryptoProvider>> {
     CryptoProvider::get_default().cloned().or_else(built_in)
 }
 
+/// Returns the provider of the feature `tls-aws-lc`.
 #[cfg(feature = "tls-aws-lc")]
 fn built_in() -> Option<Arc<CryptoProvider>> {
     Some(rustls::crypto::aws_lc_rs::default_provider().into())
 }
 
+/// Returns the provider of the feature `tls-ring`.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
 fn built_in() -> Option<Arc<CryptoProvider>> {
     Some(rustls::crypto::ring::default_provider().into())
 }
 
+/// Returns `None`: no feature provides one.
 #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
 fn built_in() -> Option<Arc<CryptoProvider>> {
     None
 }
 
-/// What to do where there are no roots.
+/// What to do if there are no trust roots: the end of the error's text.
 #[cfg(feature = "tls-native-roots")]
 const REMEDY: &str = "install the platform's CA certificates, often a package `ca-certificates`, or name them in \
     SSL_CERT_FILE, or enable the feature `tls-webpki-roots`, or set `ClientBuilder::tls`";
@@ -68,8 +90,9 @@ const REMEDY: &str = "install the platform's CA certificates, often a package `c
 const REMEDY: &str =
     "enable the feature `tls-native-roots` or `tls-webpki-roots`, or set `ClientBuilder::tls`";
 
-/// The platform's roots; where it has none, those that are built in. Never both: what an operator has taken out of the
-/// platform's store is not to be trusted.
+/// Returns the platform's roots or, if it has none, those that are built in.
+///
+/// Never both: what an operator has removed from the platform's store must not be trusted.
 fn roots() -> Result<RootCertStore, Error> {
     let (platform, unread) = platform_roots()?;
     let roots = match platform.is_empty() {
@@ -83,13 +106,20 @@ fn roots() -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// The platform's roots, and why others could not be read.
+/// Returns the platform's roots, and why some could not be read, as text for an error.
+///
+/// A certificate that cannot be parsed is left out, as are files that cannot be read.
+///
+/// # Errors
+///
+/// `LocalResources`: see the comment in the loop.
 #[cfg(feature = "tls-native-roots")]
 fn platform_roots() -> Result<(RootCertStore, String), Error> {
     let found = rustls_native_certs::load_native_certs();
     let mut unread = String::new();
     for error in found.errors {
-        // Those that are left out now would be missing for as long as the process lives.
+        // Roots that are left out now would be missing for as long as the process lives, so the whole load fails
+        // instead.
         if is_local_shortage(&error) {
             return Err(Error::new(ErrorKind::LocalResources).with(error));
         }
@@ -101,17 +131,19 @@ fn platform_roots() -> Result<(RootCertStore, String), Error> {
     Ok((roots, unread))
 }
 
+/// Returns none: the feature `tls-native-roots` is off.
 #[cfg(not(feature = "tls-native-roots"))]
 fn platform_roots() -> Result<(RootCertStore, &'static str), Error> {
     Ok((RootCertStore::empty(), ""))
 }
 
-/// Mozilla's roots, as they were when this was built.
+/// Returns Mozilla's roots, as they were when the crate `webpki-roots` was published.
 #[cfg(feature = "tls-webpki-roots")]
 fn built_in_roots() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
+/// Returns none: the feature `tls-webpki-roots` is off.
 #[cfg(not(feature = "tls-webpki-roots"))]
 fn built_in_roots() -> RootCertStore {
     RootCertStore::empty()

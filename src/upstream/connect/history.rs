@@ -1,4 +1,13 @@
-//! What earlier attempts have shown of the addresses of a name.
+//! Remembers which addresses of a name have failed lately.
+//!
+//! States of an address:
+//!
+//! - *Good*: not in the list. It keeps the place that the resolver gave it.
+//! - *Avoided*: in the list, and its time has not passed. It is tried after all good ones.
+//! - *Due*: in the list, and its time has passed. It keeps its place again, for one attempt: as that begins, the
+//!   address is avoided anew for all others, until the attempt succeeds.
+//!
+//! Nothing here excludes an address. If all are avoided, all are tried in the order of the lookup.
 
 use std::{
     net::SocketAddr,
@@ -8,29 +17,34 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How long an address is tried last after it has failed or kept silent. An address that swallows packets costs one
-/// connection in this time the delay of one attempt; one that works again is out of use for no longer than this.
+/// How long an address is tried last after it has failed or was silent.
+///
+/// An address that swallows packets costs one connection in this time the delay of one attempt; one that works again is
+/// out of use for no longer than this.
 pub(super) const AVOIDED_FOR: Duration = Duration::from_secs(30);
 
-/// More addresses than this are not remembered: a resolver may give others each time.
+/// The most addresses that are remembered: a resolver may return others each time.
 const MOST: usize = 64;
 
-/// The addresses that have lately failed, or kept silent, as one client saw them.
+/// The addresses that have lately failed or were silent, as one client saw them.
 ///
 /// RFC 8305 4 has a client prefer the addresses that it has used before. That would pin a proxy to one of several good
-/// servers for ever, and defeat a DNS server that rotates them; so it is the bad addresses that are remembered, and all
-/// others keep the order in which the resolver gave them.
+/// servers for ever, and defeat a DNS server that rotates them; so the bad addresses are remembered, and all others
+/// keep the order in which the resolver returned them.
 #[derive(Debug, Default)]
 pub(super) struct AddressHistory(Mutex<Vec<Avoided>>);
 
+/// An address that has failed.
 #[derive(Debug)]
 struct Avoided {
+    /// The address.
     address: SocketAddr,
+    /// When it becomes due.
     until: Instant,
 }
 
 impl AddressHistory {
-    /// Moves the addresses that are to be avoided behind the others, in the same order otherwise.
+    /// Moves avoided addresses behind the others. The order is otherwise unchanged.
     pub(super) fn sort(&self, addresses: &mut [SocketAddr]) {
         let now = Instant::now();
         let avoided = self.lock();
@@ -41,8 +55,8 @@ impl AddressHistory {
         addresses.sort_by_cached_key(is_avoided);
     }
 
-    /// An attempt begins. If the address was avoided until now, it stays so for all but this attempt, which finds out
-    /// whether it works again.
+    /// Records that an attempt begins. An address that was avoided before stays so for all but this attempt, which
+    /// finds out whether it works again.
     pub(super) fn begins(&self, address: SocketAddr) {
         let mut avoided = self.lock();
         if let Some(one) = avoided.iter_mut().find(|one| one.address == address) {
@@ -50,24 +64,24 @@ impl AddressHistory {
         }
     }
 
-    /// An attempt has failed, or got no answer before another one began.
+    /// Records that an attempt has failed, or got no answer before another one began.
     pub(super) fn avoid(&self, address: SocketAddr) {
         let until = Instant::now() + AVOIDED_FOR;
         let mut avoided = self.lock();
         avoided.retain(|one| one.address != address);
         if avoided.len() == MOST {
-            // The one that was tried longest ago.
+            // The one whose last failure is the longest ago.
             avoided.remove(0);
         }
         avoided.push(Avoided { address, until });
     }
 
-    /// An attempt has succeeded.
+    /// Records that an attempt has succeeded.
     pub(super) fn works(&self, address: SocketAddr) {
         self.lock().retain(|one| one.address != address);
     }
 
-    /// A list of addresses is whole whatever panicked while it was locked.
+    /// Locks the list. It is consistent whatever panicked while it was locked.
     fn lock(&self) -> MutexGuard<'_, Vec<Avoided>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

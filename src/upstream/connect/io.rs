@@ -1,4 +1,12 @@
-//! The streams there are, as one type: a call per read is cheaper by a match than by a table.
+//! The streams that HTTP is spoken on, as one type.
+//!
+//! Enums rather than trait objects: a read through a `match` is cheaper than one through a virtual table, and reads are
+//! what a proxy does most. The streams are, from the outside in:
+//!
+//! - [`Io`]: plain or TLS.
+//! - [`Transport`]: TCP, a Unix socket, or the stream of a user's connector.
+//!
+//! The implementations of the I/O traits forward each call unchanged, the vectored ones included.
 
 use std::{
     io,
@@ -18,28 +26,35 @@ use tokio::{
 
 use super::custom::CustomIo;
 
-/// What carries bytes.
+/// What carries bytes, encrypted or not.
 #[derive(Debug)]
 pub(in crate::upstream) enum Transport {
+    /// A TCP connection, with `TCP_NODELAY`.
     Tcp(TcpStream),
+    /// A Unix socket.
     #[cfg(unix)]
     Unix(UnixStream),
+    /// The stream of a user's connector.
     Custom(CustomIo),
 }
 
 impl Transport {
+    /// Connects to a Unix socket.
     #[cfg(unix)]
     pub(super) async fn unix(path: &Path) -> io::Result<Self> {
         UnixStream::connect(path).await.map(Self::Unix)
     }
 
+    /// Fails: this platform has no Unix sockets.
     #[cfg(not(unix))]
     pub(super) async fn unix(_: &Path) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether neither bytes nor the end of the stream wait in the socket, unread. A runtime hears of them a moment
-    /// later, and a busy one later still. What is no socket of ours cannot be asked, and passes for silent.
+    /// Returns whether neither bytes nor the end of the stream wait in the socket, unread.
+    ///
+    /// Asks the operating system, because a runtime hears of them a moment later, and a busy one later still. An error
+    /// counts as not silent. The stream of a user's connector cannot be asked, and counts as silent.
     fn is_silent(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = match self {
@@ -55,13 +70,17 @@ impl Transport {
 /// What carries HTTP.
 #[derive(Debug)]
 pub(in crate::upstream) enum Io {
+    /// No encryption; or a user's connector has performed the TLS handshake itself.
     Plain(Transport),
+    /// TLS over a transport. Boxed, because the state of a TLS connection is large.
     #[cfg(feature = "_tls")]
     Tls(Box<tokio_rustls::client::TlsStream<Transport>>),
 }
 
 impl Io {
-    /// Whether neither bytes nor the end of the stream wait in the socket, unread, as far as it can be asked.
+    /// Returns whether neither bytes nor the end of the stream wait in the socket, unread, as far as it can be asked.
+    ///
+    /// Under TLS the socket is asked, not the session: waiting bytes of a session ticket, too, count as not silent.
     pub(in crate::upstream) fn is_silent(&self) -> bool {
         match self {
             Self::Plain(io) => io.is_silent(),
@@ -72,6 +91,7 @@ impl Io {
 }
 
 /// Hands a call on to whichever stream it is.
+// Forwards a call to the stream within a [`Transport`], or with `tls` within an [`Io`].
 macro_rules! each {
     ($this:expr, $io:ident => $call:expr) => {
         match $this.get_mut() {

@@ -1,9 +1,19 @@
-//! From an endpoint's address to a connected stream.
+//! Opens connections: from an endpoint's address to a connected stream.
 //!
-//! [`Connector`] takes the stream of a connector of the user's, of a Unix socket or of TCP, and speaks TLS over it
-//! where the scheme asks for that. TCP asks the [`Resolver`] for addresses and races them (`tcp.rs`); those that have
-//! failed lately go last (`history.rs`). What this process has run out of is told apart from what the endpoint fails
-//! with (`shortage.rs`).
+//! [`Connector`] chooses among three transports: a connector of the user's, a Unix socket, or TCP. It speaks TLS over
+//! them where the scheme is `https`, unless the user's connector does so itself. What it returns is an [`Io`], and
+//! whether HTTP/2 was negotiated on it; the handshake of HTTP is `http1/` and `http2/`'s.
+//!
+//! For TCP, the [`Resolver`] looks up addresses, which are tried in an overlapping sequence (`tcp.rs`); those that have
+//! failed lately are tried last (`history.rs`). Errors that are due to what this process has run out of are told apart
+//! from failures of the endpoint (`shortage.rs`), so that an endpoint is not ejected for them.
+//!
+//! The future of a connection owns everything that it has opened. Dropping it, as the connect timeout does, closes all;
+//! nothing is spawned, but for the name lookup and the loading of trust roots, which run on tokio's blocking threads
+//! and finish there.
+//!
+//! What is not here: retries (the balancer tries another endpoint), the pool, and proxies such as SOCKS, for which
+//! `ClientBuilder::connector` is.
 
 mod connected;
 mod connector;

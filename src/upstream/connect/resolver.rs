@@ -1,4 +1,8 @@
-//! From the host of a URL to the addresses to try.
+//! Resolves the host of a URL to the addresses to try.
+//!
+//! Three sources, the first that applies: the host is an address itself; addresses were given for the name
+//! (`ClientBuilder::resolve`); the user's resolver, or else the system's. Nothing is cached: each new connection
+//! resolves anew, so that a change of addresses is seen. The system's resolver runs `getaddrinfo` on a blocking thread.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,24 +15,27 @@ use crate::error::BoxError;
 /// Knows the addresses of names: given ones, those of the user's own resolver, or the system's.
 #[derive(Clone, Default)]
 pub(in crate::upstream) struct Resolver {
+    /// Names with the addresses given for them. A list, because there are few; each name occurs once.
     given: Vec<(String, Vec<SocketAddr>)>,
+    /// The user's resolver. A clone is called for each lookup.
     custom: Option<BoxCloneSyncService<String, Vec<SocketAddr>, BoxError>>,
 }
 
 impl Resolver {
-    /// Gives the addresses of a name, in place of any given before.
+    /// Sets the addresses of a name, in place of any given before.
     pub(in crate::upstream) fn give(&mut self, name: &str, addresses: Vec<SocketAddr>) {
         self.given.retain(|(given, _)| !is_same(given, name));
         self.given.push((name.to_owned(), addresses));
     }
 
-    /// The addresses given for a name, if any were.
+    /// Returns the addresses given for a name, if any were.
     pub(in crate::upstream) fn given(&self, name: &str) -> Option<&[SocketAddr]> {
         let mut given = self.given.iter();
         let found = given.find(|(given, _)| is_same(given, name));
         found.map(|(_, addresses)| addresses.as_slice())
     }
 
+    /// Sets the user's resolver, in place of the system's.
     pub(in crate::upstream) fn set_custom<R>(&mut self, resolver: R)
     where
         R: Service<String> + Clone + Send + Sync + 'static,
@@ -42,7 +49,13 @@ impl Resolver {
         self.custom = Some(BoxCloneSyncService::new(resolver));
     }
 
-    /// The addresses of a host in the order in which they should be tried. An address without a port gets `port`.
+    /// Returns the addresses of a host in the order in which they should be tried. May be empty. An address with port 0
+    /// receives `port`.
+    ///
+    /// # Errors
+    ///
+    /// That of the resolver. If the system's fails because this process has no file descriptors left, that shortage:
+    /// see [`shortage_now`].
     pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![(ip, port).into()]);
@@ -64,7 +77,8 @@ impl Resolver {
     }
 }
 
-/// RFC 4343: names are the same whatever the case of their letters. A dot at the end makes a name absolute.
+/// Returns whether two names are equal. RFC 4343: the case of letters does not matter. A dot at the end makes a name
+/// absolute, and is ignored.
 fn is_same(one: &str, other: &str) -> bool {
     let without_dot = |name| str::strip_suffix(name, ".").unwrap_or(name);
     without_dot(one).eq_ignore_ascii_case(without_dot(other))

@@ -1,4 +1,11 @@
-//! What this process has run out of, told apart from what an endpoint fails with.
+//! Tells what this process has run out of from what an endpoint fails with.
+//!
+//! A process without file descriptors fails to connect to any endpoint. If each failure counted against its endpoint,
+//! all would be ejected for what none has done. So such errors are `LocalResources`, which count against none.
+//!
+//! Two failures disguise themselves, and are probed for with a datagram socket, which sends nothing: a resolver that
+//! cannot open a socket reports an unknown name ([`shortage_now`]); and a host without IPv6 reports the error of
+//! exhausted ports ([`has_no_source_address`]).
 
 use std::{
     error::Error as StdError,
@@ -6,24 +13,27 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-/// Errors of the operating system that have no [`io::ErrorKind`]: no descriptor left in the process or the system, no
-/// buffer left.
+/// Error codes of the operating system that have no [`io::ErrorKind`]: no descriptor left in the process or the system,
+/// no buffer left.
 #[cfg(unix)]
 const CODES: [i32; 3] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS];
 /// WSAEMFILE and WSAENOBUFS.
 #[cfg(windows)]
 const CODES: [i32; 2] = [10024, 10055];
+/// None is known.
 #[cfg(not(any(unix, windows)))]
 const CODES: [i32; 0] = [];
 
-/// Whether the cause of an error is that this process, or the system under it, is out of file descriptors, ports,
-/// buffers or memory. No endpoint is to blame for that, and another one could be reached no better.
+/// Returns whether the cause of an error is that this process, or the system under it, is out of file descriptors,
+/// ports, buffers or memory. Looks through the whole chain of sources.
+///
+/// No endpoint is to blame for that, and another one could be reached no better.
 pub(super) fn is_local_shortage(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         next = match error.downcast_ref::<io::Error>() {
             Some(io) if is_shortage(io) => return true,
-            // `source` of an `io::Error` leaves out the very error that it wraps.
+            // `source` of an `io::Error` skips the very error that it wraps.
             Some(io) => io.get_ref().map(|error| error as _),
             None => error.source(),
         };
@@ -31,6 +41,7 @@ pub(super) fn is_local_shortage(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
+/// Returns whether this error itself is a shortage.
 fn is_shortage(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, OutOfMemory};
     matches!(error.kind(), AddrNotAvailable | OutOfMemory)
@@ -39,15 +50,18 @@ fn is_shortage(error: &io::Error) -> bool {
             .is_some_and(|code| CODES.contains(&code))
 }
 
-/// The shortage behind a lookup that failed. A resolver that can open neither its settings nor a socket says that the
-/// name does not exist.
+/// Returns the shortage behind a lookup that has failed, if there still is one.
+///
+/// A resolver that can open neither its settings nor a socket reports that the name does not exist.
 pub(super) fn shortage_now() -> Option<io::Error> {
     let probed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
     probed.err().filter(is_shortage)
 }
 
-/// Whether this host has no address to reach `address` from: IPv6 that is turned off, for one. `connect` fails with
-/// EADDRNOTAVAIL then, as it does when the ports have run out. A datagram socket, whose ports are others, tells which.
+/// Returns whether this host has no address from which `address` can be reached, as where IPv6 is turned off.
+///
+/// `connect` fails with EADDRNOTAVAIL then, as it does when the ports have run out. A datagram socket, whose ports are
+/// separate, tells which. Connecting it sends nothing.
 pub(super) fn has_no_source_address(address: SocketAddr) -> bool {
     let any = match address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -1,4 +1,13 @@
-//! TCP, to the address of a name that answers first.
+//! Connects over TCP, to the address of a name that answers first.
+//!
+//! The addresses are tried as RFC 8305 ("Happy Eyeballs") has it: IPv6 and IPv4 in turn, each attempt beside those
+//! before it if they have not answered within 250 ms. The first connection that is established wins. It differs in two
+//! points:
+//!
+//! - The lookup returns both families at once, so there is no delay for resolution (RFC 8305 3).
+//! - Addresses that have failed lately go last (`history.rs`), and those that worked are not preferred.
+//!
+//! There is no deadline here: the connect timeout drops the future from outside.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,17 +27,20 @@ use super::{
 };
 use crate::error::BoxError;
 
-/// How long an attempt goes on alone before the next address is tried beside it. RFC 8305 5: "One recommended value for
-/// a default delay is 250 milliseconds."
+/// How long an attempt runs alone before the next address is tried beside it. RFC 8305 5: "One recommended value for a
+/// default delay is 250 milliseconds."
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Looks names up, and connects to their addresses.
 pub(super) struct TcpConnector {
+    /// Knows the addresses.
     resolver: Resolver,
+    /// Knows which of them have failed lately.
     history: AddressHistory,
 }
 
 impl TcpConnector {
+    /// Returns a connector without a history.
     pub(super) fn new(resolver: Resolver) -> Self {
         Self {
             resolver,
@@ -36,7 +48,16 @@ impl TcpConnector {
         }
     }
 
-    /// Connects, with `TCP_NODELAY`: a proxy writes whole messages, and must not wait for more to send with them.
+    /// Connects, and sets `TCP_NODELAY`: a proxy writes whole messages, and must not wait for more to send with them.
+    ///
+    /// # Errors
+    ///
+    /// The resolver's; or that of the attempt whose error says most about the endpoint; `NotFound` if the name has no
+    /// address.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes all attempts. What they have taught of the addresses is kept.
     pub(super) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, BoxError> {
         let addresses = self.resolver.resolve(host, port).await?;
         let stream = race(addresses, &self.history, dial).await?;
@@ -45,6 +66,8 @@ impl TcpConnector {
     }
 }
 
+/// Connects to one address. A host without an address of the family is reported as `NetworkUnreachable` instead of the
+/// shortage that its error looks like.
 async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let dialled = TcpStream::connect(address).await;
     dialled.map_err(|error| {
@@ -57,10 +80,15 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Tries the addresses one after the other, each as soon as the one before it has failed or has been tried for
-/// [`ATTEMPT_DELAY`], and takes the first that answers ("happy eyeballs", RFC 8305, as far as a lookup gives both
-/// families at once).
+/// [`ATTEMPT_DELAY`], and returns the first connection. Generic over `connect`, so that tests need no network.
 ///
-/// Dropping the future, or a first answer, closes all attempts.
+/// Dropping the future, or a first answer, closes all other attempts. A single address is tried without a history,
+/// since there is nothing to prefer to it.
+///
+/// # Errors
+///
+/// The first attempt's error, as the first address was expected to work; but an error of the endpoint takes precedence
+/// over a shortage of this process, which may be short of something for one family only.
 async fn race<T, F, Fut>(
     addresses: Vec<SocketAddr>,
     history: &AddressHistory,
@@ -89,6 +117,7 @@ where
         let (address, ended) = tokio::select! {
             biased;
             ended = attempts.first() => ended,
+            // Each attempt in progress has been silent for the delay, so the next connection tries its address last.
             () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {
                 attempts.0.iter().for_each(|(address, _)| history.avoid(*address));
                 continue;
@@ -105,8 +134,8 @@ where
                 if !local {
                     history.avoid(address);
                 }
-                // The first address was expected to work, so its error tells most; unless it tells of this process,
-                // which can be as short of something for one family only.
+                // The first address was expected to work, so its error says most; unless it is about this process,
+                // which can be short of something for one family only.
                 match &failed {
                     Some(first) if local || !is_local_shortage(first) => {}
                     _ => failed = Some(error),
@@ -116,11 +145,11 @@ where
     }
 }
 
-/// Attempts under way, the earliest first.
+/// Attempts in progress, the earliest first.
 struct Attempts<Fut>(Vec<(SocketAddr, Pin<Box<Fut>>)>);
 
 impl<T, Fut: Future<Output = io::Result<T>>> Attempts<Fut> {
-    /// The first to end, which is under way no longer.
+    /// Waits for the first attempt to end, and removes it. Pending forever if there is none.
     async fn first(&mut self) -> (SocketAddr, io::Result<T>) {
         poll_fn(|cx| {
             for n in 0..self.0.len() {
@@ -137,8 +166,10 @@ impl<T, Fut: Future<Output = io::Result<T>>> Attempts<Fut> {
     }
 }
 
-/// RFC 8305 4: "the client SHOULD modify the ordered list to interleave address families", beginning with the first
-/// address.
+/// Orders addresses so that the families take turns, beginning with that of the first address. Within a family the
+/// order is kept.
+///
+/// RFC 8305 4: "the client SHOULD modify the ordered list to interleave address families".
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let v4_first = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let mut ordered = Vec::with_capacity(addresses.len());
