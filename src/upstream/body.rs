@@ -1,4 +1,8 @@
-//! The response body of a [`Client`](super::Client), whatever its version.
+//! The response body of a [`Client`](super::Client), for both versions of HTTP.
+//!
+//! From the inside out: [`VersionBody`] is what the connection yields; [`ClientBody`] around it records how the attempt
+//! ended, if the client is used without a balancer. What a drop does to the connection is in the module of each
+//! version.
 
 use std::{
     pin::Pin,
@@ -13,20 +17,37 @@ use super::http1::Http1Body;
 use super::http2::Http2Body;
 use crate::{body::GuardedBody, error::BoxError, record::AttemptGuard};
 
-/// The response body of [`Client`](super::Client).
+/// The response body of [`Client`](super::Client). Yields data and trailers as the endpoint sends them.
+///
+/// A reader that pauses slows the endpoint down: about 256 KiB are read ahead over HTTP/1, and the window of the stream
+/// over HTTP/2. There is no deadline.
+///
+/// # Errors
+///
+/// The connection has failed, or what was received violates HTTP or a limit. The response is then incomplete.
+///
+/// # Cancel safety
+///
+/// Dropping it before its end cancels the exchange: an HTTP/1 connection closes, an HTTP/2 stream is reset. Read it to
+/// its end to have the connection reused.
 #[derive(Debug)]
 pub struct ClientBody(GuardedBody<VersionBody, Option<AttemptGuard>>);
 
-/// A response body as it comes over one version.
+/// A response body as it is received over one version of HTTP.
 #[derive(Debug)]
 pub(super) enum VersionBody {
+    /// Drives its connection.
     Http1(Http1Body),
+    /// Is fed by the connection's tasks.
     #[cfg(feature = "http2")]
     Http2(Http2Body),
 }
 
 impl ClientBody {
-    /// `attempt` is the client's own, where no balancer stands above it.
+    /// Wraps the body of a response.
+    ///
+    /// `attempt` is the client's own, or `None` if a balancer in front has begun the attempt. `hold` keeps the attempt
+    /// open although the body is empty, as for a 101.
     pub(super) fn new(body: VersionBody, attempt: Option<AttemptGuard>, hold: bool) -> Self {
         Self(GuardedBody::new(body, attempt, hold))
     }

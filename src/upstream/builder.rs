@@ -1,4 +1,7 @@
-//! Settings of a [`Client`].
+//! The settings of a [`Client`], and how one is built from them.
+//!
+//! Each method documents its unit and default. Nothing is opened or read here: what a setting lacks, such as trust
+//! roots, is found by the first connection that needs it, and is its error.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,15 +24,33 @@ use super::{
 use crate::clock::finite;
 use crate::error::{BoxError, Error};
 
-/// Settings of [`Client`]s; one can build many.
+/// The settings of [`Client`]s. One builder can build many, each with a pool of its own.
+///
+/// ```
+/// use axum_upstream::upstream::Client;
+/// use std::time::Duration;
+///
+/// let settings = Client::builder().connect_timeout(Duration::from_secs(1)).max_connections(100);
+/// let one = settings.build("http://10.0.0.1:8080")?;
+/// let two = settings.build("http://10.0.0.2:8080")?;
+/// # Ok::<(), axum_upstream::Error>(())
+/// ```
+///
+/// In every setting that is a time, `Duration::MAX` means no limit.
 #[derive(Clone)]
 pub struct ClientBuilder {
+    /// What the pool and its connections go by.
     limits: Limits,
+    /// Takes the place of the URL in logs and errors.
     name: Option<Arc<str>>,
+    /// Looks host names up.
     resolver: Resolver,
+    /// The user's connector, in place of TCP.
     custom: Option<Custom>,
+    /// The user's connector for HTTP/1.1 alone.
     #[cfg(feature = "_tls")]
     custom_http1: Option<Custom>,
+    /// The user's TLS settings; `None` stands for the default ones.
     #[cfg(feature = "_tls")]
     tls: Option<Tls>,
 }
@@ -59,17 +80,24 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Longest time to connect, TLS handshake included. Default 5 s.
+    /// Longest time to obtain a connection: waiting for one, name lookup, TLS and HTTP handshake included. Default 5 s.
+    ///
+    /// A request that exceeds it has not been sent, so a balancer tries another endpoint. The error is a 504; it is a
+    /// 503 if the time was spent waiting at [`max_connections`](Self::max_connections).
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.limits.connect_timeout = timeout;
         self
     }
 
-    /// How long an unused connection is kept. Default 60 s; one that the server closes sooner is let go at once.
+    /// How long an unused connection is kept. Default 60 s; one that the server closes sooner is closed at once.
+    ///
+    /// It should be shorter than the server's own idle timeout: then a request is seldom sent on a connection that the
+    /// server is just closing. Zero keeps no HTTP/1 connection at all, as [`pool_max_idle(0)`](Self::pool_max_idle)
+    /// does.
     #[must_use]
     pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
-        // Kept for no time is not kept; a reaper that looked for it all the time would not rest.
+        // A reaper that looked for connections with no time left would look all the time.
         if timeout.is_zero() {
             return self.pool_max_idle(0);
         }
@@ -77,57 +105,67 @@ impl ClientBuilder {
         self
     }
 
-    /// How many unused HTTP/1 connections are kept, per endpoint and runtime. Default 256.
+    /// How many unused HTTP/1 connections are kept, per endpoint and runtime. Default 256. With 0, each HTTP/1 request
+    /// opens a connection.
+    ///
+    /// It does not limit how many are open: see [`max_connections`](Self::max_connections).
     #[must_use]
     pub fn pool_max_idle(mut self, max: usize) -> Self {
         self.limits.max_idle = max;
         self
     }
 
-    /// How many connections may be open per endpoint, in use or not, on all runtimes together. Default: no limit.
+    /// How many connections may be open per endpoint, in use or not, on all runtimes together. Default: no limit. Zero
+    /// is taken for 1.
     ///
     /// A request that finds all in use waits for one, first come, first served, and at most for the connect timeout:
-    /// then it is tried at another endpoint, or answered 503. A connection that idles where the first in line cannot
-    /// use it, on another runtime or of another version, is closed to make room. Requests over HTTP/2 share the
+    /// then it is tried at another endpoint, or answered 503. A connection that is idle where the head of the line
+    /// cannot use it, on another runtime or of another version, is closed to make room. Requests over HTTP/2 share the
     /// connections that are open, and wait for a stream of theirs; an upgrade waits until one of them is not in use.
+    ///
+    /// A tunnel, such as a WebSocket, counts as an open connection until it ends.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.limits.max_open = Some(max.max(1));
         self
     }
 
-    /// How long a connection lives, so that a change of addresses behind a name is seen in time. Default: no limit.
-    /// Each gets up to a tenth less, so that they do not all end at once; what is under way on it finishes.
+    /// How long a connection takes requests. Default: no limit.
+    ///
+    /// With a limit, a change of the addresses behind a name takes effect in time. Each connection gets up to a tenth
+    /// less, at random, so that they do not all end at once. A request in progress at its end finishes.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.limits.max_lifetime = Some(lifetime);
         self
     }
 
-    /// How large the head of a response may be, in bytes: status line and fields as HTTP/1 writes them, for HTTP/2 the
-    /// fields alone. Its trailers may be as large again. Default 256 KiB.
+    /// How large the head of a response may be, in bytes: the status line and fields as HTTP/1 writes them, over HTTP/2
+    /// the fields alone. Its trailers may be as large again. Default 256 KiB.
     ///
     /// A larger head is a 502 for that request, larger trailers break its response off; other requests on the same
-    /// connection go on. [`docs::limits`](crate::docs::limits) has every limit of a connection.
+    /// connection continue. [`docs::limits`](crate::docs::limits) has every limit of a connection.
     #[must_use]
     pub fn max_response_head(mut self, bytes: usize) -> Self {
         self.limits.bounds.size = bytes;
         self
     }
 
-    /// How many fields the head of a response may have, and its trailers by themselves; more are as a head that is
-    /// [too large](Self::max_response_head). Default 256.
+    /// How many fields the head of a response may have, and its trailers by themselves. Default 256.
+    ///
+    /// More are treated as a head that is [too large](Self::max_response_head). 100 saves an allocation per HTTP/1
+    /// response, since hyper has room for as many on the stack.
     #[must_use]
     pub fn max_response_fields(mut self, fields: usize) -> Self {
         self.limits.bounds.fields = fields;
         self
     }
 
-    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; no less
-    /// than 16 KiB and no more than 2 GiB - 1.
+    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; taken for
+    /// 16 KiB if it is less, and for 2 GiB - 1 if it is more.
     ///
-    /// A download gets no more than this in each round trip to the endpoint: 4 Gbit/s at 1 ms, 42 Mbit/s at 100 ms. And
-    /// a client that reads more slowly than the endpoint sends holds this much memory. A connection carries no more
+    /// A download receives no more than this in each round trip to the endpoint: 4 Gbit/s at 1 ms, 42 Mbit/s at 100 ms.
+    /// A client that reads more slowly than the endpoint sends holds this much memory. A connection carries no more
     /// than 2 GiB / `bytes` requests, so that it has room for all of them even when none is read.
     #[cfg(feature = "http2")]
     #[must_use]
@@ -136,8 +174,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends an HTTP/2 ping after this long without a frame, and gives the connection up when no answer comes for as
-    /// long again. Default: no pings, as with zero or `Duration::MAX`.
+    /// Sends an HTTP/2 ping after this long without a frame, and closes the connection if no answer arrives for as long
+    /// again. Default: no pings, as with zero or `Duration::MAX`.
+    ///
+    /// Pings find a server that is gone without a word before a request does. Many gRPC servers close connections that
+    /// are pinged more often than every five minutes.
     #[cfg(feature = "http2")]
     #[must_use]
     pub fn http2_ping_interval(mut self, interval: Duration) -> Self {
@@ -145,7 +186,7 @@ impl ClientBuilder {
         self
     }
 
-    /// What the endpoint is called in logs, in errors and within a cluster. Default: its URL.
+    /// The endpoint's name in logs, in errors and within a cluster. Default: its URL.
     ///
     /// Endpoints of one cluster that have the same URL at different addresses need different names: see
     /// [`resolve`](Self::resolve).
@@ -155,13 +196,15 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects to these addresses where the host of the URL is `name`, and looks nothing up. Default: every new
+    /// Connects to these addresses where the host of the URL is `name`, instead of looking it up. Default: every new
     /// connection looks the host up.
     ///
-    /// The name stays what `Host`, TLS (SNI) and the verification of the certificate go by, so this is how to reach a
-    /// server that was discovered by its address. An address with port 0 has the port of the URL. The addresses are
-    /// tried in their order, as those of a lookup are: see [`resolver`](Self::resolver). A second call for the same
-    /// name replaces the addresses of the first.
+    /// `Host`, TLS (SNI) and the verification of the certificate still go by the name, so this is how to reach a server
+    /// that was discovered by its address. An address with port 0 receives the port of the URL. The addresses are tried
+    /// in their order, as those of a lookup are: see [`resolver`](Self::resolver). A second call for the same name
+    /// replaces the addresses of the first. The case of letters does not matter.
+    ///
+    /// An empty list is an error of [`build`](Self::build).
     ///
     /// ```
     /// use axum_upstream::{EndpointSpec, LoadBalance, upstream::Client};
@@ -181,15 +224,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Looks host names up by a resolver of your own: a tower service from a name to addresses, in the order in which
+    /// Looks host names up by a resolver of the user's: a tower service from a name to addresses, in the order in which
     /// they should be tried. Default: the system's resolver.
     ///
-    /// Each new connection asks it, so a resolver for which that is expensive keeps what it has found. An address with
-    /// port 0 has the port of the URL. Hosts that are addresses, and names given to [`resolve`](Self::resolve), are not
-    /// asked for.
+    /// Each new connection calls it, so a resolver for which that is expensive should cache. An address with port 0
+    /// receives the port of the URL. It is not called for hosts that are addresses, nor for names given to
+    /// [`resolve`](Self::resolve). An error of the resolver, or an empty answer, is a 502, unless another endpoint
+    /// takes the request.
     ///
     /// An address is given 250 ms before the next one is tried beside it, IPv6 and IPv4 in turn (RFC 8305); the first
-    /// to answer is taken. An address that has failed or kept silent is tried after all others for 30 s.
+    /// to answer is taken. An address that has failed or was silent is tried after all others for 30 s.
     ///
     /// ```
     /// use axum_upstream::upstream::Client;
@@ -217,13 +261,13 @@ impl ClientBuilder {
         self
     }
 
-    /// TLS settings of your own: trust roots, client certificates, the cryptography. ALPN is set by the client.
+    /// Sets the TLS configuration: trust roots, client certificates, the cryptography. ALPN is set by the client.
     ///
-    /// Default: TLS 1.2 and 1.3. Servers are verified against the platform's trust roots, or where it has none, against
-    /// those that the feature `tls-webpki-roots` builds in. The cryptography is what the application has installed as
-    /// [the default of its process](rustls::crypto::CryptoProvider::install_default), or else that of the feature
-    /// `tls-aws-lc`, or else that of `tls-ring`. All this is looked for when the first connection needs it; what is
-    /// missing then is the error of that connection.
+    /// Default: TLS 1.2 and 1.3. Servers are verified against the platform's trust roots or, if it has none, against
+    /// those that the feature `tls-webpki-roots` builds in. The cryptography is that of the application's [process
+    /// default](rustls::crypto::CryptoProvider::install_default), or else that of the feature `tls-aws-lc`, or else
+    /// that of `tls-ring`. All this is looked for when the first connection needs it; what is missing then is the error
+    /// of that connection.
     #[cfg(feature = "_tls")]
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
@@ -231,11 +275,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes connections by a connector of your own, instead of TCP: a SOCKS proxy, a tunnel, a socket that is prepared
-    /// in some way. It is called with `http://host:port` or `https://host:port`; for `https` endpoints, TLS is spoken
-    /// over what it makes. It looks names up by itself.
+    /// Opens connections by a connector of the user's instead of TCP: through a SOCKS proxy or a tunnel, or on a socket
+    /// with special options.
     ///
-    /// An error that was caused by a lack of file descriptors, ports or memory is taken for this process's own.
+    /// It is called with `http://host:port` or `https://host:port`, and resolves names itself. For `https` endpoints,
+    /// TLS is spoken over its stream. The connect timeout applies; a connection that exceeds it is dropped.
+    ///
+    /// An error whose cause is a lack of file descriptors, ports or memory is taken for this process's own, and not for
+    /// the endpoint's.
     #[must_use]
     pub fn connector<C>(mut self, connector: C) -> Self
     where
@@ -248,11 +295,11 @@ impl ClientBuilder {
         self
     }
 
-    /// As [`connector`](Self::connector), for one that speaks TLS itself where the scheme is `https`, as
-    /// `hyper_rustls::HttpsConnector` does. `is_http2` tells what ALPN chose on a stream it made.
+    /// Like [`connector`](Self::connector), for one that performs the TLS handshake itself where the scheme is `https`,
+    /// as `hyper_rustls::HttpsConnector` does. `is_http2` returns what ALPN chose on a stream that it made.
     ///
-    /// Where ALPN can choose HTTP/2, upgrades such as WebSocket need
-    /// [`tls_connector_http1`](Self::tls_connector_http1) too.
+    /// Where ALPN can choose HTTP/2, upgrades such as WebSocket need [`tls_connector_http1`](Self::tls_connector_http1)
+    /// too.
     #[cfg(feature = "_tls")]
     #[must_use]
     pub fn tls_connector<C>(
@@ -271,9 +318,9 @@ impl ClientBuilder {
     }
 
     /// A second [`tls_connector`](Self::tls_connector) for `https` endpoints, which offers HTTP/1.1 alone in ALPN. It
-    /// makes the connections of upgrades, which HTTP/2 cannot carry.
+    /// opens the connections of upgrades, which HTTP/2 cannot carry.
     ///
-    /// Default: the first one makes those, too. If HTTP/2 is chosen on one, the upgrade fails with a config error.
+    /// Default: the first one opens those, too. If HTTP/2 is chosen on one, the upgrade fails with a config error.
     #[cfg(feature = "_tls")]
     #[must_use]
     pub fn tls_connector_http1<C>(mut self, connector: C) -> Self
@@ -287,13 +334,13 @@ impl ClientBuilder {
         self
     }
 
-    /// A client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path; or
-    /// `unix:` and the path of a socket.
+    /// Builds a client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base
+    /// path; or `unix:` and the path of a socket. Nothing is connected yet.
     ///
     /// # Errors
     ///
-    /// A config error when the URL cannot be one, when [`resolve`](Self::resolve) was given no address for its host, or
-    /// when a connector is set and the endpoint is a Unix socket.
+    /// A config error if the URL is invalid or needs a feature that is off, if [`resolve`](Self::resolve) was given no
+    /// address for its host, or if a connector is set and the endpoint is a Unix socket.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
         let mut target: Target = url.parse()?;
         if target.scheme == Scheme::Unix && self.custom.is_some() {
@@ -323,16 +370,16 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// A client with the default settings.
+    /// Returns a client with the default settings.
     ///
     /// # Errors
     ///
-    /// As [`ClientBuilder::build`].
+    /// Those of [`ClientBuilder::build`].
     pub fn new(url: &str) -> Result<Self, Error> {
         ClientBuilder::default().build(url)
     }
 
-    /// The settings, to change them.
+    /// Returns the default settings, to change them.
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()

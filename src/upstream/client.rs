@@ -1,4 +1,8 @@
 //! A client for one endpoint, as a tower service.
+//!
+//! This file has the loop over connections of one request. What may be sent again is decided in `resend.rs`; how a head
+//! is pointed at the endpoint, in `target.rs`; which connection is used, in `pool/`; how it is sent, in `http1/` and
+//! `http2/`.
 
 use std::{
     fmt,
@@ -29,43 +33,60 @@ use crate::{
     rewrite::{Fields, Seen},
 };
 
-/// Sends requests to one server, over a pool of connections of its own.
+/// Sends requests to one server, over a connection pool of its own.
 ///
-/// The request comes in origin form (`/path?query`); the client puts the URL's base path in front and sets `Host` where
-/// there is none. Clones share the pool. See the [module docs](crate::upstream).
+/// The request is in origin form (`/path?query`). The client puts the URL's base path in front, and sets `Host` to the
+/// URL's authority if there is none. Clones share the pool. See the [module docs](crate::upstream).
+///
+/// It is always ready: capacity is found out per request, as one may be sent on an HTTP/2 connection where another
+/// needs a new one. It has to be called within a tokio runtime.
+///
+/// # Errors
+///
+/// A [`SendError`], whose [`take_request`](SendError::take_request) returns the request if nothing of it was sent.
 ///
 /// # Cancel safety
 ///
 /// Dropping the response future, or the response body before its end, cancels the request: an HTTP/1 connection closes,
-/// an HTTP/2 stream is reset, but no sooner than 50 ms after it was opened.
+/// an HTTP/2 stream is reset, but no sooner than 50 ms after it was opened. A request that waits for a connection
+/// leaves the line.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// Where the endpoint is.
     target: Arc<Target>,
+    /// The connections, shared by all clones.
     pool: Arc<Pool>,
 }
 
 impl Client {
+    /// Returns a client over a pool.
     pub(super) fn new_in(target: Arc<Target>, pool: Arc<Pool>) -> Self {
         Self { target, pool }
     }
 
-    /// The URL it was built from.
+    /// Returns the URL that the client was built from, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.target.url
     }
 
+    /// Returns the name in logs and errors, which is the endpoint's identity in a cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.target.name
     }
 
-    /// Sends a request, once more on another connection where that is safe.
+    /// Sends a request, and again on another connection where that is safe.
     ///
     /// For each connection:
     ///
-    /// 1. Take one from the pool, or make one. An error here gives the request back: nothing has been sent.
-    /// 2. Point the head at this server, as the connection's version wants it.
+    /// 1. Take one from the pool, or open one. An error here returns the request: nothing has been sent.
+    /// 2. Point the head at this server, in the form that the connection's version requires.
     /// 3. Send it and return the response; or ask [`Resend`] what may be done with the request now.
+    ///
+    /// A request is repeated once at most after any part of it may have been sent. Returned unsent, it is tried on as
+    /// many idle connections as there are; each attempt closes one, so the loop ends.
+    ///
+    /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         let record = request.body_mut().record().clone();
         let attempt = self.begin(&record, request.body().depth());
@@ -73,7 +94,8 @@ impl Client {
         if seen.any(Fields::CONTENT_LENGTH) {
             settle_length(&mut request);
         }
-        // Prior knowledge says that no HTTP/1 can be had: there an upgrade goes as the plain request it also is.
+        // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
+        // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
         let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
         let mut versions = if upgrade {
             Versions::Http1
@@ -90,7 +112,7 @@ impl Client {
             };
             let untouched = seen.any(Fields::EXPECT) && expects_continue(request.headers());
             if !checkout.is_http2() && !untouched && is_of_unknown_length(request.body()) {
-                // In a box, because most requests have no use for its timer.
+                // Boxed, because most requests have no use for its timer.
                 Box::pin(settle_body(&mut request)).await;
             }
             let before = match self.target.apply(&mut request, seen, checkout.is_http2()) {
@@ -140,19 +162,22 @@ impl Client {
         }
     }
 
-    /// Begins an attempt, unless a balancer has begun it for an endpoint of this name.
+    /// Begins an attempt of the client's own, unless a balancer has begun one for an endpoint of this name.
     fn begin(&self, record: &Arc<Record>, depth: u8) -> Option<AttemptGuard> {
         let begun = record.last_attempt().filter(|_| depth > 0);
         let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
         (!is_own).then(|| AttemptGuard::begin(record, &self.target.name, depth))
     }
 
+    /// Returns the error of an exchange that failed on its connection.
     fn failed(&self, failed: TrySendError<Request<Body>>) -> Error {
         Error::new(ErrorKind::Exchange)
             .with(failed.into_error())
             .at(&self.target.name)
     }
 
+    /// Returns the error of a request of which nothing was sent, with the request in it. Records it as the attempt's
+    /// outcome.
     fn unsent(
         &self,
         attempt: Option<AttemptGuard>,
@@ -166,7 +191,7 @@ impl Client {
     }
 }
 
-/// The error of a request that may have been sent, which is the outcome of its attempt.
+/// Returns the error of a request that may have been sent. Records it as the attempt's outcome.
 fn ended(attempt: Option<AttemptGuard>, error: Error) -> SendError {
     if let Some(attempt) = attempt {
         attempt.failed(&error);
@@ -174,6 +199,7 @@ fn ended(attempt: Option<AttemptGuard>, error: Error) -> SendError {
     error.into()
 }
 
+/// Sends a request on a connection, whatever its version.
 async fn send_on(
     checkout: Checkout,
     request: Request<Body>,
@@ -189,7 +215,8 @@ async fn send_on(
     }
 }
 
-/// The response with what is known of its exchange.
+/// Completes a response: records what its head says of the attempt, adds [`Info`] to its extensions, and puts the
+/// attempt into the body, where it ends.
 fn answered(
     mut response: Response<VersionBody>,
     attempt: Option<AttemptGuard>,
@@ -207,8 +234,10 @@ fn answered(
     response.map(|body| ClientBody::new(body, attempt, hold))
 }
 
-/// Makes `Content-Length` say what the body is, which a layer may have read or replaced since the head was written. A
-/// request that is shorter than it says would swallow the next one on its connection.
+/// Makes `Content-Length` agree with the body, which a layer may have read or replaced since the head was written.
+///
+/// RFC 9112 6.3: the length decides where the message ends. A request that is shorter than it says would swallow the
+/// next one on its connection, and one that is longer would be read as two (request smuggling).
 fn settle_length(request: &mut Request<Body>) {
     let length = request.body().size_hint().exact();
     let said = request
@@ -222,7 +251,7 @@ fn settle_length(request: &mut Request<Body>) {
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, length.into()),
         ),
-        // Then it will be chunked.
+        // The body will be chunked.
         None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
     }
 }
@@ -232,17 +261,22 @@ impl Service<Request<Body>> for Client {
     type Error = SendError;
     type Future = ClientFuture;
 
+    /// Always ready.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> ClientFuture {
-        // Boxed because hyper's own response futures have no name.
+        // Boxed because the futures of the versions, hyper's among them, have no name.
         ClientFuture(Box::pin(self.clone().send(request)))
     }
 }
 
-/// The response future of [`Client`].
+/// The response future of [`Client`]. Resolves when the response head has arrived.
+///
+/// # Panics
+///
+/// When it is polled after it has completed.
 pub struct ClientFuture(
     Pin<Box<dyn Future<Output = Result<Response<ClientBody>, SendError>> + Send>>,
 );

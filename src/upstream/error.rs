@@ -1,4 +1,8 @@
 //! How a [`Client`](super::Client) fails.
+//!
+//! Two types, for two questions: [`SendError`] tells the caller of a client whether the request can be sent elsewhere;
+//! [`Failure`] tells the client whether a connection failed to send, or received a response that cannot be used. What
+//! kind of error it is, and which status it becomes, is [`Error`]'s.
 
 use std::{
     error::Error as StdError,
@@ -14,31 +18,37 @@ use crate::{
     error::{BoxError, Error, ErrorKind},
 };
 
-/// Why a [`Client`](super::Client) failed, and the request, if not a byte of it was sent.
+/// The error of a [`Client`](super::Client), together with the request if nothing of it was sent.
+///
+/// `Display` and `source` are those of the [`Error`](crate::Error) within.
 #[derive(Debug)]
 pub struct SendError {
+    /// Why.
     error: Error,
-    /// Never locked: the mutex makes it `Sync`, as errors must be and bodies need not.
+    /// The request, boxed to keep the error small. The mutex is never locked: it makes the type `Sync`, as errors must
+    /// be and bodies need not.
     request: Mutex<Option<Box<Request<Body>>>>,
 }
 
-/// Why a connection gave no response.
+/// Why a connection yielded no response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The request could not be sent, or nothing came back. An error that still has the request in it was not sent.
+    /// The request could not be sent, or no response arrived. An error that still contains the request was not sent.
     Send(Box<TrySendError<Request<Body>>>),
-    /// There is a response, which cannot be passed on.
+    /// A response has arrived that cannot be passed on. The request has been processed, so it is not sent again.
     #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     Response(BoxError),
 }
 
 impl From<TrySendError<Request<Body>>> for Failure {
+    /// Boxes the error, which has room for a request.
     fn from(error: TrySendError<Request<Body>>) -> Self {
         Self::Send(Box::new(error))
     }
 }
 
 impl SendError {
+    /// Returns an error that contains the request, because nothing of it was sent.
     pub(super) fn unsent(error: Error, request: Request<Body>) -> Self {
         Self {
             error,
@@ -46,7 +56,11 @@ impl SendError {
         }
     }
 
-    /// The request, when it was not sent and can go elsewhere.
+    /// Takes the request out, if nothing of it was sent, so that it can be sent elsewhere. Returns `None` if some of it
+    /// may have been sent, and on a second call.
+    ///
+    /// The head is as it was passed to the client, but for a `Content-Length` that did not agree with the body; the
+    /// body is whole.
     pub fn take_request(&mut self) -> Option<Request<Body>> {
         let request = self
             .request
@@ -55,7 +69,9 @@ impl SendError {
         request.take().map(|request| *request)
     }
 
-    /// What a service failed with, and the request if this type says that it was not sent.
+    /// Splits the error of any endpoint's service into an [`Error`], and the request if the error is a [`SendError`]
+    /// that contains one. Other errors become `ErrorKind::Service`, unless an error of this crate is among their
+    /// sources.
     pub(crate) fn split(error: BoxError) -> (Error, Option<Request<Body>>) {
         match error.downcast::<Self>() {
             Ok(mut error) => {
@@ -66,7 +82,7 @@ impl SendError {
         }
     }
 
-    /// Why.
+    /// Returns the error, and drops the request.
     #[must_use]
     pub fn into_error(self) -> Error {
         self.error
@@ -74,6 +90,7 @@ impl SendError {
 }
 
 impl From<Error> for SendError {
+    /// Returns an error without a request: some of it may have been sent.
     fn from(error: Error) -> Self {
         Self {
             error,

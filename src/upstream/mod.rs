@@ -1,8 +1,7 @@
-//! Connections to one server: [`Client`], a tower service with a pool of its own.
+//! Connections to one server: [`Client`], a tower service with a connection pool of its own.
 //!
-//! An HTTP/1 connection is driven by the task of the request that uses it; an HTTP/2 connection has a task and is
-//! shared. Errors say whether the request was sent: see [`SendError::take_request`]. Every limit of messages and
-//! connections is in [`docs::limits`](crate::docs::limits).
+//! A [`Client`] is what a balancer, or `ReverseProxy::to`, sends requests with. It can be used alone, too: it takes a
+//! request in origin form, and returns the response or a [`SendError`].
 //!
 //! ```no_run
 //! use axum_upstream::{Body, upstream::Client};
@@ -14,6 +13,31 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What drives a connection
+//!
+//! - **HTTP/1**: the task of the request that uses it, first in the response future, then in the response body. The
+//!   connection returns to the pool when the body has ended. There is no task per connection, and so no hop to another
+//!   thread. Two exceptions get a task: an upgrade, and a response that begins before the request has been sent.
+//! - **HTTP/2**: tasks on the runtime where it was opened. Requests share it.
+//! - **Idle**: one task per pool and runtime, which closes connections that the server has closed or that have idled
+//!   for too long.
+//!
+//! A request uses only connections that were opened on its own runtime. Futures and bodies may move among the tasks and
+//! threads of that runtime.
+//!
+//! # What is sent again
+//!
+//! A request is sent again on another connection if the first one fails and it is safe: not a byte of it was sent; or
+//! the server says that it has not processed it, and there is no body; or the connection had been idle, the method is
+//! idempotent, and there is no body. Anything further is for the balancer to decide. An error says whether the request
+//! was sent: see [`SendError::take_request`].
+//!
+//! # What is not here
+//!
+//! A client has one deadline, that for connecting. It does not follow redirects, keep cookies, decompress, or cache; it
+//! sends what it is given, and adds only what belongs to the connection. Every limit of messages and connections is in
+//! [`docs::limits`](crate::docs::limits).
 
 mod body;
 mod bounds;
@@ -29,7 +53,8 @@ mod pool;
 mod resend;
 mod target;
 
-/// What a stream implements that a connector makes, and the wrapper by which a stream of tokio's does.
+/// The traits of the streams that a user's connector makes, and the wrapper that implements them for streams of
+/// tokio's.
 pub use hyper::rt::{Read, Write};
 pub use hyper_util::rt::TokioIo;
 

@@ -1,4 +1,14 @@
-//! Where an endpoint is: scheme, authority and base path, parsed once.
+//! Where an endpoint is: its URL, parsed once, and how a request head is pointed at it.
+//!
+//! A head arrives in origin form, without anything of a certain endpoint in it. [`Target::apply`] makes it one for this
+//! endpoint and this version of HTTP, and returns a [`Before`] by which that can be undone: a request that could not be
+//! sent must be able to go to another endpoint, of another base path or version.
+//!
+//! | | HTTP/1 | HTTP/2 |
+//! |---|---|---|
+//! | target | origin form, base path in front | absolute form, base path in front |
+//! | host | `Host` | `:authority`, and no `Host` |
+//! | connection fields | `Upgrade` kept; `http1/framing.rs` adds the others | none (RFC 9113 8.2.2) |
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -9,9 +19,10 @@ use crate::{
     rewrite::{self, Fields, Seen, is_lent},
 };
 
-/// How to speak to an endpoint.
+/// How to speak to an endpoint. Taken from the scheme of its URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
+    /// HTTP/1.1 over TCP.
     Http,
     /// TLS; ALPN chooses between HTTP/2 and HTTP/1.1.
     Https,
@@ -21,9 +32,10 @@ pub(crate) enum Scheme {
     Unix,
 }
 
-/// The parsed address of an endpoint.
+/// The parsed URL of an endpoint. Immutable, and shared by a client and its pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
+    /// The protocols.
     pub(crate) scheme: Scheme,
     /// What a connector connects to: `http://host:port` or `https://host:port`.
     pub(crate) origin: Uri,
@@ -33,23 +45,29 @@ pub(crate) struct Target {
     pub(crate) name: Arc<str>,
     /// The file of a Unix socket.
     pub(crate) socket: Option<PathBuf>,
+    /// The authority as a `Host`, made once.
     host: HeaderValue,
+    /// The authority as `:authority`.
     authority: Authority,
-    /// Empty, or starts with `/` and does not end with one.
+    /// The base path: empty, or starts with `/` and does not end with one.
     base: String,
 }
 
-/// What was taken off a head, or replaced, to point it at an endpoint, so that an unsent request can go to another.
+/// What was removed from a head, or replaced, to point it at an endpoint, so that an unsent request can go to another.
 #[derive(Default)]
 pub(crate) struct Before {
+    /// The original target, if it was changed.
     uri: Option<Uri>,
+    /// The original `Host`, if it was replaced or removed.
     host: Option<HeaderValue>,
+    /// The original `Upgrade`, if it was removed.
     upgrade: Option<HeaderValue>,
-    /// It had no `Host`.
+    /// Whether there was no `Host`.
     hostless: bool,
 }
 
 impl Before {
+    /// Undoes [`Target::apply`], and the framing that `http1/framing.rs` adds.
     pub(crate) fn restore<B>(self, request: &mut Request<B>) {
         if let Some(uri) = self.uri {
             *request.uri_mut() = uri;
@@ -69,7 +87,7 @@ impl Before {
 }
 
 impl Target {
-    /// The name or address to connect to, an IPv6 address without its brackets.
+    /// Returns the name or address to connect to, an IPv6 address without its brackets. It is the name in TLS, too.
     pub(crate) fn host_name(&self) -> &str {
         self.authority
             .host()
@@ -77,6 +95,7 @@ impl Target {
             .trim_end_matches(']')
     }
 
+    /// Returns the port, or the default one of the scheme: 443 for `https`, else 80.
     pub(crate) fn port(&self) -> u16 {
         let default = if self.scheme == Scheme::Https {
             443
@@ -86,12 +105,16 @@ impl Target {
         self.authority.port_u16().unwrap_or(default)
     }
 
-    /// Points a head in origin form at this endpoint: its base path in front, its authority as `Host` unless
-    /// another was chosen; for HTTP/2 in absolute form. `seen` is what is in it.
+    /// Points a head in origin form at this endpoint: its base path in front; its authority as `Host`, unless another
+    /// was chosen; for HTTP/2 in absolute form. `seen` describes the fields of the head.
+    ///
+    /// The path is joined byte by byte, never decoded. `*` (OPTIONS) has no path and remains. A `Host` that is only
+    /// lent, a placeholder that `rewrite/` has left, is replaced as if it were absent.
     ///
     /// # Errors
     ///
-    /// 400 when the path would climb out of the base path.
+    /// 400 if the path would climb out of the base path, or if it or `Host` cannot be part of an absolute form. The
+    /// head may then be changed in part, so the request is lost.
     pub(crate) fn apply<B>(
         &self,
         request: &mut Request<B>,
@@ -123,8 +146,9 @@ impl Target {
         Ok(before)
     }
 
-    /// The absolute form of a target in origin form, which HTTP/2 takes `:scheme` and `:authority` from. RFC 9113
-    /// 8.3.1: a proxy that has a `Host` makes `:authority` of it.
+    /// Puts a target into absolute form, from which HTTP/2 takes `:scheme` and `:authority`.
+    ///
+    /// RFC 9113 8.3.1: an intermediary that forwards a request with a `Host` makes `:authority` of it.
     fn absolute<B>(
         &self,
         request: &mut Request<B>,
@@ -147,16 +171,24 @@ impl Target {
 impl FromStr for Target {
     type Err = Error;
 
+    /// Parses the URL of an endpoint.
+    ///
+    /// # Errors
+    ///
+    /// A config error that says what is wrong with it.
     fn from_str(url: &str) -> Result<Self, Error> {
         parse(url).map_err(|error| Error::config("endpoint URL", error))
     }
 }
 
-/// Returns the form of an endpoint's URL that is its name, or `None` if it is no such URL.
+/// Returns the form of an endpoint's URL that is its name, without a trailing slash, or `None` if it is no valid URL of
+/// an endpoint. Two URLs of the same form are the same endpoint.
 pub(crate) fn canonical_url(url: &str) -> Option<Arc<str>> {
     parse(url).ok().map(|target| target.url)
 }
 
+/// Parses a URL: `scheme://host[:port][/base]` or `unix:/path`. What has no meaning for an endpoint is refused rather
+/// than ignored: user and password, query, fragment.
 fn parse(url: &str) -> Result<Target, BoxError> {
     let fail = |why: &str| Err(format!("{url:?} {why}").into());
     if let Some(path) = url.strip_prefix("unix:") {
