@@ -20,7 +20,7 @@ use crate::{
 
 /// The error of a [`Client`](super::Client), together with the request if nothing of it was sent.
 ///
-/// `Display` and `source` are those of the [`Error`](crate::Error) within.
+/// `Display` and `source` are those of the [`Error`] within.
 #[derive(Debug)]
 pub struct SendError {
     /// Why.
