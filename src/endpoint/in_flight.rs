@@ -209,10 +209,10 @@ impl OnSent for UploadClock {
 /// Whether a failure shows that the endpoint lives. A connection that breaks does; one that cannot be made does not, nor
 /// does a deadline.
 fn is_answer(failure: &Outcome) -> bool {
-    use ErrorKind::{Exchange, ResponseBody, Service, Upgrade};
+    use ErrorKind::{Connection, ResponseBody, Service, Upgrade};
     matches!(
         failure.error(),
-        Some(Exchange | ResponseBody | Service | Upgrade)
+        Some(Connection | ResponseBody | Service | Upgrade)
     )
 }
 

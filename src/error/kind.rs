@@ -68,7 +68,7 @@ pub enum ErrorKind {
     /// The exchange took longer than the total timeout. 504, or a body cut short once the head has been sent.
     TotalTimeout,
     /// The connection failed before a whole response head arrived, or what arrived was not valid HTTP. 502.
-    Exchange,
+    Connection,
     /// The response body ended early. The response has begun, so its body is cut short.
     ResponseBody,
     /// The endpoint switched protocols without having been asked to, or to another protocol. 502.
@@ -143,8 +143,8 @@ impl ErrorKind {
             ),
             Self::IdleTimeout => ("idle_timeout", Upstream, 504, "idle timeout"),
             Self::TotalTimeout => ("total_timeout", Upstream, 504, "total timeout"),
-            Self::Exchange => (
-                "exchange",
+            Self::Connection => (
+                "connection",
                 Upstream,
                 502,
                 "connection to the endpoint failed",

@@ -138,7 +138,7 @@ where
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Exchange`] if the framing of the response is ambiguous, and [`ErrorKind::Upgrade`] for a
+    /// Returns [`ErrorKind::Connection`] if the framing of the response is ambiguous, and [`ErrorKind::Upgrade`] for a
     /// 101 that cannot be obeyed.
     fn finish(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

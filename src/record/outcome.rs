@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_broken_upload_is_the_clients_fault() {
-        let echo = Error::new(ErrorKind::Exchange);
+        let echo = Error::new(ErrorKind::Connection);
         for kind in [ErrorKind::RequestBody, ErrorKind::BodyTooLarge] {
             let failed = Standing {
                 upload_error: Some(kind),

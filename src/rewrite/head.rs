@@ -150,10 +150,10 @@ impl Rewrite {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Exchange`], a 502, if the framing is ambiguous or a list has too many members.
+    /// Returns [`ErrorKind::Connection`], a 502, if the framing is ambiguous or a list has too many members.
     pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<TrailerRule, Error> {
         let seen = Seen::in_head(&parts.headers);
-        let broken = |error| Error::new(ErrorKind::Exchange).with(error);
+        let broken = |error| Error::new(ErrorKind::Connection).with(error);
         framing::strip(&mut parts.headers, seen, MAX_RESPONSE_TRAILERS).map_err(broken)?;
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6: "A server MUST NOT send a Content-Length header field in any response with a status code of

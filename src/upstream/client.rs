@@ -130,7 +130,7 @@ impl Client {
                 Ok(response) => return Ok(answered(response, attempt, record)),
                 Err(Failure::Send(failed)) => *failed,
                 Err(Failure::Response(error)) => {
-                    let error = Error::new(ErrorKind::Exchange)
+                    let error = Error::new(ErrorKind::Connection)
                         .with(error)
                         .at(&self.target.name);
                     return Err(ended(attempt, error));
@@ -171,7 +171,7 @@ impl Client {
 
     /// Returns the error of an exchange that failed on its connection.
     fn failed(&self, failed: TrySendError<Request<Body>>) -> Error {
-        Error::new(ErrorKind::Exchange)
+        Error::new(ErrorKind::Connection)
             .with(failed.into_error())
             .at(&self.target.name)
     }
