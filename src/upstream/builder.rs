@@ -93,14 +93,9 @@ impl ClientBuilder {
     /// How long an unused connection is kept. Default 60 s; one that the server closes sooner is closed at once.
     ///
     /// It should be shorter than the server's own idle timeout: then a request is seldom sent on a connection that the
-    /// server is just closing. Zero keeps no HTTP/1 connection at all, as [`pool_max_idle(0)`](Self::pool_max_idle)
-    /// does.
+    /// server is just closing. Zero keeps no HTTP/1 connection at all, and an HTTP/2 connection for a second at most.
     #[must_use]
     pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
-        // A reaper that looked for connections with no time left would look all the time.
-        if timeout.is_zero() {
-            return self.pool_max_idle(0);
-        }
         self.limits.idle_timeout = timeout;
         self
     }

@@ -152,9 +152,18 @@ impl Http1 {
     ///
     /// Nothing is polled if nothing has happened since [`is_reusable`](Self::is_reusable) returned `true`. Otherwise
     /// the driver is polled, and the connection is unusable if it has ended: the server closed it, or sent bytes that
-    /// belong to no request. The reaper is no longer woken.
+    /// belong to no request. One that has expired is unusable, too, should the reaper be late. The reaper is no longer
+    /// woken.
     pub(in crate::upstream) fn is_usable(&mut self) -> bool {
-        self.0.waker.hush() || (self.poll_driver().is_pending() && self.0.sender.is_ready())
+        let quiet = self.0.waker.hush();
+        !self.has_expired()
+            && (quiet || (self.poll_driver().is_pending() && self.0.sender.is_ready()))
+    }
+
+    /// Returns whether the connection has reached the end of its life.
+    fn has_expired(&self) -> bool {
+        let expires = self.0.expires;
+        expires.is_some_and(|expires| expires <= Instant::now())
     }
 
     /// Returns whether a connection whose exchange is over can take another, and registers the reaper's waker if so.
@@ -166,12 +175,7 @@ impl Http1 {
     /// Polls the driver, which has to notice the end of the exchange; afterwards the driver's wake-ups go to the
     /// reaper.
     pub(in crate::upstream) fn is_reusable(&mut self) -> bool {
-        if self.0.io.is_spent()
-            || self
-                .0
-                .expires
-                .is_some_and(|expires| expires <= Instant::now())
-        {
+        if self.0.io.is_spent() || self.has_expired() {
             return false;
         }
         self.0.waker.hush();

@@ -171,8 +171,10 @@ impl Home<Http1> for Pool {
             }
             return;
         }
-        let max_idle = self.limits.max_idle;
-        let surplus = self.shelf(http1.runtime(), |shelf| shelf.push(http1, max_idle));
+        let (max_idle, idle_timeout) = (self.limits.max_idle, self.limits.idle_timeout);
+        let surplus = self.shelf(http1.runtime(), |shelf| {
+            shelf.push(http1, max_idle, idle_timeout)
+        });
         // Closed here, after the lock is released.
         drop(surplus);
         if let Some(open) = &self.open {

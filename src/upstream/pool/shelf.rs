@@ -35,6 +35,8 @@ pub(super) struct Shelf {
     bell: Arc<Bell>,
     /// The reaper: `None` before the first connection, `Some(None)` while it is being spawned.
     reaper: Option<Option<Reaper>>,
+    /// When the reaper looks next, unless the bell rings. `None` before its first look.
+    next_look: Option<Instant>,
 }
 
 /// How long a connection that belongs to a client connection may idle.
@@ -42,6 +44,9 @@ pub(super) struct Shelf {
 /// When the client's connection ends is not known here, and after a while another may have the same addresses. A client
 /// whose connection to the endpoint is gone is asked for its credentials again, which is safe.
 const OWNED_IDLE: Duration = Duration::from_secs(15);
+
+/// The shortest time between two looks of the reaper at an HTTP/2 connection in use, which may be idle by the next.
+const SHORTEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// A connection taken off the shelf, to be closed outside the lock.
 #[expect(dead_code, reason = "dropped, not read")]
@@ -55,8 +60,8 @@ pub(super) enum Evicted {
 struct IdleConnection {
     /// The connection. Its driver's wake-ups go to the reaper.
     http1: Http1,
-    /// When it was put here.
-    since: Instant,
+    /// When it is to be closed, because it has idled or lived for long enough.
+    due: Instant,
 }
 
 impl Default for Shelf {
@@ -69,6 +74,7 @@ impl Default for Shelf {
             turn: Arc::new(Semaphore::new(1)),
             bell: Arc::default(),
             reaper: None,
+            next_look: None,
         }
     }
 }
@@ -82,7 +88,7 @@ impl Shelf {
         // The time of an owned connection is checked here too, because the reaper may be late, and the wrong client
         // must not receive it.
         let is_own = |idle: &IdleConnection| {
-            client.is_some() && idle.http1.owner() == client && idle.since.elapsed() < OWNED_IDLE
+            client.is_some() && idle.http1.owner() == client && Instant::now() < idle.due
         };
         if let Some(own) = self.owned.iter().rposition(is_own) {
             return Some(self.owned.remove(own).http1);
@@ -90,20 +96,28 @@ impl Shelf {
         self.idle.pop().map(|idle| idle.http1)
     }
 
-    /// Keeps an idle connection. Returns it if there are `max_idle` already.
-    pub(super) fn push(&mut self, http1: Http1, max_idle: usize) -> Option<Http1> {
-        if self.idle.len() + self.owned.len() >= max_idle {
+    /// Keeps an idle connection for `idle_timeout`, or to the end of its life. Returns it if there are `max_idle`
+    /// already, or if none is to be kept at all.
+    pub(super) fn push(
+        &mut self,
+        http1: Http1,
+        max_idle: usize,
+        idle_timeout: Duration,
+    ) -> Option<Http1> {
+        if self.idle.len() + self.owned.len() >= max_idle || idle_timeout.is_zero() {
             return Some(http1);
         }
-        let is_owned = http1.owner().is_some();
-        let since = Instant::now();
-        let idle = IdleConnection { http1, since };
-        if is_owned {
-            self.owned.push(idle);
-            // It may be due before the time that the reaper sleeps until.
+        let (shelf, timeout) = match http1.owner() {
+            Some(_) => (&mut self.owned, idle_timeout.min(OWNED_IDLE)),
+            None => (&mut self.idle, idle_timeout),
+        };
+        let due = after(Instant::now(), timeout);
+        let due = http1.expires().map_or(due, |expires| expires.min(due));
+        shelf.push(IdleConnection { http1, due });
+        // Most are due after the reaper's next look, which then finds out when.
+        if self.next_look.is_some_and(|next| due < next) {
+            self.next_look = Some(due);
             self.bell.wake_by_ref();
-        } else {
-            self.idle.push(idle);
         }
         None
     }
@@ -183,19 +197,13 @@ impl Shelf {
     pub(super) fn sweep(&mut self, idle_timeout: Duration) -> (Vec<Http1>, Instant) {
         let now = Instant::now();
         let mut gone = Vec::new();
-        let mut next = after(now, idle_timeout);
-        let owned_timeout = idle_timeout.min(OWNED_IDLE);
-        for (all, timeout) in [
-            (&mut self.idle, idle_timeout),
-            (&mut self.owned, owned_timeout),
-        ] {
+        let mut next = after(now, idle_timeout.max(SHORTEST_SLEEP));
+        for all in [&mut self.idle, &mut self.owned] {
             for mut idle in std::mem::take(all) {
-                let due = after(idle.since, timeout);
-                let due = idle.http1.expires().map_or(due, |expires| expires.min(due));
-                if due <= now || !idle.http1.is_reusable() {
+                if idle.due <= now || !idle.http1.is_reusable() {
                     gone.push(idle.http1);
                 } else {
-                    next = next.min(due);
+                    next = next.min(idle.due);
                     all.push(idle);
                 }
             }
@@ -211,6 +219,7 @@ impl Shelf {
                 .filter_map(|http2| http2.due(idle_timeout))
                 .fold(next, Instant::min);
         }
+        self.next_look = Some(next);
         (gone, next)
     }
 }

@@ -56,6 +56,24 @@ async fn connections_have_a_longest_life() {
     .await;
 }
 
+/// Whether it is used or not; idle, it would be kept for a minute.
+#[tokio::test]
+async fn an_idle_connection_closes_at_the_end_of_its_life() {
+    within(async {
+        let (server, count) = counted::http1(usize::MAX).await;
+        let client = Client::builder()
+            .max_lifetime(Duration::from_millis(30))
+            .build(&server.url())
+            .unwrap();
+        for made in 1..4 {
+            assert_eq!(send(&client, get()).await, 200);
+            eventually(|| count.open() == 0).await;
+            assert_eq!(count.made(), made);
+        }
+    })
+    .await;
+}
+
 /// `Duration::MAX` is what users write for "no limit", zero for "none at all".
 #[tokio::test]
 async fn extreme_times_are_times() {
