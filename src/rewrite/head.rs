@@ -179,12 +179,24 @@ impl Rewrite {
         if keep && from.authority().is_none() {
             return Ok(None);
         }
-        let from = from
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let from = absolute_path(from)?;
         let target = if keep { from } else { self.path.apply(&from)? };
         Ok(Some(target.into()))
+    }
+}
+
+/// Returns the path and query of a target, beginning with `/`.
+///
+/// RFC 9112 3.2.1: "If the target URI's path component is empty, the client MUST send "/" as the path within the
+/// origin-form of request-target." `Uri` keeps it empty where a query or a fragment follows the authority.
+fn absolute_path(target: &Uri) -> Result<PathAndQuery, Error> {
+    match target.path_and_query() {
+        Some(path) if path.as_str().starts_with('?') => {
+            let path = PathAndQuery::try_from(format!("/{}", path.as_str()));
+            path.map_err(|error| Error::bad_request("the target is no path").with(error))
+        }
+        Some(path) if path.as_str() != "/" => Ok(path.clone()),
+        _ => Ok(PathAndQuery::from_static("/")),
     }
 }
 
@@ -204,6 +216,27 @@ mod tests {
         let mut parts = request.body(()).unwrap().into_parts().0;
         let seen = Seen::in_head(&parts.headers);
         rewrite.request(&mut parts, seen, UNKNOWN).map(|_| parts)
+    }
+
+    #[test]
+    fn a_target_without_a_path_has_the_root() {
+        for (target, path) in [
+            ("http://b", "/"),
+            ("http://b#x", "/"),
+            ("http://b?q", "/?q"),
+            ("http://b?", "/?"),
+            ("http://b/?q", "/?q"),
+            ("http://b//x", "//x"),
+        ] {
+            let get = Request::get(target).header("host", "b");
+            let uri = request(&Rewrite::default(), get).unwrap().uri;
+            let sent = uri.path_and_query().map(PathAndQuery::as_str);
+            assert_eq!(
+                (uri.path().starts_with('/'), sent),
+                (true, Some(path)),
+                "{target}"
+            );
+        }
     }
 
     /// Check 9, and 10: nothing is invented.

@@ -4,7 +4,7 @@ use axum::{Router, routing::get};
 use axum_upstream::{ProxyLayer, ReverseProxy};
 
 use crate::support::{
-    Conn, proxy,
+    Conn, Http, proxy,
     proxy::{OK, exchange, exchange_with},
     server, within,
 };
@@ -57,6 +57,22 @@ async fn an_asterisk_stays_one() {
 async fn an_empty_path_is_a_slash() {
     let proxy = exchange("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", OK).await;
     assert_eq!(proxy.up().start_line(), "GET / HTTP/1.1");
+    for (target, path) in [("http://a", "/"), ("http://a?q=1", "/?q=1")] {
+        assert_eq!(forwarded(target).await, path);
+        within(async {
+            let echo = |uri: http::Uri| async move { uri.to_string() };
+            let server = server::app(Router::new().fallback(echo)).await;
+            let proxy = proxy::to(&server.url_for(Http::Two)).await;
+            let mut client = Conn::connect(proxy.address).await;
+            client
+                .send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+                .await;
+            let response = client.response().await.unwrap();
+            let seen = response.text();
+            assert!(response.status() == 200 && seen.ends_with(path), "{seen}");
+        })
+        .await;
+    }
 }
 
 /// Checks 47 and 50: one strip, one join, one slash, one question mark.
