@@ -153,25 +153,25 @@ pub(super) fn is_never_nominated(name: &str) -> bool {
 /// Spellings with underscores count, because CGI and its successors turn `-` and `_` into the same character (RFC 3875
 /// 4.1.18): an endpoint would read `X_Forwarded_For` as `X-Forwarded-For`.
 pub(super) fn is_forwarding(name: &str) -> bool {
-    is_x_forwarded(name)
-        || matches!(
-            name,
-            "forwarded"
-                | "x-real-ip"
-                | "x_real_ip"
-                | "x-original-forwarded-for"
-                | "x_original_forwarded_for"
-        )
+    name == "forwarded"
+        || is_spelled(name, "x-real-ip")
+        || is_spelled(name, "x-original-forwarded-for")
+        || is_x_forwarded(name)
 }
 
 /// Returns whether a name is `x-forwarded-` and something more, with `_` for any `-`.
 fn is_x_forwarded(name: &str) -> bool {
-    let name = name.as_bytes();
-    name.len() > 12
-        && name[..12]
-            .iter()
-            .zip(b"x-forwarded-")
-            .all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+    const START: &str = "x-forwarded-";
+    name.len() > START.len()
+        && name
+            .get(..START.len())
+            .is_some_and(|start| is_spelled(start, START))
+}
+
+/// Returns whether a name is `field`, with `_` for any `-`.
+fn is_spelled(name: &str, field: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+    name.len() == field.len() && name.bytes().zip(field.bytes()).all(same)
 }
 
 /// Returns whether a field must not be in a trailer section.

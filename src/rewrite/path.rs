@@ -243,17 +243,17 @@ fn rebuild(base: &str, path: &str, query: Option<&str>) -> Result<PathAndQuery, 
 /// # Errors
 ///
 /// Returns a config error that names `setting` if the prefix does not begin with `/`, is not a valid path, or has a
-/// query.
+/// query or a fragment.
 pub(crate) fn parse_prefix(setting: &'static str, prefix: &str) -> Result<String, Error> {
     let parsed: Result<PathAndQuery, BoxError> = match prefix.starts_with('/') {
         true => prefix.parse::<PathAndQuery>().map_err(Into::into),
         false => Err(format!("{prefix:?} must start with '/'").into()),
     };
     match parsed {
-        Ok(parsed) if parsed.query().is_none() => Ok(prefix.trim_end_matches('/').to_owned()),
+        Ok(_) if !prefix.contains(['?', '#']) => Ok(prefix.trim_end_matches('/').to_owned()),
         Ok(_) => Err(Error::config(
             setting,
-            format!("{prefix:?} must have no query"),
+            format!("{prefix:?} must have no query and no fragment"),
         )),
         Err(error) => Err(Error::config(setting, error)),
     }
