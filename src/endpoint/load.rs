@@ -70,8 +70,8 @@ struct Busy {
 
 /// What is known of one server while it is in use.
 ///
-/// It is shared by the endpoints that are this server, by the guards of its requests, and by those who wait for it to
-/// drain. All methods may be called by several threads at once.
+/// It is shared by the endpoints that are this server, by the guards of its requests, and by the tasks that wait for it
+/// to drain. All methods may be called by several threads at once.
 ///
 /// Two flags are about the beginning. An endpoint is *proven* once it has answered successfully; until then it gets one
 /// request at a time ([`Availability::Untested`]). Only endpoints that are added to a cluster at work start unproven:
