@@ -1,4 +1,11 @@
 //! Whether an endpoint may be given requests now.
+//!
+//! There is one answer, [`Availability`], and one place that decides it,
+//! [`Load::availability`](super::load::Load::availability). Policies do not look at its variants: they compare its
+//! [`Rank`], or count the endpoints that are [well](Availability::is_well).
+//!
+//! An endpoint never reports that it is unavailable by an error or a pending `poll_ready`: tower's `ReadyCache` drops a
+//! service that returns an error, and cannot say how many services are pending.
 
 use tokio::time::Instant;
 
@@ -6,37 +13,47 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Availability {
-    /// It takes requests.
+    /// The endpoint takes requests.
     Usable,
-    /// It is new and busy with the first request it was ever given, so it is not known to work. It gets another one
-    /// only if no other endpoint is usable.
+    /// The endpoint was added to a cluster at work, has not answered successfully yet, and has a request in flight. It
+    /// gets another one only if no endpoint is usable, so that one that does not work harms one request at a time.
     Untested,
-    /// It asked by `Retry-After` to be left alone until then. It gets a request only if no other endpoint is better, or
-    /// if more than half of its cluster has asked for the same.
+    /// The endpoint asked to be left alone, by `Retry-After` in a 503. It gets a request only if no other endpoint is
+    /// better, or if more than half of its cluster has asked for the same.
     LeftAlone {
-        /// When it may be asked again.
+        /// When it may be given requests again.
         until: Instant,
     },
-    /// It gets no new requests: it has been removed, or its weight was set to 0. Those in flight finish.
+    /// The endpoint gets no new requests: it has been removed, or its weight was set to 0. Those in flight finish.
     Draining,
 }
 
-/// The order in which endpoints are preferred, whatever they cost. A later one is picked when there is no earlier one.
+/// The order in which endpoints are preferred, whatever they cost.
+///
+/// An endpoint of a later rank is picked only if none of an earlier rank can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
+    /// Requests should go here.
     Usable,
+    /// It is not known whether the endpoint works.
     Untested,
+    /// The endpoint should get no requests. It is still better than failing a request without an attempt.
     Avoided,
 }
 
 impl Availability {
-    /// Whether the endpoint is up to a share of its cluster's requests.
+    /// Returns whether the endpoint can take a share of its cluster's requests.
+    ///
+    /// Priority tiers and the panic threshold count by this. An untested endpoint is well: its first answer is only a
+    /// matter of time.
     pub(crate) fn is_well(self) -> bool {
         !matches!(self, Self::LeftAlone { .. } | Self::Draining)
     }
 
-    /// How the endpoint ranks among the others. In a `panic`, when most of a cluster should be left alone, none is:
-    /// those that are left would break under what all of them carried.
+    /// Returns how the endpoint ranks among the others.
+    ///
+    /// In a `panic`, when more than half of a cluster should be left alone, none is: the rest would break under the
+    /// load that all of them carried. Envoy's panic threshold has the same default of one half.
     pub(super) fn rank(self, panic: bool) -> Rank {
         match self {
             Self::LeftAlone { .. } if !panic => Rank::Avoided,

@@ -1,4 +1,18 @@
-//! A request in flight at an endpoint.
+//! The guard of a request in flight at an endpoint, which reports to the load what becomes of it.
+//!
+//! It observes three times:
+//!
+//! - from the pick to the drop of the guard, the request counts as in flight;
+//! - from the moment when the endpoint has received the whole request to the response head, it is outstanding: that time
+//!   is the latency of the endpoint, and its absence of answers a sign of a stall;
+//! - at the end of the attempt, its [`Outcome`] says whether the endpoint failed.
+//!
+//! The second one begins with the pick for a request without a body, and so includes the connecting. With a body, it
+//! begins when the body has been sent: how long a client takes to upload says nothing about the endpoint, and would
+//! otherwise let a slow client make it look slow.
+//!
+//! The guard decides nothing. Which ends are failures is decided by the [record](crate::record), and what they cost by
+//! [`Load`].
 
 use std::{
     mem,
@@ -18,35 +32,42 @@ use crate::{
     record::{AttemptGuard, OnSent, Outcome, Verdict, grpc_verdict},
 };
 
-/// One request in flight at an endpoint: it counts as load until this is dropped.
+/// One request in flight at an endpoint, which counts there until this is dropped.
 ///
-/// It tells the load what becomes of the request: that its head is there, and the [`Outcome`] of the attempt, decided
-/// when the attempt ends.
+/// It is held by the response future, then by the response body, or by the tunnel of an upgrade. So the request leaves
+/// the count whatever happens to it, and cancellation at any point is handled by `Drop`.
+///
+/// The wait for the head ends exactly once, and a failure is reported to the load at most once: by the first of
+/// [`answered`](Self::answered), [`failed`](Self::failed), the end of the body, and the drop.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     load: Arc<Load>,
+    /// The time of the pick, by which the request is known to the load.
     picked: Micros,
+    /// The attempt that sends the request; `None` until [`begin`](Self::begin).
     attempt: Option<AttemptGuard>,
     wait: HeadWait,
-    /// What the response has said so far.
+    /// What the response says about the endpoint, as of now: the trailers of a gRPC response may still change it.
     verdict: Verdict,
-    /// The endpoint's failure has been told to the load.
+    /// Whether the outcome has been reported to the load.
     booked: bool,
 }
 
-/// The wait for the response head.
+/// The wait for the response head, by which the load measures the endpoint.
+///
+/// It begins as `Since`, becomes `AfterUpload` if there is a body, and ends as `Over`.
 #[derive(Debug)]
 enum HeadWait {
-    /// The endpoint has had the whole request since then.
+    /// The endpoint has the whole request since then.
     Since(Micros),
-    /// The request has a body, which is on its way.
+    /// The endpoint has the whole request as soon as the clock says so.
     AfterUpload(Arc<UploadClock>),
-    /// The wait is over.
+    /// The head has arrived, or never will.
     Over,
 }
 
 impl InFlight {
-    /// Counts a request that was picked at `picked`, as [`Load::start`] says.
+    /// Makes the guard of a request that [`Load::start`] has counted, at the time that it returned.
     pub(super) fn new(load: Arc<Load>, picked: Micros) -> Self {
         let (wait, verdict) = (HeadWait::Since(picked), Verdict::Success);
         Self {
@@ -59,8 +80,10 @@ impl InFlight {
         }
     }
 
-    /// The request is sent as this attempt. The time that a client takes to send its body is not the endpoint's: with
-    /// one, the wait begins when the body has ended.
+    /// Records that the request is about to be sent as `attempt`.
+    ///
+    /// If `body` is not empty, the wait for the head only begins when it has been sent, or when the endpoint wants no
+    /// more of it.
     pub(crate) fn begin(&mut self, attempt: AttemptGuard, body: &mut Body) {
         self.attempt = Some(attempt);
         if !http_body::Body::is_end_stream(body) {
@@ -73,7 +96,10 @@ impl InFlight {
         }
     }
 
-    /// The response head is there; it says this of the endpoint, and for how long it wants to be left alone.
+    /// Records that the response head has arrived: what it says about the endpoint, and for how long the endpoint asks
+    /// to be left alone.
+    ///
+    /// A failing head ends the attempt for the load. A success may still become a failure, in the body or its trailers.
     pub(crate) fn answered(&mut self, verdict: Verdict, retry_after: Option<Duration>) {
         let now = self.load.clock();
         self.verdict = verdict;
@@ -84,11 +110,13 @@ impl InFlight {
         let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
         match verdict {
             Verdict::Success => {
-                // One that others overtook was slow by itself. How long they take is the endpoint's latency.
+                // A late answer that was overtaken by faster ones says something about its request, such as that it
+                // was a long poll, and not about the endpoint. Nor is there a latency if the endpoint answered before
+                // it had the whole request.
                 let latency = sent.filter(|_| !lasted).map(|sent| seconds(sent, now));
                 self.load.succeeded(now, latency);
             }
-            // Whatever follows, the endpoint has failed, and says so now.
+            // Whatever the body is, the endpoint has failed. Picks should know now, and not at its end.
             Verdict::Failure => self.complete_with(Verdict::Failure),
         }
         if let Some(wait) = retry_after {
@@ -96,7 +124,7 @@ impl InFlight {
         }
     }
 
-    /// The attempt has failed.
+    /// Records that the attempt failed. Whose fault that was is decided by the attempt's [`Outcome`].
     pub(crate) fn failed(&mut self, error: &Error) {
         let outcome = self
             .attempt
@@ -105,6 +133,7 @@ impl InFlight {
         self.book(outcome);
     }
 
+    /// Records that the attempt ended with a response of this verdict.
     fn complete_with(&mut self, verdict: Verdict) {
         let outcome = self
             .attempt
@@ -113,12 +142,13 @@ impl InFlight {
         self.book(outcome);
     }
 
-    /// Tells the load how the attempt ended.
+    /// Reports the outcome of the attempt to the load, unless one has been reported.
     fn book(&mut self, outcome: Option<Outcome>) {
         if mem::replace(&mut self.booked, true) {
             return;
         }
         let failure = outcome.filter(Outcome::is_failure);
+        // The wait goes on only if the attempt ended without a head.
         if let Some(sent) = self.end_wait() {
             let now = self.load.clock();
             match failure.is_some_and(|failure| is_answer(&failure)) {
@@ -131,7 +161,8 @@ impl InFlight {
         }
     }
 
-    /// Ends the wait for the head, and says since when the endpoint had the whole request, if it had it.
+    /// Ends the wait for the head. Returns since when the endpoint has the whole request, or `None` if it never had or
+    /// if the wait was over.
     fn end_wait(&mut self) -> Option<Micros> {
         match mem::replace(&mut self.wait, HeadWait::Over) {
             HeadWait::Since(since) => Some(since),
@@ -141,18 +172,21 @@ impl InFlight {
     }
 }
 
-/// The body of the response, which is the end of the attempt.
+/// The guard of the response body, whose end is the end of the attempt.
 impl<E> Guard<E> for InFlight {
+    /// Ends the attempt as the head and the trailers said.
     fn complete(mut self) {
         self.complete_with(self.verdict);
     }
 
+    /// Takes the verdict of a gRPC response, which is in the trailers unless there was no message.
     fn trailers(&mut self, trailers: &HeaderMap) {
         if let Some(verdict) = grpc_verdict(trailers) {
             self.verdict = verdict;
         }
     }
 
+    /// Ends the attempt with a body that broke. The cause is reported to the client's side by the body itself.
     fn failed(mut self, _: &E) {
         let error = Error::new(ErrorKind::ResponseBody);
         Self::failed(&mut self, &error);
@@ -160,6 +194,7 @@ impl<E> Guard<E> for InFlight {
 }
 
 impl Drop for InFlight {
+    /// Reports a cancellation, unless the attempt has ended, and takes the request off the count.
     fn drop(&mut self) {
         let outcome = self.attempt.as_ref().and_then(AttemptGuard::dropped);
         self.book(outcome);
@@ -167,17 +202,25 @@ impl Drop for InFlight {
     }
 }
 
-/// When an endpoint has had the whole of a request with a body.
+/// Notes when an endpoint has received the whole of a request with a body.
+///
+/// It is shared by the request body, which may be polled by a task of its own, and the guard. `sent` goes from
+/// [`UNSENT`] to a time and then to [`STOPPED`], or to that at once; the two race, and each end of the race is handled
+/// by the one that comes second.
 #[derive(Debug)]
 struct UploadClock {
     load: Arc<Load>,
+    /// The time, or one of the two constants.
     sent: AtomicU64,
 }
 
+/// The body has not ended yet.
 const UNSENT: u64 = u64::MAX;
+/// Nothing is waited for any more.
 const STOPPED: u64 = u64::MAX - 1;
 
 impl UploadClock {
+    /// Makes a clock for a body that has not ended.
     fn new(load: Arc<Load>) -> Self {
         Self {
             load,
@@ -185,16 +228,17 @@ impl UploadClock {
         }
     }
 
-    /// Stops the clock, and says since when it ran.
+    /// Ends the wait. Returns the time when the body ended, or `None` if it has not, or if this was called before.
     fn stop(&self) -> Option<Micros> {
         Some(self.sent.swap(STOPPED, AcqRel)).filter(|sent| *sent < STOPPED)
     }
 }
 
 impl OnSent for UploadClock {
+    /// Begins the wait, unless it is over already.
     fn sent(&self) {
         let now = self.load.clock();
-        // Counted first, so that a stop that comes between ends what has begun.
+        // Counted before it is published: a stop at this moment then ends a wait that has been counted.
         self.load.sent(now);
         if self
             .sent
@@ -206,8 +250,10 @@ impl OnSent for UploadClock {
     }
 }
 
-/// Whether a failure shows that the endpoint lives. A connection that breaks does; one that cannot be made does not, nor
-/// does a deadline.
+/// Returns whether a failure shows that the endpoint is alive.
+///
+/// A connection that breaks or a response that is invalid does: something was heard. A connection that cannot be made
+/// does not, nor does a deadline; then the endpoint may have stalled, and the silence goes on.
 fn is_answer(failure: &Outcome) -> bool {
     use ErrorKind::{Connection, ResponseBody, Service, Upgrade};
     matches!(
@@ -216,6 +262,7 @@ fn is_answer(failure: &Outcome) -> bool {
     )
 }
 
+/// Returns the time from `since` to `now` in seconds.
 fn seconds(since: Micros, now: Micros) -> f32 {
     now.saturating_sub(since) as f32 * 1e-6
 }

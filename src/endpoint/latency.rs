@@ -1,93 +1,130 @@
-//! How long an endpoint takes to answer, as far as one can tell.
+//! The latency estimate of an endpoint: how long it will take to answer the next request.
 //!
-//! An estimate is a mean of what was seen, weighed against what its peers take. What was seen counts less the older it
-//! is, so an endpoint nobody has asked for a while is taken to be like the others, is asked again, and shows what it
-//! is now. tower's `PeakEwma` differs in four ways, each of which loses requests: it decays toward zero and by being
-//! read, it takes an error for a fast answer, one slow answer rules an endpoint out for a minute, and a new endpoint
-//! starts at a constant (`docs/BALANCING.md` has the figures).
+//! Latency is the time from the moment when the endpoint has received the whole request to the response head. The
+//! estimate is relative to the median of the cluster, so it has no unit:
+//!
+//! ```text
+//! seen     = (mean × weight + median × prior) / (weight + prior)
+//! ratio    = (max(seen, silence) + 1 ms) / (median + 1 ms)
+//! estimate = ratio × (1 + 100 × failed / (weight + failed + 1))
+//! ```
+//!
+//! - `mean` is that of the successful answers, each of which loses weight by a factor of e in two seconds; `weight` is
+//!   the sum of their weights, and `failed` that of the failures.
+//! - `median` is that of the endpoints of the cluster, and `prior` its weight; [`norms`](super::norms) says how much
+//!   that is, and why. The older the answers, the more the median counts. So an endpoint that has had no requests for a
+//!   while is taken to be like the others, gets requests again, and shows what it is now.
+//! - `silence` is the time for which requests have been waiting without any answer; see
+//!   [`outstanding`](super::outstanding).
+//!
+//! tower's `PeakEwma` differs in ways that each lose requests (`docs/BALANCING.md` has the figures):
+//!
+//! | | here | `PeakEwma` |
+//! |---|---|---|
+//! | without requests | approaches the median | decays to 0, or stays high |
+//! | when it is read | does not change | decays (linkerd2-proxy#4537) |
+//! | one slow answer | counts as four times the usual latency at most | is the estimate |
+//! | a failure | multiplies the estimate | is a fast answer |
+//! | a stall | raises the estimate while it lasts | decays while it lasts |
+//! | a new endpoint | starts at the median | starts at a constant |
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::{norms::Norms, outstanding::Wait, siblings::Micros};
 
-/// How fast what was seen loses weight, in seconds: by a factor of e.
+/// The time in seconds in which an answer loses weight by a factor of e. Short, so that an endpoint that has become
+/// slow or fast shows it soon; [`Norms::prior`] makes up for the noise of an average over so few answers.
 const DECAY: f32 = 2.0;
 
-/// How many answers' weight it takes to be taken for an endpoint's latency.
+/// The least weight, in answers, with which a mean contributes to the cluster's median: that of one answer 2.8 s ago.
 const RECENT: f32 = 0.25;
 
-/// The most an answer counts for, as a multiple of the estimate. One answer out of line moves the estimate a little; a
-/// few in a row, by as much as they say.
+/// The most that one answer counts for, as a multiple of the usual latency. A single outlier moves the estimate a
+/// little; several in a row raise the usual latency, and with it the limit, until they count in full.
 const OUTLIER: f32 = 4.0;
 
-/// How much longer an endpoint would take if all its answers were failures. A failure is as bad as a wait: whoever
-/// asked has to ask again.
+/// By how much the estimate is multiplied, at most, if all answers are failures. A failure costs time, since the client
+/// has to send the request again; and an endpoint that fails at once must not look fast, and so attract the requests of
+/// a whole cluster. It keeps getting a few, by which it shows that it works again.
 const FAILURE: f32 = 100.0;
 
-/// Between idle endpoints, estimates within this factor of the median are the same: what differs by chance alone should
-/// take turns.
+/// The factor within which the estimates of idle endpoints equal the median, so that endpoints that differ by chance
+/// alone take turns.
 const ALIKE: f32 = 1.1;
 
-/// How many answers' weight it takes to tell an idle endpoint from another. With less it takes its turn: else one that
-/// was never asked would stay so beside one that is fast. With 1.5 here, S11 with 100 clients was
-/// seven times slower.
+/// The least weight, in answers and failures, with which an idle endpoint is compared with others by its estimate. With
+/// less it takes its turn: otherwise an endpoint without requests would stay without them beside a fast one. With 1.5
+/// instead, scenario S11 with 100 clients was seven times slower.
 const KNOWN: f32 = 0.1;
 
-/// Less than this, in seconds, is the scheduler's doing and not the endpoint's: it is added to what is compared.
+/// A latency in seconds that is added to both sides of a comparison, so that smaller differences hardly count: below a
+/// millisecond, they are made by this machine's scheduler and not by the endpoint.
 const NOISE: f32 = 1e-3;
 
-/// The answers of one endpoint. It outlives the endpoint's removal, so that one that comes back is known.
+/// The answers of one endpoint, averaged.
 ///
-/// The fields are written one after the other. Two answers in the same instant may lose one of them: an estimate can
-/// bear that, and needs no lock.
+/// It outlives the endpoint's removal, so that an endpoint that comes back is known; all endpoints of one name that a
+/// cluster remembers share it.
+///
+/// The fields are written one after the other, without a lock. Of two answers at the same moment, one may be lost, and
+/// a read in between may combine a new mean with an old weight: an estimate can bear that. A mean and its weight are in
+/// one word, so that they always belong together.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
-    /// Mean in seconds of what succeeded, and its weight.
+    /// The mean of the successful answers, in seconds, and their weight as of `at`.
     seen: AtomicU64,
-    /// The weights of what failed, and of the polls.
+    /// The weight of the failures and that of the long polls, as of `at`.
     others: AtomicU64,
-    /// The mean of the squares of what succeeded.
+    /// The mean of the squares of the successful answers, as the bits of an `f32`.
     square: AtomicU32,
-    /// When the weights were true.
+    /// The time of the last write. Reading does not change it: weights are decayed from here each time.
     at: AtomicU64,
 }
 
-/// What is known at one moment.
+/// The averages, with their weights decayed to one moment.
 #[derive(Clone, Copy)]
 struct Evidence {
+    /// The mean of the successful answers, in seconds.
     mean: f32,
+    /// The weight of the successful answers.
     weight: f32,
+    /// The weight of the failures.
     failed: f32,
+    /// The weight of the long polls.
     polls: f32,
 }
 
-/// The answers of late.
+/// What a survey of the cluster learns from one endpoint: its recent answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     /// Their mean, in seconds.
     pub(super) mean: f32,
+    /// Their variance, in seconds squared.
     pub(super) variance: f32,
-    /// How many they are, where older ones count less.
+    /// Their number, of which older ones count less.
     pub(super) weight: f32,
-    /// How many requests there were for which the endpoint seemed to have stalled, and had not.
+    /// The number of requests during which the endpoint seemed to have stalled, and had not, decayed likewise.
     pub(super) polls: f32,
 }
 
-/// How long the next answer takes, as a multiple of what peers take.
+/// The expected latency of the next answer, as a multiple of the cluster's median.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
+    /// The estimate itself.
     pub(super) exact: f32,
-    /// The same without what may be chance; none if too little is known.
+    /// The estimate without differences that may be chance, or `None` if too little is known.
     pub(super) about: Option<f32>,
 }
 
 impl Sample {
+    /// Returns whether there are enough answers for their mean to say what the latency is now.
     pub(super) fn is_recent(&self) -> bool {
         self.weight >= RECENT
     }
 }
 
 impl Latency {
+    /// Returns the averages as of `now`.
     fn evidence(&self, now: Micros) -> Evidence {
         let age = now.saturating_sub(self.at.load(Relaxed)) as f32 * 1e-6;
         let decay = (-age / DECAY).exp();
@@ -101,6 +138,7 @@ impl Latency {
         }
     }
 
+    /// Stores the averages as of `now`.
     fn store(&self, now: Micros, evidence: Evidence) {
         let Evidence {
             mean,
@@ -113,7 +151,7 @@ impl Latency {
         self.at.store(now, Relaxed);
     }
 
-    /// The answers of late.
+    /// Returns the recent answers.
     pub(super) fn sample(&self, now: Micros) -> Sample {
         let evidence = self.evidence(now);
         let square = f32::from_bits(self.square.load(Relaxed));
@@ -125,13 +163,20 @@ impl Latency {
         }
     }
 
-    /// How long an answer takes, in seconds, when it takes long and is nothing out of the ordinary.
+    /// Returns how long an answer may take without being out of the ordinary, in seconds: the mean of the endpoint or
+    /// the `median` of the cluster, whichever is longer.
+    ///
+    /// What counts as lasting, and as a late end, is a multiple of this. The mean does not lose weight here, so that a
+    /// slow endpoint does not seem to stall once it has had no requests for a while.
     pub(super) fn usual(&self, median: f32) -> f32 {
         let [mean, _] = unpack(self.seen.load(Relaxed));
         mean.max(median) + NOISE
     }
 
-    /// What the next answer takes, where `wait` is how it goes with those that wait now. Failures are time, too.
+    /// Returns the estimate for the next answer, by the formula at the top of this file.
+    ///
+    /// `wait` is what can be said about the requests that wait, or `None` if that should not count; `in_flight` is the
+    /// number of all requests at the endpoint.
     pub(super) fn estimate(
         &self,
         now: Micros,
@@ -148,7 +193,8 @@ impl Latency {
         let &Norms { median, prior, .. } = norms;
         let seen = (mean * weight + median * prior) / (weight + prior);
         let floor = wait.map_or(0.0, |wait| match in_flight as f32 > weight {
-            // More is waited for than was answered of late, and the fast answers came first.
+            // More requests wait than were answered of late, as in the first moments of a process. The answers so far
+            // are the fast ones, and would make a slow endpoint look fast, so the age of the others counts as well.
             true => wait.silence.max(wait.age),
             _ => wait.silence,
         });
@@ -161,13 +207,14 @@ impl Latency {
         }
     }
 
-    /// An answer came after `latency` seconds.
+    /// Records a successful answer that took `latency` seconds, at most [`OUTLIER`] times the usual.
     pub(super) fn succeeded(&self, now: Micros, latency: f32, median: Option<f32>) {
         let mut evidence = self.evidence(now);
         let usual = match evidence.weight > 0.0 {
             true => Some(evidence.mean.max(median.unwrap_or(0.0))),
             false => median,
         };
+        // Never 0, which in the norms stands for a median that is not known.
         let latency = latency
             .min(usual.map_or(f32::MAX, |usual| usual * OUTLIER))
             .max(1e-6);
@@ -181,14 +228,15 @@ impl Latency {
         self.store(now, evidence);
     }
 
-    /// The endpoint seemed to have stalled with so many requests, and has answered another.
+    /// Records that the endpoint seemed to have stalled with so many requests, and has answered another one: they are
+    /// long polls, as far as can be told.
     pub(super) fn polled(&self, now: Micros, requests: u64) {
         let mut evidence = self.evidence(now);
         evidence.polls += requests as f32;
         self.store(now, evidence);
     }
 
-    /// An answer was a failure: however fast, it says nothing about how long a good one takes.
+    /// Records a failure. However fast it was, it says nothing about how long a successful answer takes.
     pub(super) fn failed(&self, now: Micros) {
         let mut evidence = self.evidence(now);
         evidence.failed += 1.0;
@@ -196,7 +244,8 @@ impl Latency {
     }
 }
 
-/// `ratio`, but 1 when it is near it.
+/// Returns `ratio` moved toward 1 by [`ALIKE`], and 1 if it is that near. There is no jump at the limit, so endpoints
+/// just outside of it still compare as nearly equal.
 fn about(ratio: f32) -> f32 {
     match ratio {
         _ if ratio < 1.0 / ALIKE => ratio * ALIKE,
@@ -205,10 +254,12 @@ fn about(ratio: f32) -> f32 {
     }
 }
 
+/// Packs two numbers into one word, so that they are read and written together.
 fn pack([a, b]: [f32; 2]) -> u64 {
     u64::from(a.to_bits()) << 32 | u64::from(b.to_bits())
 }
 
+/// Reverses [`pack`].
 fn unpack(both: u64) -> [f32; 2] {
     [(both >> 32) as u32, both as u32].map(f32::from_bits)
 }

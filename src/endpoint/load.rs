@@ -1,7 +1,20 @@
-//! How busy an endpoint is.
+//! The load of an endpoint: what is in flight there, and what one more request would cost.
 //!
 //! A request counts from the moment its endpoint is picked until the last byte of its response has left, so that a long
-//! download weighs as long as it lasts.
+//! download counts for as long as it lasts. It counts from the pick and not from the sending, since picks of the same
+//! moment would otherwise all see the same idle endpoint.
+//!
+//! The cost by latency is `(in flight + 1) × estimate / weight`, which is how long one more request would take if the
+//! endpoint worked at one request at a time. Its parts:
+//!
+//! - *in flight*: fresh requests count in full. Lasting ones count a tenth, and only in excess of what endpoints of the
+//!   cluster usually have, so that they hardly steer the requests of others.
+//! - *estimate*: see [`latency`](super::latency).
+//! - *weight*: the configured one; less during a slow start.
+//!
+//! A client that sends few requests must not be able to move those of all others (`tests/scenarios/attacks.rs`). What
+//! guards against it here: a request that a client gives up early says nothing; one given up late continues to count as
+//! waiting; an answer that is late, but was overtaken by others, is a long poll and no latency.
 
 use std::{
     num::NonZeroU32,
@@ -27,54 +40,68 @@ use super::{
     siblings::{Micros, STRIDE, Siblings},
 };
 
-/// How long a new endpoint gets less than its share, and how much less at first: caches are cold, code is not compiled.
-/// Envoy's `slow_start_config` has the same shape and the same least share.
+/// How long a new endpoint gets less than its share, since its caches are cold and its code is not compiled yet.
 const SLOW_START: Duration = Duration::from_secs(10);
+
+/// The share of its weight that a new endpoint has at first. It grows linearly to all of it. Envoy's
+/// `slow_start_config` has the same shape, and the same least share by default.
 const SLOW_START_SHARE: f32 = 0.1;
 
-/// When an endpoint that drains may be asked again.
+/// The `away_until` of an endpoint that drains.
 const NEVER: Micros = Micros::MAX;
 
-/// A request lasts once it has been in flight for so many times as long as is usual. With 16 here, slow uploads moved
-/// shares by 10 % in place of 6.
+/// The age at which a request counts as lasting, as a multiple of the usual latency. With 16, slow uploads moved the
+/// shares of endpoints by 10 % rather than 6.
 const LASTING: f32 = 8.0;
 
-/// For how much of a request one counts that lasts, in excess of what the siblings have. A server spends little on it,
-/// but a tunnel or a download is a connection that it has to keep.
+/// How much a lasting request counts, in requests. A server spends little on a tunnel or a slow download, but has to
+/// keep a connection for it.
 const EXCESS: f32 = 0.1;
 
-/// What keeps an endpoint busy.
+/// What keeps an endpoint busy at one moment.
 struct Busy {
-    /// Requests that will be answered soon, as far as one can tell.
+    /// The number of requests that will likely be answered soon.
     fresh: u64,
+    /// The number of requests that have been in flight for long.
     lasting: u64,
-    /// How long answers are waited for, if that says something of the next one.
+    /// What the requests that wait say about the next one; `None` if nothing.
     wait: Option<Wait>,
 }
 
-/// What is known of one endpoint that is in use.
+/// What is known of one server while it is in use.
+///
+/// It is shared by the endpoints that are this server, by the guards of its requests, and by the tasks that wait for it
+/// to drain. All methods may be called by several threads at once.
+///
+/// Two flags are about the beginning. An endpoint is *proven* once it has answered successfully; until then it gets one
+/// request at a time ([`Availability::Untested`]). Only endpoints that are added to a cluster at work start unproven:
+/// in the first moments of a process nothing is known of any endpoint, and requests must go somewhere. An endpoint is
+/// *acquainted* once it has answered at all; the latency before that includes the first connecting, and is not used.
 #[derive(Debug)]
 pub(crate) struct Load {
     siblings: Arc<Siblings>,
     latency: Arc<Latency>,
     requests: RequestCounter,
     outstanding: Outstanding,
-    /// Has answered well since it was inserted.
+    /// Whether it has answered successfully since it was inserted, or did not have to.
     proven: AtomicBool,
-    /// Has answered at all. How long the first answer takes is not its latency: it holds connecting, too.
+    /// Whether it has answered since it was inserted, so that the next latency does not include connecting.
     acquainted: AtomicBool,
-    /// When it was inserted, if others had been at work by then.
+    /// When it was inserted, if an endpoint of the cluster had answered before; then it starts slowly.
     newcomer: Option<Micros>,
-    /// When it may be asked again: [`NEVER`] while it drains.
+    /// When it may be given requests again: [`NEVER`] while it drains.
     away_until: AtomicU64,
-    /// Position in a stride schedule (Waldspurger and Weihl 1995): each pick moves it on by `STRIDE / weight`.
+    /// The position in a stride schedule (Waldspurger and Weihl 1995): each pick moves it on by [`STRIDE`] by weight,
+    /// and of endpoints that cost the same, the one that is furthest behind is picked.
     turn: AtomicU64,
-    /// The number of the pick that was the last.
+    /// The number of its last pick among those of the cluster.
     picked: AtomicU64,
+    /// Notified when no request is in flight any more.
     idle: Notify,
 }
 
 impl Load {
+    /// Makes the load of an endpoint that is inserted now. `latency` is the estimate of the last endpoint of its name.
     pub(crate) fn new(siblings: Arc<Siblings>, latency: Arc<Latency>) -> Self {
         let newcomer = siblings.median().map(|_| siblings.clock());
         Self {
@@ -92,46 +119,52 @@ impl Load {
         }
     }
 
+    /// Returns the number of requests in flight, lasting ones included.
     pub(crate) fn in_flight(&self) -> usize {
         usize::try_from(self.requests.total()).unwrap_or(usize::MAX)
     }
 
-    /// From now on it gets no new requests.
+    /// Marks the endpoint as draining: it gets no new requests.
     ///
-    /// A request that is [started](Self::start) at the same time either sees this, or is seen by whoever asks for
-    /// [what is in flight](Self::in_flight) hereafter: all four are sequentially consistent.
+    /// A pick counts its request ([`start`](Self::start)) and then looks at the mark
+    /// ([`is_draining`](Self::is_draining)). A removal sets the mark and then looks at the count
+    /// ([`in_flight`](Self::in_flight)). These four accesses are sequentially consistent, so at least one of the two
+    /// sees the other: either the pick goes elsewhere, or the removal waits for its request. With weaker orderings,
+    /// both could miss each other.
     pub(crate) fn drain(&self) {
         self.away_until.store(NEVER, SeqCst);
     }
 
+    /// Returns whether the endpoint drains; see [`drain`](Self::drain).
     pub(crate) fn is_draining(&self) -> bool {
         self.away_until.load(SeqCst) == NEVER
     }
 
-    /// Ends the draining.
+    /// Ends the draining. A `Retry-After` from before it is forgotten.
     pub(crate) fn resume(&self) {
-        // It may be over, and then what the endpoint asked for holds.
+        // If the endpoint does not drain, this must not end the time for which it asked to be left alone.
         let _ = self.away_until.compare_exchange(NEVER, 0, SeqCst, SeqCst);
     }
 
-    /// How many requests are in flight, and how many of them last.
+    /// Returns the number of fresh and of lasting requests at `now`.
     pub(super) fn counts(&self, now: Micros) -> RequestCounts {
         self.requests.counts(now, self.lasting())
     }
 
-    /// After how long a request lasts: never, as long as nothing is known.
+    /// Returns the age at which a request counts as lasting. Until an endpoint of the cluster has answered, none does.
     fn lasting(&self) -> Micros {
         self.siblings.median().map_or(Micros::MAX, |median| {
             micros(LASTING * self.latency.usual(median))
         })
     }
 
-    /// The answers of late.
+    /// Returns the recent answers, for a survey.
     pub(super) fn sample(&self, now: Micros) -> Sample {
         self.latency.sample(now)
     }
 
-    /// Whether it may be given requests, as of the last pick: the only place that decides.
+    /// Returns whether the endpoint may be given requests, as of the pick at hand. This is the only place that decides
+    /// it.
     pub(crate) fn availability(&self) -> Availability {
         let until = self.away_until.load(Relaxed);
         if self.siblings.now() < until {
@@ -148,17 +181,17 @@ impl Load {
         }
     }
 
-    /// How it ranks among its siblings.
+    /// Returns how the endpoint ranks among its siblings.
     pub(super) fn rank(&self) -> Rank {
         self.availability().rank(self.siblings.panic())
     }
 
-    /// What outlives this endpoint.
+    /// Returns the latency estimate, which the cluster remembers when the endpoint leaves.
     pub(crate) fn remembered(&self) -> &Arc<Latency> {
         &self.latency
     }
 
-    /// Whether nothing is in flight that is a reason not to ask it.
+    /// Returns whether no request is in flight that another one should wait for.
     fn is_idle(&self) -> bool {
         let Some(norms) = self.siblings.norms() else {
             return self.requests.total() == 0;
@@ -166,15 +199,18 @@ impl Load {
         self.busy(&norms, self.siblings.now()).fresh == 0
     }
 
+    /// Returns what keeps the endpoint busy at `now`.
     fn busy(&self, norms: &Norms, now: Micros) -> Busy {
         let after = LASTING * self.latency.usual(norms.median);
         let RequestCounts { fresh, lasting } = self.requests.counts(now, micros(after));
         let wait = self.outstanding.wait(now);
         let (fresh, wait) = match wait {
-            // It is asked as if those that wait were not there: they may be long polls.
+            // The endpoint should show whether it is alive. So the requests that wait are ignored, or the cost would be
+            // too high for it to get another one.
             Some(wait) if wait.is_due(after, norms.polls) => {
                 (fresh.saturating_sub(wait.count), None)
             }
+            // Requests that were given up late are no longer in flight, but still wait.
             Some(wait) => (fresh.max(wait.count), Some(wait)),
             None => (fresh, None),
         };
@@ -185,9 +221,9 @@ impl Load {
         }
     }
 
-    /// The cost by latency, and by what is in flight.
+    /// Returns the cost by latency and requests in flight.
     pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
-        // Before the first answer anywhere, nothing is known of latency.
+        // Until an endpoint of the cluster has answered, nothing is known about latency.
         let Some(norms) = self.siblings.norms() else {
             return self.cost_in_flight(weight);
         };
@@ -213,7 +249,7 @@ impl Load {
         }
     }
 
-    /// The cost by what is in flight alone.
+    /// Returns the cost by requests in flight alone. Lasting ones count in full.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.requests.total();
         let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.siblings.now()));
@@ -229,8 +265,10 @@ impl Load {
         }
     }
 
-    /// The cost by what the user says. What is no number is the dearest: "busy of total" is 0.0 / 0.0 before there is
-    /// any, and must not attract every request.
+    /// Returns the cost by the user's load measure, which is divided by the weight.
+    ///
+    /// NaN is the highest cost: a ratio such as "busy of total" is 0.0 / 0.0 before there is any, and must not attract
+    /// every request.
     pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
         let load = if load.is_nan() { f64::INFINITY } else { load };
         Cost {
@@ -239,6 +277,7 @@ impl Load {
         }
     }
 
+    /// Returns a cost with the rank and turn, and a load of 0.
     fn cost_of_turn(&self) -> Cost {
         let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
         Cost {
@@ -249,7 +288,7 @@ impl Load {
         }
     }
 
-    /// The weight it has by now.
+    /// Returns the weight at `now`, which is less than `weight` during a slow start.
     fn weight(&self, weight: NonZeroU32, now: Micros) -> f32 {
         let share = self.newcomer.map_or(1.0, |since| {
             let age = now.saturating_sub(since) as f32 / SLOW_START.as_micros() as f32;
@@ -258,7 +297,10 @@ impl Load {
         weight.get() as f32 * share
     }
 
-    /// Counts a request that is about to be sent, by a pick of this moment. Returns the moment.
+    /// Counts a request for which the endpoint is picked now, and moves its turn. Returns the time, which
+    /// [`end`](Self::end) needs.
+    ///
+    /// The request counts as sent, too: one with a body takes that back by [`unsent`](Self::unsent).
     pub(super) fn start(&self, weight: NonZeroU32) -> Micros {
         let now = self.siblings.now();
         let lasting = self.lasting();
@@ -271,42 +313,47 @@ impl Load {
         now
     }
 
-    /// The request counted by [`start`](Self::start) is over.
+    /// Takes a request off the count, by the time that [`start`](Self::start) returned.
     pub(super) fn end(&self, picked: Micros) {
         if self.requests.end(picked) {
             self.idle.notify_waiters();
         }
     }
 
+    /// Reads the clock.
     pub(super) fn clock(&self) -> Micros {
         self.siblings.clock()
     }
 
-    /// The endpoint has had the whole of a request, and is waited for.
+    /// Records that the endpoint has received a whole request at `now`, so that its answer is waited for.
     pub(super) fn sent(&self, now: Micros) {
         self.outstanding.sent(now, self.lasting());
     }
 
-    /// The request that was counted as sent at `sent` has not been sent yet.
+    /// Takes back that a request was [sent](Self::sent) at `sent`: its body is still on its way.
     pub(super) fn unsent(&self, sent: Micros) {
         self.outstanding.ended(sent, sent, End::Early);
     }
 
-    /// The endpoint has answered a request that was sent at `sent`. Returns whether that one lasted while others were
+    /// Records that the endpoint has answered a request that was sent at `sent`.
+    ///
+    /// Returns whether that request was a long poll, as far as can be told: it took long while later ones were
     /// answered.
     pub(super) fn answered(&self, sent: Micros, now: Micros) -> bool {
         let waited = self.outstanding.ended(sent, now, End::Answered);
         let lasting = self.lasting();
+        // The endpoint was silent for long, and did not stall: those that still wait are long polls.
         if waited.overtook > 0 && waited.silence >= lasting {
             self.latency.polled(now, waited.overtook);
         }
         waited.overtaken && now.saturating_sub(sent) >= lasting
     }
 
-    /// A request was given up that was sent at `sent`.
+    /// Records that a request that was sent at `sent` was given up without an answer.
+    ///
+    /// A client's patience is not the endpoint's latency, so nothing is averaged. But if the request had waited for
+    /// longer than usual, the endpoint may have stalled, and the silence goes on.
     pub(super) fn given_up(&self, sent: Micros, now: Micros) {
-        // A client's patience is not the endpoint's latency. But a request that was given up late would have had to wait
-        // on, and the endpoint may have stalled.
         let usual = self
             .siblings
             .median()
@@ -318,7 +365,8 @@ impl Load {
         self.outstanding.ended(sent, now, end);
     }
 
-    /// Its answer came `latency` seconds after it had the whole request; `None` if it came before.
+    /// Records a successful response head. `latency` is the time in seconds since the endpoint had received the whole
+    /// request, or `None` if it says nothing about the endpoint.
     pub(super) fn succeeded(&self, now: Micros, latency: Option<f32>) {
         self.proven.store(true, Relaxed);
         if let (true, Some(latency)) = (self.acquainted.swap(true, Relaxed), latency) {
@@ -326,22 +374,26 @@ impl Load {
         }
     }
 
-    /// It failed.
+    /// Records a failure of the endpoint.
     pub(super) fn failed(&self, now: Micros) {
         self.latency.failed(now);
     }
 
-    /// It asked to be left alone for `wait`.
+    /// Records that the endpoint asked to be left alone for `wait`. Of several requests for that, the latest end
+    /// counts.
     pub(super) fn leave_alone(&self, now: Micros, wait: Duration) {
         let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
         self.away_until.fetch_max(now.saturating_add(wait), Relaxed);
     }
 
-    /// Waits until nothing is in flight.
+    /// Completes when no request is in flight.
     ///
-    /// Dropping the future changes nothing.
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub(crate) async fn idle(&self) {
         loop {
+            // Before the count is read, so that a notification in between is not missed.
             let idle = self.idle.notified();
             if self.in_flight() == 0 {
                 return;
@@ -351,11 +403,13 @@ impl Load {
     }
 }
 
-/// For how many requests those count that last, where the siblings have `usual` for each unit of weight.
+/// Returns how much `lasting` requests count, in requests, where endpoints usually have `usual` of them per unit of
+/// weight. What all endpoints have is no reason to prefer one of them.
 fn excess(lasting: u64, usual: f32, weight: NonZeroU32) -> f32 {
     (lasting as f32 - weight.get() as f32 * usual).max(0.0) * EXCESS
 }
 
+/// Converts to microseconds. Saturates.
 fn micros(seconds: f32) -> Micros {
     (seconds * 1e6) as Micros
 }

@@ -1,4 +1,8 @@
-//! An endpoint in use.
+//! An endpoint in use, as a member of a cluster.
+//!
+//! An [`EndpointSpec`] is what the user describes; an [`Endpoint`] is what the cluster made of it, with the load that
+//! it observes. It is shared by `Arc` in snapshots, pickers and requests, and immutable: a change of its weight makes
+//! another `Endpoint`, which shares the service and the load.
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
@@ -12,30 +16,39 @@ use super::{
     spec::{EndpointSpec, Metric},
 };
 
-/// What a cost is measured by.
+/// What a [`Cost`] is measured by. A policy chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Requests in flight and how long each takes.
+    /// By requests in flight and the time that each one takes.
     Latency,
-    /// Requests in flight.
+    /// By requests in flight.
     InFlight,
-    /// What the endpoint's own metric says; requests in flight where it has none.
+    /// By the endpoint's own [load measure](EndpointSpec::load), or by requests in flight if it has none.
     Reported,
 }
 
-/// A member of a cluster. One per insertion: an endpoint that is replaced under its name is another.
+/// A member of a cluster.
+///
+/// There is one server for each insertion: an endpoint that is replaced under its name is another one. Several
+/// `Endpoint`s may be the same server under different settings; [`is`](Self::is) compares that.
 pub(crate) struct Endpoint<S> {
     name: Arc<str>,
+    /// What its cost is divided by. Never 0: the cluster keeps an endpoint of weight 0 out of what policies see.
     weight: NonZeroU32,
     priority: u8,
+    /// The user's measure of its load, for [`Measure::Reported`].
     metric: Option<Metric>,
-    /// Shared, so that the same server with another weight takes no clone, which is the user's code.
+    /// Shared, since [`with_weight`](Self::with_weight) runs under a lock, where the service must not be cloned: that
+    /// is code of the user.
     service: Arc<S>,
+    /// Shared with the guards of its requests, which may outlive the endpoint and must not keep its connections open.
     load: Arc<Load>,
 }
 
 impl<S> Endpoint<S> {
-    /// `latency` is what is remembered of one of this name that was here before.
+    /// Makes an endpoint of a cluster that has these siblings.
+    ///
+    /// `latency` is the estimate of the last endpoint of this name, or an empty one.
     pub(crate) fn new(
         spec: EndpointSpec<S>,
         siblings: &Arc<Siblings>,
@@ -60,24 +73,29 @@ impl<S> Endpoint<S> {
         }
     }
 
+    /// Returns the name, its identity within the cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
+    /// Returns the weight, at least 1.
     pub(crate) fn weight(&self) -> u32 {
         self.weight.get()
     }
 
-    /// Which tier it is in: 0 is asked first.
+    /// Returns the number of its tier: tier 0 is used first.
     pub(crate) fn priority(&self) -> u8 {
         self.priority
     }
 
+    /// Returns the load, which is shared by all `Endpoint`s that are this server.
     pub(crate) fn load(&self) -> &Arc<Load> {
         &self.load
     }
 
-    /// What a request would cost here, as of the last [tick](Siblings::tick).
+    /// Returns what one more request would cost here, as of the last [tick](Siblings::tick).
+    ///
+    /// For [`Measure::Reported`], this runs code of the user, so no lock may be held.
     pub(crate) fn cost(&self, measure: Measure) -> Cost {
         match (measure, &self.metric) {
             (Measure::Latency, _) => self.load.cost(self.weight),
@@ -90,22 +108,22 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// Whether it may be given requests, as of the last [tick](Siblings::tick).
+    /// Returns whether it may be given requests, as of the last [tick](Siblings::tick).
     pub(crate) fn availability(&self) -> Availability {
         self.load.availability()
     }
 
-    /// How it ranks among its siblings, as of the last [tick](Siblings::tick).
+    /// Returns how it ranks among its siblings, as of the last [tick](Siblings::tick).
     pub(crate) fn rank(&self) -> Rank {
         self.load.rank()
     }
 
-    /// Counts a request.
+    /// Counts a request for which this endpoint was picked, until the guard is dropped.
     pub(crate) fn start(&self) -> InFlight {
         InFlight::new(self.load.clone(), self.load.start(self.weight))
     }
 
-    /// The same server with another weight: its service, connections included, and load go on.
+    /// Returns the same server with another weight. It shares the service, and so its connections, and the load.
     pub(crate) fn with_weight(&self, weight: NonZeroU32) -> Self {
         Self {
             name: self.name.clone(),
@@ -117,7 +135,7 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// The same server with the weight, priority and measure of `spec`.
+    /// Returns the same server with the weight, priority and load measure of `spec`, whose service is ignored.
     pub(crate) fn reconfigured(&self, spec: &EndpointSpec<S>) -> Self {
         Self {
             priority: spec.priority,
@@ -126,7 +144,9 @@ impl<S> Endpoint<S> {
         }
     }
 
-    /// Whether it has the weight, priority and measure of `spec` already.
+    /// Returns whether it has the weight, priority and load measure of `spec` already.
+    ///
+    /// Load measures are compared by identity, since they are opaque: equal ones that were made twice are different.
     pub(crate) fn is_configured_as(&self, spec: &EndpointSpec<S>) -> bool {
         let same_metric = match (&self.metric, &spec.metric) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
@@ -136,14 +156,14 @@ impl<S> Endpoint<S> {
         (self.weight, self.priority) == (spec.weight, spec.priority) && same_metric
     }
 
-    /// Whether both are the same server, whatever their weights.
+    /// Returns whether both are the same server, whatever their settings.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.load, &other.load)
     }
 }
 
 impl<S: Clone> Endpoint<S> {
-    /// Returns a service to send a request with.
+    /// Returns a clone of the service, to send one request with. Runs code of the user.
     pub(crate) fn service(&self) -> S {
         S::clone(&self.service)
     }

@@ -1,8 +1,11 @@
-//! One server that can be sent to: what it is ([`EndpointSpec`]), whether it may be asked ([`Availability`]), and how
-//! busy it is.
+//! One server that requests can be sent to: what it is ([`EndpointSpec`]), whether it may be given requests
+//! ([`Availability`]), and what one more request there would cost.
 //!
 //! An endpoint's service is any `tower::Service<Request<Body>>`: a [`Client`](crate::upstream::Client) for a URL, an
 //! axum `Router` in the same process, a mock.
+//!
+//! An endpoint never picks, sends or waits; [`LoadBalance`](crate::LoadBalance) does that. What is here observes the
+//! requests that are sent, and answers the question that every policy asks: which of these endpoints should be next?
 //!
 //! ```
 //! use axum_upstream::{EndpointSpec, LoadBalance};
@@ -13,6 +16,18 @@
 //! # Ok::<(), axum_upstream::Error>(())
 //! ```
 
+// How the files work together. Each one depends only on those further down.
+//
+// - `member`: an endpoint in use, the service and everything below; `survey`: the periodic look at all of them.
+// - `in_flight`: the guard of one request, which reports to the load what becomes of it.
+// - `load`: the state of one endpoint. It combines what the following observe into a `cost`:
+//   `request_counter` (how many requests are in flight), `outstanding` (whether it answers at all), `latency` (how long
+//   it takes), and a schedule of turns.
+// - `siblings`: what the endpoints of a cluster share: a clock, and the `norms` that a survey has learned.
+//
+// All state is in atomics, most of them relaxed: a pick reads the state of several endpoints while requests begin and
+// end on other threads. An estimate that is off by one request is as good, and a lock would be contended by every pick.
+// The exception is draining, which must not lose a request; see `Load::drain`.
 mod availability;
 mod cost;
 mod in_flight;

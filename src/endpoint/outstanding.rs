@@ -1,4 +1,16 @@
-//! The requests that wait for an endpoint's answer, and whether it lives.
+//! The requests that wait for an endpoint's answer, by which a stall shows before any deadline passes.
+//!
+//! An endpoint that stops answering looks idle if only answers are measured, and attracts requests until the first
+//! deadline. So its *silence* is measured: the time for which requests have been waiting without any answer. It is a
+//! lower bound of the latency estimate.
+//!
+//! An endpoint that is silent while a request waits has either stalled, or is idle but for a long poll. Without other
+//! requests, the two cannot be told apart. So it is given another request now and then ([`Wait::is_due`]): an answer
+//! proves that it is alive, and ends the silence for all that were sent before. The price is one request each time if
+//! it has stalled, 2.6 in the ten seconds of scenario S5 of `docs/BALANCING.md`; without this, a single long poll would
+//! keep an endpoint without requests for as long as it takes.
+//!
+//! This file knows neither the outcome of a request nor its latency; [`Load`](super::load::Load) decides what follows.
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -7,88 +19,111 @@ use std::sync::atomic::{
 
 use super::siblings::Micros;
 
-/// Bits of the count of one generation.
+/// The bits of the count of one generation.
 const GENERATION: u32 = 32;
+/// The greatest count of one generation.
 const MAX_GENERATION: u64 = (1 << GENERATION) - 1;
 
-/// The chance that an endpoint stalls with a request, which is a guess.
+/// The probability that an endpoint stalls with a given request. A guess: it is compared with the share of long polls,
+/// and only its order of magnitude matters.
 const STALLS: f32 = 1e-4;
 
-/// The least share that is taken for long polls, however few were seen: one late answer says little, two say more.
+/// The least share of long polls that is assumed, however few were seen. One late answer is no sign of a stall; a
+/// second one, to a request that was sent later, is.
 const LEAST_POLLS: f32 = 1e-3;
 
-/// Seconds after which a silent endpoint is asked again in any case. Each time costs a request, if it has stalled.
+/// The longest time, in seconds, after which a silent endpoint is given another request in any case. If it has stalled,
+/// that request is lost.
 const LONGEST: f32 = 10.0;
 
-/// The requests that wait for an endpoint's answer, by which a stalled endpoint shows before any deadline passes.
+/// The requests that an endpoint has received whole and has not answered yet.
 ///
-/// nginx takes the age of the oldest unanswered request for it. One long poll then makes an endpoint that answers
-/// thousands look stalled. So only those count that have not been overtaken: a request that was sent later and has been
-/// answered proves that the endpoint lives. While there are any, what counts is how long the endpoint has been silent.
+/// nginx measures the age of the oldest unanswered request instead (`least_time inflight`). One long poll then makes an
+/// endpoint look stalled that answers thousands of others. So only the requests count here that have not been
+/// *overtaken*: an answer to a request that was sent later proves that the endpoint is alive. While there are any, what
+/// counts is how long the endpoint has been silent.
 ///
-/// They are counted in two generations. When one of the current generation is answered, all of the previous one have
-/// been overtaken; then the next request to be sent begins another generation. A request that is sent or answered in
-/// the very moment when the generation changes may be counted in the wrong one, until that is overtaken.
+/// To compare the order of sending without a list of requests, they are counted in two generations by the time when
+/// they were sent:
+///
+/// - A request that is sent joins the current generation. If there is no previous one, or if the current one is older
+///   than a request usually takes, it begins another generation, and all others become the previous one.
+/// - An answer to a request of the current generation proves that all of the previous one have been overtaken. Its count
+///   is set to 0, and their ends are ignored.
+/// - An answer to a request of the previous generation, or a client's departure, takes one off its count.
+///
+/// A request that is sent or answered at the very moment when the generation changes may be counted in the wrong one.
+/// The error lasts until that generation is overtaken.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding {
+    /// The packed [`Counts`].
     counts: AtomicU64,
     /// When the current generation began.
     since: AtomicU64,
-    /// When the current generation began at the time of its first answer; all that were sent before are overtaken.
+    /// All requests that were sent before this time have been overtaken: it is the beginning of the latest generation
+    /// that had an answer.
     overtaken: AtomicU64,
-    /// When the endpoint last answered, or was first asked since.
+    /// When the silence began: at the last answer or, if nothing was waiting then, at the next request.
     heard: AtomicU64,
-    /// How many times it has been asked again since then, each time after a long silence.
+    /// How many times the endpoint has been given another request during this silence, each time after a long wait.
     again: AtomicU32,
 }
 
-/// How it goes with those that wait and have not been overtaken.
+/// What can be said about the requests that wait and have not been overtaken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Wait {
+    /// How many they are. At least 1.
     pub(super) count: u64,
-    /// Seconds since the last answer, or since the first of them was sent.
+    /// Seconds since the last answer, or since the first of them was sent if that was later.
     pub(super) silence: f32,
     /// Seconds since the current generation began.
     pub(super) age: f32,
-    /// How many times the endpoint has been asked again in this silence.
+    /// How many times the endpoint has been given another request during this silence.
     pub(super) again: u32,
 }
 
-/// Why a request does not wait any more.
+/// Why a request no longer waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The endpoint answered.
     Answered,
-    /// It was given up before an answer was to be expected.
+    /// It was given up before an answer was to be expected, so nothing follows from the lack of one.
     Early,
-    /// It was given up when an answer was due. How long it would have waited is not known, so it goes on to count.
+    /// It was given up when an answer was due. It continues to count until it is overtaken: otherwise a stalled
+    /// endpoint would look idle each time that a client loses patience, and would get the next request.
     Late,
 }
 
-/// What the end of a wait says.
+/// What the end of a request's wait tells about the endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Waited {
-    /// Others that were sent later have been answered.
+    /// Whether a request that was sent later has been answered before.
     pub(super) overtaken: bool,
-    /// How many it overtook itself.
+    /// How many requests this answer has overtaken.
     pub(super) overtook: u64,
-    /// How long the endpoint had been silent.
+    /// How long the endpoint had been silent before this answer. 0 if it is none.
     pub(super) silence: Micros,
 }
 
+/// The requests that wait and have not been overtaken, by generation.
 #[derive(Clone, Copy)]
 struct Counts {
+    /// Those sent before the current generation began.
     previous: u64,
+    /// Those sent since.
     current: u64,
 }
 
 impl Wait {
-    /// Whether the endpoint should be given another request, to see whether it lives, where a share of `polls` of all
-    /// requests is answered later than after `lasting` seconds.
+    /// Returns whether the endpoint should be given another request, to see whether it is alive.
     ///
-    /// For each request that waits it is given that time. If it was asked again and was still silent, then either all of
-    /// those were such late ones, or it has stalled: the less likely the first is beside the second, the longer it is
-    /// left alone.
+    /// `lasting` is the time in seconds after which a request counts as lasting, and `polls` the share of requests in
+    /// this cluster that are answered later than that.
+    ///
+    /// The first time, it is due after `lasting` for each request that waits. If it was given `again` more requests and
+    /// is still silent, then either `again + 1` requests were all long polls, with a probability of `polls ^ (again +
+    /// 1)`, or the endpoint has stalled, with that of [`STALLS`]. The wait is multiplied by the ratio of the second to
+    /// the first, up to [`LONGEST`]. So it stays short where long polls are common, and grows fast where they are not.
     pub(super) fn is_due(&self, lasting: f32, polls: f32) -> bool {
         let asked = i32::try_from(self.again)
             .unwrap_or(i32::MAX)
@@ -100,7 +135,8 @@ impl Wait {
 }
 
 impl Outstanding {
-    /// A request is sent now. Those that were sent more than `lasting` before it are of another generation.
+    /// Counts a request that the endpoint has received whole at `now`. It begins another generation if the current one
+    /// is `lasting` old.
     pub(super) fn sent(&self, now: Micros, lasting: Micros) {
         let old = now.saturating_sub(self.since.load(Relaxed)) >= lasting;
         let changes = |counts: Counts| old || counts.previous == 0;
@@ -118,6 +154,7 @@ impl Outstanding {
             self.since.store(now, Relaxed);
         }
         if before.previous + before.current == 0 {
+            // Nothing was waiting: a silence begins.
             self.heard.fetch_max(now, Relaxed);
             self.again.store(0, Relaxed);
         } else if old {
@@ -125,7 +162,7 @@ impl Outstanding {
         }
     }
 
-    /// The request that was sent at `sent` does not wait any more.
+    /// Ends the wait of the request that was counted as sent at `sent`.
     pub(super) fn ended(&self, sent: Micros, now: Micros, end: End) -> Waited {
         let (since, overtaken) = (self.since.load(Relaxed), self.overtaken.load(Relaxed));
         let mut waited = Waited {
@@ -158,7 +195,7 @@ impl Outstanding {
         waited
     }
 
-    /// `None` if all that wait have been overtaken.
+    /// Returns what can be said about the requests that wait, or `None` if all of them have been overtaken.
     pub(super) fn wait(&self, now: Micros) -> Option<Wait> {
         let counts = Counts::unpack(self.counts.load(Relaxed));
         let count = counts.previous + counts.current;
@@ -171,17 +208,18 @@ impl Outstanding {
         })
     }
 
-    /// Returns the counts before the change.
+    /// Changes the counts in one atomic step, and returns them as they were before.
     fn change(&self, change: impl Fn(Counts) -> Counts) -> Counts {
         let changed = |counts| Some(change(Counts::unpack(counts)).pack());
         match self.counts.fetch_update(AcqRel, Relaxed, changed) {
-            // There always is a change, so this cannot fail.
+            // The closure always returns `Some`, so this is never an `Err`.
             Ok(before) | Err(before) => Counts::unpack(before),
         }
     }
 }
 
 impl Counts {
+    /// Reads a word: 32 bits for each generation.
     fn unpack(counts: u64) -> Self {
         Self {
             previous: counts >> GENERATION,
@@ -189,6 +227,7 @@ impl Counts {
         }
     }
 
+    /// Returns the word. Counts saturate.
     fn pack(self) -> u64 {
         let [previous, current] = [self.previous, self.current].map(|n| n.min(MAX_GENERATION));
         previous << GENERATION | current

@@ -1,4 +1,10 @@
-//! The requests in flight at an endpoint, and how many of them are fresh.
+//! The number of requests in flight at an endpoint, and how many of them are fresh.
+//!
+//! A request counts from the moment its endpoint is picked until the last byte of its response has left. Among those in
+//! flight there may be long polls, slow transfers and tunnels, which stay for minutes and keep a server hardly busy. If
+//! they counted like the others, one client with a few of them could move everybody's requests to other endpoints. So
+//! the two kinds are counted apart, without a list of the requests: a counter is one atomic word, and a request is
+//! identified by nothing but the time of its pick.
 
 use std::sync::atomic::{
     AtomicU64,
@@ -7,47 +13,64 @@ use std::sync::atomic::{
 
 use super::siblings::Micros;
 
-/// Bits of the count of one generation. What is left of 64 is for the total.
+/// The bits of the count of one generation, up to a million requests. The total has the other 24 of the 64 bits.
 const GENERATION: u32 = 20;
+/// The greatest count of one generation. A generation with more stays at it, so that the excess counts as lasting.
 const MAX_GENERATION: u64 = (1 << GENERATION) - 1;
 
 /// The requests in flight at an endpoint, from their pick to their end.
 ///
-/// One that has been in flight for many times as long as is usual lasts: it is a long poll, a slow upload or download,
-/// or a tunnel, and says little about how long the next request will take. The others are fresh.
+/// A request that has been in flight for many times as long as usual is *lasting*: a long poll, a slow upload or
+/// download, or a tunnel. It says little about how long the next request will take. The others are *fresh*.
 ///
-/// Fresh ones are counted in two generations, by the time of their pick. A generation is as long as a request may take
-/// before it counts as lasting. A request that begins or ends in the very moment when the generation changes may be
-/// counted in the wrong one until that is over; the total is always right.
+/// Fresh requests are counted in two generations, by the time of their pick. A generation begins with the first pick at
+/// which the one before is as old as a request may be without counting as lasting; the generation before that is then
+/// no longer fresh. So a request counts as lasting at an age between one and three times the limit that the caller
+/// gives.
+///
+/// Accesses are not synchronized with the change of a generation. A request that begins or ends at that very moment may
+/// be counted in the wrong one until both are over; the total is always right, since it is changed in the same atomic
+/// step as a generation.
 #[derive(Debug, Default)]
 pub(super) struct RequestCounter {
+    /// The packed [`Generations`].
     counts: AtomicU64,
-    /// When the current generation began.
+    /// When the current generation began, as [`Micros`].
     since: AtomicU64,
-    /// When the previous generation began.
+    /// When the previous generation began, as [`Micros`]; equal to `since` if there is none.
     before: AtomicU64,
 }
 
-/// How many requests are in flight.
+/// How many requests of each kind are in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestCounts {
+    /// Those that were picked recently.
     pub(super) fresh: u64,
+    /// All others.
     pub(super) lasting: u64,
 }
 
+/// The three counts of a [`RequestCounter`], unpacked.
 #[derive(Clone, Copy)]
 struct Generations {
+    /// All requests in flight.
     total: u64,
+    /// Those of the previous generation.
     previous: u64,
+    /// Those of the current generation.
     current: u64,
 }
 
 impl RequestCounter {
+    /// Returns the number of all requests in flight.
+    ///
+    /// Sequentially consistent, as [`begin`](Self::begin) and [`end`](Self::end) are: see `Load::drain`.
     pub(super) fn total(&self) -> u64 {
         Generations::unpack(self.counts.load(SeqCst)).total
     }
 
-    /// How many there are, where those are fresh that were picked less than about `lasting` ago.
+    /// Returns how many requests of each kind there are at `now`. Those picked less than `lasting` ago are fresh; an
+    /// older one may be, as said at the type.
     pub(super) fn counts(&self, now: Micros, lasting: Micros) -> RequestCounts {
         let counts = Generations::unpack(self.counts.load(Relaxed));
         let fresh = match self.generations(now, lasting) {
@@ -62,7 +85,7 @@ impl RequestCounter {
         }
     }
 
-    /// Counts a request that is picked now.
+    /// Counts a request that is picked `now`, which begins another generation if the current one is `lasting` old.
     pub(super) fn begin(&self, now: Micros, lasting: Micros) {
         let generations = self.generations(now, lasting);
         if generations > 0 {
@@ -84,7 +107,9 @@ impl RequestCounter {
         });
     }
 
-    /// The request that was picked at `picked` is over. Returns whether none is left.
+    /// Ends a request that was picked at `picked`, and returns whether none is left.
+    ///
+    /// Each [`begin`](Self::begin) must be followed by one `end` with the same time, which tells the generation.
     pub(super) fn end(&self, picked: Micros) -> bool {
         let (since, before) = (self.since.load(Relaxed), self.before.load(Relaxed));
         let (current, previous) = (picked >= since, (before..since).contains(&picked));
@@ -96,22 +121,23 @@ impl RequestCounter {
         counts.total == 0
     }
 
-    /// How many generations have passed since the current one began.
+    /// Returns how many generations of length `lasting` have passed since the current one began.
     fn generations(&self, now: Micros, lasting: Micros) -> u64 {
         now.saturating_sub(self.since.load(Relaxed)) / lasting.max(1)
     }
 
-    /// Returns the counts after the change.
+    /// Changes the counts in one atomic step, and returns them as they are afterwards.
     fn change(&self, change: impl Fn(Generations) -> Generations) -> Generations {
         let changed = |counts| Some(change(Generations::unpack(counts)).pack());
         match self.counts.fetch_update(SeqCst, Relaxed, changed) {
-            // There always is a change, so this cannot fail.
+            // The closure always returns `Some`, so this is never an `Err`.
             Ok(before) | Err(before) => change(Generations::unpack(before)),
         }
     }
 }
 
 impl Generations {
+    /// Reads a word: 24 bits of the total, then 20 for each generation.
     fn unpack(counts: u64) -> Self {
         Self {
             total: counts >> (2 * GENERATION),
@@ -120,6 +146,7 @@ impl Generations {
         }
     }
 
+    /// Returns the word. The counts of generations saturate.
     fn pack(self) -> u64 {
         let [previous, current] = [self.previous, self.current].map(|n| n.min(MAX_GENERATION));
         self.total << (2 * GENERATION) | previous << GENERATION | current

@@ -1,22 +1,32 @@
-//! How long an endpoint asks to be left alone.
+//! How long an endpoint asks to be left alone, read from the head of its response.
+//!
+//! [`Load::leave_alone`](super::load::Load::leave_alone) keeps the result. The field itself is forwarded to the client
+//! unchanged.
 
 use std::time::{Duration, SystemTime};
 
 use http::{Response, StatusCode, header};
 
-/// Longest time that a `Retry-After` is honoured, so that one mistaken header does not take an endpoint away for good.
+/// The longest time for which a `Retry-After` is honoured: 5 minutes. One mistaken header must not take an endpoint out
+/// of use for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The `Retry-After` of a 503, RFC 9110 10.2.3: seconds, or a date.
+/// Returns how long the endpoint asks to be left alone: the `Retry-After` of a 503, which is a number of seconds or a
+/// date (RFC 9110 10.2.3), and at most [`MAX_RETRY_AFTER`].
 ///
-/// A 429 has one, too, but speaks of the user that sent too many requests (RFC 6585 4) and not of the endpoint.
+/// Returns `None` for any other status, without the field, if its value is invalid, and if the date has passed.
+///
+/// The field of a 429 refers to the user that sent too many requests (RFC 6585 4), and that of a 3xx to the resource.
+/// If either counted, one client could take an endpoint away from all others.
 pub(crate) fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     if response.status() != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
+    // Two fields would be an error of the endpoint; the first one is as good as any.
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     let wait = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
+        // The date is compared with this machine's clock, so a clock that is wrong at either end shifts the time.
         Err(_) => httpdate::parse_http_date(value)
             .ok()?
             .duration_since(SystemTime::now())

@@ -1,4 +1,7 @@
-//! What the endpoints of one cluster know of each other.
+//! What the endpoints of one cluster share: the clock of a pick, the norms, and the schedule of turns.
+//!
+//! Everything is in atomics with relaxed ordering, so a pick never waits for another one. What they hold are estimates:
+//! a pick that sees a value of a moment ago picks as well.
 
 use std::{
     sync::atomic::{
@@ -12,33 +15,39 @@ use tokio::time::Instant;
 
 use super::norms::{LearnedNorms, Norms, Seen};
 
-/// How old the norms may get. Endpoints do not change faster than they answer, and a look at all costs more than a
-/// pick.
+/// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
+/// and what it finds is an average over two seconds.
 const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// One step of the turn of an endpoint of weight 1: fine enough for weights up to some thousands, small enough not to
-/// overflow in years of a million picks a second.
+/// The step by which a pick moves the turn of an endpoint of weight 1. An endpoint of weight `w` moves by `STRIDE / w`.
+///
+/// It is large enough for weights of some thousands to be exact to a few percent, and small enough not to overflow in
+/// years at a million picks a second.
 pub(super) const STRIDE: u64 = 1 << 16;
 
-/// How many turns an endpoint that was passed over may catch up with.
+/// How far an endpoint may be behind the first in the schedule, in picks of weight 1. What it is behind, it may catch
+/// up.
 const CATCH_UP: u64 = 4;
 
-/// The time since the cluster was made, in microseconds: what fits an atomic.
+/// A point in time, as the microseconds since the cluster was made: unlike an `Instant`, this fits an atomic.
 pub(crate) type Micros = u64;
 
-/// Shared by the endpoints of a cluster.
+/// The state that the endpoints of a cluster share. It lives as long as any of them.
 #[derive(Debug)]
 pub(crate) struct Siblings {
+    /// When the cluster was made, the zero of all [`Micros`].
     epoch: Instant,
-    /// When the pick at hand takes place, so that one look at the clock serves all who are compared.
+    /// The time of the latest pick, so that all endpoints it compares are judged at the same time, and the clock is
+    /// read once. Picks that run at the same time may see each other's.
     now: AtomicU64,
+    /// The time of the last survey.
     surveyed: AtomicU64,
     norms: LearnedNorms,
-    /// More than half have asked to be left alone, so none is.
+    /// Whether more than half of the endpoints should be left alone, so that none is; as of the last survey.
     panic: AtomicBool,
-    /// The furthest turn of all; see [`Load`](super::Load).
+    /// The turn of the endpoint that is first in the schedule; see [`Load`](super::Load).
     turn: AtomicU64,
-    /// How many picks there were.
+    /// The number of picks so far.
     picks: AtomicU64,
 }
 
@@ -57,36 +66,40 @@ impl Default for Siblings {
 }
 
 impl Siblings {
-    /// The point in time that is `micros` after the cluster was made.
+    /// Converts to an `Instant`.
     pub(super) fn instant(&self, micros: Micros) -> Instant {
         self.epoch + Duration::from_micros(micros)
     }
 
-    /// Looks at the clock.
+    /// Reads the clock: tokio's, so that tests can pause it.
     pub(super) fn clock(&self) -> Micros {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// When the pick at hand takes place.
+    /// Returns the time of the pick at hand.
     pub(super) fn now(&self) -> Micros {
         self.now.load(Relaxed)
     }
 
-    /// The median of the latency estimates, in seconds, once any endpoint has answered.
+    /// Returns the median of the latency estimates in seconds, or `None` if no endpoint has answered yet.
     pub(super) fn median(&self) -> Option<f32> {
         self.norms.median()
     }
 
-    /// What is normal here, once any endpoint has answered.
+    /// Returns what is normal in this cluster, or `None` if no endpoint has answered yet.
     pub(super) fn norms(&self) -> Option<Norms> {
         self.norms.get()
     }
 
+    /// Returns whether more than half of the endpoints should be left alone, so that none is.
     pub(super) fn panic(&self) -> bool {
         self.panic.load(Relaxed)
     }
 
-    /// A pick begins: looks at the clock. True if the endpoints should be looked at, too.
+    /// Reads the clock for a pick that begins, and returns whether it should take a survey.
+    ///
+    /// It should if the last one is [`SURVEY_INTERVAL`] ago. Until an endpoint has answered, each pick takes one, so
+    /// that the first answer counts at once.
     pub(super) fn begin_pick(&self) -> bool {
         let now = self.clock();
         self.now.store(now, Relaxed);
@@ -94,21 +107,22 @@ impl Siblings {
         now >= due || self.median().is_none()
     }
 
-    /// Takes in what a look at the endpoints gave, and whether most of them should be left alone.
+    /// Updates the norms by what a survey has found, and `panic` by whether most endpoints should be left alone.
     pub(super) fn take_survey(&self, seen: &Seen, panic: bool) {
         self.surveyed.store(self.now(), Release);
         self.norms.learn(seen);
         self.panic.store(panic, Relaxed);
     }
 
-    /// The number of a pick.
+    /// Returns the number of a pick, and counts it.
     pub(super) fn next_pick(&self) -> u64 {
         self.picks.fetch_add(1, Relaxed)
     }
 
-    /// Where an endpoint whose turn was `turn` is in the schedule. One that has been passed over by chance may catch
-    /// up; one that was busy for long, or is new, begins not far behind the first, so that it does not get all the next
-    /// picks.
+    /// Returns where an endpoint that was at `turn` now is in the schedule, before its step.
+    ///
+    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] picks. One that was busy for long, or
+    /// is new, begins that far behind the first, or it would get all the next picks.
     pub(super) fn take_turn(&self, turn: u64) -> u64 {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);
         turn.max(first.saturating_sub(CATCH_UP * STRIDE))

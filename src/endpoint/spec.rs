@@ -1,4 +1,7 @@
-//! What an endpoint is, as plain data.
+//! [`EndpointSpec`]: what an endpoint is, as plain data.
+//!
+//! It is what users, discovery and [`Handle`](crate::balance::Handle) give to a cluster, which makes an
+//! [`Endpoint`](super::member::Endpoint) of it.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
@@ -12,45 +15,49 @@ use crate::{
     upstream::{Client, ClientBuilder, canonical_url},
 };
 
-/// Any endpoint's service behind one type, so that unlike ones share a cluster. See [`EndpointSpec::boxed`].
+/// The service of any endpoint behind one type, so that unlike endpoints can share a cluster. See
+/// [`EndpointSpec::boxed`].
 pub type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
-/// A user's measure of an endpoint's load.
+/// A user's measure of an endpoint's load. Lower is better.
 pub(super) type Metric = Arc<dyn Load<Metric = f64> + Send + Sync>;
 
-/// An endpoint to be: its name, its weight and the service that reaches it.
+/// The description of an endpoint: its name, its settings and the service that reaches it.
 ///
-/// The name is its identity within a cluster, and what logs and metrics call it.
+/// The name is the endpoint's identity within a cluster: inserting another endpoint of the same name replaces it. Logs,
+/// errors and [`Info`](crate::Info) refer to the endpoint by its name.
+///
+/// See the [module docs](crate::endpoint) for an example.
 #[derive(Clone)]
 pub struct EndpointSpec<S = Client> {
     pub(super) name: Arc<str>,
     pub(super) weight: NonZeroU32,
     pub(super) priority: u8,
     pub(super) metric: Option<Metric>,
-    /// An endpoint of the same name keeps its service, and takes the weight and the priority.
+    /// Whether an endpoint of the same name keeps its service and only takes the settings.
     keeps_service: bool,
     pub(super) service: S,
 }
 
 impl EndpointSpec {
-    /// An endpoint at a URL, reached by a [`Client`] with default settings.
+    /// Describes an endpoint at a URL, reached by a [`Client`] with default settings.
     ///
-    /// `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path, or `unix:` and the path
-    /// of a socket; and an optional `;weight=N` at the end. The name is the URL without the weight and without a slash
-    /// at its end.
+    /// The URL is `http://`, `https://` or `h2c://`, a host, an optional port and an optional base path; or `unix:` and
+    /// the path of a socket. Either may end with `;weight=N`. The name is the URL without the weight and without a
+    /// slash at its end.
     ///
     /// # Errors
     ///
-    /// A config error that says what is wrong with the URL or the weight.
+    /// Returns a config error that says what is wrong with the URL or the weight.
     pub fn url(url: &str) -> Result<Self, Error> {
         Self::url_with(&ClientBuilder::default(), url)
     }
 
-    /// As [`url`](Self::url), with the settings of a [`ClientBuilder`].
+    /// Describes an endpoint at a URL, reached by a [`Client`] with these settings.
     ///
     /// # Errors
     ///
-    /// As [`url`](Self::url).
+    /// Returns an error as [`url`](Self::url) does.
     pub fn url_with(client: &ClientBuilder, url: &str) -> Result<Self, Error> {
         let (url, weight) = match url.split_once(WEIGHT) {
             Some((url, weight)) => (url, parse_weight(weight)?),
@@ -63,10 +70,10 @@ impl EndpointSpec {
 }
 
 impl<S> EndpointSpec<S> {
-    /// An endpoint that is a service of your own.
+    /// Describes an endpoint that is a service of your own: an axum `Router`, a mock, a cluster inside of the cluster.
     ///
-    /// A request that reaches it has the `Host` that the client asked for, unless the proxy was told to send another; a
-    /// [`Client`], or a cluster of clients, puts its own in its place. Responses may have any body; errors become 502.
+    /// The service receives requests with the `Host` that the client sent, unless the proxy was told to send another;
+    /// it is a [`Client`] that replaces it by its own. Responses may have any body. Errors become 502.
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
         Self {
             name: name.into(),
@@ -78,64 +85,66 @@ impl<S> EndpointSpec<S> {
         }
     }
 
-    /// How much it should get compared with the others. Default 1.
+    /// Sets how many requests the endpoint should get in proportion to the others. Default 1.
     ///
     /// # Errors
     ///
-    /// A config error for 0: to send an endpoint nothing, remove it, or
+    /// Returns a config error for 0. To send an endpoint no requests, remove it, or
     /// [set its weight](crate::balance::Handle::set_weight) to 0 once it is in a cluster.
     pub fn weight(mut self, weight: u32) -> Result<Self, Error> {
         self.weight = parse_weight(&weight.to_string())?;
         Ok(self)
     }
 
-    /// Which tier it is in. Default 0, the one that is asked first.
+    /// Sets the tier of the endpoint. Default 0, the one that is used first.
     ///
-    /// The next tier gets what this one is too weak for, by Envoy's arithmetic: a tier takes all as long as 72 % of it
-    /// are well, 70 % with half of it, nothing with none.
+    /// The next tier gets the requests that this one is too weak for, by Envoy's arithmetic: a tier takes all requests
+    /// as long as 72 % of its endpoints are well, 70 % of them with half of its endpoints, and none with no endpoint.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Its own measure of load, for [`P2c::reported`](crate::policy::P2c::reported): lower is better, and it is divided
-    /// by the weight. What is no number is worse than any number.
+    /// Sets a load measure of your own, for [`P2c::reported`](crate::policy::P2c::reported). Lower is better. It is
+    /// divided by the weight, and NaN is worse than any number. Other policies ignore it.
     ///
-    /// It is read on each pick that the endpoint is drawn for, by several threads at once, so it should only read. No
-    /// lock is held meanwhile: it may look at the [`Handle`](crate::balance::Handle).
+    /// It is read on each pick that draws the endpoint, by several threads at once, so it should be cheap. No lock is
+    /// held meanwhile, so it may use the cluster's [`Handle`](crate::balance::Handle).
     #[must_use]
     pub fn load(mut self, load: impl Load<Metric = f64> + Send + Sync + 'static) -> Self {
         self.metric = Some(Arc::new(load));
         self
     }
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Returns the name without copying it.
     pub(crate) fn shared_name(&self) -> Arc<str> {
         self.name.clone()
     }
 
-    /// What of an endpoint may change while its service stays: its weight and its priority.
+    /// Returns what may change while the service stays and can be compared: the weight and the priority.
     pub(crate) fn settings(&self) -> (u32, u8) {
         (self.weight.get(), self.priority)
     }
 
-    /// In the place of an endpoint of the same name, changes its weight and its priority, and nothing else.
+    /// Makes the insertion of this spec change only the settings of an endpoint of the same name, and keep its service.
     pub(crate) fn keeping_service(mut self) -> Self {
         self.keeps_service = true;
         self
     }
 
+    /// Returns whether an endpoint of the same name keeps its service.
     pub(crate) fn keeps_service(&self) -> bool {
         self.keeps_service
     }
 
-    /// Wraps the service: a timeout, a rate limit, a header, on this endpoint alone.
+    /// Wraps the service in a middleware for this endpoint alone, such as a timeout or a rate limit.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
         let Self {
             name,
@@ -155,9 +164,9 @@ impl<S> EndpointSpec<S> {
         }
     }
 
-    /// The same endpoint behind one type, so that a cluster can mix URLs, routers and other services.
+    /// Boxes the service, so that a cluster can mix URLs, routers and other services.
     ///
-    /// Costs two allocations a request: the future and the response body.
+    /// This costs two allocations per request, for the future and the response body.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -190,14 +199,14 @@ impl<S> EndpointSpec<S> {
 impl FromStr for EndpointSpec {
     type Err = Error;
 
-    /// As [`url`](Self::url).
+    /// Parses a URL as [`url`](Self::url) does.
     fn from_str(url: &str) -> Result<Self, Error> {
         Self::url(url)
     }
 }
 
 impl From<Client> for EndpointSpec {
-    /// Named by its URL.
+    /// Describes an endpoint that is named by the client's URL, with a weight of 1.
     fn from(client: Client) -> Self {
         let name = client.name().clone();
         Self {
@@ -211,15 +220,16 @@ impl From<Client> for EndpointSpec {
     }
 }
 
-/// What stands between a URL and a weight.
+/// What separates a URL from a weight. `;` is allowed in paths (RFC 3986 3.3), so a path may not contain this.
 const WEIGHT: &str = ";weight=";
 
-/// Returns the name of the endpoint that was inserted with `url`, or `None` if that is no URL: what was inserted as
-/// `http://a/;weight=2` may be removed by that.
+/// Returns the name of the endpoint that was inserted with `url`, or `None` if that is no URL. So an endpoint that was
+/// inserted as `http://a/;weight=2` can be removed by the same string.
 pub(crate) fn name_of_url(url: &str) -> Option<Arc<str>> {
     canonical_url(url.split_once(WEIGHT).map_or(url, |(url, _)| url))
 }
 
+/// Parses a weight of at least 1.
 fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {
     weight
         .parse()

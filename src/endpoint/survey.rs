@@ -1,17 +1,27 @@
-//! The look at all endpoints of a cluster that a pick takes now and then.
+//! The periodic survey of a cluster's endpoints, from which [`Siblings`] learn what is normal.
+//!
+//! There is no task for it: the first pick after the interval takes it. So it costs nothing while a cluster is idle, it
+//! needs no shutdown, and it sees a simulation's clock. The pick that takes it is slower by the time of looking at up
+//! to [`SAMPLE`] endpoints.
+//!
+//! A survey only reads the endpoints. Two picks may take one at the same time, which costs time and nothing else.
 
 use std::sync::Arc;
 
 use super::{member::Endpoint, norms::Seen, siblings::Siblings, spread::Spread};
 
-/// How many endpoints are looked at at most: enough that the error does not matter, few enough that the look at them is
-/// cheap in a cluster of ten thousand.
+/// The most endpoints that a survey looks at: enough for the error of a median not to matter, and few enough for a
+/// survey to be cheap in a cluster of ten thousand.
 const SAMPLE: usize = 64;
 
 impl Siblings {
-    /// A pick begins: looks at the clock, and now and then at the endpoints.
+    /// Begins a pick among `endpoints`: reads the clock, and takes a survey if one is due.
+    ///
+    /// Costs, ranks and availabilities are as of the last tick, so that all endpoints of a pick are judged by the same
+    /// clock and norms, and the clock is read once.
     pub(crate) fn tick<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
         if self.begin_pick() && !endpoints.is_empty() {
+            // Every `step`-th, which is as good as a random sample: their order is that of insertion.
             let step = endpoints.len().div_ceil(SAMPLE);
             let sampled = || endpoints.iter().step_by(step);
             let left_alone = sampled()
@@ -23,6 +33,7 @@ impl Siblings {
     }
 }
 
+/// Returns what the endpoints show at `now`.
 fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u64) -> Seen {
     let (mut seen, mut spread) = (Seen::default(), Spread::default());
     let (mut latencies, mut lasting) = (Vec::new(), Vec::new());
@@ -33,6 +44,7 @@ fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u
         seen.answers += sample.weight;
         seen.polls += sample.polls;
         spread.add(sample.mean, sample.variance, sample.weight);
+        // An endpoint that has not answered of late says nothing about what is normal now.
         latencies.extend(sample.is_recent().then_some(sample.mean));
     }
     Seen {
@@ -43,6 +55,7 @@ fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u
     }
 }
 
+/// Returns the median, the mean of the middle two if their number is even, or `None` without values.
 fn median(mut values: Vec<f32>) -> Option<f32> {
     values.sort_unstable_by(f32::total_cmp);
     let (lower, upper) = (values.len().checked_sub(1)? / 2, values.len() / 2);

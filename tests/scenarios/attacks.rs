@@ -1,6 +1,6 @@
-//! Attacks: one client that sends few requests tries to steer the requests of all others.
+//! Attacks: one client tries to steer the requests of all others with a few requests of its own.
 //!
-//! The servers are equal, so each should get its share of what the others send, whatever the one does.
+//! The servers are equal, so each one should get its share of the other clients' requests, whatever the attacker does.
 
 use std::rc::Rc;
 
@@ -18,37 +18,41 @@ use crate::sim::{
     server::{Reply, Server, Treatment},
 };
 
-/// Servers with a core each. An answer takes them 10 ms on average.
+/// The number of servers. Each one has one core.
 pub const SERVERS: usize = 5;
+/// The mean time that a core needs for a request, in seconds.
 const TAKES: f64 = 0.01;
 
-/// Good requests a second that keep the servers busy for 4 % and for 72 % of the time.
+/// The rate of good requests, per second, that keeps the servers busy for 4 % of the time.
 pub const LOW: f64 = 0.04 * SERVERS as f64 / TAKES;
+/// The rate of good requests, per second, that keeps the servers busy for 72 % of the time.
 pub const BUSY: f64 = 0.72 * SERVERS as f64 / TAKES;
 
-/// How long what the attacker does lasts, where it wants it to last.
+/// How long a long poll, a slow upload or a slow download of the attacker takes, in seconds.
 const LASTING: f64 = 30.0;
 
+/// What the attacker's requests are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
-    /// Requests that are answered late, and that no core works at.
+    /// They are answered after half a minute, without the use of a core.
     LongPolls,
-    /// Requests whose body comes by a byte a second.
+    /// Their bodies arrive at a byte per second.
     SlowUploads,
-    /// Responses that are read slowly.
+    /// Their response bodies are read slowly.
     SlowDownloads,
-    /// Requests whose body breaks off.
+    /// Their bodies break off.
     BrokenUploads,
-    /// Requests that are answered after half a second, and that no core works at.
+    /// They are answered after half a second, without the use of a core.
     SlowAnswers,
-    /// Requests that are answered at once with such a status.
+    /// They are answered at once with this status.
     Status(u16),
-    /// Requests that are answered at once by 429 and a `Retry-After` of a minute.
+    /// They are answered at once by a 429 with a `Retry-After` of a minute.
     TooMany,
-    /// Long polls that are given up after so many milliseconds.
+    /// They are long polls that the client gives up after this many milliseconds.
     GivenUp(u32),
 }
 
+/// All attacks, at about four requests per second, or four at a time.
 pub const ALL: [(Attack, Pace); 15] = [
     (Attack::LongPolls, Pace::AtOnce(4)),
     (Attack::LongPolls, Pace::PerSecond(4.0)),
@@ -68,6 +72,7 @@ pub const ALL: [(Attack, Pace); 15] = [
 ];
 
 impl Attack {
+    /// Returns the client that attacks at this pace.
     fn attacker(self, pace: Pace) -> Attacker {
         let patience = match self {
             Self::GivenUp(millis) => f64::from(millis) / 1e3,
@@ -80,6 +85,7 @@ impl Attack {
         }
     }
 
+    /// Returns one request of the attack.
     fn request(self, clock: &Clock) -> Request<Body> {
         let at_once = Reply::after(0.0);
         let (reply, body) = match self {
@@ -125,7 +131,7 @@ impl Attack {
     }
 }
 
-/// A byte a second.
+/// Returns a body of one byte per second, for [`LASTING`].
 fn slow_body(clock: &Clock) -> Body {
     let clock = clock.clone();
     Body::new(StreamBody::new(stream::unfold(0.0, move |sent| {
@@ -138,7 +144,7 @@ fn slow_body(clock: &Clock) -> Body {
     })))
 }
 
-/// A byte, and then an error.
+/// Returns a body that yields a byte, and then an error.
 fn broken_body(clock: &Clock) -> Body {
     let clock = clock.clone();
     Body::new(StreamBody::new(stream::unfold(0, move |sent| {
@@ -154,8 +160,10 @@ fn broken_body(clock: &Clock) -> Body {
     })))
 }
 
-/// By how much the share of any server in the good requests differs from its fair one, as a ratio to that, with `rate`
-/// good requests a second for `lasts` seconds.
+/// Runs an attack among `rate` good requests per second for `lasts` seconds.
+///
+/// Returns by how much a server's share of the good requests differs from its fair share, as a ratio to that, for the
+/// server where it differs most.
 pub fn steered(picks: Picks, seed: u64, rate: f64, lasts: f64, attack: (Attack, Pace)) -> f64 {
     const WARM_UP: f64 = 10.0;
     let servers = |clock: &Clock| {

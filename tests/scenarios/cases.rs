@@ -1,6 +1,6 @@
-//! The scenarios. "S8" is a number in the table of `docs/BALANCING.md`, which has the sources.
+//! The scenarios. `docs/BALANCING.md` lists them by their numbers, such as "S8", with their sources.
 //!
-//! Each function runs one scenario in virtual time and returns what is measured in it.
+//! Each function runs one scenario in virtual time and returns what is measured in it. Times are in seconds.
 
 use crate::sim::{
     client::Picks,
@@ -9,17 +9,19 @@ use crate::sim::{
     server::{Reply, Server, UNLIMITED},
 };
 
+/// Draws from an exponential distribution.
 fn exponential(mean: f64, rng: &mut fastrand::Rng) -> f64 {
     -mean * (1.0 - rng.f64()).ln()
 }
 
+/// Draws from a normal distribution.
 fn normal(mean: f64, deviation: f64, rng: &mut fastrand::Rng) -> f64 {
     // Box and Muller.
     let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
     mean + deviation * radius * (std::f64::consts::TAU * rng.f64()).cos()
 }
 
-/// A server where nothing queues and a request takes `takes(now)` on average.
+/// Makes a server where nothing queues and a request takes `takes(now)` on average.
 fn changing(
     nth: usize,
     clock: &Clock,
@@ -60,7 +62,7 @@ pub fn one_slow_of_eleven(picks: Picks, seed: u64, lasts: f64) -> f64 {
     log.share(|_| true, |sample| sample.latency < 1.0)
 }
 
-/// S2: tower's demo, with ten servers from fast to very slow and always 500 requests under way.
+/// S2: tower's demo, with ten servers from fast to very slow and always 500 requests in flight.
 ///
 /// Returns the p999 of the latency in seconds.
 pub fn tower_demo(picks: Picks, seed: u64) -> f64 {
@@ -73,7 +75,7 @@ pub fn tower_demo(picks: Picks, seed: u64) -> f64 {
     )
 }
 
-/// S2 as it was when its numbers were published, with 50 requests under way.
+/// S2 as it was when its numbers were published, with 50 requests in flight.
 pub fn tower_demo_as_published(picks: Picks, seed: u64) -> f64 {
     tower_demo_of(
         picks,
@@ -84,7 +86,7 @@ pub fn tower_demo_as_published(picks: Picks, seed: u64) -> f64 {
     )
 }
 
-/// Servers whose answers take up to so many milliseconds, evenly distributed.
+/// Runs S2 with servers whose answers take up to `most` milliseconds, uniformly distributed.
 fn tower_demo_of(picks: Picks, seed: u64, most: [u64; 10], at_once: usize, total: usize) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth: usize| {
@@ -132,7 +134,7 @@ pub fn one_stalls(picks: Picks, seed: u64) -> f64 {
     lost_to_a_stall(picks, seed, 500.0, 10.0, f64::INFINITY)
 }
 
-/// S5 with so many requests a second from clients that go away after `patience` seconds, for `lasts` seconds after the
+/// S5 with `rate` requests per second from clients that give up after `patience` seconds, for `lasts` seconds after the
 /// server has stopped answering.
 ///
 /// Returns how many requests were not answered.
@@ -189,6 +191,7 @@ pub fn cold_start(picks: Picks, seed: u64) -> Vec<f64> {
         .collect()
 }
 
+/// Returns whether a request was due in this second.
 fn in_second(sample: &crate::sim::load::Sample, second: usize) -> bool {
     (second as f64..second as f64 + 1.0).contains(&sample.at)
 }
@@ -205,9 +208,11 @@ pub fn herding(picks: Picks, seed: u64, clients: usize, lasts: f64) -> f64 {
     unlike_and_noisy_servers_seen_by(picks, seed, 0.9, lasts, clients)
 }
 
+/// Runs S8 with `clients` balancers.
+///
 /// Every second server is an old machine at half the speed. Three of ten have neighbours that leave them 0.3 to 0.7 of
 /// their speed in one half of the seconds, drawn at random; the others run at 1.2 to 2 times their speed. `load` is the
-/// rate of requests as a ratio to what the machines serve at their nominal speed; `clients` balancers share it.
+/// rate of requests as a ratio to what the machines serve at their nominal speed.
 fn unlike_and_noisy_servers_seen_by(
     picks: Picks,
     seed: u64,
@@ -233,7 +238,7 @@ fn unlike_and_noisy_servers_seen_by(
                 .collect()
         })
         .collect();
-    // What was paid for, whatever the neighbours do.
+    // At the nominal speed, whatever the neighbours do.
     let capacity = (0..SERVERS).map(base).sum::<f64>() * CORES as f64 / WORK;
     let servers = |clock: &Clock| {
         let server = |nth: usize| {
@@ -303,7 +308,7 @@ pub fn queues_of_one_core(picks: Picks, seed: u64, servers: usize, load: f64, la
     .mean()
 }
 
-/// S13: equal servers and never more than one request under way.
+/// S13: equal servers and never more than one request in flight.
 ///
 /// Returns the most requests that one server gets, as a ratio to the mean.
 pub fn one_at_a_time(picks: Picks, seed: u64, servers: usize, deviation: f64) -> f64 {
@@ -331,7 +336,7 @@ pub fn one_at_a_time(picks: Picks, seed: u64, servers: usize, deviation: f64) ->
     counts.into_iter().fold(0.0, f64::max) / (1_000.0 / servers as f64)
 }
 
-/// S13: two equal servers and never more than two requests under way, so that one server is always free.
+/// S13: two equal servers and never more than two requests in flight, so that one server is always free.
 ///
 /// Returns the share of requests that were sent to the one that was not.
 pub fn sent_to_the_busy_one(picks: Picks, seed: u64) -> f64 {
@@ -349,7 +354,7 @@ pub fn sent_to_the_busy_one(picks: Picks, seed: u64) -> f64 {
     log.share(|_| true, |sample| sample.latency > 0.95)
 }
 
-/// S21: ten equal servers that answer in 10 ms, but for a single answer of two seconds.
+/// S21: ten equal servers that answer in 10 ms, except for a single answer that takes two seconds.
 ///
 /// Returns for how many seconds the server of that answer gets less than half of its fair share.
 pub fn exiled_after_one_spike(picks: Picks, seed: u64, lasts: f64) -> f64 {
@@ -391,9 +396,9 @@ pub fn shares_around_one_spike(picks: Picks, seed: u64, lasts: f64) -> Vec<f64> 
         .collect()
 }
 
-/// S22: ten equal servers whose heads come fast, and a tenth of whose bodies last for ten seconds more.
+/// S22: ten equal servers whose heads come fast, and a tenth of whose bodies take ten seconds more.
 ///
-/// Returns the most requests under way at one server, as a ratio to the mean, averaged over time.
+/// Returns the most requests in flight at one server, as a ratio to the mean, averaged over time.
 pub fn long_bodies(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
@@ -426,7 +431,7 @@ pub fn long_polls(picks: Picks, seed: u64, lasts: f64) -> f64 {
     let servers = |clock: &Clock| {
         let server = |nth| {
             Server::new(nth, clock, 1, seed, |_, rng| match rng.f64() < 0.01 {
-                // Waits without a core, as long polls do.
+                // A long poll waits without using a core.
                 true => Reply {
                     takes: 0.0,
                     head: 10.0,

@@ -1,4 +1,5 @@
-//! The goals, and what tower's `PeakEwma` makes of some of them. Shorter runs than the bench's.
+//! The goals that the default policy must reach, and, for some of them, that tower's `PeakEwma` does not: a scenario
+//! that every policy passes shows nothing.
 
 use crate::{
     attacks::{self, Attack, BUSY, LOW},
@@ -11,6 +12,7 @@ use crate::{
 
 const SEEDS: [u64; 2] = [1, 2];
 
+/// Returns the mean over [`SEEDS`].
 fn mean(case: impl Fn(u64) -> f64) -> f64 {
     SEEDS.iter().map(|seed| case(*seed)).sum::<f64>() / SEEDS.len() as f64
 }
@@ -49,7 +51,7 @@ fn s5_a_stall_is_noticed_before_any_timeout() {
 fn s5_clients_that_go_away_lose_little_to_a_stall() {
     let lost =
         |rate, patience| mean(|seed| cases::lost_to_a_stall(Default, seed, rate, 30.0, patience));
-    // It is asked again now and then, since it may have been no more than a long poll.
+    // It gets another request now and then, since the first one may have been a long poll.
     assert!(lost(500.0, 1.0) <= 6.0, "{}", lost(500.0, 1.0));
     assert!(lost(20.0, 1.0) <= 6.0, "{}", lost(20.0, 1.0));
     assert!(lost(20.0, f64::INFINITY) <= 5.0);
@@ -92,8 +94,8 @@ fn s11_many_balancers_do_not_herd() {
     assert!(twenty < 1.25 * one, "{one} to {twenty}");
 }
 
-/// Mitzenmacher's formula, with room for 200 servers being fewer than infinitely many. Single runs of 150 s differ by 5
-/// % from each other, so a mean within 4 % takes a dozen of them.
+/// Mitzenmacher's formula is for infinitely many servers, and 200 come close. Single runs of 150 s differ from each
+/// other by 5 %, so a mean within 4 % takes a dozen of them.
 #[test]
 fn s12_the_power_of_two_choices() {
     let run = |seed| cases::queues_of_one_core(InFlight, seed, 200, 0.9, 150.0);
@@ -128,7 +130,7 @@ fn s22_a_body_is_load_to_its_last_byte() {
     assert!(unevenness(TowerPeakEwma) > 1.2);
 }
 
-/// The price of many draws, kept in bounds: see `docs/BALANCING.md`.
+/// Bounds the price of drawing many rivals: see `docs/BALANCING.md`.
 #[test]
 fn long_polls_cost_the_others_little() {
     let p99 = |picks| mean(|seed| cases::long_polls(picks, seed, 30.0));
@@ -147,12 +149,12 @@ fn one_client_steers_nobody_elses_requests_at_high_load() {
     nobody_is_steered(BUSY, 120.0);
 }
 
-/// Every server stays within a tenth of its share.
+/// Asserts that every server stays within a tenth of its share under every attack.
 fn nobody_is_steered(rate: f64, lasts: f64) {
     for attack in attacks::ALL {
         let bound = match attack.0 {
-            // What is late by a little may be the server's doing: at low load, where few answers show that it is not, it
-            // counts. Single runs come to 13 %.
+            // An answer that is a little late may be the server's doing. At low load, few other answers show that it is
+            // not, so it counts. Single runs come to 13 %.
             Attack::SlowAnswers => 0.15,
             _ => 0.1,
         };
@@ -161,7 +163,7 @@ fn nobody_is_steered(rate: f64, lasts: f64) {
     }
 }
 
-/// Nobody meant tower's estimate to be attacked.
+/// The same attack succeeds against tower's estimate, which was not designed for it: the test is hard enough.
 #[test]
 fn one_client_steers_towers_balance() {
     let polls = (Attack::LongPolls, Pace::AtOnce(4));

@@ -1,4 +1,12 @@
-//! The real `LoadBalance`, in virtual time, against the numbers of `docs/BALANCING.md`.
+//! The real `LoadBalance` in virtual time, compared with tower's `Balance` and with an ideal balancer.
+//!
+//! - `sim`: the simulation, of which only clients, servers and time are simulated;
+//! - `cases`: the scenarios, S1 to S22 of `docs/BALANCING.md`; `attacks`: those in which one client misbehaves;
+//! - `goals`: what `cargo test` asserts about both, with shorter runs than `cargo bench --bench scenarios`, which prints
+//!   the table;
+//! - `simulation`: tests of the simulation itself.
+//!
+//! A run depends on its seed alone, so a failure can be repeated.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]

@@ -1,4 +1,4 @@
-//! The simulation itself.
+//! Tests of the simulation itself: it must agree with queueing theory, and be exact and repeatable.
 
 use crate::sim::{
     client::Picks,
@@ -7,11 +7,12 @@ use crate::sim::{
     server::{Reply, Server},
 };
 
+/// Draws from an exponential distribution with a mean of 1.
 fn exponential(rng: &mut fastrand::Rng) -> f64 {
     -(1.0 - rng.f64()).ln()
 }
 
-/// 1 / (1 - load), the M/M/1 queue.
+/// The mean time in an M/M/1 queue is `1 / (1 - load)` service times.
 #[test]
 fn a_queue_is_as_long_as_theory_says() {
     let servers = |clock: &Clock| {

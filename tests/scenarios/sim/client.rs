@@ -1,4 +1,4 @@
-//! Clients: the `LoadBalance` under test, and what it is compared with.
+//! Clients: the `LoadBalance` under test, and the balancers it is compared with, behind one type.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,12 +29,12 @@ use super::{
     server::Server,
 };
 
-/// What picks the endpoint of a request.
+/// What picks the server for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Picks {
-    /// Ours, as it is by default.
+    /// The default policy of `LoadBalance`.
     Default,
-    /// Ours, by requests in flight alone.
+    /// `P2c::in_flight`.
     InFlight,
     RoundRobin,
     Random,
@@ -43,7 +43,7 @@ pub enum Picks {
     TowerPending,
     /// tower's `Balance` over `PeakEwma`, in a `Buffer`, with the settings of its own example.
     TowerPeakEwma,
-    /// Knows the queue and the speed of each server.
+    /// A balancer that knows the queue and the speed of each server.
     Ideal,
 }
 
@@ -75,7 +75,7 @@ impl Picks {
 
 type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>>>>;
 
-/// One client with a view of its own: it knows only what it sent itself.
+/// A client with a balancer of its own, which sees only the requests of this client.
 #[derive(Clone)]
 pub struct Client(Rc<dyn Fn(Request<Body>) -> Sending>);
 
@@ -129,7 +129,7 @@ impl Client {
         Self::of(move || balance.clone())
     }
 
-    /// A fresh clone for each request, as axum does.
+    /// Makes a client that sends each request with a service of its own, as axum does.
     fn of<S, B>(service: impl Fn() -> S + 'static) -> Self
     where
         S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>> + 'static,
@@ -145,7 +145,7 @@ impl Client {
         }))
     }
 
-    /// tower's `Balance` in a `Buffer`, as people use it.
+    /// Makes a client of tower's `Balance` in a `Buffer`, which is how it is commonly used.
     fn tower<L>(world: &World<'_, '_>, seed: u64, load: impl Fn(Server) -> L) -> Self
     where
         L: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>
@@ -160,6 +160,7 @@ impl Client {
         Self::of(move || buffer.clone())
     }
 
+    /// Makes a client that picks the server which will answer first, from a random start among equals.
     fn ideal(world: &World<'_, '_>, seed: u64) -> Self {
         let (servers, clock, joins) = (world.servers.to_vec(), world.clock.clone(), world.joins);
         let rng = RefCell::new(fastrand::Rng::with_seed(seed));
@@ -178,7 +179,7 @@ impl Client {
     }
 }
 
-/// What tower draws from.
+/// A seeded source of randomness for tower's `Balance`.
 struct Seeded(fastrand::Rng);
 
 impl tower::util::rng::Rng for Seeded {
@@ -187,7 +188,7 @@ impl tower::util::rng::Rng for Seeded {
     }
 }
 
-/// What clients are made in.
+/// What clients are made from: the servers and the time.
 pub struct World<'w, 't> {
     pub servers: &'w [Server],
     /// When the last of them joins; infinite if it is there from the start.
@@ -197,6 +198,7 @@ pub struct World<'w, 't> {
 }
 
 impl World<'_, '_> {
+    /// Returns the servers that are there from the start, and the one that joins later if there is one.
     fn split(&self) -> (&[Server], Option<&Server>) {
         match self.servers.split_last() {
             Some((last, first)) if self.joins.is_finite() => (first, Some(last)),
@@ -204,7 +206,7 @@ impl World<'_, '_> {
         }
     }
 
-    /// What tower discovers.
+    /// Returns the discovery of tower's `Balance`.
     fn changes<L>(&self, load: impl Fn(Server) -> L) -> Changes<L>
     where
         L: Send + 'static,
@@ -228,7 +230,7 @@ impl World<'_, '_> {
 
 type Changes<L> = Pin<Box<dyn Stream<Item = Result<Change<usize, L>, Infallible>> + Send>>;
 
-/// Clients in turn.
+/// Returns a function that returns the clients in turn.
 pub fn in_turn(clients: Vec<Client>) -> impl Fn() -> Client {
     let next = Cell::new(0);
     move || {

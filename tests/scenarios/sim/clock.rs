@@ -1,7 +1,7 @@
 //! Virtual time, exact to the nanosecond.
 //!
-//! tokio's clock is the clock, since the code under test reads it; but tokio's timers have a grain of a millisecond.
-//! So the simulation keeps its own, and moves tokio's clock to the next of them when nothing else can happen.
+//! The code under test reads tokio's clock, which is paused. tokio's timers have a resolution of a millisecond, so the
+//! simulation has timers of its own, and advances tokio's clock to the next one when no task can make progress.
 
 use std::{
     cmp::Reverse,
@@ -26,10 +26,11 @@ pub struct Clock(Arc<Timers>);
 struct Timers {
     start: Instant,
     due: Mutex<BinaryHeap<Reverse<Due>>>,
-    /// Timers that are due at the same time go off in the order in which they were set.
+    /// The number of timers set so far. Timers that are due at the same time fire in the order in which they were set.
     set: AtomicUsize,
 }
 
+/// A timer that is waited for.
 struct Due {
     at: Instant,
     nth: usize,
@@ -37,12 +38,12 @@ struct Due {
 }
 
 impl Clock {
-    /// Seconds since the simulation began.
+    /// Returns the seconds since the simulation began.
     pub fn now(&self) -> f64 {
         self.0.start.elapsed().as_secs_f64()
     }
 
-    /// Waits until so many seconds after the simulation began; for ever, if that is infinite.
+    /// Returns a timer that fires this many seconds after the simulation began; never, if that is infinite.
     pub fn at(&self, seconds: f64) -> Timer {
         let at = Duration::try_from_secs_f64(seconds)
             .ok()
@@ -54,11 +55,13 @@ impl Clock {
         }
     }
 
+    /// Returns a timer that fires after this many seconds.
     pub fn after(&self, seconds: f64) -> Timer {
         self.at(self.now() + seconds)
     }
 }
 
+/// A future that completes at a point in virtual time. Only the waker of its first poll is woken.
 pub struct Timer {
     at: Option<Instant>,
     timers: Arc<Timers>,
@@ -88,11 +91,13 @@ impl Future for Timer {
     }
 }
 
-/// Things that happen at the same time, in one thread.
+/// The tasks of a simulation, which run concurrently in one thread.
 pub type Tasks<'t> = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + 't>>>;
 
-/// Runs a simulation: `start` makes the first tasks; the next ones come from `arrival`, which says when it wants to be
-/// asked again. Ends at `end` seconds, whatever still runs.
+/// Runs a simulation until `end` seconds, whatever is still running then.
+///
+/// `start` spawns the first tasks. `arrival` is called at the beginning, and spawns tasks; it returns when it is to be
+/// called again.
 pub fn run<'t>(
     end: f64,
     start: impl FnOnce(&Clock, &Tasks<'t>),
@@ -128,7 +133,7 @@ pub fn run<'t>(
             if (at - clock.0.start).as_secs_f64() > end {
                 return;
             }
-            // Moving the clock costs a turn of the runtime, also when it stands still.
+            // `advance` costs a turn of the runtime, even by zero.
             let wait = at - Instant::now();
             if !wait.is_zero() {
                 advance(wait).await;
@@ -146,7 +151,7 @@ pub fn run<'t>(
     }));
 }
 
-/// Polls until nothing moves.
+/// Polls the tasks until none can make progress.
 fn settle(tasks: &mut Tasks<'_>) {
     struct Flag(AtomicBool);
     impl Wake for Flag {

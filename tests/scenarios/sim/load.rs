@@ -1,4 +1,4 @@
-//! Load, and what came of it.
+//! The load of a scenario, and the log of how its requests were answered.
 
 use std::{cell::RefCell, pin::pin, rc::Rc};
 
@@ -17,79 +17,85 @@ use super::{
     server::{At, Server},
 };
 
-/// One answered request.
+/// One request, whether it was answered or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// When it should have been sent.
+    /// When it was due to be sent, in seconds. Measuring from here avoids coordinated omission.
     pub at: f64,
-    /// From then to the response head; infinite if there was none.
+    /// The seconds from then to the response head; infinite if there was none.
     pub latency: f64,
+    /// The server that answered; `usize::MAX` if none did.
     pub server: usize,
+    /// Whether the status was a success.
     pub ok: bool,
 }
 
-/// What a scenario needs.
+/// The parameters of a run.
 pub struct Setup<'s> {
     pub picks: Picks,
     pub seed: u64,
-    /// Clients that do not know of each other.
+    /// The number of clients. They do not know of each other.
     pub clients: usize,
     pub arrivals: Arrivals,
-    /// In seconds. What was sent in the first `warm_up` of them does not count.
+    /// How long requests are sent, in seconds.
     pub lasts: f64,
+    /// The seconds from the start during which requests do not count.
     pub warm_up: f64,
     pub servers: &'s dyn Fn(&Clock) -> Vec<Server>,
     /// When the last of the servers joins; infinite if it is there from the start.
     pub joins: f64,
-    /// Seconds after which a client goes away from a request.
+    /// The seconds after which a client gives a request up.
     pub patience: f64,
-    /// Sends other requests through the same balancer.
+    /// A client that sends other requests through the first balancer.
     pub attacker: Option<Rc<Attacker>>,
 }
 
 type MakeRequest = dyn Fn(&Clock) -> Request<Body>;
 
-/// One client that does as it likes. What becomes of its requests is not logged.
+/// A client that sends what it likes, without end. Its requests are not logged.
 pub struct Attacker {
     pub request: Box<MakeRequest>,
-    /// Seconds after which it goes away from a request.
+    /// The seconds after which it gives a request up.
     pub patience: f64,
     pub pace: Pace,
 }
 
+/// How many requests an attacker sends.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// So many a second, at equal distances.
+    /// This many per second, at equal intervals.
     PerSecond(f64),
-    /// So many at any time, each followed by the next one.
+    /// This many at a time, each one followed by the next.
     AtOnce(usize),
 }
 
+/// How many requests the good clients send.
 #[derive(Clone, Copy)]
 pub enum Arrivals {
-    /// Open loop, so many a second, at random.
+    /// Open loop: this many per second, at random times.
     Poisson(f64),
-    /// Open loop, so many a second, at equal distances.
+    /// Open loop: this many per second, at equal intervals.
     Even(f64),
-    /// Closed loop: so many at any time, until so many were sent.
+    /// Closed loop: `at_once` at a time, until `total` have been sent.
     Closed { at_once: usize, total: usize },
 }
 
-/// What there is once time has begun.
+/// The parts of a run that need its clock to be made.
 struct Parts {
     servers: Vec<Server>,
     client: Box<dyn Fn() -> Client>,
 }
 
+/// What was observed in a run.
 #[derive(Default)]
 pub struct Log {
     pub samples: Vec<Sample>,
-    /// Requests at each server, looked at now and then.
+    /// The number of requests at each server, at each arrival of an open loop.
     pub here: Vec<Vec<usize>>,
 }
 
 impl<'s> Setup<'s> {
-    /// One client, Poisson arrivals, no warm-up.
+    /// Returns the parameters of a run with one client, Poisson arrivals and no warm-up.
     pub fn new(
         picks: Picks,
         seed: u64,
@@ -112,13 +118,13 @@ impl<'s> Setup<'s> {
         }
     }
 
-    /// Runs it, and gives what was sent after the warm-up, in the order of the answers.
+    /// Runs the simulation, and returns the log of the requests that were sent after the warm-up.
     pub fn run(&self) -> Log {
         let log = Rc::new(RefCell::new(Log::default()));
         let mut rng = fastrand::Rng::with_seed(self.seed);
         let parts = RefCell::new(None::<Parts>);
         run(
-            // What has not been answered long after the last was sent never will be.
+            // A request without an answer a minute after the last one was sent will have none.
             self.lasts + 60.0,
             |clock, tasks| {
                 let servers = (self.servers)(clock);
@@ -178,6 +184,7 @@ impl<'s> Setup<'s> {
     }
 }
 
+/// Sends a request that is due at `at`, reads the response to its end, and logs it.
 async fn exchange(clock: &Clock, at: f64, client: &Client, patience: f64, log: &RefCell<Log>) {
     let nth = log.borrow().samples.len();
     log.borrow_mut().samples.push(Sample {
@@ -199,13 +206,14 @@ async fn exchange(clock: &Clock, at: f64, client: &Client, patience: f64, log: &
                 .map_or(usize::MAX, |at| at.0),
             ok: response.status().is_success(),
         };
-        // An endless body is part of the load.
+        // Until its body ends, the request is part of the load.
         let _ = response.into_body().collect().await;
     };
     select(pin!(exchange), clock.at(at + patience)).await;
 }
 
 impl Attacker {
+    /// Spawns the task that sends its requests.
     fn start(self: Rc<Self>, clock: &Clock, tasks: &Tasks<'_>, client: &dyn Fn() -> Client) {
         let (clock, client) = (clock.clone(), client());
         match self.pace {
@@ -231,6 +239,7 @@ impl Attacker {
         }
     }
 
+    /// Sends one request, and reads the response to its end.
     async fn exchange(&self, clock: &Clock, client: &Client) {
         let exchange = async {
             if let Ok(response) = client.send((self.request)(clock)).await {
@@ -242,7 +251,7 @@ impl Attacker {
 }
 
 impl Log {
-    /// The latency that a share `q` of the requests did not exceed, in seconds.
+    /// Returns the `q`-quantile of the latencies, in seconds. `q` is from 0 to 1.
     pub fn quantile(&self, q: f64) -> f64 {
         quantile(
             self.samples.iter().map(|sample| sample.latency).collect(),
@@ -250,6 +259,7 @@ impl Log {
         )
     }
 
+    /// Returns the mean of the latencies, in seconds.
     pub fn mean(&self) -> f64 {
         self.samples
             .iter()
@@ -258,7 +268,7 @@ impl Log {
             / self.samples.len() as f64
     }
 
-    /// The share of samples, among those that `of` keeps, for which `is` holds.
+    /// Returns the share of samples, among those that `of` keeps, for which `is` holds.
     pub fn share(&self, of: impl Fn(&Sample) -> bool, is: impl Fn(&Sample) -> bool) -> f64 {
         let (mut all, mut yes) = (0.0, 0.0);
         for sample in self.samples.iter().filter(|sample| of(sample)) {
@@ -269,6 +279,7 @@ impl Log {
     }
 }
 
+/// Returns the `q`-quantile of the values, or NaN if there are none.
 pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     if values.is_empty() {
         return f64::NAN;

@@ -1,4 +1,4 @@
-//! A small world in virtual time, in which the real `LoadBalance` balances.
+//! The simulation: clients, servers and virtual time, between which the real `LoadBalance` balances.
 
 pub mod client;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Servers that exist only in the simulation.
+//! Simulated servers: cores, a queue, and a behaviour.
 
 use std::{
     convert::Infallible,
@@ -24,18 +24,19 @@ use super::clock::{Clock, Timer};
 /// How a server treats one request.
 #[derive(Clone, Copy)]
 pub struct Reply {
-    /// Seconds that a core is busy with it.
+    /// The seconds for which a core works at it.
     pub takes: f64,
-    /// Seconds from then to the head.
+    /// The seconds from then to the response head.
     pub head: f64,
-    /// Seconds from the head to the last byte.
+    /// The seconds from the head to the last byte.
     pub body: f64,
     pub status: u16,
-    /// Seconds in `Retry-After`; none if there is no such field.
+    /// The seconds in `Retry-After`; `None` leaves the field out.
     pub retry_after: Option<u64>,
 }
 
 impl Reply {
+    /// Returns a complete 200 after this many seconds of work.
     pub fn after(takes: f64) -> Self {
         Self {
             takes,
@@ -47,15 +48,17 @@ impl Reply {
     }
 }
 
-/// Decides at the time when a core takes the request up.
+/// Decides how a request is treated, at the time when a core takes it up.
 type Behaviour = dyn Fn(f64, &mut fastrand::Rng) -> Reply + Send + Sync;
+/// The work that a core does per second, at a time.
 type Speed = dyn Fn(f64) -> f64 + Send + Sync;
 
-/// An extension of a request: how any server treats it, whatever its behaviour is otherwise.
+/// A request extension that says how any server treats the request, instead of the server's behaviour.
 #[derive(Clone, Copy)]
 pub struct Treatment(pub Reply);
 
-/// A server with some cores and a queue, first come first served. It takes a request up when it has had its body.
+/// A server with some cores and a queue in the order of arrival. A request joins the queue when its body has been
+/// received. Clones are the same server.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
@@ -65,21 +68,22 @@ struct Inner {
     cores: usize,
     free: Arc<Semaphore>,
     behaviour: Box<Behaviour>,
-    /// What [`Server::expected`] divides by; the behaviour knows by itself.
+    /// The speed that [`Server::expected`] tells an ideal balancer. It must agree with the behaviour.
     speed: Box<Speed>,
     rng: Mutex<fastrand::Rng>,
-    /// Requests whose last byte has not left.
+    /// The number of requests whose last byte has not been sent.
     here: AtomicUsize,
 }
 
-/// Which server a response came from.
+/// A response extension that says which server the response is from.
 #[derive(Clone, Copy)]
 pub struct At(pub usize);
 
-/// More cores than there will ever be requests: nothing queues.
+/// More cores than there will be requests, so that nothing queues.
 pub const UNLIMITED: usize = 1_000_000;
 
 impl Server {
+    /// Makes a server of constant speed.
     pub fn new(
         nth: usize,
         clock: &Clock,
@@ -90,6 +94,7 @@ impl Server {
         Self::with_speed(nth, clock, cores, seed, |_| 1.0, behaviour)
     }
 
+    /// Makes a server whose speed changes with time.
     pub fn with_speed(
         nth: usize,
         clock: &Clock,
@@ -112,11 +117,12 @@ impl Server {
         }))
     }
 
+    /// Returns the number of requests whose last byte has not been sent.
     pub fn here(&self) -> usize {
         self.0.here.load(Relaxed)
     }
 
-    /// How long one more request would take, in units of its work: what an ideal balancer would ask.
+    /// Returns how long one more request would take, per unit of its work: what an ideal balancer knows.
     pub fn expected(&self) -> f64 {
         let ahead = (self.here() + 1).saturating_sub(self.0.cores) as f64 / self.0.cores as f64;
         (1.0 + ahead) / (self.0.speed)(self.0.clock.now())
@@ -168,7 +174,7 @@ impl Service<Request<Body>> for Server {
     }
 }
 
-/// A request that is at a server.
+/// Counts a request at its server, until it is dropped.
 struct Here(Arc<Inner>);
 
 impl Here {
@@ -184,7 +190,7 @@ impl Drop for Here {
     }
 }
 
-/// A body whose only byte comes late.
+/// A body whose only byte arrives late.
 struct Slow {
     timer: Timer,
     here: Option<Here>,
