@@ -22,7 +22,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Verdict, grpc_verdict},
+    record::{AttemptGuard, ResponseClass, class_of_grpc_status},
 };
 
 /// Notified when a response body ends, and how. A guard that is not notified is dropped with the body.
@@ -44,13 +44,15 @@ pub(crate) trait Guard<E> {
 impl<E> Guard<E> for Option<AttemptGuard> {
     fn complete(self) {
         if let Some(attempt) = self {
-            attempt.answered(Verdict::Success);
+            attempt.answered(ResponseClass::Success);
         }
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
-        if let (Some(attempt), Some(Verdict::Failure)) = (self, grpc_verdict(trailers)) {
-            attempt.answered(Verdict::Failure);
+        if let (Some(attempt), Some(ResponseClass::Failure)) =
+            (self, class_of_grpc_status(trailers))
+        {
+            attempt.answered(ResponseClass::Failure);
         }
     }
 

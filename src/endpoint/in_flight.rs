@@ -3,8 +3,8 @@
 //! It observes three times:
 //!
 //! - from the pick to the drop of the guard, the request counts as in flight;
-//! - from the moment when the endpoint has received the whole request to the response head, it is outstanding: that time
-//!   is the latency of the endpoint, and its absence of answers a sign of a stall;
+//! - from the moment when the endpoint has received the whole request to the response head, it is outstanding: that
+//!   time is the latency of the endpoint, and the absence of answers a sign of a stall;
 //! - at the end of the attempt, its [`Outcome`] says whether the endpoint failed.
 //!
 //! The second one begins with the pick for a request without a body, and so includes the connecting. With a body, it
@@ -29,7 +29,7 @@ use super::{load::Load, siblings::Micros};
 use crate::{
     body::{Body, Guard},
     error::{Error, ErrorKind},
-    record::{AttemptGuard, OnSent, Outcome, Verdict, grpc_verdict},
+    record::{AttemptGuard, OnSent, Outcome, ResponseClass, class_of_grpc_status},
 };
 
 /// One request in flight at an endpoint, which counts there until this is dropped.
@@ -48,7 +48,7 @@ pub(crate) struct InFlight {
     attempt: Option<AttemptGuard>,
     wait: HeadWait,
     /// What the response says about the endpoint, as of now: the trailers of a gRPC response may still change it.
-    verdict: Verdict,
+    class: ResponseClass,
     /// Whether the outcome has been reported to the load.
     booked: bool,
 }
@@ -69,13 +69,13 @@ enum HeadWait {
 impl InFlight {
     /// Makes the guard of a request that [`Load::start`] has counted, at the time that it returned.
     pub(super) fn new(load: Arc<Load>, picked: Micros) -> Self {
-        let (wait, verdict) = (HeadWait::Since(picked), Verdict::Success);
+        let (wait, class) = (HeadWait::Since(picked), ResponseClass::Success);
         Self {
             load,
             picked,
             attempt: None,
             wait,
-            verdict,
+            class,
             booked: false,
         }
     }
@@ -100,16 +100,16 @@ impl InFlight {
     /// to be left alone.
     ///
     /// A failing head ends the attempt for the load. A success may still become a failure, in the body or its trailers.
-    pub(crate) fn answered(&mut self, verdict: Verdict, retry_after: Option<Duration>) {
+    pub(crate) fn answered(&mut self, class: ResponseClass, retry_after: Option<Duration>) {
         let now = self.load.clock();
-        self.verdict = verdict;
+        self.class = class;
         if let Some(attempt) = &self.attempt {
             attempt.reached_body();
         }
         let sent = self.end_wait();
         let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
-        match verdict {
-            Verdict::Success => {
+        match class {
+            ResponseClass::Success => {
                 // A late answer that was overtaken by faster ones says something about its request, such as that it
                 // was a long poll, and not about the endpoint. Nor is there a latency if the endpoint answered before
                 // it had the whole request.
@@ -117,7 +117,7 @@ impl InFlight {
                 self.load.succeeded(now, latency);
             }
             // Whatever the body is, the endpoint has failed. Picks should know now, and not at its end.
-            Verdict::Failure => self.complete_with(Verdict::Failure),
+            ResponseClass::Failure => self.complete_with(ResponseClass::Failure),
         }
         if let Some(wait) = retry_after {
             self.load.leave_alone(now, wait);
@@ -133,12 +133,12 @@ impl InFlight {
         self.book(outcome);
     }
 
-    /// Records that the attempt ended with a response of this verdict.
-    fn complete_with(&mut self, verdict: Verdict) {
+    /// Records that the attempt ended with a response of this class.
+    fn complete_with(&mut self, class: ResponseClass) {
         let outcome = self
             .attempt
             .as_ref()
-            .and_then(|attempt| attempt.answered(verdict));
+            .and_then(|attempt| attempt.answered(class));
         self.book(outcome);
     }
 
@@ -176,13 +176,13 @@ impl InFlight {
 impl<E> Guard<E> for InFlight {
     /// Ends the attempt as the head and the trailers said.
     fn complete(mut self) {
-        self.complete_with(self.verdict);
+        self.complete_with(self.class);
     }
 
-    /// Takes the verdict of a gRPC response, which is in the trailers unless there was no message.
+    /// Takes the class of a gRPC response, which is in the trailers unless there was no message.
     fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(verdict) = grpc_verdict(trailers) {
-            self.verdict = verdict;
+        if let Some(class) = class_of_grpc_status(trailers) {
+            self.class = class;
         }
     }
 

@@ -37,15 +37,10 @@ use super::{
     norms::Norms,
     outstanding::{End, Outstanding, Wait},
     request_counter::{RequestCounter, RequestCounts},
-    siblings::{Micros, STRIDE, Siblings},
+    siblings::{Micros, Siblings, micros},
+    slow_start::SlowStart,
+    turn::Turn,
 };
-
-/// How long a new endpoint gets less than its share, since its caches are cold and its code is not compiled yet.
-const SLOW_START: Duration = Duration::from_secs(10);
-
-/// The share of its weight that a new endpoint has at first. It grows linearly to all of it. Envoy's
-/// `slow_start_config` has the same shape, and the same least share by default.
-const SLOW_START_SHARE: f32 = 0.1;
 
 /// The `away_until` of an endpoint that drains.
 const NEVER: Micros = Micros::MAX;
@@ -87,15 +82,12 @@ pub(crate) struct Load {
     proven: AtomicBool,
     /// Whether it has answered since it was inserted, so that the next latency does not include connecting.
     acquainted: AtomicBool,
-    /// When it was inserted, if an endpoint of the cluster had answered before; then it starts slowly.
-    newcomer: Option<Micros>,
+    /// From when it was inserted, if an endpoint of the cluster had answered before.
+    slow_start: SlowStart,
     /// When it may be given requests again: [`NEVER`] while it drains.
     away_until: AtomicU64,
-    /// The position in a stride schedule (Waldspurger and Weihl 1995): each pick moves it on by [`STRIDE`] by weight,
-    /// and of endpoints that cost the same, the one that is furthest behind is picked.
-    turn: AtomicU64,
-    /// The number of its last pick among those of the cluster.
-    picked: AtomicU64,
+    /// Its turn among endpoints that cost the same.
+    turn: Turn,
     /// Notified when no request is in flight any more.
     idle: Notify,
 }
@@ -111,10 +103,9 @@ impl Load {
             outstanding: Outstanding::default(),
             proven: AtomicBool::new(newcomer.is_none()),
             acquainted: AtomicBool::default(),
-            newcomer,
+            slow_start: SlowStart(newcomer),
             away_until: AtomicU64::default(),
-            turn: AtomicU64::default(),
-            picked: AtomicU64::default(),
+            turn: Turn::default(),
             idle: Notify::default(),
         }
     }
@@ -241,7 +232,7 @@ impl Load {
             _ => Idle::Busy,
         };
         let in_flight = fresh as f32 + excess(lasting, norms.lasting, weight);
-        let load = (in_flight + 1.0) / self.weight(weight, now) * latency.exact;
+        let load = (in_flight + 1.0) / self.slow_start.weight(weight, now) * latency.exact;
         Cost {
             load: load.into(),
             idle,
@@ -252,7 +243,8 @@ impl Load {
     /// Returns the cost by requests in flight alone. Lasting ones count in full.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.requests.total();
-        let load = (in_flight as f64 + 1.0) / f64::from(self.weight(weight, self.siblings.now()));
+        let load = (in_flight as f64 + 1.0)
+            / f64::from(self.slow_start.weight(weight, self.siblings.now()));
         let idle = if in_flight == 0 {
             Idle::Unknown
         } else {
@@ -272,29 +264,19 @@ impl Load {
     pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
         let load = if load.is_nan() { f64::INFINITY } else { load };
         Cost {
-            load: load / f64::from(self.weight(weight, self.siblings.now())),
+            load: load / f64::from(self.slow_start.weight(weight, self.siblings.now())),
             ..self.cost_of_turn()
         }
     }
 
     /// Returns a cost with the rank and turn, and a load of 0.
     fn cost_of_turn(&self) -> Cost {
-        let turn = (self.turn.load(Relaxed), self.picked.load(Relaxed));
         Cost {
             rank: self.rank(),
             load: 0.0,
             idle: Idle::Busy,
-            turn,
+            turn: self.turn.get(),
         }
-    }
-
-    /// Returns the weight at `now`, which is less than `weight` during a slow start.
-    fn weight(&self, weight: NonZeroU32, now: Micros) -> f32 {
-        let share = self.newcomer.map_or(1.0, |since| {
-            let age = now.saturating_sub(since) as f32 / SLOW_START.as_micros() as f32;
-            age.clamp(SLOW_START_SHARE, 1.0)
-        });
-        weight.get() as f32 * share
     }
 
     /// Counts a request for which the endpoint is picked now, and moves its turn. Returns the time, which
@@ -306,10 +288,8 @@ impl Load {
         let lasting = self.lasting();
         self.requests.begin(now, lasting);
         self.outstanding.sent(now, lasting);
-        let step = STRIDE as f32 / self.weight(weight, now);
-        let turn = self.siblings.take_turn(self.turn.load(Relaxed)) + step as u64;
-        self.turn.store(turn, Relaxed);
-        self.picked.store(self.siblings.next_pick(), Relaxed);
+        self.turn
+            .take(&self.siblings, self.slow_start.weight(weight, now));
         now
     }
 
@@ -407,9 +387,4 @@ impl Load {
 /// weight. What all endpoints have is no reason to prefer one of them.
 fn excess(lasting: u64, usual: f32, weight: NonZeroU32) -> f32 {
     (lasting as f32 - weight.get() as f32 * usual).max(0.0) * EXCESS
-}
-
-/// Converts to microseconds. Saturates.
-fn micros(seconds: f32) -> Micros {
-    (seconds * 1e6) as Micros
 }

@@ -39,9 +39,11 @@ mod outstanding;
 mod request_counter;
 mod retry_after;
 mod siblings;
+mod slow_start;
 mod spec;
 mod spread;
 mod survey;
+mod turn;
 
 pub use self::{
     availability::Availability,

@@ -35,7 +35,7 @@ pub(super) struct Norms {
 
 /// What one survey has found.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Findings {
     /// The median of the latency estimates, in seconds, or `None` if no endpoint has answered of late.
     pub(super) median: Option<f32>,
     /// The median number of lasting requests in flight per unit of weight.
@@ -87,7 +87,7 @@ impl LearnedNorms {
     }
 
     /// Updates the norms by what a survey has found.
-    pub(super) fn learn(&self, seen: &Seen) {
+    pub(super) fn learn(&self, seen: &Findings) {
         if let Some(median) = seen.median {
             self.median.set(median);
         }

@@ -48,8 +48,8 @@ const LONGEST: f32 = 10.0;
 ///
 /// - A request that is sent joins the current generation. If there is no previous one, or if the current one is older
 ///   than a request usually takes, it begins another generation, and all others become the previous one.
-/// - An answer to a request of the current generation proves that all of the previous one have been overtaken. Its count
-///   is set to 0, and their ends are ignored.
+/// - An answer to a request of the current generation proves that all of the previous one have been overtaken. Its
+///   count is set to 0, and their ends are ignored.
 /// - An answer to a request of the previous generation, or a client's departure, takes one off its count.
 ///
 /// A request that is sent or answered at the very moment when the generation changes may be counted in the wrong one.

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::norms::{LearnedNorms, Norms, Seen};
+use super::norms::{Findings, LearnedNorms, Norms};
 
 /// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
 /// and what it finds is an average over two seconds.
@@ -108,7 +108,7 @@ impl Siblings {
     }
 
     /// Updates the norms by what a survey has found, and `panic` by whether most endpoints should be left alone.
-    pub(super) fn take_survey(&self, seen: &Seen, panic: bool) {
+    pub(super) fn take_survey(&self, seen: &Findings, panic: bool) {
         self.surveyed.store(self.now(), Release);
         self.norms.learn(seen);
         self.panic.store(panic, Relaxed);
@@ -127,4 +127,9 @@ impl Siblings {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);
         turn.max(first.saturating_sub(CATCH_UP * STRIDE))
     }
+}
+
+/// Converts seconds to microseconds. Saturates.
+pub(super) fn micros(seconds: f32) -> Micros {
+    (seconds * 1e6) as Micros
 }

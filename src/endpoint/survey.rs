@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{member::Endpoint, norms::Seen, siblings::Siblings, spread::Spread};
+use super::{member::Endpoint, norms::Findings, siblings::Siblings, spread::Spread};
 
 /// The most endpoints that a survey looks at: enough for the error of a median not to matter, and few enough for a
 /// survey to be cheap in a cluster of ten thousand.
@@ -34,8 +34,8 @@ impl Siblings {
 }
 
 /// Returns what the endpoints show at `now`.
-fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u64) -> Seen {
-    let (mut seen, mut spread) = (Seen::default(), Spread::default());
+fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u64) -> Findings {
+    let (mut seen, mut spread) = (Findings::default(), Spread::default());
     let (mut latencies, mut lasting) = (Vec::new(), Vec::new());
     for endpoint in endpoints {
         let load = endpoint.load();
@@ -47,7 +47,7 @@ fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u
         // An endpoint that has not answered of late says nothing about what is normal now.
         latencies.extend(sample.is_recent().then_some(sample.mean));
     }
-    Seen {
+    Findings {
         median: median(latencies),
         lasting: median(lasting).unwrap_or(0.0),
         variances: spread.variances(),

@@ -73,7 +73,8 @@ fn prefix_of<'a>(original: &'a str, nested_at: &str, path: &str) -> Option<&'a s
     };
     let prefix = match original.strip_suffix(path) {
         Some(prefix) => prefix,
-        // Nested at `/a`, a request for `/a` itself arrives as `/`. So does one whose path a layer has rewritten to `/`.
+        // Nested at `/a`, a request for `/a` itself arrives as `/`. So does one whose path a layer has rewritten to
+        // `/`.
         None if path == "/" && segments(original) == segments(nested_at) => original,
         None => return None,
     };

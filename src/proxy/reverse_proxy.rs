@@ -430,9 +430,10 @@ impl<S> ReverseProxy<S> {
     /// status of [`Error::status`], with its name as text.
     ///
     /// Hooks run in the order in which they were added, each on the response of the one before. A hook that makes a new
-    /// response loses the fields of the one it was given, such as the `Retry-After` of a 503. Fields that HTTP requires,
-    /// `Allow` in a 405 and `Connection: close` after a malformed request, are put back. The error is in the response's extensions afterwards, whatever the hooks
-    /// return. An error that occurs after the response head has been sent does not come here.
+    /// response loses the fields of the one it was given, such as the `Retry-After` of a 503. Fields that HTTP
+    /// requires, `Allow` in a 405 and `Connection: close` after a malformed request, are put back. The error is in the
+    /// response's extensions afterwards, whatever the hooks return. An error that occurs after the response head has
+    /// been sent does not come here.
     ///
     /// ```
     /// # use axum_upstream::ReverseProxy;

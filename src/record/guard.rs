@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     attempt::Attempt,
     exchange::Record,
-    outcome::{Ending, Outcome, Standing, Verdict},
+    outcome::{Ending, Outcome, ResponseClass, Standing},
 };
 use crate::error::Error;
 
@@ -38,11 +38,11 @@ impl AttemptGuard {
         }
     }
 
-    /// Decides that the attempt ended with a response of this verdict, unless its outcome has been decided.
+    /// Decides that the attempt ended with a response of this class, unless its outcome has been decided.
     ///
     /// Returns the outcome that was decided first, as the other two do.
-    pub(crate) fn answered(&self, verdict: Verdict) -> Option<Outcome> {
-        self.decide(&Ending::Answered(verdict))
+    pub(crate) fn answered(&self, class: ResponseClass) -> Option<Outcome> {
+        self.decide(&Ending::Answered(class))
     }
 
     /// Decides that the attempt failed, unless its outcome has been decided.
@@ -106,8 +106,8 @@ mod tests {
     fn an_outcome_is_decided_once() {
         let (record, guard) = begun();
         assert!(record.attempts().next().unwrap().outcome().is_none());
-        guard.answered(Verdict::Failure);
-        guard.answered(Verdict::Success);
+        guard.answered(ResponseClass::Failure);
+        guard.answered(ResponseClass::Success);
         drop(guard);
         assert!(outcome(&record).is_failure());
     }

@@ -37,6 +37,6 @@ pub use self::{
 pub(crate) use self::{
     exchange::{ClientConnection, ClientFacts, Record},
     guard::AttemptGuard,
-    outcome::{Verdict, grpc_verdict, status_verdict},
+    outcome::{ResponseClass, class_of_grpc_status, class_of_status},
     upload::{OnSent, UploadState},
 };

@@ -3,8 +3,8 @@
 //! [`Outcome::decide`] is the only place where this is decided. The balancer's load estimate, metrics and logs read the
 //! same value, so that a client's mistake can never count against an endpoint in one place and not in another.
 //!
-//! What a complete response says about its endpoint is a [`Verdict`]: [`status_verdict`] reads it from the status,
-//! [`grpc_verdict`] from gRPC's own status, which may come as late as the trailers.
+//! What a complete response says about its endpoint is a [`ResponseClass`]: [`class_of_status`] reads it from the
+//! status, [`class_of_grpc_status`] from gRPC's own status, which may come as late as the trailers.
 
 use http::{HeaderMap, StatusCode};
 
@@ -102,7 +102,7 @@ impl Outcome {
 
 /// What a response says about the endpoint that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ResponseClass {
     /// The endpoint did what it was asked to do, or refused for a reason that is not its own.
     Success,
     /// The response reports a failure of the endpoint.
@@ -111,8 +111,8 @@ pub(crate) enum Verdict {
 
 /// What ended an attempt, as observed by the future or body that held it.
 pub(super) enum Ending<'a> {
-    /// A response with this verdict.
-    Answered(Verdict),
+    /// A response with this class.
+    Answered(ResponseClass),
     /// An error.
     Failed(&'a Error),
     /// The future or body was dropped before its end.
@@ -135,7 +135,7 @@ pub(super) struct Standing {
 impl Outcome {
     /// Decides how an attempt ended. Every outcome comes from here.
     ///
-    /// - A complete response succeeded or failed as its verdict says. A success is always `Complete`; a failure has the
+    /// - A complete response succeeded or failed as its class says. A success is always `Complete`; a failure has the
     ///   stage at which it was noticed, since a failing head ends the attempt before its body.
     /// - A request body that the client broke off, or that exceeded a limit, is the client's fault, whatever error the
     ///   endpoint's connection reported as a consequence. An attempt that had no connection yet is the exception: its
@@ -150,8 +150,8 @@ impl Outcome {
             stopped,
         } = standing;
         let (stage, fault, error) = match ending {
-            Ending::Answered(Verdict::Success) => (Stage::Complete, None, None),
-            Ending::Answered(Verdict::Failure) => (stage, Some(Side::Upstream), None),
+            Ending::Answered(ResponseClass::Success) => (Stage::Complete, None, None),
+            Ending::Answered(ResponseClass::Failure) => (stage, Some(Side::Upstream), None),
             Ending::Failed(error) => {
                 let own = upload_error.filter(|_| !error.is_connect());
                 let kind = own.unwrap_or(error.kind());
@@ -176,10 +176,10 @@ impl Outcome {
 /// 500, 502, 503 and 504 are failures. Other server errors are successes: 501 and 505 refer to the request, and if they
 /// counted, any client could have an endpoint ejected by sending requests that earn them. The same applies to 429,
 /// which refers to the user (RFC 6585 4).
-pub(crate) fn status_verdict(status: StatusCode) -> Verdict {
+pub(crate) fn class_of_status(status: StatusCode) -> ResponseClass {
     match status.as_u16() {
-        500 | 502..=504 => Verdict::Failure,
-        _ => Verdict::Success,
+        500 | 502..=504 => ResponseClass::Failure,
+        _ => ResponseClass::Success,
     }
 }
 
@@ -190,10 +190,10 @@ pub(crate) fn status_verdict(status: StatusCode) -> Verdict {
 ///
 /// UNKNOWN (2), INTERNAL (13), UNAVAILABLE (14) and DATA_LOSS (15) are the server's own failures. DEADLINE_EXCEEDED (4)
 /// and RESOURCE_EXHAUSTED (8) are not: clients choose their deadlines and use up their own quotas.
-pub(crate) fn grpc_verdict(fields: &HeaderMap) -> Option<Verdict> {
+pub(crate) fn class_of_grpc_status(fields: &HeaderMap) -> Option<ResponseClass> {
     Some(match fields.get("grpc-status")?.as_bytes() {
-        b"2" | b"13" | b"14" | b"15" => Verdict::Failure,
-        _ => Verdict::Success,
+        b"2" | b"13" | b"14" | b"15" => ResponseClass::Failure,
+        _ => ResponseClass::Success,
     })
 }
 
@@ -269,27 +269,27 @@ mod tests {
     fn statuses_that_a_client_can_cause_are_answers() {
         for status in [200, 304, 400, 404, 429, 499, 501, 505, 507, 511] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(status_verdict(status), Verdict::Success, "{status}");
+            assert_eq!(class_of_status(status), ResponseClass::Success, "{status}");
         }
         for status in [500, 502, 503, 504] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(status_verdict(status), Verdict::Failure, "{status}");
+            assert_eq!(class_of_status(status), ResponseClass::Failure, "{status}");
         }
     }
 
     #[test]
     fn grpc_statuses_count_where_the_server_is_at_fault() {
-        let verdict = |status: &'static str| {
+        let class = |status: &'static str| {
             let mut fields = HeaderMap::new();
             fields.insert("grpc-status", status.parse().unwrap());
-            grpc_verdict(&fields)
+            class_of_grpc_status(&fields)
         };
-        assert_eq!(grpc_verdict(&HeaderMap::new()), None);
+        assert_eq!(class_of_grpc_status(&HeaderMap::new()), None);
         for status in ["0", "1", "3", "4", "5", "7", "8", "12", "16"] {
-            assert_eq!(verdict(status), Some(Verdict::Success), "{status}");
+            assert_eq!(class(status), Some(ResponseClass::Success), "{status}");
         }
         for status in ["2", "13", "14", "15"] {
-            assert_eq!(verdict(status), Some(Verdict::Failure), "{status}");
+            assert_eq!(class(status), Some(ResponseClass::Failure), "{status}");
         }
     }
 }

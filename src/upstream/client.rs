@@ -29,7 +29,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Info, Record, Verdict, grpc_verdict, status_verdict},
+    record::{AttemptGuard, Info, Record, ResponseClass, class_of_grpc_status, class_of_status},
     rewrite::{Fields, Seen},
 };
 
@@ -224,9 +224,9 @@ fn answered(
 ) -> Response<ClientBody> {
     if let Some(attempt) = &attempt {
         attempt.reached_body();
-        let verdict = grpc_verdict(response.headers());
-        if verdict.unwrap_or_else(|| status_verdict(response.status())) == Verdict::Failure {
-            attempt.answered(Verdict::Failure);
+        let class = class_of_grpc_status(response.headers());
+        if class.unwrap_or_else(|| class_of_status(response.status())) == ResponseClass::Failure {
+            attempt.answered(ResponseClass::Failure);
         }
     }
     response.extensions_mut().insert(Info::new(record));

@@ -250,7 +250,8 @@ async fn a_request_may_have_deadlines_of_its_own() {
     }
 }
 
-/// gRPC's deadline is that of the whole call, and ends one that hangs with the status that the client's own timer gives.
+/// gRPC's deadline is that of the whole call, and ends one that hangs with the status that the client's own timer
+/// gives.
 #[tokio::test(start_paused = true)]
 async fn a_grpc_call_ends_at_its_deadline() {
     let silent = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());

@@ -1,7 +1,7 @@
 //! `Expect: 100-continue`: the endpoint decides whether a body is sent, as far as HTTP libraries let it.
 //!
-//! RFC 9110 10.1.1: a proxy that receives the expectation and has no final response of its own forwards the request with
-//! it, and the client gets the 100, or the final response, that the endpoint sends.
+//! RFC 9110 10.1.1: a proxy that receives the expectation and has no final response of its own forwards the request
+//! with it, and the client gets the 100, or the final response, that the endpoint sends.
 
 use std::sync::Arc;
 

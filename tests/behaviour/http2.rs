@@ -354,8 +354,8 @@ async fn an_upload_outlives_its_answer_by_a_while() {
         .unwrap();
 }
 
-/// The settings of `docs/LIMITS.md` for a server whose clients share connections: uploads that no endpoint reads hold up
-/// nobody else on theirs.
+/// The settings of `docs/LIMITS.md` for a server whose clients share connections: uploads that no endpoint reads hold
+/// up nobody else on theirs.
 #[tokio::test(start_paused = true)]
 async fn unread_uploads_of_one_client_hold_up_no_other() {
     within(async {
@@ -458,7 +458,8 @@ async fn requests_that_are_left_at_once_end_no_connection() {
     .await;
 }
 
-/// Servers close a connection on which too many streams are reset, Netty's at 200 in 30 s: the next requests take another.
+/// Servers close a connection on which too many streams are reset, Netty's at 200 in 30 s: the next requests take
+/// another.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_often_reset_is_spared() {
     let longer_than_within = Duration::from_secs(100);

@@ -167,8 +167,8 @@ async fn requests_wait_in_line() {
     .await;
 }
 
-/// An HTTP/2 connection that nothing uses any more makes way for an upgrade, which needs one of HTTP/1, however its last
-/// request has ended.
+/// An HTTP/2 connection that nothing uses any more makes way for an upgrade, which needs one of HTTP/1, however its
+/// last request has ended.
 #[tokio::test]
 async fn an_upgrade_is_given_the_place_of_an_unused_http2_connection() {
     for client_leaves in [false, true] {

@@ -251,7 +251,7 @@ mod tests {
         },
         *,
     };
-    use crate::{endpoint::EndpointSpec, record::Verdict};
+    use crate::{endpoint::EndpointSpec, record::ResponseClass};
 
     fn all() -> Vec<Policy> {
         vec![
@@ -332,7 +332,7 @@ mod tests {
                 endpoint: away,
                 mut in_flight,
             } = cluster.pick(&[]).unwrap();
-            in_flight.answered(Verdict::Failure, Some(Duration::from_secs(30)));
+            in_flight.answered(ResponseClass::Failure, Some(Duration::from_secs(30)));
             drop(in_flight);
             let share = || {
                 let is_away = |key| {

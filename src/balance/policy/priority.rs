@@ -161,7 +161,7 @@ mod tests {
         super::{fixture::TestCluster, round_robin::RoundRobin},
         *,
     };
-    use crate::{endpoint::EndpointSpec, record::Verdict};
+    use crate::{endpoint::EndpointSpec, record::ResponseClass};
 
     /// Envoy's table for two tiers, where the second is well.
     #[test]
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(second(&cluster), 0.0);
         for member in &cluster.members[..5] {
             let retry_after = Some(Duration::from_secs(30));
-            member.start().answered(Verdict::Failure, retry_after);
+            member.start().answered(ResponseClass::Failure, retry_after);
         }
         assert!(
             (second(&cluster) - 0.3).abs() < 0.02,
