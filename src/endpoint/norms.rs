@@ -117,8 +117,8 @@ impl LearnedNorms {
 /// differ, the more the median counts.
 ///
 /// No constant serves all clusters. With 1, an endpoint of five equal ones got up to 20 % more or less than its share
-/// at low load; with 16, differences that are real counted too little, and the p99 of scenario S8 at load 1.05 was 294
-/// ms (`docs/BALANCING.md` has the scenarios).
+/// at low load, and the mean of scenario S12 was 1.65 service times, not 1.45. With 16, real differences count too
+/// little: the p99 of S8 at load 1.05 was 294 ms, not 244. (`docs/BALANCING.md` has the scenarios.)
 fn prior(within: f32, between: f32, answers: f32) -> f32 {
     // Also if `between` is 0 or negative, which says that the endpoints are equal.
     if within >= 2.0 * MOST_PRIOR * between {
