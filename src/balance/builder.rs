@@ -73,10 +73,10 @@ impl LoadBalanceBuilder {
     /// one endpoint. Endpoints of weight 0 do not count. Weights and priorities play no part in the choice, so a subset
     /// may miss a tier.
     ///
-    /// 0 is taken as 1.
+    /// 0 is a config error when the cluster is built.
     #[must_use]
     pub fn subset(mut self, endpoints: usize) -> Self {
-        self.subset = Some(endpoints.max(1));
+        self.subset = Some(endpoints);
         self
     }
 
@@ -198,8 +198,12 @@ impl LoadBalanceBuilder {
     ///
     /// # Errors
     ///
-    /// A config error if a seed has to be drawn and the operating system gives no random numbers.
+    /// A config error if the subset is 0, or if a seed has to be drawn and the operating system gives no random
+    /// numbers.
     fn cluster<S: Send + Sync + 'static>(&self) -> Result<Arc<Cluster<S>>, Error> {
+        if self.subset == Some(0) {
+            return Err(Error::config("subset", "it must be 1 or more"));
+        }
         let seed = match self.seed {
             Some(seed) => seed,
             // Not seeded by the clock, as `fastrand` does it: processes that start at the same time must not draw the

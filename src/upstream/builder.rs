@@ -111,7 +111,7 @@ impl ClientBuilder {
     }
 
     /// How many connections may be open per endpoint, in use or not, on all runtimes together. Default: no limit. Zero
-    /// is taken for 1.
+    /// is a config error of [`build`](Self::build).
     ///
     /// A request that finds all in use waits for one, first come, first served, and at most for the connect timeout:
     /// then it is tried at another endpoint, or answered 503. A connection that is idle where the head of the line
@@ -121,7 +121,7 @@ impl ClientBuilder {
     /// A tunnel, such as a WebSocket, counts as an open connection until it ends.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
-        self.limits.max_open = Some(max.max(1));
+        self.limits.max_open = Some(max);
         self
     }
 
@@ -156,8 +156,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB; taken for
-    /// 16 KiB if it is less, and for 2 GiB - 1 if it is more.
+    /// How many bytes of a response over HTTP/2 the endpoint may send ahead of its reader. Default 512 KiB. Less than
+    /// 16 KiB, or 2 GiB and more, is a config error of [`build`](Self::build).
     ///
     /// A download receives no more than this in each round trip to the endpoint: 4 Gbit/s at 1 ms, 42 Mbit/s at 100 ms.
     /// A client that reads more slowly than the endpoint sends holds this much memory. A connection carries no more
@@ -334,9 +334,11 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// A config error if the URL is invalid or needs a feature that is off, if [`resolve`](Self::resolve) was given no
-    /// address for its host, or if a connector is set and the endpoint is a Unix socket.
+    /// A config error if the URL is invalid or needs a feature that is off, if a setting is out of its range, if
+    /// [`resolve`](Self::resolve) was given no address for the host, or if a connector is set and the endpoint is a
+    /// Unix socket.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
+        self.check()?;
         let mut target: Target = url.parse()?;
         if target.scheme == Scheme::Unix && self.custom.is_some() {
             return Err(Error::config(
@@ -361,6 +363,22 @@ impl ClientBuilder {
         let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
         Ok(Client::new_in(target, pool))
+    }
+
+    /// Returns a config error that names the first setting that is out of its range.
+    fn check(&self) -> Result<(), Error> {
+        let bounds = &self.limits.bounds;
+        let none = [
+            ("max_connections", self.limits.max_open == Some(0)),
+            ("max_response_head", bounds.size == 0),
+            ("max_response_fields", bounds.fields == 0),
+        ];
+        if let Some((setting, _)) = none.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Err(Error::config(setting, "it must be 1 or more"));
+        }
+        #[cfg(feature = "http2")]
+        self.limits.http2.check()?;
+        Ok(())
     }
 }
 

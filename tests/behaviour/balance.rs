@@ -16,7 +16,7 @@ use axum::{Router, extract::Request as AxumRequest, routing::get};
 use axum_upstream::{
     Body, BoxError, EndpointSpec, Error, Info, LoadBalance, ReverseProxy,
     policy::{Policy, RoundRobin, Sticky},
-    upstream::Client,
+    upstream::{Client, ClientBuilder},
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -596,6 +596,28 @@ async fn settings_that_cannot_work_are_named() {
         (&["nonsense"], "endpoint URL"),
     ] {
         let error = LoadBalance::new(urls).unwrap_err();
+        assert!(
+            error.is_config() && error.to_string().contains(says),
+            "{error}"
+        );
+    }
+    let client = ClientBuilder::default;
+    for (builder, says) in [
+        (LoadBalance::builder().subset(0), "subset"),
+        (
+            LoadBalance::builder().client(client().max_connections(0)),
+            "max_connections",
+        ),
+        (
+            LoadBalance::builder().client(client().max_response_fields(0)),
+            "max_response_fields",
+        ),
+        (
+            LoadBalance::builder().client(client().http2_stream_window(1)),
+            "http2_stream_window",
+        ),
+    ] {
+        let error = builder.urls(["http://a"]).unwrap_err();
         assert!(
             error.is_config() && error.to_string().contains(says),
             "{error}"

@@ -11,7 +11,7 @@ use hyper::client::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
-use crate::upstream::bounds::MessageBounds;
+use crate::{error::Error, upstream::bounds::MessageBounds};
 
 /// The settings that users may change: see `ClientBuilder`.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,8 @@ pub(in crate::upstream) struct Settings {
     /// How long without a frame before a ping is sent, and how long its answer may take. `None`, the default, sends
     /// none.
     pub(in crate::upstream) ping_interval: Option<Duration>,
-    /// Bytes of a response that the endpoint may send ahead of its reader. Clamped to 16 KiB at least when it is used.
+    /// Bytes of a response that the endpoint may send ahead of its reader. Within the range that
+    /// [`check`](Self::check) allows.
     pub(in crate::upstream) stream_window: u32,
 }
 
@@ -74,13 +75,18 @@ impl Default for Settings {
 impl Settings {
     /// Returns how many streams may share a connection so that its window has room for all of them when none is read.
     pub(super) fn max_streams(&self) -> usize {
-        (CONNECTION_WINDOW / self.stream_window()) as usize
+        (CONNECTION_WINDOW / self.stream_window) as usize
     }
 
-    /// Returns the window of a stream in bytes, within the limits of the protocol.
-    fn stream_window(&self) -> u32 {
-        self.stream_window
-            .clamp(MIN_STREAM_WINDOW, CONNECTION_WINDOW)
+    /// Returns a config error if a setting is out of its range.
+    pub(in crate::upstream) fn check(&self) -> Result<(), Error> {
+        if (MIN_STREAM_WINDOW..=CONNECTION_WINDOW).contains(&self.stream_window) {
+            return Ok(());
+        }
+        Err(Error::config(
+            "http2_stream_window",
+            "it must be 16 KiB or more, and less than 2 GiB",
+        ))
     }
 
     /// Returns hyper's builder with these settings and the limits of a head.
@@ -88,7 +94,7 @@ impl Settings {
         let mut builder = Builder::new(executor);
         builder
             .timer(TokioTimer::new())
-            .initial_stream_window_size(self.stream_window())
+            .initial_stream_window_size(self.stream_window)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(UNKNOWN)
             .max_header_list_size(header_list_size(bounds))
