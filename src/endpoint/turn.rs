@@ -23,8 +23,9 @@ impl Turn {
 
     /// Moves on by a pick of the endpoint, whose weight is `weight` now.
     pub(super) fn take(&self, siblings: &Siblings, weight: f32) {
-        let step = STRIDE as f32 / weight;
-        let position = siblings.take_turn(self.position.load(Relaxed)) + step as u64;
+        // An endpoint of a very large weight moves on, too.
+        let step = ((STRIDE as f32 / weight) as u64).max(1);
+        let position = siblings.take_turn(self.position.load(Relaxed)) + step;
         self.position.store(position, Relaxed);
         self.picked.store(siblings.next_pick(), Relaxed);
     }

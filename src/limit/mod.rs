@@ -6,6 +6,8 @@
 //!
 //! A limit on requests, rather than connections, is not here; tower's `ConcurrencyLimit` serves for that.
 
+#[cfg(test)]
+mod interleavings;
 mod permits;
 
 #[cfg(feature = "http2")]
