@@ -29,7 +29,7 @@ pub(crate) struct UnreadWatch {
 /// The part of the watch that is behind its lock.
 #[derive(Default)]
 struct Watched {
-    /// The bodies, by the key that [`UnreadWatch::add`] returned. A [`WatchedBody`] removes its own when it is dropped.
+    /// The bodies, by the key that [`UnreadWatch::add`] returned. The owner of a body removes it when it is dropped.
     bodies: Slab<Entry>,
     /// The time to the next look, the shortest that any body needs. `None` while there is no task.
     interval: Option<Duration>,

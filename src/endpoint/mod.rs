@@ -22,8 +22,11 @@
 // - `in_flight`: the guard of one request, which reports to the load what becomes of it.
 // - `load`: the state of one endpoint. It combines what the following observe into a `cost`:
 //   `request_counter` (how many requests are in flight), `outstanding` (whether it answers at all), `latency` (how long
-//   it takes), and a schedule of turns.
-// - `siblings`: what the endpoints of a cluster share: a clock, and the `norms` that a survey has learned.
+//   it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is next).
+// - `siblings`: what the endpoints of a cluster share: a clock, and the `norms` that a survey has learned, of which
+//   `spread` says what is chance.
+//
+// `spec` is what users describe an endpoint by, and `retry_after` reads a field of responses.
 //
 // All state is in atomics, most of them relaxed: a pick reads the state of several endpoints while requests begin and
 // end on other threads. An estimate that is off by one request is as good, and a lock would be contended by every pick.

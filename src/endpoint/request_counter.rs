@@ -70,7 +70,7 @@ impl RequestCounter {
     }
 
     /// Returns how many requests of each kind there are at `now`. Those picked less than `lasting` ago are fresh; an
-    /// older one may be, as said at the type.
+    /// older one may be, too: see the type.
     pub(super) fn counts(&self, now: Micros, lasting: Micros) -> RequestCounts {
         let counts = Generations::unpack(self.counts.load(Relaxed));
         let fresh = match self.generations(now, lasting) {

@@ -2,8 +2,7 @@
 //!
 //! - `sim`: the simulation, of which only clients, servers and time are simulated;
 //! - `cases`: the scenarios, S1 to S22 of `docs/BALANCING.md`; `attacks`: those in which one client misbehaves;
-//! - `goals`: what `cargo test` asserts about both, with shorter runs than `cargo bench --bench scenarios`, which prints
-//!   the table;
+//! - `goals`: what `cargo test` asserts about both, with shorter runs than those of `cargo bench --bench scenarios`;
 //! - `simulation`: tests of the simulation itself.
 //!
 //! A run depends on its seed alone, so a failure can be repeated.
