@@ -34,7 +34,7 @@ use crate::{
     body::Body,
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error},
-    record::{AttemptGuard, Info, Record, class_of_grpc_status, class_of_status},
+    record::{AttemptGuard, Info, Record, class_of_head},
     upstream::SendError,
 };
 
@@ -244,9 +244,7 @@ fn answered<B: http_body::Body>(
     record: &Arc<Record>,
 ) -> Response<ResponseBody<B>> {
     // gRPC reports failures with a 200: in a response without a message, `grpc-status` is in the header section.
-    let class = class_of_grpc_status(response.headers())
-        .unwrap_or_else(|| class_of_status(response.status()));
-    in_flight.answered(class, retry_after(&response));
+    in_flight.answered(class_of_head(&response), retry_after(&response));
     inform(response.extensions_mut(), record);
     // The body of a 101 is empty and at its end. The tunnel takes it along, and ends the request with it.
     let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -75,19 +75,24 @@ impl<B> SharedBody<B> {
     fn lock(&self) -> MutexGuard<'_, Slot<B>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Returns whether the client has left the body of `slot` unread for too long.
+    fn is_overdue(&self, slot: &Slot<B>, now: Instant) -> bool {
+        let due = slot
+            .unread_since
+            .and_then(|since| self.deadlines.due(since));
+        due.is_some_and(|due| due <= now)
+    }
 }
 
 impl<B: Send> Unread for SharedBody<B> {
-    fn due(&self) -> Option<Instant> {
-        self.deadlines.due(self.lock().unread_since?)
+    fn is_due(&self, now: Instant) -> bool {
+        self.is_overdue(&self.lock(), now)
     }
 
     fn let_go(&self, now: Instant) {
         let mut slot = self.lock();
-        let due = slot
-            .unread_since
-            .and_then(|since| self.deadlines.due(since));
-        if due.is_none_or(|due| due > now) {
+        if !self.is_overdue(&slot, now) {
             return;
         }
         // A body that is being polled is not in its slot, and is left alone.
@@ -167,15 +172,13 @@ where
             .size_hint()
             .upper()
             .is_some_and(|most| most <= BUFFERED);
-        let unbounded = deadlines.idle.is_none() && deadlines.total.is_none();
-        if unbounded || inner.is_end_stream() || (short && !multiplexed) {
+        if inner.is_end_stream() || (short && !multiplexed) {
             return Self::unwatched(inner);
         }
         let now = Instant::now();
-        let left = deadlines
-            .total
-            .map(|total| total.saturating_duration_since(now));
-        let wait = [deadlines.idle, left].into_iter().flatten().min();
+        let Some(due) = deadlines.due(now) else {
+            return Self::unwatched(inner);
+        };
         let slot = Slot {
             body: Some(Box::pin(inner)),
             released: None,
@@ -187,7 +190,7 @@ where
             record,
         });
         let weak: Weak<SharedBody<B>> = Arc::downgrade(&body);
-        let key = watch.add(weak, wait.unwrap_or_default());
+        let key = watch.add(weak, due.saturating_duration_since(now));
         Self::Watched {
             shared: WatchedBody {
                 body,

@@ -44,9 +44,9 @@ struct Entry {
 
 /// A body as the watch sees it, whatever its type.
 pub(super) trait Unread: Send + Sync {
-    /// Returns when the client will have left the body unread for too long. `None` while the client waits for the
+    /// Returns whether the client has left the body unread for too long. `false` while the client waits for the
     /// endpoint.
-    fn due(&self) -> Option<Instant>;
+    fn is_due(&self, now: Instant) -> bool;
 
     /// Drops the endpoint's body, and with it what the exchange holds of the endpoint, unless the client has asked for
     /// more since the body was found due.
@@ -65,17 +65,16 @@ impl UnreadWatch {
     /// Panics outside of a tokio runtime, if the task has to be spawned.
     pub(super) fn add(self: &Arc<Self>, body: Weak<dyn Unread>, idle: Duration) -> usize {
         // tokio's timers have a resolution of a millisecond.
-        let wanted = (idle / Self::SLACK).max(Duration::from_millis(1));
+        let interval = (idle / Self::SLACK).max(Duration::from_millis(1));
         let mut watched = self.lock();
-        let interval = wanted;
         let key = watched.bodies.insert(Entry { body, interval });
         let before = watched.interval;
-        if before.is_none_or(|interval| wanted < interval) {
-            watched.interval = Some(wanted);
+        if before.is_none_or(|before| interval < before) {
+            watched.interval = Some(interval);
             drop(watched);
             match before {
                 Some(_) => self.hurry.notify_one(),
-                None => drop(tokio::spawn(LookAfter::new(self).run(wanted))),
+                None => drop(tokio::spawn(LookAfter::new(self).run(interval))),
             }
         }
         key
@@ -98,9 +97,7 @@ impl UnreadWatch {
         // and the removal waits for this lock.
         let bodies = watched.bodies.iter();
         let bodies = bodies.filter_map(|(_, entry)| entry.body.upgrade());
-        let bodies: Vec<_> = bodies
-            .filter(|body| body.due().is_some_and(|due| due <= now))
-            .collect();
+        let bodies: Vec<_> = bodies.filter(|body| body.is_due(now)).collect();
         // Dropping an endpoint's body may run code of the user.
         drop(watched);
         bodies.iter().for_each(|body| body.let_go(now));

@@ -37,6 +37,6 @@ pub use self::{
 pub(crate) use self::{
     exchange::{ClientConnection, ClientFacts, Record},
     guard::AttemptGuard,
-    outcome::{ResponseClass, class_of_grpc_status, class_of_status},
+    outcome::{ResponseClass, class_of_grpc_status, class_of_head},
     upload::{OnSent, UploadState},
 };

@@ -3,10 +3,10 @@
 //! [`Outcome::decide`] is the only place where this is decided. The balancer's load estimate, metrics and logs read the
 //! same value, so that a client's mistake can never count against an endpoint in one place and not in another.
 //!
-//! What a complete response says about its endpoint is a [`ResponseClass`]: [`class_of_status`] reads it from the
-//! status, [`class_of_grpc_status`] from gRPC's own status, which may come as late as the trailers.
+//! What a complete response says about its endpoint is a [`ResponseClass`]: [`class_of_head`] reads it from the head,
+//! [`class_of_grpc_status`] from gRPC's own status, which may come as late as the trailers.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::error::{Error, ErrorKind, Side};
 
@@ -171,12 +171,18 @@ impl Outcome {
     }
 }
 
+/// Returns what a response head says about its endpoint: its `grpc-status` if it has one, since gRPC reports failures
+/// with a 200, and its status otherwise.
+pub(crate) fn class_of_head<B>(response: &Response<B>) -> ResponseClass {
+    class_of_grpc_status(response.headers()).unwrap_or_else(|| class_of_status(response.status()))
+}
+
 /// Returns what a status says about its endpoint.
 ///
 /// 500, 502, 503 and 504 are failures. Other server errors are successes: 501 and 505 refer to the request, and if they
 /// counted, any client could have an endpoint ejected by sending requests that earn them. The same applies to 429,
 /// which refers to the user (RFC 6585 4).
-pub(crate) fn class_of_status(status: StatusCode) -> ResponseClass {
+fn class_of_status(status: StatusCode) -> ResponseClass {
     match status.as_u16() {
         500 | 502..=504 => ResponseClass::Failure,
         _ => ResponseClass::Success,

@@ -22,7 +22,7 @@ pub(crate) fn tokens<'a>(
 }
 
 /// Returns the members of one line.
-pub(super) fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes()
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)

@@ -45,7 +45,7 @@ pub(crate) use self::{
     framing::is_grpc,
     head::{NextStep, Rewrite},
     host::is_lent,
-    list::tokens,
+    list::{members, tokens},
     path::{below, climbs, parse_prefix, strip_prefix},
     trailers::{TrailerRule, wants_trailers},
     via::Via,

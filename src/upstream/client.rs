@@ -29,7 +29,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Info, Record, ResponseClass, class_of_grpc_status, class_of_status},
+    record::{AttemptGuard, Info, Record, ResponseClass, class_of_head},
     rewrite::{Fields, Seen},
 };
 
@@ -224,8 +224,7 @@ fn answered(
 ) -> Response<ClientBody> {
     if let Some(attempt) = &attempt {
         attempt.reached_body();
-        let class = class_of_grpc_status(response.headers());
-        if class.unwrap_or_else(|| class_of_status(response.status())) == ResponseClass::Failure {
+        if class_of_head(&response) == ResponseClass::Failure {
             attempt.answered(ResponseClass::Failure);
         }
     }

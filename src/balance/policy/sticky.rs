@@ -21,6 +21,7 @@ use crate::{
     endpoint::{Endpoint, Rank},
     error::Error,
     random,
+    rewrite::members,
 };
 
 /// The `SameSite` attribute: whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.
@@ -128,12 +129,8 @@ impl SessionCookie {
 /// with a quoted argument is not looked into, since a comma in it separates nothing: a second `private` does no harm.
 fn is_private(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
-    let plain = lines
-        .map(HeaderValue::as_bytes)
-        .filter(|line| !line.contains(&b'"'));
-    let mut directives = plain.flat_map(|line| line.split(|byte| *byte == b','));
-    directives.any(|directive| {
-        let directive = directive.trim_ascii();
+    let plain = lines.filter(|line| !line.as_bytes().contains(&b'"'));
+    plain.flat_map(members).any(|directive| {
         directive.eq_ignore_ascii_case(b"private") || directive.eq_ignore_ascii_case(b"no-store")
     })
 }

@@ -2,9 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum_upstream::policy::{
-    ConsistentHash, LeastRequest, P2c, Policy, Random, RoundRobin, Sticky,
-};
+use axum_upstream::policy::{Policy, Sticky};
 
 use crate::BoxError;
 
@@ -31,24 +29,15 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
 }
 
-/// Parses the name of a balancing policy.
+/// Parses the name of a balancing policy. The cookie of `sticky` is named for this program.
 pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
-    Ok(match name {
-        "p2c" => P2c::new().into(),
-        "p2c-in-flight" => P2c::in_flight().into(),
-        "round-robin" => RoundRobin.into(),
-        "least-request" => LeastRequest.into(),
-        "random" => Random.into(),
-        "hash-ip" => ConsistentHash::client_addr().into(),
-        "sticky" => Sticky::cookie("gateway")
-            .map_err(|_| "is not possible")?
-            .into(),
-        _ => {
-            return Err(
-                "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
-            );
-        }
-    })
+    if name == "sticky" {
+        let sticky = Sticky::cookie("gateway").map_err(|_| "is not possible")?;
+        return Ok(sticky.into());
+    }
+    name.parse().map_err(
+        |_| "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
+    )
 }
 
 /// Parses a number that is not zero.
