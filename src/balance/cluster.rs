@@ -60,7 +60,7 @@ pub(super) struct Cluster<S> {
     snapshot: ArcSwap<Snapshot<S>>,
     /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
     members: Mutex<Members<S>>,
-    /// Whether requests need not wait any more: false from [`expect`](Self::expect) to [`tell`](Self::tell).
+    /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) to [`tell`](Self::tell).
     told: watch::Sender<bool>,
 }
 
@@ -146,7 +146,7 @@ impl<S> Cluster<S> {
     /// Notes that discovery begins: until [`tell`](Self::tell), requests that find no endpoint wait.
     ///
     /// Called once, before the first change.
-    pub(super) fn expect(&self) {
+    pub(super) fn await_report(&self) {
         self.told.send_replace(false);
     }
 

@@ -59,7 +59,7 @@ where
 {
     let runtime = Handle::try_current().map_err(|error| Error::config("discover", error))?;
     let mut driver = JoinSet::new();
-    cluster.expect();
+    cluster.await_report();
     driver.spawn_on(drive(discover, cluster), &runtime);
     Ok(driver)
 }
