@@ -60,7 +60,8 @@ pub(super) struct Cluster<S> {
     snapshot: ArcSwap<Snapshot<S>>,
     /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
     members: Mutex<Members<S>>,
-    /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) to [`tell`](Self::tell).
+    /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) until
+    /// [`tell`](Self::tell).
     told: watch::Sender<bool>,
 }
 
