@@ -15,9 +15,11 @@ use super::{
     service::LoadBalance,
 };
 use crate::{
-    endpoint::EndpointSpec,
+    endpoint::{EndpointSettings, EndpointSpec},
     error::{BoxError, Error},
+    health::Ejection,
     random,
+    retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
 };
 
@@ -43,6 +45,9 @@ pub struct LoadBalanceBuilder {
     /// The most endpoints that are used, at least 1. `None` uses all.
     subset: Option<usize>,
     client: ClientBuilder,
+    endpoints: EndpointSettings,
+    retry: Retry,
+    hedge: Option<Hedge>,
 }
 
 impl Default for LoadBalanceBuilder {
@@ -53,6 +58,9 @@ impl Default for LoadBalanceBuilder {
             policy: Policy::default(),
             subset: None,
             client: ClientBuilder::default(),
+            endpoints: EndpointSettings::default(),
+            retry: Retry::default(),
+            hedge: None,
         }
     }
 }
@@ -100,6 +108,30 @@ impl LoadBalanceBuilder {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Sets which requests are sent again after a failed attempt. Default: [`Retry::default`], an idempotent request once,
+    /// to another endpoint. [`Retry::never`] turns that off.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Asks a second endpoint when the first one is slow. Default: `None`, no second endpoint.
+    ///
+    /// Building fails if the [budget](crate::retry::RetryBudget) of the retries is 0, which hedges are taken out of.
+    #[must_use]
+    pub fn hedge(mut self, hedge: impl Into<Option<Hedge>>) -> Self {
+        self.hedge = hedge.into();
+        self
+    }
+
+    /// Sets when an endpoint that fails is ejected. Default: [`Ejection::default`]. `None` ejects none.
+    #[must_use]
+    pub fn ejection(mut self, ejection: impl Into<Option<Ejection>>) -> Self {
+        self.endpoints.ejection = ejection.into();
         self
     }
 
@@ -204,6 +236,12 @@ impl LoadBalanceBuilder {
         if self.subset == Some(0) {
             return Err(Error::config("subset", "it must be 1 or more"));
         }
+        if self.hedge.is_some() && self.retry.budget_settings().is_empty() {
+            return Err(Error::config(
+                "hedge",
+                "the retry budget is 0, and hedges are part of it",
+            ));
+        }
         let seed = match self.seed {
             Some(seed) => seed,
             // Not seeded by the clock, as `fastrand` does it: processes that start at the same time must not draw the
@@ -216,6 +254,9 @@ impl LoadBalanceBuilder {
             rng: fastrand::Rng::with_seed(seed),
             ready_timeout: self.ready_timeout,
             client: self.client.clone(),
+            endpoints: self.endpoints,
+            retry: self.retry.clone(),
+            hedge: self.hedge,
         })))
     }
 }

@@ -25,12 +25,14 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     members::{Members, Subset},
     policy::{Affinity, Picked, Policy},
+    retries::Retries,
     snapshot::Snapshot,
 };
 use crate::{
     body::Body,
-    endpoint::{Endpoint, EndpointSpec},
+    endpoint::{Endpoint, EndpointSettings, EndpointSpec, Load},
     error::{Error, ErrorKind},
+    retry::{Hedge, Retry},
     upstream::ClientBuilder,
 };
 
@@ -46,6 +48,10 @@ pub(super) struct ClusterConfig {
     pub(super) ready_timeout: Duration,
     /// The settings of the client for a URL that is inserted later.
     pub(super) client: ClientBuilder,
+    /// What all endpoints have in common.
+    pub(super) endpoints: EndpointSettings,
+    pub(super) retry: Retry,
+    pub(super) hedge: Option<Hedge>,
 }
 
 /// The members of a cluster, how one of them is picked, and whether discovery has reported yet.
@@ -56,6 +62,7 @@ pub(super) struct Cluster<S> {
     policy: Policy,
     client: ClientBuilder,
     ready_timeout: Duration,
+    retries: Retries,
     /// What picks read. Only [`change`](Self::change) stores a new one.
     snapshot: ArcSwap<Snapshot<S>>,
     /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
@@ -70,12 +77,13 @@ impl<S: Send + Sync + 'static> Cluster<S> {
     pub(super) fn new(mut config: ClusterConfig) -> Self {
         let seed = config.rng.u64(..);
         let subset = config.subset.map(|size| Subset { size, seed });
-        let members = Members::new(subset);
+        let members = Members::new(subset, config.endpoints);
         let picker = config.policy.picker(config.rng);
         Self {
             policy: config.policy,
             client: config.client,
             ready_timeout: config.ready_timeout,
+            retries: Retries::new(config.retry, config.hedge),
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
             members: Mutex::new(members),
             told: watch::Sender::new(true),
@@ -131,12 +139,36 @@ impl<S: Send + Sync + 'static> Cluster<S> {
     pub(super) fn set_weight(&self, name: &str, weight: u32) -> Option<u32> {
         self.change(|members| members.set_weight(name, weight)).0
     }
+
+    /// Parks an endpoint, so that it gets no new requests, and returns its load. See [`Members::set_weight`].
+    pub(super) fn park(&self, name: &str) -> Option<Arc<Load>> {
+        let park = |members: &mut Members<S>| {
+            members.set_weight(name, 0)?;
+            members.load(name)
+        };
+        self.change(park).0
+    }
+
+    /// Gives an endpoint that was parked its weight back. Returns false if there is no endpoint of this name.
+    pub(super) fn restore(&self, name: &str) -> bool {
+        self.change(|members| members.restore(name)).0
+    }
 }
 
 impl<S> Cluster<S> {
     /// Returns the settings of the clients for URLs.
     pub(super) fn client(&self) -> &ClientBuilder {
         &self.client
+    }
+
+    /// Returns what decides about further attempts.
+    pub(super) fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// Returns whether requests wait in the queue, so that others must not be picked for before.
+    pub(super) fn has_queue(&self) -> bool {
+        false
     }
 
     /// Returns the members as they are now.
@@ -177,15 +209,22 @@ impl<S> Cluster<S> {
         self.policy.mark(response, affinity, endpoint);
     }
 
-    /// Picks an endpoint for a request, and counts the request there.
+    /// Picks an endpoint for a request, and counts the request there. `repeatable` is whether the request can be sent
+    /// to another one if this one fails.
     ///
     /// Returns `None` if every endpoint that takes requests is among those `tried`, or if there is none. Never waits.
-    pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
+    pub(super) fn pick(
+        &self,
+        tried: &[Arc<Endpoint<S>>],
+        affinity: Affinity,
+        repeatable: bool,
+    ) -> Option<Picked<S>> {
         loop {
-            let picked = self.snapshot.load().pick(tried, affinity)?;
-            // If a change came in between, the latest snapshot does not have this endpoint. So the loop goes on only as
-            // often as the cluster changes, and dropping `picked` takes the request off the count.
-            if !picked.endpoint.load().is_draining() {
+            let picked = self.snapshot.load().pick(tried, affinity, repeatable)?;
+            // If a change came in between, the latest snapshot does not have this endpoint; if other picks have taken the
+            // room that it had, it is full by now. So the loop goes on only as often as others change the cluster, and
+            // dropping `picked` takes the request off the count.
+            if picked.in_flight.is_counted() && !picked.endpoint.load().is_draining() {
                 return Some(picked);
             }
         }
@@ -201,14 +240,27 @@ impl<S> Cluster<S> {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect: a request is counted only when the future completes.
-    pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
+    pub(super) async fn wait(
+        &self,
+        affinity: Affinity,
+        repeatable: bool,
+    ) -> Result<Picked<S>, Error> {
         let mut told = self.told.subscribe();
         if !*told.borrow_and_update() {
             // Neither error matters: the sender is part of `self`, so it is not gone, and after the timeout the pick
             // finds no endpoint.
             let _ = timeout(self.ready_timeout, told.wait_for(|told| *told)).await;
         }
-        let picked = self.pick(&[], affinity);
-        picked.ok_or_else(|| Error::new(ErrorKind::NoEndpoint))
+        let picked = self.pick(&[], affinity, repeatable);
+        picked.ok_or_else(|| self.no_endpoint())
+    }
+
+    /// Returns the error of a request for which there is no endpoint.
+    fn no_endpoint(&self) -> Error {
+        let error = Error::new(ErrorKind::NoEndpoint);
+        match self.snapshot.load().siblings.is_dead() {
+            true => error.detail("none of them answers"),
+            false => error,
+        }
     }
 }

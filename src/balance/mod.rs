@@ -88,6 +88,7 @@ mod hash;
 mod members;
 pub mod policy;
 mod remembered;
+mod retries;
 mod service;
 mod snapshot;
 

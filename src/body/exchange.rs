@@ -75,6 +75,8 @@ struct Link {
     record: Option<Arc<Record>>,
     /// The number of clusters that the request has passed on its way to this endpoint: 0 outside of any.
     depth: u8,
+    /// The index of the attempt that sends the body, among those of the record. `None` outside of any cluster.
+    attempt: Option<usize>,
     /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
     /// by the notification.
     on_sent: Vec<Arc<dyn OnSent>>,
@@ -164,10 +166,16 @@ impl Body {
     ///
     /// Those that wait for the body to be sent are not carried over: they are notified when `self` ends or is dropped.
     pub(crate) fn empty_like(&self) -> Self {
-        let Link { record, depth, .. } = &self.link;
+        let Link {
+            record,
+            depth,
+            attempt,
+            ..
+        } = &self.link;
         let link = Link {
             record: record.clone(),
             depth: *depth,
+            attempt: *attempt,
             on_sent: Vec::new(),
         };
         Self { inner: None, link }
@@ -178,8 +186,14 @@ impl Body {
         self.link.depth
     }
 
-    /// Sets the number of clusters that the request has passed.
-    pub(crate) fn set_depth(&mut self, depth: u8) {
+    /// Returns the index of the attempt that sends the body.
+    pub(crate) fn attempt(&self) -> Option<usize> {
+        self.link.attempt
+    }
+
+    /// Makes the body part of the attempt at index `attempt`, for which the request has passed `depth` clusters.
+    pub(crate) fn set_attempt(&mut self, attempt: usize, depth: u8) {
+        self.link.attempt = Some(attempt);
         self.link.depth = depth;
     }
 
