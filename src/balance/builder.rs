@@ -6,15 +6,19 @@
 
 use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
+use http::Request;
 use tower::discover::Discover;
 
 use super::{
     cluster::{Cluster, ClusterConfig},
     driver,
     policy::Policy,
+    queueing::QueueSettings,
     service::LoadBalance,
+    wake::Wake,
 };
 use crate::{
+    body::Body,
     endpoint::{EndpointSettings, EndpointSpec},
     error::{BoxError, Error},
     health::Ejection,
@@ -48,6 +52,8 @@ pub struct LoadBalanceBuilder {
     endpoints: EndpointSettings,
     retry: Retry,
     hedge: Option<Hedge>,
+    queue: QueueSettings,
+    wake: Option<Wake>,
 }
 
 impl Default for LoadBalanceBuilder {
@@ -61,6 +67,8 @@ impl Default for LoadBalanceBuilder {
             endpoints: EndpointSettings::default(),
             retry: Retry::default(),
             hedge: None,
+            queue: QueueSettings::default(),
+            wake: None,
         }
     }
 }
@@ -132,6 +140,82 @@ impl LoadBalanceBuilder {
     #[must_use]
     pub fn ejection(mut self, ejection: impl Into<Option<Ejection>>) -> Self {
         self.endpoints.ejection = ejection.into();
+        self
+    }
+
+    /// Sets how many requests may be in flight at each endpoint, from the pick to the last byte of the response. Default:
+    /// no limit, `usize::MAX`.
+    ///
+    /// An endpoint with as many is not picked. If all are full, a request waits in the [queue](Self::queue) or fails at
+    /// once, with 503 from a [`ReverseProxy`](crate::ReverseProxy). Tunnels and long downloads count for as long as they
+    /// last.
+    ///
+    /// 0 is a config error when the cluster is built.
+    #[must_use]
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.endpoints.max_in_flight = (requests < usize::MAX).then_some(requests as u64);
+        self
+    }
+
+    /// Sets how many requests may be in flight at all endpoints together. Default: no limit, `usize::MAX`. See
+    /// [`max_in_flight`](Self::max_in_flight).
+    ///
+    /// 0 is a config error when the cluster is built.
+    #[must_use]
+    pub fn max_in_flight_total(mut self, requests: usize) -> Self {
+        self.endpoints.max_total = (requests < usize::MAX).then_some(requests as u64);
+        self
+    }
+
+    /// Has up to `requests` wait, each for up to `deadline`, while all endpoints are full. Default: 0, none waits.
+    /// `Duration::MAX` waits without a limit.
+    ///
+    /// They are served in the order of their arrival, and before any that arrive later. One that finds the queue full,
+    /// or whose time is over, fails with 503 and `Retry-After`.
+    ///
+    /// Without an in-flight limit there is nothing to wait for, so that building fails.
+    #[must_use]
+    pub fn queue(mut self, requests: usize, deadline: Duration) -> Self {
+        (self.queue.most, self.queue.deadline) = (requests, deadline);
+        self
+    }
+
+    /// Has requests [queue](Self::queue) by a key, such as the tenant. Default: all queue in one line.
+    ///
+    /// Requests with equal keys are a lane of their own, and lanes are served in turn. When the queue is full, the last
+    /// request of the longest lane makes room for one of a shorter lane. So one tenant that floods the queue waits for
+    /// itself.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum_upstream::LoadBalance;
+    ///
+    /// let backends = LoadBalance::builder()
+    ///     .max_in_flight(100)
+    ///     .queue(1_000, Duration::from_secs(2))
+    ///     .queue_by(|request| request.headers().get("x-tenant").cloned())
+    ///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn queue_by<K: Hash>(
+        mut self,
+        key: impl Fn(&Request<Body>) -> K + Send + Sync + 'static,
+    ) -> Self {
+        self.queue.by(key);
+        self
+    }
+
+    /// Holds requests of an empty cluster for up to `hold`, and calls `hook` to have it woken, as where servers are
+    /// started on demand. Default: they fail at once.
+    ///
+    /// The hook is called once for all requests that are held together, by the task of the first of them, so it must not
+    /// block: it may spawn a task. The requests go on when a [`Handle`](super::Handle) or the
+    /// [discovery](Self::discover) adds an endpoint, and fail with 503 if none has come in time.
+    #[must_use]
+    pub fn wake(mut self, hold: Duration, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.wake = Some(Wake::new(hold, hook));
         self
     }
 
@@ -236,6 +320,19 @@ impl LoadBalanceBuilder {
         if self.subset == Some(0) {
             return Err(Error::config("subset", "it must be 1 or more"));
         }
+        let limits = [
+            ("max_in_flight", self.endpoints.max_in_flight),
+            ("max_in_flight_total", self.endpoints.max_total),
+        ];
+        if let Some((setting, _)) = limits.iter().find(|(_, limit)| *limit == Some(0)) {
+            return Err(Error::config(setting, "it must be 1 or more"));
+        }
+        if self.queue.most > 0 && limits.iter().all(|(_, limit)| limit.is_none()) {
+            return Err(Error::config(
+                "queue",
+                "it needs an in-flight limit, without which nothing is full",
+            ));
+        }
         if self.hedge.is_some() && self.retry.budget_settings().is_empty() {
             return Err(Error::config(
                 "hedge",
@@ -257,6 +354,8 @@ impl LoadBalanceBuilder {
             endpoints: self.endpoints,
             retry: self.retry.clone(),
             hedge: self.hedge,
+            queue: self.queue.clone(),
+            wake: self.wake.as_ref().map(Wake::fresh),
         })))
     }
 }

@@ -20,17 +20,22 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{
     members::{Members, Subset},
     policy::{Affinity, Picked, Policy},
+    queueing::{QueueSettings, Queueing},
     retries::Retries,
     snapshot::Snapshot,
+    wake::Wake,
 };
 use crate::{
     body::Body,
-    endpoint::{Endpoint, EndpointSettings, EndpointSpec, Load},
+    endpoint::{Availability, Endpoint, EndpointSettings, EndpointSpec, Load, Siblings},
     error::{Error, ErrorKind},
     retry::{Hedge, Retry},
     upstream::ClientBuilder,
@@ -44,7 +49,7 @@ pub(super) struct ClusterConfig {
     /// The source of the subset's seed and of every random pick. It need not be unpredictable, only different in each
     /// process.
     pub(super) rng: fastrand::Rng,
-    /// How long [`Cluster::wait`] waits for discovery.
+    /// How long [`Cluster::reported`] waits for discovery.
     pub(super) ready_timeout: Duration,
     /// The settings of the client for a URL that is inserted later.
     pub(super) client: ClientBuilder,
@@ -52,6 +57,9 @@ pub(super) struct ClusterConfig {
     pub(super) endpoints: EndpointSettings,
     pub(super) retry: Retry,
     pub(super) hedge: Option<Hedge>,
+    pub(super) queue: QueueSettings,
+    /// What wakes an empty cluster. `None` lets its requests fail at once.
+    pub(super) wake: Option<Wake>,
 }
 
 /// The members of a cluster, how one of them is picked, and whether discovery has reported yet.
@@ -63,6 +71,9 @@ pub(super) struct Cluster<S> {
     client: ClientBuilder,
     ready_timeout: Duration,
     retries: Retries,
+    /// Where requests wait while all endpoints are full. `None` lets them fail at once.
+    queueing: Option<Queueing>,
+    wake: Option<Wake>,
     /// What picks read. Only [`change`](Self::change) stores a new one.
     snapshot: ArcSwap<Snapshot<S>>,
     /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
@@ -70,6 +81,8 @@ pub(super) struct Cluster<S> {
     /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) until
     /// [`tell`](Self::tell).
     told: watch::Sender<bool>,
+    /// Notified after each change of the members.
+    changed: Notify,
 }
 
 impl<S: Send + Sync + 'static> Cluster<S> {
@@ -77,23 +90,28 @@ impl<S: Send + Sync + 'static> Cluster<S> {
     pub(super) fn new(mut config: ClusterConfig) -> Self {
         let seed = config.rng.u64(..);
         let subset = config.subset.map(|size| Subset { size, seed });
-        let members = Members::new(subset, config.endpoints);
+        let queueing = config.queue.build();
+        let queue = queueing.as_ref().map(|queueing| queueing.queue().clone());
+        let members = Members::new(subset, Siblings::new(config.endpoints, queue));
         let picker = config.policy.picker(config.rng);
         Self {
             policy: config.policy,
             client: config.client,
             ready_timeout: config.ready_timeout,
             retries: Retries::new(config.retry, config.hedge),
+            queueing,
+            wake: config.wake,
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
             members: Mutex::new(members),
             told: watch::Sender::new(true),
+            changed: Notify::new(),
         }
     }
 
     /// Changes the members in one step, and returns what `change` returned, with the endpoints that left.
     ///
     /// When it returns, no new request goes to the endpoints that left, nor to those whose weight is 0 now. The change
-    /// counts as a report, so requests that [wait](Self::wait) go on.
+    /// counts as a report, so requests that [wait](Self::reported) go on.
     ///
     /// `change` runs under the lock of the members, so it must not run code of the user.
     pub(super) fn change<T>(
@@ -114,6 +132,10 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         // end of this function, outlives the lock.
         drop(members);
         self.tell();
+        self.changed.notify_waiters();
+        if let Some(queueing) = &self.queueing {
+            queueing.queue().wake_next();
+        }
         drop(before);
         (result, displaced.left)
     }
@@ -168,7 +190,24 @@ impl<S> Cluster<S> {
 
     /// Returns whether requests wait in the queue, so that others must not be picked for before.
     pub(super) fn has_queue(&self) -> bool {
-        false
+        self.queueing.as_ref().is_some_and(Queueing::is_busy)
+    }
+
+    /// Returns where requests wait for room.
+    pub(super) fn queueing(&self) -> Option<&Queueing> {
+        self.queueing.as_ref()
+    }
+
+    /// Returns whether there is no endpoint that may be picked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.snapshot.load().active.is_empty()
+    }
+
+    /// Returns whether there is an endpoint that would be used, but for its being full.
+    pub(super) fn is_full(&self) -> bool {
+        let snapshot = self.snapshot.load();
+        let mut availabilities = snapshot.active.iter().map(|member| member.availability());
+        availabilities.any(|availability| availability == Availability::Full)
     }
 
     /// Returns the members as they are now.
@@ -230,37 +269,51 @@ impl<S> Cluster<S> {
         }
     }
 
-    /// Picks an endpoint as soon as discovery has reported. If it has already, or if there is no discovery, that is at
-    /// once.
-    ///
-    /// # Errors
-    ///
-    /// `NoEndpoint` if there is no endpoint: after the report, or after the ready timeout without one.
+    /// Completes once discovery has reported, at once if there is none, and in any case after the ready timeout.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has no effect: a request is counted only when the future completes.
-    pub(super) async fn wait(
-        &self,
-        affinity: Affinity,
-        repeatable: bool,
-    ) -> Result<Picked<S>, Error> {
+    /// Dropping the future has no effect.
+    pub(super) async fn reported(&self) {
         let mut told = self.told.subscribe();
         if !*told.borrow_and_update() {
-            // Neither error matters: the sender is part of `self`, so it is not gone, and after the timeout the pick
-            // finds no endpoint.
+            // Neither error matters: the sender is part of `self`, so it is not gone, and after the timeout there is no
+            // endpoint.
             let _ = timeout(self.ready_timeout, told.wait_for(|told| *told)).await;
         }
-        let picked = self.pick(&[], affinity, repeatable);
-        picked.ok_or_else(|| self.no_endpoint())
     }
 
-    /// Returns the error of a request for which there is no endpoint.
-    fn no_endpoint(&self) -> Error {
-        let error = Error::new(ErrorKind::NoEndpoint);
-        match self.snapshot.load().siblings.is_dead() {
-            true => error.detail("none of them answers"),
-            false => error,
+    /// Completes when the cluster has an endpoint, if a hook is there to wake it, or when the time for that is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets the request go. If it was the last one, the next calls the hook again.
+    pub(super) async fn woken(&self) {
+        let Some(wake) = &self.wake else { return };
+        let changed = async {
+            let held = wake.hold();
+            loop {
+                // Before the look at the members, so that a change in between is not missed.
+                let changed = self.changed.notified();
+                if !self.is_empty() {
+                    break drop(held);
+                }
+                changed.await;
+            }
+        };
+        // After the timeout there is no endpoint.
+        let _ = timeout(wake.time(), changed).await;
+    }
+
+    /// Returns the error of a request for which no endpoint can be picked.
+    pub(super) fn nothing_picked(&self) -> Error {
+        let none = Error::new(ErrorKind::NoEndpoint);
+        if self.snapshot.load().siblings.is_dead() {
+            none.detail("none of them answers")
+        } else if self.is_full() {
+            Error::new(ErrorKind::Overloaded)
+        } else {
+            none
         }
     }
 }

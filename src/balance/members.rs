@@ -26,7 +26,7 @@ use super::{
     remembered::Remembered,
     snapshot::Snapshot,
 };
-use crate::endpoint::{Endpoint, EndpointSettings, EndpointSpec, Load, Siblings, name_of_url};
+use crate::endpoint::{Endpoint, EndpointSpec, Load, Siblings, name_of_url};
 
 /// The members of a cluster, as changes work on them.
 ///
@@ -87,13 +87,13 @@ pub(super) struct Displaced<S> {
 
 impl<S> Members<S> {
     /// Creates an empty set.
-    pub(super) fn new(subset: Option<Subset>, settings: EndpointSettings) -> Self {
+    pub(super) fn new(subset: Option<Subset>, siblings: Siblings) -> Self {
         Self {
             by_order: BTreeMap::new(),
             order_of: HashMap::new(),
             next: 0,
             subset,
-            siblings: Arc::new(Siblings::new(settings)),
+            siblings: Arc::new(siblings),
             remembered: Remembered::default(),
             displaced: Displaced::default(),
         }
@@ -328,13 +328,13 @@ mod tests {
     }
 
     fn subset(size: usize, seed: u64) -> Members<()> {
-        Members::new(Some(Subset { size, seed }), EndpointSettings::default())
+        Members::new(Some(Subset { size, seed }), Siblings::default())
     }
 
     /// S26: what was known of an endpoint survives its removal.
     #[test]
     fn an_endpoint_that_comes_back_is_known() {
-        let mut members = Members::new(None, EndpointSettings::default());
+        let mut members = Members::new(None, Siblings::default());
         let latency_of = |members: &Members<()>, nth: usize| {
             snapshot(members).all[nth].load().remembered().clone()
         };
@@ -353,7 +353,7 @@ mod tests {
     fn what_is_the_users_is_given_back() {
         let service = Arc::new(());
         let spec = || EndpointSpec::new("a", service.clone());
-        let mut members = Members::new(None, EndpointSettings::default());
+        let mut members = Members::new(None, Siblings::default());
         members.insert(spec());
         members.insert(spec());
         members.replace(vec![spec(), spec().weight(2).unwrap()]);

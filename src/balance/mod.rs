@@ -87,10 +87,12 @@ mod handle;
 mod hash;
 mod members;
 pub mod policy;
+mod queueing;
 mod remembered;
 mod retries;
 mod service;
 mod snapshot;
+mod wake;
 
 pub use self::{
     body::ResponseBody,

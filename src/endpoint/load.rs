@@ -380,6 +380,7 @@ impl Load {
             self.idle.notify_waiters();
         }
         self.siblings.end_request();
+        self.siblings.make_room();
     }
 
     /// Reads the clock.

@@ -4,9 +4,12 @@
 //! a pick that sees a value of a moment ago picks as well.
 
 use std::{
-    sync::atomic::{
-        AtomicBool, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release, SeqCst},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -15,7 +18,7 @@ use tokio::time::Instant;
 
 use super::norms::{Findings, LearnedNorms, Norms};
 pub(super) use crate::clock::Micros;
-use crate::health::Ejection;
+use crate::{health::Ejection, limit::Queue};
 
 /// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
 /// and what it finds is an average over two seconds.
@@ -56,6 +59,8 @@ impl Default for EndpointSettings {
 #[derive(Debug)]
 pub(crate) struct Siblings {
     settings: EndpointSettings,
+    /// The requests that wait for room at an endpoint. `None` if none ever does.
+    queue: Option<Arc<Queue>>,
     /// When the cluster was made, the zero of all [`Micros`].
     epoch: Instant,
     /// The time of the latest pick, so that all endpoints it compares are judged at the same time, and the clock is
@@ -86,15 +91,16 @@ pub(crate) struct Siblings {
 
 impl Default for Siblings {
     fn default() -> Self {
-        Self::new(EndpointSettings::default())
+        Self::new(EndpointSettings::default(), None)
     }
 }
 
 impl Siblings {
     /// Returns the state of a cluster that is made now.
-    pub(crate) fn new(settings: EndpointSettings) -> Self {
+    pub(crate) fn new(settings: EndpointSettings, queue: Option<Arc<Queue>>) -> Self {
         Self {
             settings,
+            queue,
             epoch: Instant::now(),
             now: AtomicU64::default(),
             surveyed: AtomicU64::default(),
@@ -163,6 +169,13 @@ impl Siblings {
         }
     }
 
+    /// Notes that there may be room at an endpoint, after it has been made.
+    pub(super) fn make_room(&self) {
+        if let Some(queue) = &self.queue {
+            queue.wake_next();
+        }
+    }
+
     /// Returns whether as many requests are in flight at all endpoints as there may be.
     pub(super) fn is_full(&self) -> bool {
         let most = self.settings.max_total;
@@ -183,6 +196,8 @@ impl Siblings {
     pub(super) fn alarm(&self) {
         self.troubled.store(true, Relaxed);
         self.alarm.store(true, Relaxed);
+        // A request that waits may find an endpoint now, or that there is none to wait for.
+        self.make_room();
     }
 
     /// Notes that an endpoint has failed, so that surveys look at all endpoints.

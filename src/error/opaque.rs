@@ -1,6 +1,6 @@
 //! The error type, opaque but for its kind, its endpoint and its source.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use http::StatusCode;
 
@@ -32,8 +32,6 @@ struct Inner {
     detail: Option<&'static str>,
     /// The name of the endpoint at which the error occurred, if one had been picked.
     endpoint: Option<Arc<str>>,
-    /// When the client may try again, if that is known.
-    retry_after: Option<Duration>,
     /// The cause. Never a request or anything else that has to be handed back: `upstream::SendError` carries that.
     source: Option<BoxError>,
 }
@@ -45,7 +43,6 @@ impl Error {
             kind,
             detail: None,
             endpoint: None,
-            retry_after: None,
             source: None,
         }))
     }
@@ -75,21 +72,6 @@ impl Error {
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
-    }
-
-    /// Says when the client may try again: the `Retry-After` of the response.
-    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
-        self.0.retry_after = Some(wait);
-        self
-    }
-
-    /// Returns when the client may try again, in whole seconds and at least 1.
-    ///
-    /// One second is the shortest time that makes a client wait at all: a cluster may get an endpoint at any moment,
-    /// and a connection becomes free with the next request that ends.
-    pub(crate) fn retry_after_seconds(&self) -> u64 {
-        let wait = self.0.retry_after.unwrap_or_default();
-        wait.as_secs_f64().ceil().max(1.0) as u64
     }
 
     /// Names the endpoint at which the error occurred, unless it is named already.
@@ -200,7 +182,6 @@ impl fmt::Display for Error {
             detail,
             endpoint,
             source,
-            retry_after: _,
         } = &*self.0;
         f.write_str(kind.describe().3)?;
         if let Some(detail) = detail {
@@ -225,7 +206,6 @@ impl fmt::Debug for Error {
             detail,
             endpoint,
             source,
-            retry_after: _,
         } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)

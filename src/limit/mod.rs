@@ -17,6 +17,7 @@ mod queue_interleavings;
 
 #[cfg(feature = "http2")]
 pub(crate) use self::permits::PermitQueue;
-pub(crate) use self::permits::{Found, Permit, Permits};
-#[expect(unused_imports, reason = "for `balance/`, which does not queue yet")]
-pub(crate) use self::queue::{Notice, Queue, Ticket};
+pub(crate) use self::{
+    permits::{Found, Permit, Permits},
+    queue::{Notice, Queue},
+};

@@ -57,12 +57,13 @@ impl ErrorResponder {
             text_response(status)
         };
         *response.status_mut() = status;
-        // RFC 9110 10.2.3: how long the service is expected to be unavailable, in seconds.
+        // RFC 9110 10.2.3: how long the service is expected to be unavailable, in seconds. One is the shortest time
+        // that makes a client wait at all: a cluster may get an endpoint at any moment, and a connection becomes free
+        // with the next request that ends.
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let wait = error.retry_after_seconds();
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, wait.into());
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(hook) = &self.hook {
             response = hook(&error, response);
