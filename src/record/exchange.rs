@@ -94,9 +94,15 @@ impl Record {
         &self.upload
     }
 
-    /// Records that the request body has moved to `state` now.
-    pub(crate) fn touch_upload(&self, state: UploadState) {
-        self.upload.touch(self.start, state);
+    /// Begins an upload of the request body, the first one or another one, in this state. Returns its generation, by
+    /// which its body is known from now on; the bodies of earlier ones record nothing any more.
+    pub(crate) fn begin_upload(&self, state: UploadState) -> u32 {
+        self.upload.begin(self.start, state)
+    }
+
+    /// Records that the request body has moved to `state` now, if its upload is still the latest.
+    pub(crate) fn touch_upload(&self, generation: u32, state: UploadState) {
+        self.upload.touch(self.start, generation, state);
     }
 
     /// Returns when the request body last moved, or the beginning of the exchange if it never has.

@@ -11,10 +11,10 @@
 //! `deposit` and `withdraw` it has. That one has a lifetime of a second and no reserve beyond it, too, but does not
 //! bound what it says:
 //!
-//! - Its ten time slots are left two at a time, unless a call comes exactly at the end of one. Retries are therefore
-//!   forgotten after half a second, and twice as many are allowed per second as were set.
-//! - The share is rounded to one over a whole number, upward: 0.4 is 0.5, and everything above 0.5 is 1.
-//! - A call after a long idleness goes through every tenth of a second of it, under a lock.
+//! - Its ten slots of time pass two at a time, unless a call comes exactly at the end of one. Retries are therefore
+//!   forgotten after half a second, and up to twice the number per second is granted.
+//! - The share is rounded up to one over a whole number: 0.4 to 0.5, and everything between 0.5 and 1 to 1.
+//! - The first call after a long idleness goes through every tenth of a second of it, under a lock.
 
 use std::sync::atomic::{
     AtomicU64,
@@ -59,8 +59,8 @@ impl RetryBudget {
         }
     }
 
-    /// Sets the number of retries per request, from 0 to 10: with 0.2 there is one retry for five requests, with 2 there
-    /// are two for each. By default 0.2.
+    /// Sets the number of retries per request, from 0 to 10: with 0.2 there is one retry for five requests, with 2
+    /// there are two for each. By default 0.2.
     ///
     /// Only the requests of the last second count.
     ///
@@ -271,7 +271,7 @@ mod tests {
         assert!(retries.len() >= 1900, "{}", retries.len());
     }
 
-    /// Intervals at which tower's budget allows twice the number.
+    /// At most of these intervals, tower's budget grants more.
     #[tokio::test(start_paused = true)]
     async fn the_share_is_kept_at_any_rate() {
         for interval in [3, 7, 51, 101, 150, 333] {
