@@ -454,7 +454,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_was_succeeded_records_nothing() {
         let (record, mut first) = watched(streamed(vec![Ok("1"), Ok("2")]));
-        first.set_depth(3);
+        first.set_attempt(0, 3);
         first.frame().await.unwrap().unwrap();
         let mut second = first.succeeded_by(streamed(vec![Ok("3")]));
         assert_eq!(

@@ -311,7 +311,7 @@ mod tests {
     fn an_empty_body_costs_nothing() {
         for limit in [0, LIMIT] {
             let mut body = Body::empty();
-            body.set_depth(2);
+            body.set_attempt(0, 2);
             let (first, replay) = Replay::wrap(body, limit);
             let mut replay = replay.unwrap();
             assert!(first.is_end_stream() && replay.source.is_none());
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_superseded_body_does_not_touch_the_upload() {
         let (mut first, mut replay) = wrap(silent_after(vec![data("ab")]));
-        first.set_depth(1);
+        first.set_attempt(0, 1);
         let record: Arc<Record> = first.record().clone();
         let state = || record.upload().state();
         let own = Arc::<Count>::default();
@@ -427,7 +427,7 @@ mod tests {
     #[test]
     fn another_body_is_part_of_the_same_exchange() {
         let mut body = streamed([data("ab")]);
-        body.set_depth(3);
+        body.set_attempt(0, 3);
         let (mut first, mut replay) = wrap(body);
         let mut again = replay.body().unwrap();
         assert_eq!((first.depth(), again.depth()), (3, 3));
