@@ -1,7 +1,6 @@
 //! [`Retries`]: the retry policy of a cluster at work, with the budget that its requests share.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -71,7 +70,7 @@ impl Retries {
     }
 
     /// Notes how long an attempt took to its response head, from which the delay of hedging may be learned.
-    pub(super) fn took(&self, timer: Pin<&mut HedgeTimer>) {
+    pub(super) fn took(&self, timer: &HedgeTimer) {
         if let (Some(hedge), Some(took)) = (&self.hedge, timer.elapsed()) {
             hedge.learn(took);
         }
@@ -82,7 +81,7 @@ impl Retries {
     pub(super) fn is_time(
         &self,
         given_up: bool,
-        timer: Pin<&mut HedgeTimer>,
+        timer: &mut HedgeTimer,
         cx: &mut Context<'_>,
     ) -> bool {
         if given_up && self.policy.most() > 1 {

@@ -30,6 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full, LengthLimitError, combinators::UnsyncBoxBody};
 
@@ -83,6 +84,9 @@ struct Link {
     depth: u8,
     /// The index of the attempt that sends the body, among those of the record. `None` outside of any cluster.
     attempt: Option<usize>,
+    /// The head of the request exactly as the endpoint's client gets it, if a balancer has kept a copy that the client
+    /// may use as well.
+    head: Option<Arc<Request<()>>>,
     /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
     /// by the notification.
     on_sent: Vec<Arc<dyn OnSent>>,
@@ -184,6 +188,7 @@ impl Body {
             generation: 0,
             depth: *depth,
             attempt: *attempt,
+            head: None,
             on_sent: Vec::new(),
         };
         Self { inner: None, link }
@@ -246,6 +251,17 @@ impl Body {
     pub(crate) fn set_attempt(&mut self, attempt: usize, depth: u8) {
         self.link.attempt = Some(attempt);
         self.link.depth = depth;
+    }
+
+    /// Returns a copy of the head of the request, as it came to the client that asks.
+    pub(crate) fn head(&self) -> Option<&Arc<Request<()>>> {
+        self.link.head.as_ref()
+    }
+
+    /// Lends the endpoint's client a copy of the head, which must be what the client gets: there must be no other service
+    /// in between.
+    pub(crate) fn lend_head(&mut self, head: Arc<Request<()>>) {
+        self.link.head = Some(head);
     }
 
     /// Has `on_sent` notified once, when the body has been sent to its end or is dropped.

@@ -34,6 +34,7 @@ mod deadline;
 mod exchange;
 mod gathered;
 mod guarded;
+mod head;
 mod request;
 mod response;
 mod unread;
@@ -44,6 +45,7 @@ pub(crate) use self::{
     deadline::{Deadlines, Timer},
     gathered::GatheredBody,
     guarded::{Guard, GuardedBody},
+    head::copy_head,
     request::RequestBody,
     response::DeadlineBody,
     unread::ReadBody,

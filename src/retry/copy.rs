@@ -1,9 +1,14 @@
 //! [`RequestCopy`]: what is kept of a request so that it can be sent again.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, Request};
 
 use super::{policy::Retry, replay::Replay};
-use crate::{body::Body, record::Outcome};
+use crate::{
+    body::{Body, copy_head},
+    record::Outcome,
+};
 
 /// A copy of a request, from which it can be sent again.
 ///
@@ -13,7 +18,8 @@ use crate::{body::Body, record::Outcome};
 /// Dropping it frees the body; the attempt in progress goes on.
 #[derive(Debug)]
 pub(crate) struct RequestCopy {
-    head: Request<()>,
+    /// Shared with the endpoint's client, which needs one of its own otherwise.
+    head: Arc<Request<()>>,
     replay: Replay,
     /// The number of attempts so far.
     attempts: u32,
@@ -35,18 +41,18 @@ impl RequestCopy {
         let (body, replay) = Replay::wrap(body, retry.replay());
         *request.body_mut() = body;
         let replay = replay?;
-        let mut head = Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.uri_mut() = request.uri().clone();
-        *head.version_mut() = request.version();
-        *head.headers_mut() = request.headers().clone();
-        *head.extensions_mut() = request.extensions().clone();
+        let head = Arc::new(copy_head(request, ()));
         Some(Self {
             head,
             replay,
             attempts: 1,
             repeats: 0,
         })
+    }
+
+    /// Returns the head, as the request came to the balancer.
+    pub(crate) fn head(&self) -> &Arc<Request<()>> {
+        &self.head
     }
 
     /// Returns whether the request may be repeated after an attempt that ended so. May run code of the user.
@@ -74,13 +80,7 @@ impl RequestCopy {
 
     /// Returns the request, to be sent once more. `None` if its body cannot be sent again.
     pub(crate) fn again(&mut self, retry: &Retry) -> Option<Request<Body>> {
-        let mut request = Request::new(self.replay.body()?);
-        let head = &self.head;
-        *request.method_mut() = head.method().clone();
-        *request.uri_mut() = head.uri().clone();
-        *request.version_mut() = head.version();
-        *request.headers_mut() = head.headers().clone();
-        *request.extensions_mut() = head.extensions().clone();
+        let mut request = copy_head(&self.head, self.replay.body()?);
         self.attempts += 1;
         if let Some(field) = retry.field() {
             number(&mut request, field, self.attempts);

@@ -95,9 +95,6 @@ impl Client {
             .map(AttemptGuard::nth)
             .or(request.body().attempt());
         let seen = Seen::in_head(request.headers());
-        if seen.any(Fields::CONTENT_LENGTH) {
-            settle_length(&mut request);
-        }
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
         // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
         let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
@@ -114,19 +111,22 @@ impl Client {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(self.unsent(attempt, error, request)),
             };
+            if seen.any(Fields::CONTENT_LENGTH) {
+                settle_length(&mut request);
+            }
             let untouched = seen.any(Fields::EXPECT) && expects_continue(request.headers());
             if !checkout.is_http2() && !untouched && is_of_unknown_length(request.body()) {
                 // Boxed, because most requests have no use for its timer.
                 Box::pin(settle_body(&mut request)).await;
             }
-            let before = match self.target.apply(&mut request, seen, checkout.is_http2()) {
-                Ok(before) => before,
-                Err(error) => return Err(ended(attempt, error)),
-            };
             let spare = if repeated {
                 None
             } else {
                 Spare::of(&request, &checkout)
+            };
+            let before = match self.target.apply(&mut request, seen, checkout.is_http2()) {
+                Ok(before) => before,
+                Err(error) => return Err(ended(attempt, error)),
             };
             let reused = checkout.is_reused();
             record.sending(nth);
@@ -140,9 +140,9 @@ impl Client {
                     return Err(ended(attempt, error));
                 }
             };
-            request = match Resend::decide(&mut failed, spare, reused) {
+            request = match Resend::decide(&mut failed, spare, before, reused) {
                 Resend::Again {
-                    mut request,
+                    request,
                     on_new,
                     on_http1,
                     last,
@@ -150,12 +150,10 @@ impl Client {
                     if on_http1 && self.target.scheme != Scheme::H2c {
                         versions = Versions::Http1;
                     }
-                    before.restore(&mut request);
                     (fresh, repeated) = (on_new, repeated | last);
                     request
                 }
-                Resend::Elsewhere(mut request) => {
-                    before.restore(&mut request);
+                Resend::Elsewhere(request) => {
                     return Err(self.unsent(attempt, self.failed(failed), request));
                 }
                 Resend::Never => return Err(ended(attempt, self.failed(failed))),

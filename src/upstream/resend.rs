@@ -17,22 +17,23 @@
 //! the head, which exists only for requests without a body. Requests with a body are never copied here. Retries for
 //! other reasons, such as statuses, are the balancer's, with a budget.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, sync::Arc};
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::Request;
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 
 #[cfg(feature = "http2")]
 use super::http2::{is_go_away, is_refused, needs_http1};
 use super::pool::Checkout;
-use crate::body::Body;
+use super::target::Before;
+use crate::body::{Body, copy_head};
 
 /// What may be done with a request whose sending failed.
 pub(super) enum Resend {
     /// It may be sent once more to the same server.
     Again {
-        /// The request, as it was sent: pointed at the endpoint.
+        /// The request, as it came to the client.
         request: Request<Body>,
         /// Only on a new connection: where one idle connection was closed, others may be, too.
         on_new: bool,
@@ -49,13 +50,18 @@ pub(super) enum Resend {
 
 impl Resend {
     /// Decides by the error, by what is left of the request, and by whether the connection was `reused`. Takes the
-    /// request out of the error if it is still there.
+    /// request out of the error if it is still there, and restores the head that it had `before`.
     pub(super) fn decide(
         failed: &mut TrySendError<Request<Body>>,
         spare: Option<Spare>,
+        before: Before,
         reused: bool,
     ) -> Self {
-        match (failed.take_message(), spare) {
+        let returned = failed.take_message().map(|mut request| {
+            before.restore(&mut request);
+            request
+        });
+        match (returned, spare) {
             // The connection closed before it took the request.
             (Some(request), _) if reused => Self::Again {
                 request,
@@ -83,17 +89,16 @@ impl Resend {
 ///
 /// The body is an empty one that belongs to the same exchange.
 pub(super) struct Spare {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    extensions: Extensions,
+    /// As it came to the client. A balancer in front may have made the copy already.
+    head: Arc<Request<()>>,
     body: Body,
     /// Whether the connection that the request was sent on had been used before.
     reused: bool,
 }
 
 impl Spare {
-    /// Copies a request that could be repeated, or returns `None` without copying.
+    /// Copies a request that could be repeated, or returns `None` without copying. To be called before the head is
+    /// changed for the endpoint.
     ///
     /// On a new HTTP/1 connection nothing could be: if it fails, the server failed while it processed the request. On
     /// HTTP/2 any method may have to be, as a refusal is possible at any time.
@@ -103,11 +108,9 @@ impl Spare {
             #[cfg(feature = "http2")]
             Checkout::Http2 { .. } => true,
         };
+        let lent = request.body().head();
         (repeatable && request.body().is_end_stream()).then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            extensions: request.extensions().clone(),
+            head: lent.map_or_else(|| Arc::new(copy_head(request, ())), Arc::clone),
             body: request.body().empty_like(),
             reused: checkout.is_reused(),
         })
@@ -122,17 +125,12 @@ impl Spare {
         if is_refused(error) || is_go_away(error) || needs_http1(error) {
             return true;
         }
-        self.reused && self.method.is_idempotent() && is_early_close(error)
+        self.reused && self.head.method().is_idempotent() && is_early_close(error)
     }
 
     /// Returns the request.
     fn into_request(self) -> Request<Body> {
-        let mut request = Request::new(self.body);
-        *request.extensions_mut() = self.extensions;
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        request
+        copy_head(&self.head, self.body)
     }
 }
 

@@ -38,7 +38,6 @@ pin_project! {
         endpoint: Arc<Endpoint<S>>,
         // Counts the request at the endpoint. Taken when the attempt ends.
         in_flight: Option<InFlight>,
-        #[pin]
         timer: PerTryTimer,
         // The call, after the service has become ready.
         #[pin]

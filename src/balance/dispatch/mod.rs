@@ -25,6 +25,7 @@ mod per_try;
 mod waiting;
 
 use std::{
+    any::TypeId,
     fmt,
     future::Future,
     pin::Pin,
@@ -54,6 +55,7 @@ use crate::{
     error::{BoxError, Error},
     record::{Info, Outcome, Record},
     retry::RequestCopy,
+    upstream::Client,
 };
 
 /// The most endpoints that one request tries to connect to.
@@ -98,12 +100,11 @@ pin_project! {
         // The endpoints of the attempts that have failed.
         tried: Vec<Arc<Endpoint<S>>>,
         // From which the request is sent again. `None` if it is not, whatever happens.
-        copy: Option<Box<RequestCopy>>,
+        copy: Option<RequestCopy>,
         #[pin]
         state: DispatchState<S>,
         // The attempt beside the first one.
         rival: Option<Pin<Box<AttemptFuture<S>>>>,
-        #[pin]
         hedge: HedgeTimer,
     }
 }
@@ -146,6 +147,9 @@ where
         let place = (request.body().depth(), request.body().attempt());
         let affinity = cluster.affinity(&request);
         let copy = cluster.retries().copy(&mut request);
+        if let Some(copy) = copy.as_ref().filter(|_| is_client::<S>()) {
+            request.body_mut().lend_head(copy.head().clone());
+        }
         let picked = match cluster.has_queue() {
             // Those that wait come first.
             true => None,
@@ -178,11 +182,16 @@ where
             record,
             place,
             tried: Vec::new(),
-            copy: copy.map(Box::new),
+            copy,
             state,
             rival: None,
         }
     }
+}
+
+/// Returns whether the endpoints' service is the crate's client itself: what is sent to it then reaches it as it is.
+fn is_client<S: 'static>() -> bool {
+    TypeId::of::<S>() == TypeId::of::<Client>()
 }
 
 /// What follows from the end of an attempt.
@@ -261,7 +270,7 @@ where
         let per_try = this.cluster.retries().per_try();
         let attempt = AttemptFuture::begin(picked, request, this.record, *this.place, per_try);
         this.state.set(DispatchState::Attempt { attempt });
-        this.hedge.as_mut().reset();
+        this.hedge.reset();
     }
 
     /// Decides what follows from the end of an attempt: the heart of the loop.
@@ -282,7 +291,7 @@ where
                 retries.took(this.hedge);
                 if let Some(outcome) = retries.failed(response.status(), &in_flight) {
                     this.tried.push(endpoint.clone());
-                    let copy = this.copy.as_deref_mut();
+                    let copy = this.copy.as_mut();
                     if copy.is_some_and(|copy| retries.is_repeated(copy, outcome)) {
                         if rival {
                             return Next::Rival;
@@ -318,7 +327,7 @@ where
                         .map(|picked| (picked, request)),
                     (None, Some(outcome)) => {
                         let retries = this.cluster.retries();
-                        let copy = this.copy.as_deref_mut();
+                        let copy = this.copy.as_mut();
                         match copy.is_some_and(|copy| retries.is_repeated(copy, outcome)) {
                             true => {
                                 repeat(this.cluster, this.tried, *this.affinity, this.copy, outcome)
@@ -391,10 +400,10 @@ fn repeat<S: Send + Sync + 'static>(
     cluster: &Cluster<S>,
     tried: &[Arc<Endpoint<S>>],
     affinity: Affinity,
-    copy: &mut Option<Box<RequestCopy>>,
+    copy: &mut Option<RequestCopy>,
     outcome: Outcome,
 ) -> Option<(Picked<S>, Request<Body>)> {
-    let copy = copy.as_deref_mut()?;
+    let copy = copy.as_mut()?;
     let mut picked = cluster.pick(tried, affinity, true);
     // An endpoint whose connection broke may well answer on another one. It would not answer otherwise than it has.
     if picked.is_none() && outcome.status().is_none() && outcome.is_sent() {
