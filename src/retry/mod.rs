@@ -22,13 +22,10 @@
     expect(dead_code, reason = "the ledger is for the loop over attempts")
 )]
 mod budget;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the loop over attempts"))]
 mod kept;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the loop over attempts"))]
 mod replay;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the loop over attempts"))]
 mod slot;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the loop over attempts"))]
 mod source;
 
 pub use self::budget::RetryBudget;
