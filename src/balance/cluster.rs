@@ -188,6 +188,16 @@ impl<S> Cluster<S> {
         &self.retries
     }
 
+    /// Counts a request of a client, which adds to the budget of retries. To be called after a pick, whose time it is.
+    pub(super) fn deposit(&self) {
+        self.retries.deposit(self.snapshot.load().siblings.now());
+    }
+
+    /// Takes one attempt out of the budget of retries. Returns false if there is none left.
+    pub(super) fn withdraw(&self) -> bool {
+        self.retries.withdraw(self.snapshot.load().siblings.now())
+    }
+
     /// Returns whether requests wait in the queue, so that others must not be picked for before.
     pub(super) fn has_queue(&self) -> bool {
         self.queueing.as_ref().is_some_and(Queueing::is_busy)

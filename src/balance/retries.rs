@@ -10,6 +10,7 @@ use http::{Request, StatusCode};
 use super::dispatch::HedgeTimer;
 use crate::{
     body::Body,
+    clock::Micros,
     endpoint::InFlight,
     record::Outcome,
     retry::{Hedge, HedgeDelay, RequestCopy, Retry, RetryLedger},
@@ -42,13 +43,19 @@ impl Retries {
         self.policy.per_try()
     }
 
-    /// Counts a request, and copies it if it could be sent again.
+    /// Copies a request if it could be sent again.
     pub(super) fn copy(&self, request: &mut Request<Body>) -> Option<RequestCopy> {
-        let hedged = self.hedge.is_some();
-        if self.policy.most() > 1 || hedged {
-            self.budget.deposit();
-        }
-        RequestCopy::of(request, &self.policy, hedged)
+        RequestCopy::of(request, &self.policy, self.hedge.is_some())
+    }
+
+    /// Counts a request of a client at `now`, which adds to the budget.
+    pub(super) fn deposit(&self, now: Micros) {
+        self.budget.deposit(now);
+    }
+
+    /// Returns whether an answer with `status` may be one that is not passed on.
+    pub(super) fn may_fail(&self, status: StatusCode, in_flight: &InFlight) -> bool {
+        self.policy.is_failure(status) || in_flight.has_failed()
     }
 
     /// Returns how an attempt has ended that was answered with `status`, or `None` if the answer is one to pass on.
@@ -64,9 +71,9 @@ impl Retries {
         copy.is_repeated(&self.policy, outcome)
     }
 
-    /// Takes one attempt out of the budget. Returns false if there is none left.
-    pub(super) fn withdraw(&self) -> bool {
-        self.budget.withdraw()
+    /// Takes one attempt out of the budget at `now`. Returns false if there is none left.
+    pub(super) fn withdraw(&self, now: Micros) -> bool {
+        self.budget.withdraw(now)
     }
 
     /// Notes how long an attempt took to its response head, from which the delay of hedging may be learned.

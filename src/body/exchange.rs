@@ -83,13 +83,14 @@ struct Link {
     /// The number of clusters that the request has passed on its way to this endpoint: 0 outside of any.
     depth: u8,
     /// The index of the attempt that sends the body, among those of the record. `None` outside of any cluster.
-    attempt: Option<usize>,
+    attempt: Option<u32>,
     /// The head of the request exactly as the endpoint's client gets it, if a balancer has kept a copy that the client
     /// may use as well.
     head: Option<Arc<Request<()>>>,
     /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
-    /// by the notification.
-    on_sent: Vec<Arc<dyn OnSent>>,
+    /// by the notification. Boxed to keep requests small, which are moved often: only bodies that are not empty have it.
+    #[expect(clippy::box_collection, reason = "a word instead of three")]
+    on_sent: Option<Box<Vec<Arc<dyn OnSent>>>>,
 }
 
 /// What `poll_frame` returns.
@@ -189,7 +190,7 @@ impl Body {
             depth: *depth,
             attempt: *attempt,
             head: None,
-            on_sent: Vec::new(),
+            on_sent: None,
         };
         Self { inner: None, link }
     }
@@ -224,7 +225,8 @@ impl Body {
         // Emptied, so that the drop of the link touches nothing.
         let mut link = std::mem::take(&mut self.link);
         link.record = None;
-        (self, std::mem::take(&mut link.on_sent))
+        let on_sent = link.on_sent.take().map(|on_sent| *on_sent);
+        (self, on_sent.unwrap_or_default())
     }
 
     /// Returns the link alone.
@@ -244,12 +246,12 @@ impl Body {
 
     /// Returns the index of the attempt that sends the body.
     pub(crate) fn attempt(&self) -> Option<usize> {
-        self.link.attempt
+        self.link.attempt.map(|nth| nth as usize)
     }
 
     /// Makes the body part of the attempt at index `attempt`, for which the request has passed `depth` clusters.
     pub(crate) fn set_attempt(&mut self, attempt: usize, depth: u8) {
-        self.link.attempt = Some(attempt);
+        self.link.attempt = u32::try_from(attempt).ok();
         self.link.depth = depth;
     }
 
@@ -268,7 +270,8 @@ impl Body {
     ///
     /// A body that is empty notifies only when it is dropped: it is never polled.
     pub(crate) fn on_sent(&mut self, on_sent: Arc<dyn OnSent>) {
-        self.link.on_sent.push(on_sent);
+        let all = self.link.on_sent.get_or_insert_default();
+        all.push(on_sent);
     }
 
     /// Returns what the result of a poll means for the upload, or `None` for a pending one.
@@ -314,8 +317,8 @@ impl Link {
     /// Notifies those that wait for the body to be sent. Later calls do nothing.
     fn sent(&mut self) {
         // Nothing waits for a body that was empty from the beginning, as most are.
-        if !self.on_sent.is_empty() {
-            self.on_sent.drain(..).for_each(|on_sent| on_sent.sent());
+        if let Some(on_sent) = self.on_sent.take() {
+            on_sent.iter().for_each(|on_sent| on_sent.sent());
         }
     }
 }

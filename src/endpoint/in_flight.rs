@@ -173,6 +173,11 @@ impl InFlight {
         let _ = self.failed(&Error::new(ErrorKind::Superseded));
     }
 
+    /// Returns whether the response head said that the endpoint has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.class.is_failure()
+    }
+
     /// Returns how the attempt would end if its response were complete now, or has ended.
     pub(crate) fn so_far(&self) -> Option<Outcome> {
         self.attempt.as_ref().and_then(AttemptGuard::so_far)
@@ -197,10 +202,21 @@ impl InFlight {
         if mem::replace(&mut self.booked, true) {
             return;
         }
-        let now = self.load.clock();
         let failure = outcome.filter(Outcome::is_failure);
+        let sent = self.end_wait();
+        if failure.is_none() && sent.is_none() {
+            // The end of nearly every attempt, for which the clock is not read.
+            if outcome.is_some_and(|outcome| outcome.is_success()) {
+                self.load.completed();
+            }
+            if self.probe {
+                self.end_probe(self.load.clock(), false);
+            }
+            return;
+        }
+        let now = self.load.clock();
         // The wait goes on only if the attempt ended without a head.
-        if let Some(sent) = self.end_wait() {
+        if let Some(sent) = sent {
             match failure.is_some_and(|failure| is_answer(&failure)) {
                 true => drop(self.load.answered(sent, now)),
                 false => self.load.given_up(sent, now),
@@ -208,8 +224,6 @@ impl InFlight {
         }
         if let Some(failure) = &failure {
             self.load.failed(now, failure);
-        } else if outcome.is_some_and(|outcome| outcome.is_success()) {
-            self.load.completed(now);
         }
         self.end_probe(now, failure.is_some());
     }

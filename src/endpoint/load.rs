@@ -458,8 +458,9 @@ impl Load {
     }
 
     /// Records that an attempt ended with success, its last byte included.
-    pub(super) fn completed(&self, now: Micros) {
-        self.ejection.completed(now);
+    pub(super) fn completed(&self) {
+        // By the clock of the last pick: the second in which it is counted need not be exact.
+        self.ejection.completed(self.siblings.now());
     }
 
     /// Records a failure of the endpoint.

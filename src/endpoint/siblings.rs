@@ -133,7 +133,7 @@ impl Siblings {
     }
 
     /// Returns the time of the pick at hand.
-    pub(super) fn now(&self) -> Micros {
+    pub(crate) fn now(&self) -> Micros {
         self.now.load(Relaxed)
     }
 

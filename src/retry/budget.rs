@@ -21,9 +21,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use tokio::time::Instant;
-
-use crate::error::Error;
+use crate::{clock::Micros, error::Error};
 
 /// How many retries a cluster may make: a share of its requests, and a number per second.
 ///
@@ -108,8 +106,6 @@ impl Default for RetryBudget {
 #[derive(Debug)]
 pub(crate) struct RetryLedger {
     budget: RetryBudget,
-    /// When it was made, to which slots of time are relative.
-    start: Instant,
     requests: RecentCount,
     retries: RecentCount,
 }
@@ -119,20 +115,19 @@ impl RetryLedger {
     pub(crate) fn new(budget: RetryBudget) -> Self {
         Self {
             budget,
-            start: Instant::now(),
             requests: RecentCount::default(),
             retries: RecentCount::default(),
         }
     }
 
-    /// Counts a request of a client. Retries of it are not to be counted here.
-    pub(crate) fn deposit(&self) {
-        self.requests.add(self.now());
+    /// Counts a request of a client at `now`. Retries of it are not to be counted here.
+    pub(crate) fn deposit(&self, now: Micros) {
+        self.requests.add(slot(now));
     }
 
-    /// Returns whether there may be a retry now, and counts it if so.
-    pub(crate) fn withdraw(&self) -> bool {
-        self.withdraw_at(self.now())
+    /// Returns whether there may be a retry at `now`, and counts it if so.
+    pub(crate) fn withdraw(&self, now: Micros) -> bool {
+        self.withdraw_at(slot(now))
     }
 
     /// [`withdraw`](Self::withdraw) in a slot of time.
@@ -153,16 +148,15 @@ impl RetryLedger {
         }
         granted
     }
-
-    /// Returns the slot of time that it is now.
-    fn now(&self) -> u32 {
-        // Wraps around after six years, when the slots of six years ago would seem to be of now.
-        (self.start.elapsed().as_millis() / SLOT_MILLIS) as u32
-    }
 }
 
-/// The length of a slot of time in milliseconds.
-const SLOT_MILLIS: u128 = 50;
+/// Returns the slot of a time. It wraps around after six years, when the slots of six years ago would seem to be of now.
+fn slot(now: Micros) -> u32 {
+    (now / SLOT) as u32
+}
+
+/// The length of a slot of time.
+const SLOT: Micros = 50_000;
 
 /// The number of slots in a second.
 const SLOTS_PER_SECOND: u32 = 20;
@@ -221,25 +215,52 @@ fn slot_of(place: u64) -> u32 {
 mod tests {
     use std::time::Duration;
 
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
     use super::*;
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    fn ledger(ratio: f64, per_second: u32) -> RetryLedger {
+    /// A ledger with the clock of a test.
+    struct TimedLedger {
+        ledger: RetryLedger,
+        start: Instant,
+    }
+
+    impl TimedLedger {
+        fn new(budget: RetryBudget) -> Self {
+            Self {
+                ledger: RetryLedger::new(budget),
+                start: Instant::now(),
+            }
+        }
+
+        fn now(&self) -> Micros {
+            self.start.elapsed().as_micros() as Micros
+        }
+
+        fn deposit(&self) {
+            self.ledger.deposit(self.now());
+        }
+
+        fn withdraw(&self) -> bool {
+            self.ledger.withdraw(self.now())
+        }
+    }
+
+    fn ledger(ratio: f64, per_second: u32) -> TimedLedger {
         let budget = RetryBudget::new().ratio(ratio).unwrap();
-        RetryLedger::new(budget.per_second(per_second))
+        TimedLedger::new(budget.per_second(per_second))
     }
 
     /// Counts how many retries are granted at once, of many that are asked for.
-    fn granted(ledger: &RetryLedger) -> usize {
+    fn granted(ledger: &TimedLedger) -> usize {
         (0..1000).filter(|_| ledger.withdraw()).count()
     }
 
     /// Sends requests that all fail, one every `interval` for ten seconds, and asks for three retries of each. Returns
     /// when each retry was granted, in milliseconds.
-    async fn outage(ledger: &RetryLedger, interval: Duration) -> Vec<u128> {
+    async fn outage(ledger: &TimedLedger, interval: Duration) -> Vec<u128> {
         let (start, mut retries) = (Instant::now(), Vec::new());
         while start.elapsed() < Duration::from_secs(10) {
             ledger.deposit();
@@ -303,7 +324,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lone_request_may_be_retried() {
-        let ledger = RetryLedger::new(RetryBudget::new());
+        let ledger = TimedLedger::new(RetryBudget::new());
         for _ in 0..10 {
             ledger.deposit();
             assert!(ledger.withdraw());
@@ -332,14 +353,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn threads_together_never_exceed_it() {
         let ledger = ledger(0.0, 100);
-        let now = ledger.now();
+        let now = slot(ledger.now());
         let granted: usize = std::thread::scope(|scope| {
-            let ask = || (0..1000).filter(|_| ledger.withdraw_at(now)).count();
+            let ask = || (0..1000).filter(|_| ledger.ledger.withdraw_at(now)).count();
             let threads = [(); 4].map(|()| scope.spawn(ask));
             threads.map(|thread| thread.join().unwrap()).iter().sum()
         });
         assert!(granted <= 100, "{granted}");
-        assert_eq!(granted as u64, ledger.retries.sum(now, 1));
+        assert_eq!(granted as u64, ledger.ledger.retries.sum(now, 1));
     }
 
     #[test]

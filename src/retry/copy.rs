@@ -37,10 +37,7 @@ impl RequestCopy {
         if !hedged && !retry.may_repeat(request.method(), request.headers()) {
             return None;
         }
-        let body = std::mem::take(request.body_mut());
-        let (body, replay) = Replay::wrap(body, retry.replay());
-        *request.body_mut() = body;
-        let replay = replay?;
+        let replay = Replay::keep(request.body_mut(), retry.replay())?;
         let head = Arc::new(copy_head(request, ()));
         Some(Self {
             head,

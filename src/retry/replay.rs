@@ -13,7 +13,7 @@
 //! sent in chunks is sent in chunks again, which a body that is followed by trailers needs.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -23,7 +23,7 @@ use bytes::Bytes;
 use http_body::{Body as _, SizeHint};
 
 use super::{slot::PolledBody, source::ReplaySource};
-use crate::{body::Body, error::BoxError};
+use crate::{body::Body, error::BoxError, record::Record};
 
 /// Hands out the request body of one exchange for each attempt.
 ///
@@ -37,8 +37,8 @@ use crate::{body::Body, error::BoxError};
 /// Once this and the latest body have been dropped, the client's body is dropped, too, whatever still holds a
 /// superseded one.
 pub(crate) struct Replay {
-    /// An empty body of the exchange, whose link the bodies get.
-    like: Body,
+    /// The exchange that the bodies are part of.
+    record: Arc<Record>,
     /// What the bodies share. `None` if the request has no body: then they are empty, too.
     source: Option<Arc<ReplaySource>>,
 }
@@ -54,39 +54,41 @@ struct ReplayBody {
 }
 
 impl Replay {
-    /// Wraps the body of a request, so that up to `limit` bytes of data can be sent again. Returns the body for the
-    /// first attempt.
+    /// Wraps `body`, that of the first attempt, so that up to `limit` bytes of data can be sent again.
     ///
-    /// Returns the body as it is, and `None`, if the body is known to be longer than `limit`; also if `limit` is 0, and
-    /// the body is not empty. An empty body is returned as it is, too, with a `Replay` that hands out empty ones:
-    /// neither allocates for the body.
-    pub(crate) fn wrap(mut body: Body, limit: usize) -> (Body, Option<Self>) {
-        // So that the bodies of all attempts share one.
-        body.record();
-        let like = body.empty_like();
+    /// Leaves it as it is, and returns `None`, if it is known to be longer than `limit`; also if `limit` is 0, and it is
+    /// not empty. An empty body is left as it is, too, with a `Replay` that hands out empty ones: neither allocates for
+    /// the body.
+    pub(crate) fn keep(body: &mut Body, limit: usize) -> Option<Self> {
+        // The bodies of all attempts share one.
+        let record = body.record().clone();
         if body.is_end_stream() {
-            return (body, Some(Self { like, source: None }));
+            let source = None;
+            return Some(Self { record, source });
         }
         if limit == 0 || body.size_hint().lower() > limit as u64 {
-            return (body, None);
+            return None;
         }
-        let (client, on_sent) = body.into_bare();
+        let like = body.empty_like();
+        let (client, on_sent) = mem::take(body).into_bare();
         let source = Arc::new(ReplaySource::new(client, on_sent, limit));
-        let first = like.succeeded_by(ReplayBody::new(&source, 0));
+        *body = like.succeeded_by(ReplayBody::new(&source, 0));
         let source = Some(source);
-        (first, Some(Self { like, source }))
+        Some(Self { record, source })
     }
 
-    /// Returns the body for another attempt, and supersedes the one before. The upload of the exchange begins anew.
+    /// Returns the body for another attempt, and supersedes the one before. The upload of the exchange begins anew. The
+    /// body is part of no attempt yet.
     ///
     /// Returns `None` if that is no longer [possible](Self::is_possible).
     pub(crate) fn body(&mut self) -> Option<Body> {
+        let empty = Body::empty().with_record(self.record.clone());
         let Some(source) = &self.source else {
-            return Some(self.like.empty_like());
+            return Some(empty);
         };
         let generation = source.supersede()?;
         let body = ReplayBody::new(source, generation);
-        Some(self.like.succeeded_by(body))
+        Some(empty.succeeded_by(body))
     }
 
     /// Returns whether the body can be sent again: no more than the limit has been taken from the client's body, and it
@@ -222,8 +224,13 @@ mod tests {
         Body::new(StreamBody::new(frames))
     }
 
+    fn keep(mut body: Body, limit: usize) -> (Body, Option<Replay>) {
+        let replay = Replay::keep(&mut body, limit);
+        (body, replay)
+    }
+
     fn wrap(body: Body) -> (Body, Replay) {
-        let (body, replay) = Replay::wrap(body, LIMIT);
+        let (body, replay) = keep(body, LIMIT);
         (body, replay.unwrap())
     }
 
@@ -310,13 +317,11 @@ mod tests {
     #[test]
     fn an_empty_body_costs_nothing() {
         for limit in [0, LIMIT] {
-            let mut body = Body::empty();
-            body.set_attempt(0, 2);
-            let (first, replay) = Replay::wrap(body, limit);
+            let (first, replay) = keep(Body::empty(), limit);
             let mut replay = replay.unwrap();
             assert!(first.is_end_stream() && replay.source.is_none());
             let mut again = replay.body().unwrap();
-            assert!(again.is_end_stream() && again.depth() == 2 && replay.is_possible());
+            assert!(again.is_end_stream() && replay.is_possible());
             let mut first = first;
             assert!(Arc::ptr_eq(first.record(), again.record()));
         }
@@ -335,9 +340,9 @@ mod tests {
     #[test]
     fn a_body_that_is_known_to_be_too_long_is_left_alone() {
         let long = "0123456789";
-        assert!(Replay::wrap(long.into(), 10).1.is_some());
+        assert!(keep(long.into(), 10).1.is_some());
         for limit in [0, 9] {
-            let (mut body, replay) = Replay::wrap(long.into(), limit);
+            let (mut body, replay) = keep(long.into(), limit);
             assert!(replay.is_none());
             assert_eq!(read(&mut body), long);
         }
@@ -345,7 +350,7 @@ mod tests {
 
     #[test]
     fn past_the_limit_the_body_goes_on_alone() {
-        let (first, replay) = Replay::wrap(streamed([data("abc"), data("d"), data("e")]), 4);
+        let (first, replay) = keep(streamed([data("abc"), data("d"), data("e")]), 4);
         let (mut first, mut replay) = (first, replay.unwrap());
         next(&mut first);
         let mut again = replay.body().unwrap();
@@ -374,7 +379,7 @@ mod tests {
     fn what_is_kept_is_freed_when_no_attempt_can_follow() {
         let [sent, unsent] = [b'a', b'b'].map(|byte| Bytes::from(vec![byte; 8 * 1024]));
         let frames = [&sent, &unsent].map(|data| Ok(Frame::data(data.clone())));
-        let (mut first, replay) = Replay::wrap(streamed(frames), 1024 * 1024);
+        let (mut first, replay) = keep(streamed(frames), 1024 * 1024);
         let mut replay = replay.unwrap();
         read(&mut first);
         let mut again = replay.body().unwrap();
@@ -423,14 +428,12 @@ mod tests {
         assert_eq!((state(), next_own.get()), (UploadState::Done, 1));
     }
 
-    /// Its bodies keep the depth of the one that was wrapped.
+    /// Of which attempt it is part, and at what depth, is for the attempt to say.
     #[test]
     fn another_body_is_part_of_the_same_exchange() {
-        let mut body = streamed([data("ab")]);
-        body.set_attempt(0, 3);
-        let (mut first, mut replay) = wrap(body);
+        let (mut first, mut replay) = wrap(streamed([data("ab")]));
         let mut again = replay.body().unwrap();
-        assert_eq!((first.depth(), again.depth()), (3, 3));
+        assert_eq!((again.attempt(), again.depth()), (None, 0));
         assert!(Arc::ptr_eq(first.record(), again.record()));
     }
 
@@ -631,7 +634,7 @@ mod tests {
                 .iter()
                 .map(|size| Ok(Frame::data(rest.split_to(*size))));
             let limit = random.usize(1..=2 * content.len().max(1));
-            let (mut body, replay) = Replay::wrap(streamed(frames), limit);
+            let (mut body, replay) = keep(streamed(frames), limit);
             let mut replay = replay.unwrap();
             // What the latest body has yielded.
             let mut read = Vec::new();

@@ -125,12 +125,27 @@ where
     /// A future that is polled after its completion stays pending.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = match this.response.poll(cx) {
-            Poll::Ready(result) => result.map_err(|error| SendError::split(error.into())),
-            Poll::Pending => {
-                let Some(in_flight) = this.in_flight else {
-                    return Poll::Pending;
+        let polled = this.response.poll(cx);
+        let Some(in_flight) = this.in_flight.as_mut() else {
+            return Poll::Pending;
+        };
+        let (error, unsent) = match polled {
+            Poll::Ready(Ok(response)) => {
+                // gRPC reports failures with a 200: in a response without a message, `grpc-status` is in the header
+                // section.
+                let class = class_of_head(&response);
+                in_flight.answered(response.status(), class, retry_after(&response));
+                return match this.in_flight.take() {
+                    Some(in_flight) => Poll::Ready(Attempted::Answered {
+                        response,
+                        endpoint: this.endpoint.clone(),
+                        in_flight,
+                    }),
+                    None => Poll::Pending,
                 };
+            }
+            Poll::Ready(Err(error)) => SendError::split(error.into()),
+            Poll::Pending => {
                 in_flight.watch(cx);
                 let kind = match this.timer.poll_expired(cx) {
                     // Asked after the task is watched, or the end could fall in between.
@@ -138,35 +153,18 @@ where
                     Poll::Pending => ErrorKind::Drained,
                     Poll::Ready(()) => ErrorKind::PerTryTimeout,
                 };
-                Err((Error::new(kind), None))
+                (Error::new(kind), None)
             }
         };
-        let Some(mut in_flight) = this.in_flight.take() else {
-            return Poll::Pending;
-        };
-        let endpoint = this.endpoint.clone();
-        Poll::Ready(match result {
-            Ok(response) => {
-                // gRPC reports failures with a 200: in a response without a message, `grpc-status` is in the header
-                // section.
-                let class = class_of_head(&response);
-                in_flight.answered(response.status(), class, retry_after(&response));
-                Attempted::Answered {
-                    response,
-                    endpoint,
-                    in_flight,
-                }
-            }
-            Err((error, unsent)) => {
-                let error = error.at(endpoint.name());
-                let outcome = in_flight.failed(&error);
-                Attempted::Failed {
-                    error,
-                    endpoint,
-                    outcome,
-                    unsent,
-                }
-            }
+        let error = error.at(this.endpoint.name());
+        let outcome = in_flight.failed(&error);
+        // The request leaves the count, so that the next pick sees the endpoint as it is now.
+        *this.in_flight = None;
+        Poll::Ready(Attempted::Failed {
+            error,
+            endpoint: this.endpoint.clone(),
+            outcome,
+            unsent,
         })
     }
 }

@@ -155,6 +155,7 @@ where
             true => None,
             false => cluster.pick(&[], affinity, copy.is_some()),
         };
+        cluster.deposit();
         let state = match picked {
             Some(picked) => DispatchState::Attempt {
                 attempt: AttemptFuture::begin(
@@ -228,6 +229,26 @@ where
                 DispatchProj::Rival => Poll::Pending,
             };
             let ended = match first {
+                // By far the most frequent end, so it is not moved around.
+                Poll::Ready(Attempted::Answered {
+                    mut response,
+                    endpoint,
+                    in_flight,
+                }) if !this
+                    .cluster
+                    .retries()
+                    .may_fail(response.status(), &in_flight) =>
+                {
+                    this.cluster.retries().took(this.hedge);
+                    this.cluster
+                        .mark(&mut response, *this.affinity, endpoint.name());
+                    *this.copy = None;
+                    if this.rival.is_some() {
+                        self.as_mut().supersede();
+                    }
+                    let answer = answered(response, in_flight, &self.record);
+                    return Poll::Ready(Ok(answer));
+                }
                 Poll::Ready(ended) => {
                     // The future of the attempt is dropped, but for the one case in which that is to be told why.
                     this.state.set(DispatchState::Rival);
@@ -363,7 +384,7 @@ where
         this.tried.push(attempt.endpoint().clone());
         let picked = this.cluster.pick(this.tried, *this.affinity, true);
         this.tried.pop();
-        let Some(picked) = picked.filter(|_| retries.withdraw()) else {
+        let Some(picked) = picked.filter(|_| this.cluster.withdraw()) else {
             return false;
         };
         let Some(request) = copy.again(retries.policy()) else {
@@ -409,7 +430,7 @@ fn repeat<S: Send + Sync + 'static>(
     if picked.is_none() && outcome.status().is_none() && outcome.is_sent() {
         picked = cluster.pick(&[], affinity, true);
     }
-    let picked = picked.filter(|_| cluster.retries().withdraw())?;
+    let picked = picked.filter(|_| cluster.withdraw())?;
     copy.repeat(cluster.retries().policy())
         .map(|request| (picked, request))
 }
