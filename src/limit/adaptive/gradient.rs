@@ -1,16 +1,16 @@
 //! `Gradient2`, with phases in which its baseline is measured.
 //!
-//! The baseline is how long requests take when none waits for another. Netflix's `Gradient2` has a slow average for it,
-//! which under lasting load rises with the latency that it is to judge, and the limit with it. Envoy lowers the limit
-//! for a moment and measures. This is what happens here:
+//! The baseline is how long requests take when none waits for another. Netflix's `Gradient2` has a slow average for
+//! it, which under lasting load rises with the latency that it is to judge, and the limit with it. Envoy lowers the
+//! limit for a moment and measures. This is what happens here:
 //!
 //! - *Following*: each sample makes a new limit.
 //! - *Draining*: the limit is a quarter. Requests that were sent before are still in flight.
 //! - *Measuring*: the limit is a quarter still. The sample is the baseline, and the limit is what it was before.
 //!
-//! A new endpoint is measured at the initial limit. If that is too much for it, its baseline is too long at first; so it
-//! is measured again after a few samples, and then more and more seldom. While an endpoint has few requests, any sample
-//! can be the baseline, and the limit stays.
+//! A new endpoint is measured at the initial limit. If that is too much for it, its baseline is too long at first; so
+//! it is measured again after a few samples, and then more and more seldom. While an endpoint has few requests, any
+//! sample can be the baseline, and the limit stays.
 //!
 //! Endpoints are measured after samples, not at times, so they are not measured at once.
 
@@ -20,14 +20,14 @@ use tower_acc::{Algorithm, Gradient2};
 
 use super::{
     settings::AdaptiveConcurrency,
-    window::{self, Sample},
+    window::{self, WindowSample},
 };
 
 /// After how many samples a new endpoint is measured again; then after twice as many each time.
 const FIRST_SAMPLES: usize = 5;
 
-/// After how many samples an endpoint is measured again at last. Measuring takes about two round trips at a quarter of
-/// the throughput, which is 3 % of a hundred samples.
+/// After how many samples an endpoint is measured again at last. Measuring takes about two round trips at a quarter
+/// of the throughput, which is 3 % of a hundred samples.
 const SAMPLES: usize = 100;
 
 /// What the limit is divided by. A limit that is too high by this factor comes down in one phase, and not in many.
@@ -36,7 +36,8 @@ const LOWERED: usize = 4;
 /// How much longer than the baseline requests may take (Envoy's `buffer`, 25 %).
 const TOLERANCE: f64 = 1.25;
 
-/// How much of a change is made at once. An overload, the gradient of which is 0.5, takes about a quarter off the limit.
+/// How much of a change is made at once. An overload, the gradient of which is 0.5, takes about a quarter off the
+/// limit.
 const SMOOTHING: f64 = 0.5;
 
 /// How many samples `Gradient2` takes its first baseline from.
@@ -94,7 +95,7 @@ impl Gradient {
     }
 
     /// Returns the limit that follows `limit`.
-    pub(super) fn next(&mut self, limit: usize, sample: &Sample) -> usize {
+    pub(super) fn next(&mut self, limit: usize, sample: &WindowSample) -> usize {
         let in_flight = sample.in_flight;
         match (self.phase, sample.latency) {
             (Phase::Following { left: 0 }, Some(latency)) if in_flight < limit / 2 => {

@@ -1,22 +1,22 @@
 //! Limits of requests in flight that follow what an endpoint can take.
 //!
-//! An [`AdaptiveLimit`] is told how long each request took, and says how many may be in flight at once. The samples of
-//! a [`Window`] become one, and the controller makes a new limit of it, about once in a round trip:
+//! An [`AdaptiveLimit`] is told how long each request took, and says how many may be in flight at once. The samples
+//! of a [`SampleWindow`] become one, and the controller makes a new limit of it, about once in a round trip:
 //!
 //! ```text
-//! record(latency, in flight, overloaded) ─► Window ─► Gradient or Aimd ─► limit()
+//! record(latency, in flight, overloaded) ─► SampleWindow ─► Gradient or Aimd ─► limit()
 //! ```
 //!
 //! The algorithms are those of [tower-acc], which implements the limits of Netflix's [concurrency-limits]. They are
-//! plain state machines over samples: no clock, no task, no lock and no allocation, which is what a limit needs that is
-//! shared by threads and tested in virtual time. `congestion-limiter` has the same algorithms, but its samples can be
-//! made by its own limiter alone, with its own clock, and each update boxes a future. `tower-resilience-adaptive` and
-//! `throttle-net` can be driven like this one, but bring more dependencies, and their Vegas grows while nobody uses the
-//! limit.
+//! plain state machines over samples: no clock, no task, no lock and no allocation, which is what a limit needs that
+//! is shared by threads and tested in virtual time. `congestion-limiter` has the same algorithms, but its samples can
+//! be made by its own limiter alone, with its own clock, and each update boxes a future. `tower-resilience-adaptive`
+//! and `throttle-net` can be driven like this one, but bring more dependencies, and their Vegas grows while the limit
+//! is not used.
 //!
 //! Of the algorithms of tower-acc, `Vegas` is not used: it compares with the *shortest* latency that it has seen, and
-//! where latencies vary, as those of requests do, the limit settles far below what the endpoint can take. In the
-//! simulation of the tests, with exponential service times and a capacity of 100, it was 15.
+//! where latencies vary, as those of requests do, the limit settles far below what the endpoint can take. Simulated
+//! as in the tests, with exponential service times and a capacity of 100, it settled at 15.
 //!
 //! [tower-acc]: https://docs.rs/tower-acc
 //! [concurrency-limits]: https://github.com/Netflix/concurrency-limits
@@ -39,7 +39,7 @@ pub use self::settings::AdaptiveConcurrency;
 use self::{
     gradient::Gradient,
     settings::Signal,
-    window::{Sample, Window},
+    window::{SampleWindow, WindowSample},
 };
 
 /// How many requests an endpoint may have in flight, by how it does with them.
@@ -54,7 +54,7 @@ pub(crate) struct AdaptiveLimit {
 
 #[derive(Debug)]
 struct Adapting {
-    window: Window,
+    window: SampleWindow,
     controller: Controller,
 }
 
@@ -83,7 +83,7 @@ impl AdaptiveLimit {
         Self {
             limit: AtomicUsize::new(initial),
             state: Mutex::new(Adapting {
-                window: Window::default(),
+                window: SampleWindow::default(),
                 controller,
             }),
         }
@@ -98,11 +98,12 @@ impl AdaptiveLimit {
     ///
     /// - `latency`: from the request to the response head. A body takes as long as its client likes.
     /// - `in_flight`: the requests that were in flight at the endpoint, this one included.
-    /// - `overloaded`: the endpoint had too many: it said so (429, 503), or did not answer in time. The latency of such
-    ///   a request is not looked at. An error that has another cause, and a request that was given up, are not to be
-    ///   recorded.
+    /// - `overloaded`: the endpoint had too many: it said so (429, 503), or did not answer in time. The latency of
+    ///   such a request is not looked at. An error that has another cause, and a request that was given up, are not
+    ///   to be recorded.
     ///
-    /// Takes a lock that only `record` takes, for some tens of nanoseconds; for some microseconds when a window ends.
+    /// Takes a lock that only `record` takes: to add a number, and at the end of a window to select among at most
+    /// 1000.
     pub(crate) fn record(&self, latency: Duration, in_flight: usize, overloaded: bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Adapting { window, controller } = &mut *state;
@@ -120,7 +121,7 @@ impl AdaptiveLimit {
 
 impl Controller {
     /// Returns the limit that follows `limit`.
-    fn next(&mut self, limit: usize, sample: &Sample) -> usize {
+    fn next(&mut self, limit: usize, sample: &WindowSample) -> usize {
         match self {
             Self::Gradient(gradient) => gradient.next(limit, sample),
             Self::Aimd(aimd) => {

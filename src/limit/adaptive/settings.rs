@@ -6,9 +6,9 @@ use crate::Error;
 
 /// Settings of a limit of the requests in flight at each endpoint, which follows what the endpoint can take.
 ///
-/// Requests beyond it go to other endpoints. The limit of an endpoint begins at [`initial`](Self::initial), moves about
-/// once in a round trip, and stays within [`limits`](Self::limits). It grows only while it is used: while at least half
-/// of the requests that it allows are in flight.
+/// Requests beyond it go to other endpoints. The limit of an endpoint begins at [`initial`](Self::initial), moves
+/// about once in a round trip, and stays within [`limits`](Self::limits). It grows only while it is used: while at
+/// least half of the requests that it allows are in flight.
 ///
 /// There are two ways to tell that an endpoint has too many:
 ///
@@ -46,13 +46,13 @@ pub(super) enum Signal {
 impl AdaptiveConcurrency {
     /// Returns settings by which the limit follows how latency changes with the number of requests.
     ///
-    /// The limit settles where requests take about 1.25 times as long as they do when none waits for another, which for
-    /// an endpoint that works on `n` requests at once is at about `1.25 n + √n`. To know how long they take then, the
-    /// limit is lowered to a quarter for about two round trips in a hundred, which costs about 3 % of the throughput of
-    /// an endpoint that is at its limit, and nothing while it is not.
+    /// For an endpoint that works on `n` requests at once, the limit settles at about `1.25 n + √n`, so that few
+    /// requests wait there for others. To know how long they take when none waits, the limit is lowered to a quarter
+    /// for about two round trips in a hundred. This costs about 3 % of the throughput of an endpoint that is at its
+    /// limit, and nothing while it is not.
     ///
     /// The latency is the mean of at least 50 requests without the slowest tenth of them, so a few long polls do no
-    /// harm. Where more than a tenth of the requests take long for reasons of their own, [`aimd`](Self::aimd) is better.
+    /// harm. Where more than a tenth of the requests take long for their own reasons, [`aimd`](Self::aimd) is better.
     ///
     /// The algorithm is `Gradient2` of Netflix's concurrency-limits with the parameters and the measuring phases of
     /// Envoy's gradient controller (adaptive concurrency filter): `limit × gradient + √limit`, where the gradient is
@@ -67,11 +67,11 @@ impl AdaptiveConcurrency {
         }
     }
 
-    /// Returns settings by which the limit grows by one as long as requests take no longer than `longest`, and shrinks
-    /// by a tenth when they do.
+    /// Returns settings by which the limit grows by one as long as requests take no longer than `longest`, and
+    /// shrinks by a tenth when they do.
     ///
-    /// The latency is that of [`gradient`](Self::gradient), and the limit moves once in as many requests as it allows,
-    /// 50 at least. With `Duration::MAX`, only what an endpoint says itself shrinks it.
+    /// The latency is that of [`gradient`](Self::gradient), and the limit moves once in as many requests as it
+    /// allows, 50 at least. With `Duration::MAX`, only what an endpoint says itself shrinks it.
     ///
     /// The algorithm is additive increase, multiplicative decrease, as in TCP (RFC 5681) and in Netflix's
     /// concurrency-limits.

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// The requests since the limit was last decided on.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct SampleWindow {
     requests: usize,
     /// Of the requests that were answered. Allocated once.
     latencies: Vec<Duration>,
@@ -29,18 +29,18 @@ pub(super) struct Window {
 
 /// What a window comes to.
 #[derive(Debug, PartialEq)]
-pub(super) struct Sample {
+pub(super) struct WindowSample {
     /// The mean latency without the slowest tenth. `None` if no request was answered.
     ///
-    /// The mean moves less than a median does where half of the requests are fast; the slowest tenth would move it most,
-    /// and has little to do with how busy the endpoint is.
+    /// The mean moves less than a median does where half of the requests are fast; the slowest tenth would move it
+    /// most, and has little to do with how busy the endpoint is.
     pub(super) latency: Option<Duration>,
     /// The most requests that were in flight at once.
     pub(super) in_flight: usize,
     /// Whether the endpoint had too many requests at least once.
     ///
-    /// All that happens within a round trip is one event, to which the limit is adapted once, as a congestion window of
-    /// TCP is (RFC 5681, section 3.2; RFC 6582).
+    /// All that happens within a round trip is one event, to which the limit is adapted once, as a congestion window
+    /// of TCP is (RFC 5681, section 3.2; RFC 6582).
     pub(super) overloaded: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn size(limit: usize) -> usize {
     limit.clamp(FEWEST, MOST)
 }
 
-impl Window {
+impl SampleWindow {
     /// Adds a request.
     pub(super) fn record(&mut self, latency: Duration, in_flight: usize, overloaded: bool) {
         self.requests += 1;
@@ -61,11 +61,11 @@ impl Window {
     }
 
     /// Ends the window, and begins another one, if it has `needed` requests, or the most that it can have.
-    pub(super) fn end(&mut self, needed: usize) -> Option<Sample> {
+    pub(super) fn end(&mut self, needed: usize) -> Option<WindowSample> {
         if self.requests < needed.min(MOST) {
             return None;
         }
-        let sample = Sample {
+        let sample = WindowSample {
             latency: self.latency(),
             in_flight: self.most_in_flight,
             overloaded: self.overloaded,
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_window_has_its_number_of_requests() {
-        let mut window = Window::default();
+        let mut window = SampleWindow::default();
         for (limit, requests) in [(1, FEWEST), (80, 80), (usize::MAX, MOST)] {
             for _ in 1..requests {
                 window.record(ms(1), 1, false);
@@ -110,14 +110,14 @@ mod tests {
 
     #[test]
     fn the_slowest_tenth_does_not_count() {
-        let mut window = Window::default();
+        let mut window = SampleWindow::default();
         for nth in 1..=50 {
             let is_slow = nth % 10 == 7;
             let latency = if is_slow { Duration::MAX } else { ms(nth) };
             window.record(latency, nth as usize, false);
         }
         // All of 1 to 50 but for 7, 17, ... 47.
-        let sample = Sample {
+        let sample = WindowSample {
             latency: Some(ms(1275 - 135) / 45),
             in_flight: 50,
             overloaded: false,
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn only_answers_have_a_latency() {
-        let mut window = Window::default();
-        let sample = |latency| Sample {
+        let mut window = SampleWindow::default();
+        let sample = |latency| WindowSample {
             latency,
             in_flight: 3,
             overloaded: true,
@@ -144,7 +144,7 @@ mod tests {
         for _ in 0..50 {
             window.record(Duration::ZERO, 0, false);
         }
-        let fresh = Sample {
+        let fresh = WindowSample {
             latency: Some(SHORTEST),
             in_flight: 0,
             overloaded: false,
