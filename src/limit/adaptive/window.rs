@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Default)]
 pub(super) struct SampleWindow {
     requests: usize,
-    /// Of the requests that were answered. Allocated once.
+    /// Of the requests that were answered. Its memory is used again.
     latencies: Vec<Duration>,
     most_in_flight: usize,
     overloaded: bool,
