@@ -57,6 +57,7 @@
 //! | `tls-aws-lc` | no | TLS with the cryptography of [aws-lc-rs], also where `tls-ring` is on |
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
+//! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
 //!
 //! HTTP/1 to endpoints needs no feature. Which versions clients can speak is decided by the server around the proxy,
 //! for example by axum's feature `http2`.
@@ -124,6 +125,8 @@ pub mod docs {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "adaptive-limit")]
+pub use self::limit::AdaptiveConcurrency;
 pub use self::{
     balance::{LoadBalance, policy},
     body::Body,

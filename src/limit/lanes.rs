@@ -1,8 +1,8 @@
 //! The order of a [`Queue`](super::Queue): in order of arrival within a lane, round robin among lanes.
 //!
 //! A lane has the requests of one key. The lanes themselves stand in an order of turns: the first one's first request
-//! is next, and the lane then goes behind all others. So a key that floods the queue waits for itself, and another one
-//! waits for at most one request of each key. This is the fair queueing of Nagle (RFC 970), with a request for a
+//! is next, and the lane then goes behind all others. So a key that floods the queue waits for itself, and another
+//! one waits for at most one request of each key. This is the fair queueing of Nagle (RFC 970), with a request for a
 //! packet.
 //!
 //! Turns and arrivals are numbers that only grow, and a request keeps its numbers: one that is taken out and put back
@@ -45,7 +45,7 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Returns the last position in the lane of `key`. The request does not stand there until it is [`put`](Self::put).
+    /// Returns the last position in the lane of `key`. The request does not stand there before [`put`](Self::put).
     pub(super) fn arrive(&mut self, key: u64) -> Position {
         let next = self.number();
         Position {
@@ -91,9 +91,9 @@ impl Lanes {
 
     /// Takes out the last request of the longest lane, so that one of the lane of `key` can have its place.
     ///
-    /// Returns `None` if that would leave the longest lane shorter than the lane of `key`: then a request of the one has
-    /// no better claim than one of the other. Fair queueing drops from the longest queue too (McKenney, "Stochastic
-    /// Fairness Queueing", 1990).
+    /// Returns `None` if that would leave the longest lane shorter than the lane of `key`: then a request of the one
+    /// has no better claim than one of the other. Fair queueing drops from the longest queue too (McKenney,
+    /// "Stochastic Fairness Queueing", 1990).
     pub(super) fn push_out_for(&mut self, key: u64) -> Option<usize> {
         let own = self.lanes.get(&key).map_or(0, |lane| lane.requests.len());
         let &(longest, of) = self.lengths.last()?;
@@ -105,8 +105,8 @@ impl Lanes {
         last.map(|(_, request)| request)
     }
 
-    /// Changes the lane of `key`, which is a new one with this turn if there is none, and notes what that does to turns
-    /// and lengths.
+    /// Changes the lane of `key`, which is a new one with this turn if there is none, and notes its new turn and
+    /// length.
     fn change<T>(&mut self, key: u64, turn: u64, change: impl FnOnce(&mut Lane) -> T) -> T {
         let mut lane = self.lanes.remove(&key).unwrap_or_else(|| Lane {
             turn,

@@ -1,8 +1,8 @@
 //! The queue of the requests for which a cluster has no room.
 //!
-//! The queue knows neither endpoints nor limits. It is told when room may have come free, and tells one request that it
-//! is its turn to look for it; that one takes the room where it finds it, with no reservation in between. Any room must
-//! suit any request: one that finds none ends the turn for all.
+//! The queue knows neither endpoints nor limits. It is told when room may have come free, and tells one request that
+//! it is its turn to look for it; that one takes the room where it finds it, with no reservation in between. Any room
+//! must suit any request: one that finds none ends the turn for all.
 //!
 //! What a request does:
 //!
@@ -20,16 +20,17 @@
 //! # The states of a ticket
 //!
 //! - *Waiting*: stands in its lane.
-//! - *Looking*: it is its turn. It stands in no lane, but counts as waiting for all who ask whether the queue is empty.
+//! - *Looking*: it is its turn. It stands in no lane, but counts as waiting for all who ask whether the queue is
+//!   empty.
 //! - *Pushed out*: had to make room for a request of a shorter lane. It counts no longer.
 //!
 //! # No wake-up is lost
 //!
 //! Room that comes free is looked for by a request that begins to look afterwards, if there is one in the queue:
 //!
-//! - A request that joins an empty queue is looking at once. So room that came free after its first look, and before it
-//!   was in the queue, is found by this second look. In a queue that is not empty, the requests that were there first
-//!   have been told of that room.
+//! - A request that joins an empty queue is looking at once. So room that came free after its first look, and before
+//!   it was in the queue, is found by this second look. In a queue that is not empty, the requests that were there
+//!   first have been told of that room.
 //! - A ticket that is dropped while it is looking passes the turn on, whether it has found room (there may be more),
 //!   was given up, or never learned of its turn. So a wake-up for room for many requests reaches as many.
 //! - While all requests in the queue are looking, none is left to be told. The wake-up is noted, and the next one of
@@ -95,8 +96,8 @@ enum SeatState {
 
 /// One request in a [`Queue`].
 ///
-/// Dropping it leaves the queue. If it is its turn, the turn passes on to the next request: this is how a request that
-/// has found room lets the next one look for more, and how no wake-up is lost when a request is given up.
+/// Dropping it leaves the queue. If it is its turn, the turn passes on to the next request: this is how a request
+/// that has found room lets the next one look for more, and how no wake-up is lost when a request is given up.
 #[derive(Debug)]
 #[must_use = "leaves the queue when it is dropped"]
 pub(crate) struct Ticket {

@@ -1,8 +1,8 @@
 //! The queue of a cluster's requests, in many orders of the same steps.
 //!
-//! shuttle runs threads one at a time, and switches between them at random where they yield: here between any two calls
-//! of the queue, and before and after each look for room. It fails if all threads wait, which is what a lost wake-up
-//! comes to.
+//! shuttle runs threads one at a time, and switches between them at random where they yield: here between any two
+//! calls of the queue, and before and after each look for room. It fails if all threads wait, which is what a lost
+//! wake-up comes to.
 
 use std::{
     num::NonZeroUsize,
