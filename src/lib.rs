@@ -89,6 +89,7 @@ pub mod discover;
 pub mod endpoint;
 mod error;
 mod forward;
+pub mod health;
 mod limit;
 pub mod proxy;
 mod random;
@@ -127,6 +128,7 @@ pub use self::{
     endpoint::EndpointSpec,
     error::{BoxError, Error, ErrorKind, Side},
     forward::RequestTimeouts,
+    health::HealthCheck,
     proxy::{ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
 };
