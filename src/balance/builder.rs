@@ -6,17 +6,23 @@
 
 use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
-use tower::discover::Discover;
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::task::JoinSet;
+use tower::{Service, discover::Discover};
 
 use super::{
     cluster::{Cluster, ClusterConfig},
     driver,
     policy::Policy,
+    prober,
     service::LoadBalance,
 };
 use crate::{
+    body::Body,
     endpoint::EndpointSpec,
     error::{BoxError, Error},
+    health::HealthCheck,
     random,
     upstream::{Client, ClientBuilder},
 };
@@ -43,6 +49,8 @@ pub struct LoadBalanceBuilder {
     /// The most endpoints that are used, at least 1. `None` uses all.
     subset: Option<usize>,
     client: ClientBuilder,
+    /// `None` checks nothing.
+    health_check: Option<HealthCheck>,
 }
 
 impl Default for LoadBalanceBuilder {
@@ -53,6 +61,7 @@ impl Default for LoadBalanceBuilder {
             policy: Policy::default(),
             subset: None,
             client: ClientBuilder::default(),
+            health_check: None,
         }
     }
 }
@@ -114,6 +123,30 @@ impl LoadBalanceBuilder {
         self
     }
 
+    /// Checks each endpoint while requests are served, and keeps requests from one that fails. Default: no checks. See
+    /// [`health`](crate::health) for what is checked and when.
+    ///
+    /// A task on the tokio runtime that is current when the cluster is built makes the checks. It is aborted when the
+    /// last clone of the `LoadBalance` is dropped; a [`Handle`](super::Handle) does not keep it alive. Building outside
+    /// of a runtime is a config error.
+    ///
+    /// ```
+    /// use axum_upstream::{HealthCheck, LoadBalance};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), axum_upstream::Error> {
+    /// let backends = LoadBalance::builder()
+    ///     .health_check(HealthCheck::http("/healthz")?)
+    ///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
     /// Builds a balancer over URLs; see [`EndpointSpec::url`] for their form.
     ///
     /// Without any URL the cluster is empty, and requests fail until a [`Handle`](super::Handle) inserts an endpoint.
@@ -141,12 +174,16 @@ impl LoadBalanceBuilder {
     ///
     /// A config error if two endpoints have the same name, or if the operating system gives no random numbers and no
     /// [`seed`](Self::seed) is set.
-    pub fn endpoints<S>(
+    pub fn endpoints<S, B>(
         self,
         specs: impl IntoIterator<Item = EndpointSpec<S>>,
     ) -> Result<LoadBalance<S>, Error>
     where
-        S: Clone + Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         let specs: Vec<_> = specs.into_iter().collect();
         // The name is the identity of an endpoint, so the second would silently replace the first.
@@ -157,7 +194,9 @@ impl LoadBalanceBuilder {
         }
         let cluster = self.cluster()?;
         cluster.replace(specs);
-        Ok(LoadBalance::new_in(cluster, None))
+        let mut tasks = JoinSet::new();
+        self.check_health(&mut tasks, &cluster)?;
+        Ok(LoadBalance::new_in(cluster, tasks))
     }
 
     /// Builds a balancer over the endpoints that a stream of changes discovers.
@@ -181,17 +220,23 @@ impl LoadBalanceBuilder {
     ///
     /// A config error if it is called outside of a tokio runtime, or if the operating system gives no random numbers
     /// and no [`seed`](Self::seed) is set.
-    pub fn discover<D, S>(self, discover: D) -> Result<LoadBalance<S>, Error>
+    pub fn discover<D, S, B>(self, discover: D) -> Result<LoadBalance<S>, Error>
     where
         D: Discover + Send + 'static,
         D::Key: Hash + Send + 'static,
         D::Service: Into<EndpointSpec<S>> + Send,
         D::Error: Into<BoxError> + Send,
-        S: Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         let cluster = self.cluster()?;
-        let driver = driver::spawn(discover, cluster.clone())?;
-        Ok(LoadBalance::new_in(cluster, Some(driver)))
+        let mut tasks = JoinSet::new();
+        driver::spawn(&mut tasks, discover, cluster.clone())?;
+        self.check_health(&mut tasks, &cluster)?;
+        Ok(LoadBalance::new_in(cluster, tasks))
     }
 
     /// Makes an empty cluster with these settings.
@@ -204,19 +249,55 @@ impl LoadBalanceBuilder {
         if self.subset == Some(0) {
             return Err(Error::config("subset", "it must be 1 or more"));
         }
-        let seed = match self.seed {
-            Some(seed) => seed,
-            // Not seeded by the clock, as `fastrand` does it: processes that start at the same time must not draw the
-            // same subset.
-            None => u64::from_ne_bytes(random::secret("seed")?),
-        };
         Ok(Arc::new(Cluster::new(ClusterConfig {
             policy: self.policy.clone(),
             subset: self.subset,
-            rng: fastrand::Rng::with_seed(seed),
+            rng: fastrand::Rng::with_seed(self.drawn_seed()?),
             ready_timeout: self.ready_timeout,
             client: self.client.clone(),
+            awaits_checks: self
+                .health_check
+                .as_ref()
+                .is_some_and(HealthCheck::is_required_before_use),
         })))
+    }
+
+    /// Adds to `tasks` one that checks the endpoints of `cluster`, if there is a check.
+    ///
+    /// # Errors
+    ///
+    /// A config error if there is one and this is called outside of a tokio runtime, or if the operating system gives no
+    /// random numbers.
+    fn check_health<S, B>(
+        &self,
+        tasks: &mut JoinSet<()>,
+        cluster: &Arc<Cluster<S>>,
+    ) -> Result<(), Error>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match &self.health_check {
+            Some(check) => {
+                let rng = fastrand::Rng::with_seed(self.drawn_seed()?);
+                prober::spawn(tasks, check.clone(), cluster.clone(), rng)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the seed that was set, or one from the operating system.
+    ///
+    /// It is not drawn from the clock, as `fastrand` does it: processes that start at the same time must not draw the
+    /// same subset.
+    fn drawn_seed(&self) -> Result<u64, Error> {
+        match self.seed {
+            Some(seed) => Ok(seed),
+            None => Ok(u64::from_ne_bytes(random::secret("seed")?)),
+        }
     }
 }
 
@@ -249,13 +330,17 @@ impl<S> LoadBalance<S> {
     /// # Errors
     ///
     /// A config error if it is called outside of a tokio runtime, or if the operating system gives no random numbers.
-    pub fn from_discover<D>(discover: D) -> Result<Self, Error>
+    pub fn from_discover<D, B>(discover: D) -> Result<Self, Error>
     where
         D: Discover + Send + 'static,
         D::Key: Hash + Send + 'static,
         D::Service: Into<EndpointSpec<S>> + Send,
         D::Error: Into<BoxError> + Send,
-        S: Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         LoadBalanceBuilder::default().discover(discover)
     }

@@ -20,7 +20,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{
     members::{Members, Subset},
@@ -46,6 +49,8 @@ pub(super) struct ClusterConfig {
     pub(super) ready_timeout: Duration,
     /// The settings of the client for a URL that is inserted later.
     pub(super) client: ClientBuilder,
+    /// Whether an endpoint gets no requests until a health check of it has passed.
+    pub(super) awaits_checks: bool,
 }
 
 /// The members of a cluster, how one of them is picked, and whether discovery has reported yet.
@@ -63,6 +68,8 @@ pub(super) struct Cluster<S> {
     /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) until
     /// [`tell`](Self::tell).
     told: watch::Sender<bool>,
+    /// Notified after each change of the members.
+    changed: Notify,
 }
 
 impl<S: Send + Sync + 'static> Cluster<S> {
@@ -70,7 +77,10 @@ impl<S: Send + Sync + 'static> Cluster<S> {
     pub(super) fn new(mut config: ClusterConfig) -> Self {
         let seed = config.rng.u64(..);
         let subset = config.subset.map(|size| Subset { size, seed });
-        let members = Members::new(subset);
+        let mut members = Members::new(subset);
+        if config.awaits_checks {
+            members.await_checks();
+        }
         let picker = config.policy.picker(config.rng);
         Self {
             policy: config.policy,
@@ -79,6 +89,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
             members: Mutex::new(members),
             told: watch::Sender::new(true),
+            changed: Notify::new(),
         }
     }
 
@@ -105,6 +116,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         // Dropping an endpoint may drop its service, which is the user's. So the old snapshot, like `displaced` at the
         // end of this function, outlives the lock.
         drop(members);
+        self.changed.notify_one();
         self.tell();
         drop(before);
         (result, displaced.left)
@@ -142,6 +154,17 @@ impl<S> Cluster<S> {
     /// Returns the members as they are now.
     pub(super) fn snapshot(&self) -> Arc<Snapshot<S>> {
         self.snapshot.load_full()
+    }
+
+    /// Waits until the members have changed since the last call. Changes in quick succession may be one.
+    ///
+    /// For one task only: of several, each change wakes one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no change.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Notes that discovery begins: until [`tell`](Self::tell), requests that find no endpoint wait.

@@ -113,10 +113,10 @@ where
     /// The request is counted at its endpoint from here on, not from the first poll: requests that are created in a
     /// burst and polled later must see each other.
     ///
-    /// `driver` is the task that follows discovery. A request that has to wait for it keeps it alive.
+    /// `tasks` has the one that follows discovery. A request that has to wait for it keeps it alive.
     pub(super) fn new(
         cluster: Arc<Cluster<S>>,
-        driver: Option<&Arc<JoinSet<()>>>,
+        tasks: Option<&Arc<JoinSet<()>>>,
         mut request: Request<Body>,
     ) -> Self {
         let record = request.body_mut().record().clone();
@@ -125,10 +125,10 @@ where
         let state = match cluster.pick(&[], affinity) {
             Some(picked) => DispatchState::attempt(picked, request, &record, depth),
             None => {
-                let (cluster, driver) = (cluster.clone(), driver.cloned());
+                let (cluster, tasks) = (cluster.clone(), tasks.cloned());
                 let wait = async move {
                     let picked = cluster.wait(affinity).await?;
-                    drop(driver);
+                    drop(tasks);
                     Ok((picked, request))
                 };
                 DispatchState::Wait {

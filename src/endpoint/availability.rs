@@ -24,6 +24,9 @@ pub enum Availability {
         /// When it may be given requests again.
         until: Instant,
     },
+    /// The endpoint fails its [health check](crate::HealthCheck), or has to pass it before its first request and has not
+    /// done so yet. It gets a request only if no other endpoint is better.
+    FailedCheck,
     /// The endpoint gets no new requests: it has been removed, or its weight was set to 0. Those in flight finish.
     Draining,
 }
@@ -47,7 +50,10 @@ impl Availability {
     /// Priority tiers and the panic threshold count by this. An untested endpoint is well: its first answer is only a
     /// matter of time.
     pub(crate) fn is_well(self) -> bool {
-        !matches!(self, Self::LeftAlone { .. } | Self::Draining)
+        !matches!(
+            self,
+            Self::LeftAlone { .. } | Self::FailedCheck | Self::Draining
+        )
     }
 
     /// Returns how the endpoint ranks among the others.
@@ -57,7 +63,7 @@ impl Availability {
     pub(super) fn rank(self, panic: bool) -> Rank {
         match self {
             Self::LeftAlone { .. } if !panic => Rank::Avoided,
-            Self::Draining => Rank::Avoided,
+            Self::FailedCheck | Self::Draining => Rank::Avoided,
             Self::Untested => Rank::Untested,
             Self::Usable | Self::LeftAlone { .. } => Rank::Usable,
         }

@@ -86,6 +86,8 @@ pub(crate) struct Load {
     slow_start: SlowStart,
     /// When it may be given requests again: [`NEVER`] while it drains.
     away_until: AtomicU64,
+    /// Whether its health check keeps requests from it.
+    fails_check: AtomicBool,
     /// Its turn among endpoints that cost the same.
     turn: Turn,
     /// Notified when no request is in flight any more.
@@ -105,6 +107,7 @@ impl Load {
             acquainted: AtomicBool::default(),
             slow_start: SlowStart(newcomer),
             away_until: AtomicU64::default(),
+            fails_check: AtomicBool::default(),
             turn: Turn::default(),
             idle: Notify::default(),
         }
@@ -137,6 +140,21 @@ impl Load {
         let _ = self.away_until.compare_exchange(NEVER, 0, SeqCst, SeqCst);
     }
 
+    /// Keeps requests from the endpoint until a health check of it has passed.
+    pub(crate) fn await_check(&self) {
+        self.fails_check.store(true, Relaxed);
+    }
+
+    /// Records that the endpoint is well, as far as its health checks say.
+    pub(crate) fn check_passed(&self) {
+        self.fails_check.store(false, Relaxed);
+    }
+
+    /// Records that the endpoint is not well, as far as its health checks say.
+    pub(crate) fn check_failed(&self) {
+        self.fails_check.store(true, Relaxed);
+    }
+
     /// Returns the number of fresh and of lasting requests at `now`.
     pub(super) fn counts(&self, now: Micros) -> RequestCounts {
         self.requests.counts(now, self.lasting())
@@ -158,10 +176,13 @@ impl Load {
     /// it.
     pub(crate) fn availability(&self) -> Availability {
         let until = self.away_until.load(Relaxed);
+        if until == NEVER {
+            return Availability::Draining;
+        }
+        if self.fails_check.load(Relaxed) {
+            return Availability::FailedCheck;
+        }
         if self.siblings.now() < until {
-            if until == NEVER {
-                return Availability::Draining;
-            }
             return Availability::LeftAlone {
                 until: self.siblings.instant(until),
             };
