@@ -8,7 +8,8 @@
 //!    └───────────────────── `unhealthy_after` failures in a row ───────────┘
 //! ```
 //!
-//! A result that does not continue the row begins the count again. What the server says of itself unasked, by gRPC's
+//! The way back is shorter for an endpoint that has never passed: one pass is enough, as it is for one that has not
+//! failed either. A result that does not continue the row begins the count again. What the server says of itself unasked, by gRPC's
 //! `Watch`, needs no second opinion: it changes the state at once.
 
 use std::num::NonZeroU32;
@@ -21,6 +22,8 @@ pub(crate) struct Thresholds {
     unhealthy_after: NonZeroU32,
     healthy_after: NonZeroU32,
     state: CheckState,
+    /// Whether a check has ever passed.
+    has_passed: bool,
     /// How many results in a row, up to the latest, would lead to another state.
     row: u32,
 }
@@ -54,6 +57,7 @@ impl Thresholds {
             unhealthy_after: check.unhealthy_after,
             healthy_after: check.healthy_after,
             state: CheckState::Untried,
+            has_passed: false,
             row: 0,
         }
     }
@@ -65,8 +69,9 @@ impl Thresholds {
         let needed = match &result {
             Err(failure) if failure.is_ours() => return None,
             Err(_) => self.unhealthy_after.get(),
-            Ok(()) if self.state == CheckState::Untried => 1,
-            Ok(()) => self.healthy_after.get(),
+            Ok(()) if self.has_passed => self.healthy_after.get(),
+            // As in Envoy, so that an endpoint that has just started is used soon.
+            Ok(()) => 1,
         };
         if self.confirms(&result) {
             self.row = 0;
@@ -101,6 +106,7 @@ impl Thresholds {
     /// Changes to the state that a result says.
     fn change(&mut self, result: Result<(), CheckFailure>) -> Option<HealthChange> {
         self.row = 0;
+        self.has_passed |= result.is_ok();
         let (state, change) = match (result, self.state) {
             (Err(failure), _) => (CheckState::Shut, HealthChange::Shut(failure)),
             (Ok(()), CheckState::Untried) => (CheckState::Open, HealthChange::Passed),
@@ -154,7 +160,8 @@ mod tests {
             (3, 2, "+--+---", "P.....S"),
             (3, 2, "+---+-++", "P..S...R"),
             (2, 3, "+", "P"),
-            (2, 3, "--+++", ".S..R"),
+            (2, 3, "--+--+-++", ".SR.S...."),
+            (2, 3, "+--+++", "P.S..R"),
             (2, 3, "-+", ".P"),
             (2, 1, "+----", "P.S.."),
         ] {
