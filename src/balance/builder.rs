@@ -266,8 +266,8 @@ impl LoadBalanceBuilder {
     ///
     /// # Errors
     ///
-    /// A config error if there is one and this is called outside of a tokio runtime, or if the operating system gives no
-    /// random numbers.
+    /// A config error if there is one and this is called outside of a tokio runtime, or if the operating system gives
+    /// no random numbers.
     fn check_health<S, B>(
         &self,
         tasks: &mut JoinSet<()>,

@@ -24,8 +24,8 @@ pub enum Availability {
         /// When it may be given requests again.
         until: Instant,
     },
-    /// The endpoint fails its [health check](crate::HealthCheck), or has to pass it before its first request and has not
-    /// done so yet. It gets a request only if no other endpoint is better.
+    /// The endpoint fails its [health check](crate::HealthCheck), or has to pass it before its first request and has
+    /// not done so yet. It gets a request only if no other endpoint is better.
     FailedCheck,
     /// The endpoint gets no new requests: it has been removed, or its weight was set to 0. Those in flight finish.
     Draining,

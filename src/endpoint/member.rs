@@ -98,8 +98,8 @@ impl<S> Endpoint<S> {
         &self.load
     }
 
-    /// Begins to make a connection, which is closed when it is made, within the client's connect timeout. Returns `None`
-    /// if there is nothing to connect to.
+    /// Begins to make a connection, which is closed when it is made, within the client's connect timeout. Returns
+    /// `None` if there is nothing to connect to.
     pub(crate) fn connect(&self) -> Option<ConnectFuture> {
         self.connect.as_ref().map(|connect| connect())
     }

@@ -89,9 +89,9 @@ impl HealthCheck {
     /// It is made as one for requests would be: by the same connector and within the same connect timeout. For an
     /// `https://` endpoint, the TLS handshake has to succeed, too.
     ///
-    /// An endpoint that is not a [`Client`](crate::upstream::Client), such as a `Router` in this process, has nothing to
-    /// connect to and passes. So does a client that was given to [`EndpointSpec::new`](crate::EndpointSpec::new) rather
-    /// than converted by `EndpointSpec::from`.
+    /// An endpoint that is not a [`Client`](crate::upstream::Client), such as a `Router` in this process, has nothing
+    /// to connect to and passes. So does a client that was given to [`EndpointSpec::new`](crate::EndpointSpec::new)
+    /// rather than converted by `EndpointSpec::from`.
     #[must_use]
     pub fn tcp() -> Self {
         Self::new(CheckKind::Tcp)
@@ -223,8 +223,8 @@ impl HealthCheck {
         Ok(self)
     }
 
-    /// Sets the longest time that a check may take, from the connecting to the last byte. Default: 10 s. `Duration::MAX`
-    /// sets no limit, so that an endpoint which does not answer neither passes nor fails.
+    /// Sets the longest time that a check may take, from the connecting to the last byte. Default: 10 s.
+    /// `Duration::MAX` sets no limit, so that an endpoint which does not answer neither passes nor fails.
     ///
     /// # Errors
     ///

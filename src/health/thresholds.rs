@@ -2,15 +2,14 @@
 //!
 //! ```text
 //!            a pass                  `unhealthy_after` failures in a row
-//! Untried ───────────► Open ────────────────────────────────────────────► Shut
-//!    │                   ▲                                                 ▲ │
-//!    │                   └───── `healthy_after` passes in a row ───────────┼─┘
-//!    └───────────────────── `unhealthy_after` failures in a row ───────────┘
+//! Untried ───────────► Open ────────────────────────────────────────────► Shut    │                   ▲
+//! ▲ │    │                   └───── `healthy_after` passes in a row ───────────┼─┘    └─────────────────────
+//! `unhealthy_after` failures in a row ───────────┘
 //! ```
 //!
 //! The way back is shorter for an endpoint that has never passed: one pass is enough, as it is for one that has not
-//! failed either. A result that does not continue the row begins the count again. What the server says of itself unasked, by gRPC's
-//! `Watch`, needs no second opinion: it changes the state at once.
+//! failed either. A result that does not continue the row begins the count again. What the server says of itself
+//! unasked, by gRPC's `Watch`, needs no second opinion: it changes the state at once.
 
 use std::num::NonZeroU32;
 

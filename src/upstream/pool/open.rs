@@ -81,8 +81,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of [`Connector::connect`](crate::upstream::connect::Connector::connect); `MaxConnections`, if no connection
-    /// may be opened within the connect timeout. There has to be a tokio runtime.
+    /// Those of [`Connector::connect`](crate::upstream::connect::Connector::connect); `MaxConnections`, if no
+    /// connection may be opened within the connect timeout. There has to be a tokio runtime.
     ///
     /// # Cancel safety
     ///

@@ -1,5 +1,7 @@
 //! Checks by connecting.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum_upstream::{EndpointSpec, HealthCheck, LoadBalance, upstream::Client};
 use tokio::sync::mpsc;
@@ -128,6 +130,36 @@ async fn a_check_is_one_of_the_open_connections() {
     .await;
 }
 
+/// A handshake that does not end is given up at the check's own timeout, and the connection is closed. There is room
+/// for one connection, so the next check shows that the permit has returned.
+#[tokio::test]
+async fn a_silent_handshake_is_given_up() {
+    within(async {
+        let (closed, mut closings) = mpsc::unbounded_channel();
+        let silent = server::raw(move |mut conn| {
+            let closed = closed.clone();
+            async move {
+                conn.rest().await;
+                let _ = closed.send(());
+            }
+        })
+        .await;
+        let settings = Client::builder().tls(tls::trusting_nobody());
+        let url = format!("https://{}", silent.address);
+        let brief = connects().timeout(Duration::from_millis(20)).unwrap();
+        let balance = LoadBalance::builder()
+            .client(settings.max_connections(1))
+            .health_check(brief)
+            .urls([url])
+            .unwrap();
+        shut(&balance).await;
+        for _ in 0..3 {
+            closings.recv().await.unwrap();
+        }
+    })
+    .await;
+}
+
 /// A service in this process has nothing to connect to.
 #[tokio::test]
 async fn a_router_passes() {
@@ -147,8 +179,7 @@ async fn a_layer_around_the_client_changes_nothing() {
     within(async {
         let refusing = server::refusing();
         let spec = EndpointSpec::url(&refusing.url()).unwrap();
-        let spec =
-            spec.map(|client| tower::timeout::Timeout::new(client, std::time::Duration::MAX));
+        let spec = spec.map(|client| tower::timeout::Timeout::new(client, Duration::MAX));
         let balance = LoadBalance::builder()
             .health_check(connects())
             .endpoints([spec.boxed()])
