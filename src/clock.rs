@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// A point in time, as the microseconds since its cluster was made: unlike an `Instant`, this fits an atomic.
+pub(crate) type Micros = u64;
+
 /// Stands for "never": longer than any exchange lasts, and short enough to be added to any `Instant` without an
 /// overflow.
 ///

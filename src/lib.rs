@@ -44,6 +44,7 @@
 //! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
+//! - [`retry`]: how many requests are sent once more.
 //! - [`rewrite`]: which fields of a request or response head are changed.
 //!
 //! # Features
@@ -94,6 +95,7 @@ mod limit;
 pub mod proxy;
 mod random;
 mod record;
+pub mod retry;
 pub mod rewrite;
 mod tunnel;
 pub mod upstream;

@@ -8,7 +8,6 @@ use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::task::JoinSet;
 use tower::{Service, discover::Discover};
 
 use super::{
@@ -16,14 +15,17 @@ use super::{
     driver,
     policy::Policy,
     prober,
+    queueing::QueueSettings,
     service::LoadBalance,
+    wake::Wake,
 };
 use crate::{
     body::Body,
-    endpoint::EndpointSpec,
+    endpoint::{EndpointSettings, EndpointSpec},
     error::{BoxError, Error},
-    health::HealthCheck,
+    health::{Ejection, HealthCheck},
     random,
+    retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
 };
 
@@ -51,6 +53,11 @@ pub struct LoadBalanceBuilder {
     client: ClientBuilder,
     /// `None` checks nothing.
     health_check: Option<HealthCheck>,
+    endpoints: EndpointSettings,
+    retry: Retry,
+    hedge: Option<Hedge>,
+    queue: QueueSettings,
+    wake: Option<Wake>,
 }
 
 impl Default for LoadBalanceBuilder {
@@ -62,6 +69,11 @@ impl Default for LoadBalanceBuilder {
             subset: None,
             client: ClientBuilder::default(),
             health_check: None,
+            endpoints: EndpointSettings::default(),
+            retry: Retry::default(),
+            hedge: None,
+            queue: QueueSettings::default(),
+            wake: None,
         }
     }
 }
@@ -109,6 +121,106 @@ impl LoadBalanceBuilder {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Sets which requests are sent again after a failed attempt. Default: [`Retry::default`], an idempotent request once,
+    /// to another endpoint. [`Retry::never`] turns that off.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Asks a second endpoint when the first one is slow. Default: `None`, no second endpoint.
+    ///
+    /// Building fails if the [budget](crate::retry::RetryBudget) of the retries is 0, which hedges are taken out of.
+    #[must_use]
+    pub fn hedge(mut self, hedge: impl Into<Option<Hedge>>) -> Self {
+        self.hedge = hedge.into();
+        self
+    }
+
+    /// Sets when an endpoint that fails is ejected. Default: [`Ejection::default`]. `None` ejects none.
+    #[must_use]
+    pub fn ejection(mut self, ejection: impl Into<Option<Ejection>>) -> Self {
+        self.endpoints.ejection = ejection.into();
+        self
+    }
+
+    /// Sets how many requests may be in flight at each endpoint, from the pick to the last byte of the response. Default:
+    /// no limit, `usize::MAX`.
+    ///
+    /// An endpoint with as many is not picked. If all are full, a request waits in the [queue](Self::queue) or fails at
+    /// once, with 503 from a [`ReverseProxy`](crate::ReverseProxy). Tunnels and long downloads count for as long as they
+    /// last.
+    ///
+    /// 0 is a config error when the cluster is built.
+    #[must_use]
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.endpoints.max_in_flight = (requests < usize::MAX).then_some(requests as u64);
+        self
+    }
+
+    /// Sets how many requests may be in flight at all endpoints together. Default: no limit, `usize::MAX`. See
+    /// [`max_in_flight`](Self::max_in_flight).
+    ///
+    /// 0 is a config error when the cluster is built.
+    #[must_use]
+    pub fn max_in_flight_total(mut self, requests: usize) -> Self {
+        self.endpoints.max_total = (requests < usize::MAX).then_some(requests as u64);
+        self
+    }
+
+    /// Has up to `requests` wait, each for up to `deadline`, while all endpoints are full. Default: 0, none waits.
+    /// `Duration::MAX` waits without a limit.
+    ///
+    /// They are served in the order of their arrival, and before any that arrive later. One that finds the queue full,
+    /// or whose time is over, fails with 503 and `Retry-After`.
+    ///
+    /// Without an in-flight limit there is nothing to wait for, so that building fails.
+    #[must_use]
+    pub fn queue(mut self, requests: usize, deadline: Duration) -> Self {
+        (self.queue.most, self.queue.deadline) = (requests, deadline);
+        self
+    }
+
+    /// Has requests [queue](Self::queue) by a key, such as the tenant. Default: all queue in one line.
+    ///
+    /// Requests with equal keys are a lane of their own, and lanes are served in turn. When the queue is full, the last
+    /// request of the longest lane makes room for one of a shorter lane. So one tenant that floods the queue waits for
+    /// itself.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum_upstream::LoadBalance;
+    ///
+    /// let backends = LoadBalance::builder()
+    ///     .max_in_flight(100)
+    ///     .queue(1_000, Duration::from_secs(2))
+    ///     .queue_by(|request| request.headers().get("x-tenant").cloned())
+    ///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn queue_by<K: Hash>(
+        mut self,
+        key: impl Fn(&Request<Body>) -> K + Send + Sync + 'static,
+    ) -> Self {
+        self.queue.by(key);
+        self
+    }
+
+    /// Holds requests of an empty cluster for up to `hold`, and calls `hook` to have it woken, as where servers are
+    /// started on demand. Default: they fail at once.
+    ///
+    /// The hook is called once for all requests that are held together, by the task of the first of them, so it must not
+    /// block: it may spawn a task. The requests go on when a [`Handle`](super::Handle) or the
+    /// [discovery](Self::discover) adds an endpoint, and fail with 503 if none has come in time.
+    #[must_use]
+    pub fn wake(mut self, hold: Duration, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.wake = Some(Wake::new(hold, hook));
         self
     }
 
@@ -192,10 +304,9 @@ impl LoadBalanceBuilder {
             let why = format!("{:?} is there twice; use a weight instead", twice.name());
             return Err(Error::config("endpoints", why));
         }
-        let cluster = self.cluster()?;
+        let (cluster, seed) = self.cluster()?;
         cluster.replace(specs);
-        let mut tasks = JoinSet::new();
-        self.check_health(&mut tasks, &cluster)?;
+        let tasks = prober::spawn(self.health_check, cluster.clone(), seed)?;
         Ok(LoadBalance::new_in(cluster, tasks))
     }
 
@@ -232,72 +343,61 @@ impl LoadBalanceBuilder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let cluster = self.cluster()?;
-        let mut tasks = JoinSet::new();
+        let (cluster, seed) = self.cluster()?;
+        let mut tasks = prober::spawn(self.health_check, cluster.clone(), seed)?;
         driver::spawn(&mut tasks, discover, cluster.clone())?;
-        self.check_health(&mut tasks, &cluster)?;
         Ok(LoadBalance::new_in(cluster, tasks))
     }
 
-    /// Makes an empty cluster with these settings.
+    /// Makes an empty cluster with these settings. Returns it with the seed of its random numbers.
     ///
     /// # Errors
     ///
     /// A config error if the subset is 0, or if a seed has to be drawn and the operating system gives no random
     /// numbers.
-    fn cluster<S: Send + Sync + 'static>(&self) -> Result<Arc<Cluster<S>>, Error> {
+    fn cluster<S: Send + Sync + 'static>(&self) -> Result<(Arc<Cluster<S>>, u64), Error> {
         if self.subset == Some(0) {
             return Err(Error::config("subset", "it must be 1 or more"));
         }
-        Ok(Arc::new(Cluster::new(ClusterConfig {
+        let limits = [
+            ("max_in_flight", self.endpoints.max_in_flight),
+            ("max_in_flight_total", self.endpoints.max_total),
+        ];
+        if let Some((setting, _)) = limits.iter().find(|(_, limit)| *limit == Some(0)) {
+            return Err(Error::config(setting, "it must be 1 or more"));
+        }
+        if self.queue.most > 0 && limits.iter().all(|(_, limit)| limit.is_none()) {
+            return Err(Error::config(
+                "queue",
+                "it needs an in-flight limit, without which nothing is full",
+            ));
+        }
+        if self.hedge.is_some() && self.retry.budget_settings().is_empty() {
+            return Err(Error::config(
+                "hedge",
+                "the retry budget is 0, and hedges are part of it",
+            ));
+        }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            // Not seeded by the clock, as `fastrand` does it: processes that start at the same time must not draw the
+            // same subset.
+            None => u64::from_ne_bytes(random::secret("seed")?),
+        };
+        let cluster = Cluster::new(ClusterConfig {
             policy: self.policy.clone(),
             subset: self.subset,
-            rng: fastrand::Rng::with_seed(self.drawn_seed()?),
+            rng: fastrand::Rng::with_seed(seed),
             ready_timeout: self.ready_timeout,
             client: self.client.clone(),
-            awaits_checks: self
-                .health_check
-                .as_ref()
-                .is_some_and(HealthCheck::is_required_before_use),
-        })))
-    }
-
-    /// Adds to `tasks` one that checks the endpoints of `cluster`, if there is a check.
-    ///
-    /// # Errors
-    ///
-    /// A config error if there is one and this is called outside of a tokio runtime, or if the operating system gives
-    /// no random numbers.
-    fn check_health<S, B>(
-        &self,
-        tasks: &mut JoinSet<()>,
-        cluster: &Arc<Cluster<S>>,
-    ) -> Result<(), Error>
-    where
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        match &self.health_check {
-            Some(check) => {
-                let rng = fastrand::Rng::with_seed(self.drawn_seed()?);
-                prober::spawn(tasks, check.clone(), cluster.clone(), rng)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Returns the seed that was set, or one from the operating system.
-    ///
-    /// It is not drawn from the clock, as `fastrand` does it: processes that start at the same time must not draw the
-    /// same subset.
-    fn drawn_seed(&self) -> Result<u64, Error> {
-        match self.seed {
-            Some(seed) => Ok(seed),
-            None => Ok(u64::from_ne_bytes(random::secret("seed")?)),
-        }
+            awaits_checks: prober::is_awaited(self.health_check.as_ref()),
+            endpoints: self.endpoints,
+            retry: self.retry.clone(),
+            hedge: self.hedge,
+            queue: self.queue.clone(),
+            wake: self.wake.as_ref().map(Wake::fresh),
+        });
+        Ok((Arc::new(cluster), seed))
     }
 }
 

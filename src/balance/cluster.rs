@@ -28,12 +28,16 @@ use tokio::{
 use super::{
     members::{Members, Subset},
     policy::{Affinity, Picked, Policy},
+    queueing::{QueueSettings, Queueing},
+    retries::Retries,
     snapshot::Snapshot,
+    wake::Wake,
 };
 use crate::{
     body::Body,
-    endpoint::{Endpoint, EndpointSpec},
+    endpoint::{Availability, Endpoint, EndpointSettings, EndpointSpec, Load, Siblings},
     error::{Error, ErrorKind},
+    retry::{Hedge, Retry},
     upstream::ClientBuilder,
 };
 
@@ -45,12 +49,19 @@ pub(super) struct ClusterConfig {
     /// The source of the subset's seed and of every random pick. It need not be unpredictable, only different in each
     /// process.
     pub(super) rng: fastrand::Rng,
-    /// How long [`Cluster::wait`] waits for discovery.
+    /// How long [`Cluster::reported`] waits for discovery.
     pub(super) ready_timeout: Duration,
     /// The settings of the client for a URL that is inserted later.
     pub(super) client: ClientBuilder,
     /// Whether an endpoint gets no requests until a health check of it has passed.
     pub(super) awaits_checks: bool,
+    /// What all endpoints have in common.
+    pub(super) endpoints: EndpointSettings,
+    pub(super) retry: Retry,
+    pub(super) hedge: Option<Hedge>,
+    pub(super) queue: QueueSettings,
+    /// What wakes an empty cluster. `None` lets its requests fail at once.
+    pub(super) wake: Option<Wake>,
 }
 
 /// The members of a cluster, how one of them is picked, and whether discovery has reported yet.
@@ -61,6 +72,10 @@ pub(super) struct Cluster<S> {
     policy: Policy,
     client: ClientBuilder,
     ready_timeout: Duration,
+    retries: Retries,
+    /// Where requests wait while all endpoints are full. `None` lets them fail at once.
+    queueing: Option<Queueing>,
+    wake: Option<Wake>,
     /// What picks read. Only [`change`](Self::change) stores a new one.
     snapshot: ArcSwap<Snapshot<S>>,
     /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
@@ -68,8 +83,10 @@ pub(super) struct Cluster<S> {
     /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) until
     /// [`tell`](Self::tell).
     told: watch::Sender<bool>,
-    /// Notified after each change of the members.
+    /// Notifies all requests that wait for a change of the members.
     changed: Notify,
+    /// Notifies the prober of a change of the members, also while it does not wait for one.
+    members_changed: Notify,
 }
 
 impl<S: Send + Sync + 'static> Cluster<S> {
@@ -77,7 +94,9 @@ impl<S: Send + Sync + 'static> Cluster<S> {
     pub(super) fn new(mut config: ClusterConfig) -> Self {
         let seed = config.rng.u64(..);
         let subset = config.subset.map(|size| Subset { size, seed });
-        let mut members = Members::new(subset);
+        let queueing = config.queue.build();
+        let queue = queueing.as_ref().map(|queueing| queueing.queue().clone());
+        let mut members = Members::new(subset, Siblings::new(config.endpoints, queue));
         if config.awaits_checks {
             members.await_checks();
         }
@@ -86,17 +105,21 @@ impl<S: Send + Sync + 'static> Cluster<S> {
             policy: config.policy,
             client: config.client,
             ready_timeout: config.ready_timeout,
+            retries: Retries::new(config.retry, config.hedge),
+            queueing,
+            wake: config.wake,
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
             members: Mutex::new(members),
             told: watch::Sender::new(true),
             changed: Notify::new(),
+            members_changed: Notify::new(),
         }
     }
 
     /// Changes the members in one step, and returns what `change` returned, with the endpoints that left.
     ///
     /// When it returns, no new request goes to the endpoints that left, nor to those whose weight is 0 now. The change
-    /// counts as a report, so requests that [wait](Self::wait) go on.
+    /// counts as a report, so requests that [wait](Self::reported) go on.
     ///
     /// `change` runs under the lock of the members, so it must not run code of the user.
     pub(super) fn change<T>(
@@ -116,8 +139,12 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         // Dropping an endpoint may drop its service, which is the user's. So the old snapshot, like `displaced` at the
         // end of this function, outlives the lock.
         drop(members);
-        self.changed.notify_one();
+        self.members_changed.notify_one();
         self.tell();
+        self.changed.notify_waiters();
+        if let Some(queueing) = &self.queueing {
+            queueing.queue().wake_next();
+        }
         drop(before);
         (result, displaced.left)
     }
@@ -143,12 +170,53 @@ impl<S: Send + Sync + 'static> Cluster<S> {
     pub(super) fn set_weight(&self, name: &str, weight: u32) -> Option<u32> {
         self.change(|members| members.set_weight(name, weight)).0
     }
+
+    /// Parks an endpoint, so that it gets no new requests, and returns its load. See [`Members::set_weight`].
+    pub(super) fn park(&self, name: &str) -> Option<Arc<Load>> {
+        let park = |members: &mut Members<S>| {
+            members.set_weight(name, 0)?;
+            members.load(name)
+        };
+        self.change(park).0
+    }
+
+    /// Gives an endpoint that was parked its weight back. Returns false if there is no endpoint of this name.
+    pub(super) fn restore(&self, name: &str) -> bool {
+        self.change(|members| members.restore(name)).0
+    }
 }
 
 impl<S> Cluster<S> {
     /// Returns the settings of the clients for URLs.
     pub(super) fn client(&self) -> &ClientBuilder {
         &self.client
+    }
+
+    /// Returns what decides about further attempts.
+    pub(super) fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// Returns whether requests wait in the queue, so that others must not be picked for before.
+    pub(super) fn has_queue(&self) -> bool {
+        self.queueing.as_ref().is_some_and(Queueing::is_busy)
+    }
+
+    /// Returns where requests wait for room.
+    pub(super) fn queueing(&self) -> Option<&Queueing> {
+        self.queueing.as_ref()
+    }
+
+    /// Returns whether there is no endpoint that may be picked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.snapshot.load().active.is_empty()
+    }
+
+    /// Returns whether there is an endpoint that would be used, but for its being full.
+    pub(super) fn is_full(&self) -> bool {
+        let snapshot = self.snapshot.load();
+        let mut availabilities = snapshot.active.iter().map(|member| member.availability());
+        availabilities.any(|availability| availability == Availability::Full)
     }
 
     /// Returns the members as they are now.
@@ -163,8 +231,8 @@ impl<S> Cluster<S> {
     /// # Cancel safety
     ///
     /// Dropping the future loses no change.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    pub(super) async fn members_changed(&self) {
+        self.members_changed.notified().await;
     }
 
     /// Notes that discovery begins: until [`tell`](Self::tell), requests that find no endpoint wait.
@@ -200,38 +268,72 @@ impl<S> Cluster<S> {
         self.policy.mark(response, affinity, endpoint);
     }
 
-    /// Picks an endpoint for a request, and counts the request there.
+    /// Picks an endpoint for a request, and counts the request there. `repeatable` is whether the request can be sent
+    /// to another one if this one fails.
     ///
     /// Returns `None` if every endpoint that takes requests is among those `tried`, or if there is none. Never waits.
-    pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
+    pub(super) fn pick(
+        &self,
+        tried: &[Arc<Endpoint<S>>],
+        affinity: Affinity,
+        repeatable: bool,
+    ) -> Option<Picked<S>> {
         loop {
-            let picked = self.snapshot.load().pick(tried, affinity)?;
-            // If a change came in between, the latest snapshot does not have this endpoint. So the loop goes on only as
-            // often as the cluster changes, and dropping `picked` takes the request off the count.
-            if !picked.endpoint.load().is_draining() {
+            let picked = self.snapshot.load().pick(tried, affinity, repeatable)?;
+            // If a change came in between, the latest snapshot does not have this endpoint; if other picks have taken the
+            // room that it had, it is full by now. So the loop goes on only as often as others change the cluster, and
+            // dropping `picked` takes the request off the count.
+            if picked.in_flight.is_counted() && !picked.endpoint.load().is_draining() {
                 return Some(picked);
             }
         }
     }
 
-    /// Picks an endpoint as soon as discovery has reported. If it has already, or if there is no discovery, that is at
-    /// once.
-    ///
-    /// # Errors
-    ///
-    /// `NoEndpoint` if there is no endpoint: after the report, or after the ready timeout without one.
+    /// Completes once discovery has reported, at once if there is none, and in any case after the ready timeout.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has no effect: a request is counted only when the future completes.
-    pub(super) async fn wait(&self, affinity: Affinity) -> Result<Picked<S>, Error> {
+    /// Dropping the future has no effect.
+    pub(super) async fn reported(&self) {
         let mut told = self.told.subscribe();
         if !*told.borrow_and_update() {
-            // Neither error matters: the sender is part of `self`, so it is not gone, and after the timeout the pick
-            // finds no endpoint.
+            // Neither error matters: the sender is part of `self`, so it is not gone, and after the timeout there is no
+            // endpoint.
             let _ = timeout(self.ready_timeout, told.wait_for(|told| *told)).await;
         }
-        let picked = self.pick(&[], affinity);
-        picked.ok_or_else(|| Error::new(ErrorKind::NoEndpoint))
+    }
+
+    /// Completes when the cluster has an endpoint, if a hook is there to wake it, or when the time for that is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets the request go. If it was the last one, the next calls the hook again.
+    pub(super) async fn woken(&self) {
+        let Some(wake) = &self.wake else { return };
+        let changed = async {
+            let held = wake.hold();
+            loop {
+                // Before the look at the members, so that a change in between is not missed.
+                let changed = self.changed.notified();
+                if !self.is_empty() {
+                    break drop(held);
+                }
+                changed.await;
+            }
+        };
+        // After the timeout there is no endpoint.
+        let _ = timeout(wake.time(), changed).await;
+    }
+
+    /// Returns the error of a request for which no endpoint can be picked.
+    pub(super) fn nothing_picked(&self) -> Error {
+        let none = Error::new(ErrorKind::NoEndpoint);
+        if self.snapshot.load().siblings.is_dead() {
+            none.detail("none of them answers")
+        } else if self.is_full() {
+            Error::new(ErrorKind::Overloaded)
+        } else {
+            none
+        }
     }
 }

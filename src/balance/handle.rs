@@ -2,17 +2,20 @@
 //!
 //! Each method is one step: a pick sees the set before or after it, and no set in between. Every pick that begins
 //! after a method has returned sees the change. Endpoints that leave *drain*: they get no new requests, and those in
-//! flight finish. [`Draining`] tells when that has happened; nothing cuts them short.
+//! flight finish. [`Draining`] tells when that has happened; only [`Handle::drain`] cuts them short.
 //!
 //! No method waits for requests or does any I/O. They block for as long as another change of the same cluster takes,
 //! and may be called from any thread, with or without a runtime, even from the code of an endpoint's own service.
 //!
 //! A handle and a discovery may change one cluster side by side. The last to change an endpoint wins.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
 
 use super::cluster::Cluster;
 use crate::{
+    clock::after,
     endpoint::{Availability, Endpoint, EndpointSpec, Load},
     error::Error,
     upstream::Client,
@@ -114,6 +117,59 @@ impl<S: Send + Sync + 'static> Handle<S> {
     )]
     pub fn set_weight(&self, name: &str, weight: u32) -> Option<u32> {
         self.cluster.set_weight(name, weight)
+    }
+
+    /// Drains an endpoint, found by its name or by the URL it was inserted with: it gets no new requests, and those in
+    /// flight have until `deadline` to finish.
+    ///
+    /// Completes when none is in flight, the last bytes of all responses have left, and all tunnels are closed; or when
+    /// the time is over. What is left is cut off then: a request without a response is answered by 503, a response
+    /// breaks off, and a tunnel is closed without a word of this proxy to either side. Returns how many were cut off, or
+    /// `None` if no such endpoint exists. `Duration::MAX` waits without a limit.
+    ///
+    /// The endpoint stays in the cluster with a weight of 0, as after [`set_weight`](Self::set_weight), until
+    /// [`restore`](Self::restore). A [`ResponseBody`](super::ResponseBody) that nothing polls, since the client does not
+    /// read, is cut off by its next poll.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the endpoint without new requests, and cuts nothing off.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn maintenance(backends: axum_upstream::LoadBalance) {
+    /// let handle = backends.handle();
+    /// let cut_off = handle.drain("http://10.0.0.1", Duration::from_secs(30)).await;
+    /// // The server can be restarted now.
+    /// handle.restore("http://10.0.0.1");
+    /// # let _ = cut_off;
+    /// # }
+    /// ```
+    pub async fn drain(&self, name: &str, deadline: Duration) -> Option<usize> {
+        let load = self.cluster.park(name)?;
+        if timeout_at(after(Instant::now(), deadline), load.idle())
+            .await
+            .is_ok()
+        {
+            return Some(0);
+        }
+        let left = load.in_flight();
+        // It may have been restored meanwhile.
+        if load.is_draining() {
+            load.cut_off();
+        }
+        Some(left)
+    }
+
+    /// Undoes a [`drain`](Self::drain), also one in progress: the endpoint gets requests by the weight that it had.
+    /// Returns false if no such endpoint exists.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "a name that is unknown is of interest to few"
+    )]
+    pub fn restore(&self, name: &str) -> bool {
+        self.cluster.restore(name)
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
     remembered::Remembered,
     snapshot::Snapshot,
 };
-use crate::endpoint::{Endpoint, EndpointSpec, Siblings, name_of_url};
+use crate::endpoint::{Endpoint, EndpointSpec, Load, Siblings, name_of_url};
 
 /// The members of a cluster, as changes work on them.
 ///
@@ -89,14 +89,14 @@ pub(super) struct Displaced<S> {
 
 impl<S> Members<S> {
     /// Creates an empty set.
-    pub(super) fn new(subset: Option<Subset>) -> Self {
+    pub(super) fn new(subset: Option<Subset>, siblings: Siblings) -> Self {
         Self {
             by_order: BTreeMap::new(),
             order_of: HashMap::new(),
             next: 0,
             subset,
             awaits_checks: false,
-            siblings: Arc::default(),
+            siblings: Arc::new(siblings),
             remembered: Remembered::default(),
             displaced: Displaced::default(),
         }
@@ -182,6 +182,19 @@ impl<S> Members<S> {
             }
         }
         Some(before)
+    }
+
+    /// Gives an endpoint that was parked its weight back. Returns false if there is no endpoint of this name.
+    pub(super) fn restore(&mut self, name: &str) -> bool {
+        let order = self.order(name);
+        let member = order.and_then(|order| self.by_order.get_mut(&order));
+        member.map(Member::resume).is_some()
+    }
+
+    /// Returns the load of the endpoint of this name, or `None` if there is none.
+    pub(super) fn load(&self, name: &str) -> Option<Arc<Load>> {
+        let member = self.by_order.get(&self.order(name)?)?;
+        Some(member.endpoint.load().clone())
     }
 
     /// Returns the members as they are, with a picker that goes on from the `picker` of the snapshot before.
@@ -327,13 +340,13 @@ mod tests {
     }
 
     fn subset(size: usize, seed: u64) -> Members<()> {
-        Members::new(Some(Subset { size, seed }))
+        Members::new(Some(Subset { size, seed }), Siblings::default())
     }
 
     /// S26: what was known of an endpoint survives its removal.
     #[test]
     fn an_endpoint_that_comes_back_is_known() {
-        let mut members = Members::new(None);
+        let mut members = Members::new(None, Siblings::default());
         let latency_of = |members: &Members<()>, nth: usize| {
             snapshot(members).all[nth].load().remembered().clone()
         };
@@ -352,7 +365,7 @@ mod tests {
     fn what_is_the_users_is_given_back() {
         let service = Arc::new(());
         let spec = || EndpointSpec::new("a", service.clone());
-        let mut members = Members::new(None);
+        let mut members = Members::new(None, Siblings::default());
         members.insert(spec());
         members.insert(spec());
         members.replace(vec![spec(), spec().weight(2).unwrap()]);
@@ -376,7 +389,7 @@ mod tests {
             active.difference(&before).count() <= 2,
             "one left and one came"
         );
-        let picked = || after.pick(&[], Affinity::default()).unwrap().endpoint;
+        let picked = || after.pick(&[], Affinity::default(), true).unwrap().endpoint;
         assert!((0..100).all(|_| active.contains(picked().name())));
         fill(&mut members, 0..5);
         assert_eq!(

@@ -90,9 +90,12 @@ mod hash;
 mod members;
 pub mod policy;
 mod prober;
+mod queueing;
 mod remembered;
+mod retries;
 mod service;
 mod snapshot;
+mod wake;
 
 pub use self::{
     body::ResponseBody,

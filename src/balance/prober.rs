@@ -40,19 +40,24 @@ use crate::{
 /// checked less often.
 const SLOTS: usize = 16;
 
-/// Adds to `tasks` one that checks the endpoints of `cluster`.
+/// Returns whether an endpoint gets no requests until a check of it has passed.
+pub(super) fn is_awaited(check: Option<&HealthCheck>) -> bool {
+    check.is_some_and(HealthCheck::is_required_before_use)
+}
+
+/// Spawns a task that checks the endpoints of `cluster`, if there is a check. The task is aborted when the returned set
+/// is dropped; without a check, the set is empty.
 ///
-/// `rng` spreads the checks over time.
+/// `seed` is that of the random numbers which spread the checks over time.
 ///
 /// # Errors
 ///
-/// A config error if this is called outside of a tokio runtime.
+/// A config error if there is a check and this is called outside of a tokio runtime.
 pub(super) fn spawn<S, B>(
-    tasks: &mut JoinSet<()>,
-    check: HealthCheck,
+    check: Option<HealthCheck>,
     cluster: Arc<Cluster<S>>,
-    rng: fastrand::Rng,
-) -> Result<(), Error>
+    seed: u64,
+) -> Result<JoinSet<()>, Error>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -60,16 +65,20 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let mut tasks = JoinSet::new();
+    let Some(check) = check else {
+        return Ok(tasks);
+    };
     let runtime = Handle::try_current().map_err(|error| Error::config("health_check", error))?;
     let prober = Prober {
         check,
-        rng,
+        rng: fastrand::Rng::with_seed(seed),
         slots: Arc::new(Semaphore::new(SLOTS)),
         checked: HashMap::new(),
         tasks: JoinSet::new(),
     };
     tasks.spawn_on(prober.run(cluster), &runtime);
-    Ok(())
+    Ok(tasks)
 }
 
 /// What checks the endpoints of one cluster.
@@ -110,7 +119,7 @@ impl Prober {
     {
         loop {
             self.follow(&cluster.snapshot().active);
-            cluster.changed().await;
+            cluster.members_changed().await;
         }
     }
 

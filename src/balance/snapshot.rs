@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::policy::{Affinity, Endpoints, PickInfo, Picked, Picker};
-use crate::endpoint::{Endpoint, Siblings};
+use crate::endpoint::{Endpoint, Rank, Siblings};
 
 /// The members of a cluster at one moment, and the picker over them.
 ///
@@ -23,26 +23,77 @@ pub(super) struct Snapshot<S> {
     pub(super) siblings: Arc<Siblings>,
 }
 
+/// For how long a probe that is due waits for a request that could be sent again if the probe fails, in microseconds.
+const WAIT_FOR_REPEATABLE: u64 = 1_000_000;
+
 impl<S> Snapshot<S> {
     /// Picks an endpoint for a request, and counts the request there.
     ///
-    /// Returns `None` only if every active member is among those `tried`, or if there is none. The endpoint may have
-    /// left the cluster since this snapshot was taken; [`Cluster::pick`](super::cluster::Cluster::pick) checks that.
-    pub(super) fn pick(&self, tried: &[Arc<Endpoint<S>>], affinity: Affinity) -> Option<Picked<S>> {
+    /// `repeatable` is whether the request can be sent to another endpoint if this one fails.
+    ///
+    /// Returns `None` if every active member that may be picked is among those `tried`, or if there is none. The
+    /// endpoint may have left the cluster since this snapshot was taken, or have no room for the request:
+    /// [`Cluster::pick`](super::cluster::Cluster::pick) checks that.
+    pub(super) fn pick(
+        &self,
+        tried: &[Arc<Endpoint<S>>],
+        affinity: Affinity,
+        repeatable: bool,
+    ) -> Option<Picked<S>> {
         // Ranks and costs are as of the last tick, so it comes before the pick.
         self.siblings.tick(&self.active);
         let info = PickInfo { tried, affinity };
-        self.picker
-            .pick(&self.active, &info)
+        self.probe(&info, repeatable)
+            .or_else(|| self.picker.pick(&self.active, &info))
             .or_else(|| self.pick_untried(&info))
     }
 
-    /// Picks the untried endpoint with the fewest requests in flight, whatever the policy says.
+    /// Picks an ejected endpoint that is to be tried again, if one is and if the request is fit for that.
+    ///
+    /// A probe is a request like any other, so that an endpoint comes back by what it has to do anyway. If possible, it
+    /// is one that does no harm when it fails: one that can be sent again, and that does not belong elsewhere.
+    fn probe(&self, info: &PickInfo<'_, S>, repeatable: bool) -> Option<Picked<S>> {
+        let siblings = &self.siblings;
+        if !siblings.is_probe_due() {
+            return None;
+        }
+        let late = siblings.probe_overdue() >= WAIT_FOR_REPEATABLE;
+        let fit = !info.affinity.bound && (repeatable || late);
+        if !fit && !siblings.is_dead() {
+            return None;
+        }
+        let ejected = self
+            .active
+            .iter()
+            .filter(|endpoint| endpoint.next_probe().is_some());
+        let picked = ejected
+            .filter(|endpoint| info.untried(endpoint))
+            .find_map(|endpoint| {
+                let in_flight = endpoint.start_probe()?;
+                let endpoint = endpoint.clone();
+                Some(Picked {
+                    endpoint,
+                    in_flight,
+                })
+            });
+        let next = self
+            .active
+            .iter()
+            .filter_map(|endpoint| endpoint.next_probe());
+        siblings.set_probe_due(next.min().unwrap_or(u64::MAX));
+        picked
+    }
+
+    /// Picks the untried endpoint with the fewest requests in flight, whatever the policy says, of those that may be
+    /// used at all.
     ///
     /// A picker may look at ranks more than once, and find nothing the second time because the only usable endpoint has
     /// just ceased to be one. A request must not fail for that while there are endpoints.
     fn pick_untried(&self, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
-        let untried = self.active.iter().filter(|endpoint| info.untried(endpoint));
+        let untried = self
+            .active
+            .iter()
+            .filter(|endpoint| info.untried(endpoint) && endpoint.rank() != Rank::Closed);
         untried
             .min_by_key(|endpoint| endpoint.load().in_flight())
             .map(Picked::start)

@@ -15,6 +15,9 @@
 //! - An error: [`UploadState::TooLarge`] or [`UploadState::Broken`].
 //! - Dropped before its end: [`UploadState::Done`], since the endpoint wants no more of it.
 //!
+//! A request that is sent again has another body for each attempt. The latest of them writes alone: each has the
+//! generation of its upload, and the record ignores those of earlier ones, which a connection may drop late.
+//!
 //! The body limits, checks and buffers nothing: `request.rs` and `gathered.rs` do, inside of it.
 
 use std::{
@@ -73,8 +76,13 @@ pub struct Body {
 struct Link {
     /// The exchange. `None` until a proxy, a balancer or a client asks for it.
     record: Option<Arc<Record>>,
+    /// The generation of the upload that this body is, by which the record knows it. 0 for a body that is empty, which
+    /// records nothing.
+    generation: u32,
     /// The number of clusters that the request has passed on its way to this endpoint: 0 outside of any.
     depth: u8,
+    /// The index of the attempt that sends the body, among those of the record. `None` outside of any cluster.
+    attempt: Option<usize>,
     /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
     /// by the notification.
     on_sent: Vec<Arc<dyn OnSent>>,
@@ -120,9 +128,10 @@ impl Body {
     ///
     /// A body that is not empty sets the upload to [`UploadState::Held`]: it has not been asked for yet.
     pub(crate) fn with_record(mut self, record: Arc<Record>) -> Self {
-        if !http_body::Body::is_end_stream(&self) {
-            record.upload().begin();
-        }
+        self.link.generation = match http_body::Body::is_end_stream(&self) {
+            true => 0,
+            false => record.begin_upload(UploadState::Held),
+        };
         self.link.record = Some(record);
         self
     }
@@ -164,13 +173,63 @@ impl Body {
     ///
     /// Those that wait for the body to be sent are not carried over: they are notified when `self` ends or is dropped.
     pub(crate) fn empty_like(&self) -> Self {
-        let Link { record, depth, .. } = &self.link;
+        let Link {
+            record,
+            depth,
+            attempt,
+            ..
+        } = &self.link;
         let link = Link {
             record: record.clone(),
+            generation: 0,
             depth: *depth,
+            attempt: *attempt,
             on_sent: Vec::new(),
         };
         Self { inner: None, link }
+    }
+
+    /// Returns a body with this content that takes the place of `self` in the exchange: another upload begins with it,
+    /// and the body of the one before records nothing any more.
+    ///
+    /// An upload of content that is at its end reads [`UploadState::None`], as that of a request without a body, any
+    /// other [`UploadState::Held`]. Those that wait for `self` to be sent are not carried over.
+    pub(crate) fn succeeded_by<B>(&self, content: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let mut body = Self {
+            link: self.empty_like().into_link(),
+            ..Self::new(content)
+        };
+        if let Some(record) = &body.link.record {
+            let state = match body.inner.is_none() {
+                true => UploadState::None,
+                false => UploadState::Held,
+            };
+            body.link.generation = record.begin_upload(state);
+        }
+        body
+    }
+
+    /// Returns the bare body, without its link to the exchange, and those that wait for it to be sent.
+    ///
+    /// The progress of a bare body is not recorded, and its end notifies nobody.
+    pub(crate) fn into_bare(mut self) -> (Self, Vec<Arc<dyn OnSent>>) {
+        // Emptied, so that the drop of the link touches nothing.
+        let mut link = std::mem::take(&mut self.link);
+        link.record = None;
+        (self, std::mem::take(&mut link.on_sent))
+    }
+
+    /// Returns the link alone.
+    fn into_link(mut self) -> Link {
+        std::mem::take(&mut self.link)
+    }
+
+    /// Returns the generation of the upload that this body is: see [`Record::begin_upload`].
+    pub(crate) fn upload_generation(&self) -> u32 {
+        self.link.generation
     }
 
     /// Returns the number of clusters that the request has passed.
@@ -178,8 +237,14 @@ impl Body {
         self.link.depth
     }
 
-    /// Sets the number of clusters that the request has passed.
-    pub(crate) fn set_depth(&mut self, depth: u8) {
+    /// Returns the index of the attempt that sends the body.
+    pub(crate) fn attempt(&self) -> Option<usize> {
+        self.link.attempt
+    }
+
+    /// Makes the body part of the attempt at index `attempt`, for which the request has passed `depth` clusters.
+    pub(crate) fn set_attempt(&mut self, attempt: usize, depth: u8) {
+        self.link.attempt = Some(attempt);
         self.link.depth = depth;
     }
 
@@ -217,11 +282,11 @@ impl Link {
     fn note(&mut self, state: Option<UploadState>) {
         let Some(record) = &self.record else { return };
         match state {
-            Some(state) => record.touch_upload(state),
+            Some(state) => record.touch_upload(self.generation, state),
             // The client's time runs from the moment at which more is wanted. Later polls that are pending as well must
             // not start it anew, so only the change from `Held` is recorded.
-            None if record.upload().state() == UploadState::Held => {
-                record.touch_upload(UploadState::Wanted);
+            None if record.upload().state_of(self.generation) == Some(UploadState::Held) => {
+                record.touch_upload(self.generation, UploadState::Wanted);
             }
             None => {}
         }
@@ -243,12 +308,11 @@ impl Drop for Link {
     /// Ends an upload that is still under way: an endpoint that drops the body early wants no more of it, and from then
     /// on only its response is awaited.
     fn drop(&mut self) {
-        if let Some(record) = self
-            .record
-            .as_ref()
-            .filter(|record| record.upload().is_under_way())
-        {
-            record.touch_upload(UploadState::Done);
+        if let Some(record) = &self.record {
+            let state = record.upload().state_of(self.generation);
+            if state.is_some_and(UploadState::is_under_way) {
+                record.touch_upload(self.generation, UploadState::Done);
+            }
         }
         self.sent();
     }
@@ -385,5 +449,43 @@ mod tests {
         let (record, body) = watched(streamed(vec![Ok("1")]));
         drop(body);
         assert_eq!(record.upload().state(), UploadState::Done);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_succeeded_records_nothing() {
+        let (record, mut first) = watched(streamed(vec![Ok("1"), Ok("2")]));
+        first.set_attempt(0, 3);
+        first.frame().await.unwrap().unwrap();
+        let mut second = first.succeeded_by(streamed(vec![Ok("3")]));
+        assert_eq!(
+            (record.upload().state(), second.depth()),
+            (UploadState::Held, 3)
+        );
+        while first.frame().await.is_some() {}
+        drop(first);
+        assert_eq!(record.upload().state(), UploadState::Held);
+        while second.frame().await.is_some() {}
+        assert_eq!(record.upload().state(), UploadState::Done);
+
+        let none = second.succeeded_by(Body::empty());
+        assert!(none.is_end_stream());
+        assert_eq!(record.upload().state(), UploadState::None);
+    }
+
+    /// The record keeps following the upload of the exchange when an empty body of it goes.
+    #[test]
+    fn an_empty_body_records_nothing() {
+        let (record, body) = watched(streamed(vec![Ok("1")]));
+        drop(body.empty_like());
+        assert_eq!(record.upload().state(), UploadState::Held);
+    }
+
+    #[test]
+    fn a_bare_body_is_not_part_of_the_exchange() {
+        let (record, body) = watched(streamed(vec![Ok("1")]));
+        let (bare, on_sent) = body.into_bare();
+        assert!(on_sent.is_empty() && bare.link.record.is_none());
+        drop(bare);
+        assert_eq!(record.upload().state(), UploadState::Held);
     }
 }

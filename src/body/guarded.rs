@@ -49,10 +49,9 @@ impl<E> Guard<E> for Option<AttemptGuard> {
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
-        if let (Some(attempt), Some(ResponseClass::Failure)) =
-            (self, class_of_grpc_status(trailers))
-        {
-            attempt.answered(ResponseClass::Failure);
+        let class = class_of_grpc_status(trailers).filter(|class| class.is_failure());
+        if let (Some(attempt), Some(class)) = (self, class) {
+            attempt.answered(class);
         }
     }
 
@@ -83,6 +82,8 @@ pin_project! {
         inner: B,
         // `None` once it has been notified.
         guard: Option<G>,
+        // Whether the body never ends by itself.
+        hold: bool,
     }
 }
 
@@ -90,17 +91,27 @@ impl<B: Body, G: Guard<B::Error>> GuardedBody<B, G> {
     /// Wraps `inner`.
     ///
     /// A body that is at its end already completes its guard at once, because nothing will poll it. `hold` keeps the
-    /// guard nevertheless: the body of a 101 is empty, but its exchange goes on as a tunnel, which polls the body when
-    /// it ends.
+    /// guard nevertheless: the body of a 101 is empty, but its exchange goes on as a tunnel. It then stays pending, and
+    /// the guard learns from the record how the tunnel ended when the body is dropped.
     pub(crate) fn new(inner: B, guard: G, hold: bool) -> Self {
         if inner.is_end_stream() && !hold {
             guard.complete();
-            return Self { inner, guard: None };
+            return Self {
+                inner,
+                guard: None,
+                hold,
+            };
         }
         Self {
             inner,
             guard: Some(guard),
+            hold,
         }
+    }
+
+    /// Returns the guard while it is held, to notify it of anything else.
+    pub(crate) fn guard(self: Pin<&mut Self>) -> &mut Option<G> {
+        self.project().guard
     }
 }
 
@@ -113,6 +124,9 @@ impl<B: Body, G: Guard<B::Error>> Body for GuardedBody<B, G> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
+        if *this.hold {
+            return Poll::Pending;
+        }
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         let guard = this.guard;
         match &frame {

@@ -18,7 +18,8 @@
 //! empty body into one of unknown length.
 //!
 //! Bodies stream: a frame is read when the other side has room for it, and at most a small one is held. No body is
-//! replayed, decompressed or logged here.
+//! decompressed or logged here, and none is replayed: `retry/replay.rs` keeps what may have to be sent again, and has
+//! one [`Body`] follow another in the exchange.
 //!
 //! ```
 //! use axum_upstream::Body;

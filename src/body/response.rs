@@ -220,7 +220,7 @@ mod tests {
         });
         let mover = async {
             tokio::time::sleep(Duration::from_secs(7)).await;
-            upload.touch_upload(UploadState::Held);
+            upload.begin_upload(UploadState::Held);
             std::future::pending::<()>().await;
         };
         let error = tokio::select! {

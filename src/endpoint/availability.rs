@@ -19,14 +19,30 @@ pub enum Availability {
     /// gets another one only if no endpoint is usable, so that one that does not work harms one request at a time.
     Untested,
     /// The endpoint asked to be left alone, by `Retry-After` in a 503. It gets a request only if no other endpoint is
-    /// better, or if more than half of its cluster has asked for the same.
+    /// better, or if fewer than half of its cluster are well.
     LeftAlone {
         /// When it may be given requests again.
         until: Instant,
     },
-    /// The endpoint fails its [health check](crate::HealthCheck), or has to pass it before its first request and has
-    /// not done so yet. It gets a request only if no other endpoint is better.
+    /// The endpoint has failed too often, and gets no requests until then. If it answers, though, it is used while fewer
+    /// than half of its cluster are well.
+    Ejected {
+        /// When it is in probation.
+        until: Instant,
+        /// Whether it does not answer at all, rather than badly.
+        silent: bool,
+    },
+    /// The endpoint was ejected, and the back-off has passed: it is given one request, which decides about it.
+    Probation {
+        /// Whether it did not answer at all, rather than badly.
+        silent: bool,
+    },
+    /// The endpoint fails its active check. It is used only while fewer than half of its cluster are well.
     FailedCheck,
+    /// The endpoint has to pass its active check before it gets its first request.
+    Unchecked,
+    /// As many requests are in flight at the endpoint as it may have. It gets another one when one of them has ended.
+    Full,
     /// The endpoint gets no new requests: it has been removed, or its weight was set to 0. Those in flight finish.
     Draining,
 }
@@ -42,30 +58,43 @@ pub(crate) enum Rank {
     Untested,
     /// The endpoint should get no requests. It is still better than failing a request without an attempt.
     Avoided,
+    /// The endpoint gets no requests.
+    Closed,
 }
 
 impl Availability {
     /// Returns whether the endpoint can take a share of its cluster's requests.
     ///
     /// Priority tiers and the panic threshold count by this. An untested endpoint is well: its first answer is only a
-    /// matter of time.
+    /// matter of time. So is one that is full, since it works.
     pub(crate) fn is_well(self) -> bool {
-        !matches!(
-            self,
-            Self::LeftAlone { .. } | Self::FailedCheck | Self::Draining
-        )
+        matches!(self, Self::Usable | Self::Untested | Self::Full)
     }
 
     /// Returns how the endpoint ranks among the others.
     ///
-    /// In a `panic`, when more than half of a cluster should be left alone, none is: the rest would break under the
-    /// load that all of them carried. Envoy's panic threshold has the same default of one half.
+    /// In a `panic`, when fewer than half of a cluster are well, all that answer are used: the rest would break under
+    /// the load that all of them carried. Envoy's panic threshold has the same default of one half. One that does not
+    /// answer would take no load off the others.
     pub(super) fn rank(self, panic: bool) -> Rank {
         match self {
-            Self::LeftAlone { .. } if !panic => Rank::Avoided,
-            Self::FailedCheck | Self::Draining => Rank::Avoided,
+            Self::Usable => Rank::Usable,
             Self::Untested => Rank::Untested,
-            Self::Usable | Self::LeftAlone { .. } => Rank::Usable,
+            Self::LeftAlone { .. }
+            | Self::FailedCheck
+            | Self::Ejected { silent: false, .. }
+            | Self::Probation { silent: false }
+                if panic =>
+            {
+                Rank::Usable
+            }
+            Self::LeftAlone { .. } => Rank::Avoided,
+            Self::Ejected { .. }
+            | Self::Probation { .. }
+            | Self::FailedCheck
+            | Self::Unchecked
+            | Self::Full
+            | Self::Draining => Rank::Closed,
         }
     }
 }

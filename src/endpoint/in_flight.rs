@@ -20,10 +20,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
     },
+    task::Context,
     time::Duration,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::{load::Load, siblings::Micros};
 use crate::{
@@ -42,8 +43,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct InFlight {
     load: Arc<Load>,
-    /// The time of the pick, by which the request is known to the load.
-    picked: Micros,
+    /// The time of the pick, by which the request is known to the load. `None` if it is not counted, since there were
+    /// as many as there may be.
+    picked: Option<Micros>,
+    /// Whether the request is a probe, which decides about an endpoint that was ejected. Taken by its end.
+    probe: bool,
     /// The attempt that sends the request; `None` until [`begin`](Self::begin).
     attempt: Option<AttemptGuard>,
     wait: HeadWait,
@@ -51,6 +55,8 @@ pub(crate) struct InFlight {
     class: ResponseClass,
     /// Whether the outcome has been reported to the load.
     booked: bool,
+    /// The key of the task that waits for the attempt, among the waiters of the endpoint.
+    waiter: Option<usize>,
 }
 
 /// The wait for the response head, by which the load measures the endpoint.
@@ -67,17 +73,34 @@ enum HeadWait {
 }
 
 impl InFlight {
-    /// Makes the guard of a request that [`Load::start`] has counted, at the time that it returned.
-    pub(super) fn new(load: Arc<Load>, picked: Micros) -> Self {
-        let (wait, class) = (HeadWait::Since(picked), ResponseClass::Success);
+    /// Makes the guard of a request that [`Load::start`] has counted, at the time that it returned. If `probe`, the
+    /// load has begun a probe with it.
+    pub(super) fn new(load: Arc<Load>, picked: Option<Micros>, probe: bool) -> Self {
         Self {
             load,
             picked,
+            probe,
             attempt: None,
-            wait,
-            class,
+            wait: picked.map_or(HeadWait::Over, HeadWait::Since),
+            class: ResponseClass::Success,
             booked: false,
+            waiter: None,
         }
+    }
+
+    /// Returns whether the request counts. If not, the endpoint had no room for it, and it must not be sent.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.picked.is_some()
+    }
+
+    /// Has the task woken when the endpoint is found not to answer, or when it is drained and must be left.
+    pub(crate) fn watch(&mut self, cx: &Context<'_>) {
+        self.load.waiters().watch(&mut self.waiter, cx);
+    }
+
+    /// Returns whether the endpoint was drained, and the time for what was in flight is over.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.load.waiters().are_cut_off()
     }
 
     /// Records that the request is about to be sent as `attempt`.
@@ -100,11 +123,16 @@ impl InFlight {
     /// to be left alone.
     ///
     /// A failing head ends the attempt for the load. A success may still become a failure, in the body or its trailers.
-    pub(crate) fn answered(&mut self, class: ResponseClass, retry_after: Option<Duration>) {
+    pub(crate) fn answered(
+        &mut self,
+        status: StatusCode,
+        class: ResponseClass,
+        retry_after: Option<Duration>,
+    ) {
         let now = self.load.clock();
         self.class = class;
         if let Some(attempt) = &self.attempt {
-            attempt.reached_body();
+            attempt.reached_body(status);
         }
         let sent = self.end_wait();
         let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
@@ -114,10 +142,11 @@ impl InFlight {
                 // was a long poll, and not about the endpoint. Nor is there a latency if the endpoint answered before
                 // it had the whole request.
                 let latency = sent.filter(|_| !lasted).map(|sent| seconds(sent, now));
-                self.load.succeeded(now, latency);
+                self.load.succeeded(now, latency, self.probe);
+                self.end_probe(now, false);
             }
             // Whatever the body is, the endpoint has failed. Picks should know now, and not at its end.
-            ResponseClass::Failure => self.complete_with(ResponseClass::Failure),
+            failure => self.complete_with(failure),
         }
         if let Some(wait) = retry_after {
             self.load.leave_alone(now, wait);
@@ -125,12 +154,33 @@ impl InFlight {
     }
 
     /// Records that the attempt failed. Whose fault that was is decided by the attempt's [`Outcome`].
-    pub(crate) fn failed(&mut self, error: &Error) {
+    pub(crate) fn failed(&mut self, error: &Error) -> Option<Outcome> {
         let outcome = self
             .attempt
             .as_ref()
             .and_then(|attempt| attempt.failed(error));
         self.book(outcome);
+        outcome
+    }
+
+    /// Records that another attempt of the same exchange was answered first, so that this one is cancelled.
+    ///
+    /// That is no failure. But the time that it took is a lower bound of the endpoint's latency.
+    pub(crate) fn superseded(&mut self) {
+        if let HeadWait::Since(sent) = self.wait {
+            self.load.outlasted(sent);
+        }
+        let _ = self.failed(&Error::new(ErrorKind::Superseded));
+    }
+
+    /// Returns how the attempt would end if its response were complete now, or has ended.
+    pub(crate) fn so_far(&self) -> Option<Outcome> {
+        self.attempt.as_ref().and_then(AttemptGuard::so_far)
+    }
+
+    /// Returns how the attempt ended, or `None` while it is in progress.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.attempt.as_ref().and_then(AttemptGuard::outcome)
     }
 
     /// Records that the attempt ended with a response of this class.
@@ -147,17 +197,27 @@ impl InFlight {
         if mem::replace(&mut self.booked, true) {
             return;
         }
+        let now = self.load.clock();
         let failure = outcome.filter(Outcome::is_failure);
         // The wait goes on only if the attempt ended without a head.
         if let Some(sent) = self.end_wait() {
-            let now = self.load.clock();
             match failure.is_some_and(|failure| is_answer(&failure)) {
                 true => drop(self.load.answered(sent, now)),
                 false => self.load.given_up(sent, now),
             }
         }
-        if failure.is_some() {
-            self.load.failed(self.load.clock());
+        if let Some(failure) = &failure {
+            self.load.failed(now, failure);
+        } else if outcome.is_some_and(|outcome| outcome.is_success()) {
+            self.load.completed(now);
+        }
+        self.end_probe(now, failure.is_some());
+    }
+
+    /// Ends the probe, if this is one that has not ended.
+    fn end_probe(&mut self, now: Micros, failed: bool) {
+        if mem::take(&mut self.probe) {
+            self.load.end_probe(now, failed);
         }
     }
 
@@ -189,16 +249,22 @@ impl<E> Guard<E> for InFlight {
     /// Ends the attempt with a body that broke. The cause is reported to the client's side by the body itself.
     fn failed(mut self, _: &E) {
         let error = Error::new(ErrorKind::ResponseBody);
-        Self::failed(&mut self, &error);
+        let _ = Self::failed(&mut self, &error);
     }
 }
 
 impl Drop for InFlight {
     /// Reports a cancellation, unless the attempt has ended, and takes the request off the count.
     fn drop(&mut self) {
-        let outcome = self.attempt.as_ref().and_then(AttemptGuard::dropped);
-        self.book(outcome);
-        self.load.end(self.picked);
+        // The clock is not read for a request whose outcome was reported, as nearly all are.
+        if !self.booked {
+            let outcome = self.attempt.as_ref().and_then(AttemptGuard::dropped);
+            self.book(outcome);
+        }
+        self.load.waiters().forget(self.waiter.take());
+        if let Some(picked) = self.picked {
+            self.load.end(picked);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU8, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -40,6 +40,11 @@ use super::{
     siblings::{Micros, Siblings, micros},
     slow_start::SlowStart,
     turn::Turn,
+    waiters::Waiters,
+};
+use crate::{
+    health::{Ejection, EjectionState, Trip},
+    record::Outcome,
 };
 
 /// The `away_until` of an endpoint that drains.
@@ -82,16 +87,32 @@ pub(crate) struct Load {
     proven: AtomicBool,
     /// Whether it has answered since it was inserted, so that the next latency does not include connecting.
     acquainted: AtomicBool,
-    /// From when it was inserted, if an endpoint of the cluster had answered before.
+    /// From when it was inserted, if an endpoint of the cluster had answered before; or admitted again.
     slow_start: SlowStart,
+    /// What its attempts say about it, and whether it is ejected.
+    ejection: EjectionState,
+    /// What its active check says, as a [`Check`].
+    check: AtomicU8,
     /// When it may be given requests again: [`NEVER`] while it drains.
     away_until: AtomicU64,
-    /// Whether its health check keeps requests from it.
-    fails_check: AtomicBool,
     /// Its turn among endpoints that cost the same.
     turn: Turn,
     /// Notified when no request is in flight any more.
     idle: Notify,
+    /// The requests that wait for something of the endpoint.
+    waiters: Waiters,
+}
+
+/// What an active check says of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Check {
+    /// It is passed, or there is none.
+    Passed,
+    /// It fails.
+    Failed,
+    /// It has to be passed before the first request, and has not been yet.
+    Awaited,
 }
 
 impl Load {
@@ -105,12 +126,24 @@ impl Load {
             outstanding: Outstanding::default(),
             proven: AtomicBool::new(newcomer.is_none()),
             acquainted: AtomicBool::default(),
-            slow_start: SlowStart(newcomer),
+            slow_start: SlowStart::new(newcomer),
+            ejection: EjectionState::default(),
+            check: AtomicU8::new(Check::Passed as u8),
             away_until: AtomicU64::default(),
-            fails_check: AtomicBool::default(),
             turn: Turn::default(),
             idle: Notify::default(),
+            waiters: Waiters::default(),
         }
+    }
+
+    /// Returns what its attempts say about it.
+    pub(super) fn ejection(&self) -> &EjectionState {
+        &self.ejection
+    }
+
+    /// Returns the requests that wait for something of the endpoint.
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     /// Returns the number of requests in flight, lasting ones included.
@@ -134,25 +167,16 @@ impl Load {
         self.away_until.load(SeqCst) == NEVER
     }
 
+    /// Ends what is in flight: heads and bodies that are waited for, and tunnels.
+    pub(crate) fn cut_off(&self) {
+        self.waiters.cut_off();
+    }
+
     /// Ends the draining. A `Retry-After` from before it is forgotten.
     pub(crate) fn resume(&self) {
+        self.waiters.resume();
         // If the endpoint does not drain, this must not end the time for which it asked to be left alone.
         let _ = self.away_until.compare_exchange(NEVER, 0, SeqCst, SeqCst);
-    }
-
-    /// Keeps requests from the endpoint until a health check of it has passed.
-    pub(crate) fn await_check(&self) {
-        self.fails_check.store(true, Relaxed);
-    }
-
-    /// Records that the endpoint is well, as far as its health checks say.
-    pub(crate) fn check_passed(&self) {
-        self.fails_check.store(false, Relaxed);
-    }
-
-    /// Records that the endpoint is not well, as far as its health checks say.
-    pub(crate) fn check_failed(&self) {
-        self.fails_check.store(true, Relaxed);
     }
 
     /// Returns the number of fresh and of lasting requests at `now`.
@@ -175,22 +199,43 @@ impl Load {
     /// Returns whether the endpoint may be given requests, as of the pick at hand. This is the only place that decides
     /// it.
     pub(crate) fn availability(&self) -> Availability {
-        let until = self.away_until.load(Relaxed);
+        let (now, until) = (self.siblings.now(), self.away_until.load(Relaxed));
         if until == NEVER {
             return Availability::Draining;
         }
-        if self.fails_check.load(Relaxed) {
-            return Availability::FailedCheck;
+        match self.check.load(Relaxed) {
+            check if check == Check::Failed as u8 => return Availability::FailedCheck,
+            check if check == Check::Awaited as u8 => return Availability::Unchecked,
+            _ => {}
         }
-        if self.siblings.now() < until {
+        if self.ejection.is_ejected() {
+            let (silent, until) = (self.ejection.is_silent(), self.ejection.until());
+            return match now < until {
+                true => Availability::Ejected {
+                    until: self.siblings.instant(until),
+                    silent,
+                },
+                false => Availability::Probation { silent },
+            };
+        }
+        if now < until {
             return Availability::LeftAlone {
                 until: self.siblings.instant(until),
             };
+        }
+        if self.siblings.is_full() || self.requests.total() >= self.most() {
+            return Availability::Full;
         }
         match self.proven.load(Relaxed) || self.is_idle() {
             true => Availability::Usable,
             false => Availability::Untested,
         }
+    }
+
+    /// Returns how many requests may be in flight.
+    fn most(&self) -> u64 {
+        let most = self.siblings.settings().max_in_flight;
+        most.unwrap_or(u64::MAX)
     }
 
     /// Returns how the endpoint ranks among its siblings.
@@ -301,17 +346,32 @@ impl Load {
     }
 
     /// Counts a request for which the endpoint is picked now, and moves its turn. Returns the time, which
-    /// [`end`](Self::end) needs.
+    /// [`end`](Self::end) needs; or `None`, and counts nothing, if as many are in flight as there may be.
     ///
     /// The request counts as sent, too: one with a body takes that back by [`unsent`](Self::unsent).
-    pub(super) fn start(&self, weight: NonZeroU32) -> Micros {
+    pub(super) fn start(&self, weight: NonZeroU32) -> Option<Micros> {
         let now = self.siblings.now();
         let lasting = self.lasting();
-        self.requests.begin(now, lasting);
-        self.outstanding.sent(now, lasting);
+        if !self.siblings.begin_request() {
+            return None;
+        }
+        if !self.requests.begin(now, lasting, self.most()) {
+            self.siblings.end_request();
+            return None;
+        }
+        self.note_sent(now, lasting);
         self.turn
             .take(&self.siblings, self.slow_start.weight(weight, now));
-        now
+        Some(now)
+    }
+
+    /// Notes that a request was sent at `now`.
+    fn note_sent(&self, now: Micros, lasting: Micros) {
+        let again = self.outstanding.sent(now, lasting);
+        if again {
+            // No failure shows a stall, so this is what makes surveys look for one.
+            self.siblings.trouble();
+        }
     }
 
     /// Takes a request off the count, by the time that [`start`](Self::start) returned.
@@ -319,6 +379,8 @@ impl Load {
         if self.requests.end(picked) {
             self.idle.notify_waiters();
         }
+        self.siblings.end_request();
+        self.siblings.make_room();
     }
 
     /// Reads the clock.
@@ -328,7 +390,7 @@ impl Load {
 
     /// Records that the endpoint has received a whole request at `now`, so that its answer is waited for.
     pub(super) fn sent(&self, now: Micros) {
-        self.outstanding.sent(now, self.lasting());
+        self.note_sent(now, self.lasting());
     }
 
     /// Takes back that a request was [sent](Self::sent) at `sent`: its body is still on its way.
@@ -367,17 +429,132 @@ impl Load {
     }
 
     /// Records a successful response head. `latency` is the time in seconds since the endpoint had received the whole
-    /// request, or `None` if it says nothing about the endpoint.
-    pub(super) fn succeeded(&self, now: Micros, latency: Option<f32>) {
+    /// request, or `None` if it says nothing about the endpoint. `probe` is whether the request was a probe.
+    ///
+    /// An endpoint that was ejected for its silence is admitted again by any answer, also by one to a request from
+    /// before the ejection.
+    pub(super) fn succeeded(&self, now: Micros, latency: Option<f32>, probe: bool) {
         self.proven.store(true, Relaxed);
         if let (true, Some(latency)) = (self.acquainted.swap(true, Relaxed), latency) {
             self.latency.succeeded(now, latency, self.siblings.median());
         }
+        self.ejection.answered();
+        if self.ejection.is_ejected() && (probe || self.ejection.is_silent()) {
+            self.admit(now);
+        }
+    }
+
+    /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has taken
+    /// longer than expected, that is what is expected from now on.
+    pub(super) fn outlasted(&self, sent: Micros) {
+        let now = self.clock();
+        let took = now.saturating_sub(sent) as f32 * 1e-6;
+        let Some(median) = self.siblings.median() else {
+            return;
+        };
+        if took > self.latency.usual(median) {
+            self.latency.succeeded(now, took, Some(median));
+        }
+    }
+
+    /// Records that an attempt ended with success, its last byte included.
+    pub(super) fn completed(&self, now: Micros) {
+        self.ejection.completed(now);
     }
 
     /// Records a failure of the endpoint.
-    pub(super) fn failed(&self, now: Micros) {
+    pub(super) fn failed(&self, now: Micros, outcome: &Outcome) {
         self.latency.failed(now);
+        self.ejection.failed(now, outcome);
+        if let Some(ejection) = &self.siblings.settings().ejection {
+            match self.ejection.is_ejected() || self.ejection.trip(ejection).is_none() {
+                true => self.siblings.trouble(),
+                false => self.siblings.alarm(),
+            }
+        }
+    }
+
+    /// Ejects the endpoint, and wakes the requests that wait for its answer: another endpoint may answer them.
+    pub(super) fn eject(&self, now: Micros, trip: Trip, ejection: &Ejection) {
+        self.ejection
+            .eject(now, trip, ejection, self.siblings.random());
+        if trip == Trip::Silent {
+            self.waiters.wake();
+        }
+    }
+
+    /// Begins a probe of an ejected endpoint, if one may be sent now.
+    pub(super) fn begin_probe(&self) -> bool {
+        let siblings = &self.siblings;
+        self.ejection
+            .begin_probe(siblings.now(), siblings.is_dead())
+    }
+
+    /// Ends a probe, which may have failed.
+    pub(super) fn end_probe(&self, now: Micros, failed: bool) {
+        if let Some(ejection) = &self.siblings.settings().ejection {
+            let random = self.siblings.random();
+            self.ejection.end_probe(now, failed, ejection, random);
+            if self.ejection.is_ejected() {
+                let due = self.ejection.next_probe(self.siblings.is_dead());
+                self.siblings.probe_at(due);
+            }
+        }
+    }
+
+    /// Returns when the next probe may be sent, or `None` if the endpoint is not ejected.
+    pub(super) fn next_probe(&self) -> Option<Micros> {
+        let dead = self.siblings.is_dead();
+        self.ejection
+            .is_ejected()
+            .then(|| self.ejection.next_probe(dead))
+    }
+
+    /// Ends the ejection. The endpoint gets its full share only after a while.
+    fn admit(&self, now: Micros) {
+        let Some(ejection) = &self.siblings.settings().ejection else {
+            return;
+        };
+        if let Some(away) = self.ejection.admit(now, ejection) {
+            self.slow_start.restart(now, away);
+            self.siblings.revive();
+            // Others may be admitted or ejected now, and the panic may be over.
+            self.siblings.alarm();
+        }
+    }
+
+    /// Returns whether the endpoint has stalled, as far as can be told: it answers nothing, and others do.
+    pub(crate) fn is_stalled(&self, now: Micros) -> bool {
+        let Some(norms) = self.siblings.norms() else {
+            return false;
+        };
+        let lasting = LASTING * self.latency.usual(norms.median);
+        let wait = self.outstanding.wait(now);
+        wait.is_some_and(|wait| wait.is_stall(lasting, norms.polls))
+    }
+
+    /// Records that the endpoint has to pass its active check before it gets its first request.
+    pub(crate) fn await_check(&self) {
+        self.check.store(Check::Awaited as u8, Relaxed);
+        // No alarm, which would wake requests: the members are locked. The change that adds the endpoint wakes them.
+        self.siblings.trouble();
+    }
+
+    /// Records that the endpoint passes its active check, which ends an ejection as well.
+    pub(crate) fn check_passed(&self) {
+        if self.check.swap(Check::Passed as u8, Relaxed) != Check::Passed as u8 {
+            self.siblings.alarm();
+        }
+        self.admit(self.clock());
+    }
+
+    /// Records that the endpoint fails its active check. One that has yet to pass it stays so.
+    pub(crate) fn check_failed(&self) {
+        let (passed, failed) = (Check::Passed as u8, Check::Failed as u8);
+        let _ = self
+            .check
+            .compare_exchange(passed, failed, Relaxed, Relaxed);
+        self.siblings.alarm();
     }
 
     /// Records that the endpoint asked to be left alone for `wait`. Of several requests for that, the latest end
@@ -385,6 +562,7 @@ impl Load {
     pub(super) fn leave_alone(&self, now: Micros, wait: Duration) {
         let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
         self.away_until.fetch_max(now.saturating_add(wait), Relaxed);
+        self.siblings.trouble();
     }
 
     /// Completes when no request is in flight.

@@ -12,7 +12,7 @@ use super::{
     in_flight::InFlight,
     latency::Latency,
     load::Load,
-    siblings::Siblings,
+    siblings::{Micros, Siblings},
     spec::{Connect, EndpointSpec, Metric},
 };
 use crate::health::ConnectFuture;
@@ -130,8 +130,27 @@ impl<S> Endpoint<S> {
     }
 
     /// Counts a request for which this endpoint was picked, until the guard is dropped.
+    ///
+    /// Nothing is counted if as many are in flight as there may be; see [`InFlight::is_counted`].
     pub(crate) fn start(&self) -> InFlight {
-        InFlight::new(self.load.clone(), self.load.start(self.weight))
+        InFlight::new(self.load.clone(), self.load.start(self.weight), false)
+    }
+
+    /// Counts a request by which this endpoint, which is ejected, is tried again. Returns `None` if it is not to be
+    /// tried now.
+    pub(crate) fn start_probe(&self) -> Option<InFlight> {
+        let begun = self.load.begin_probe();
+        begun.then(|| InFlight::new(self.load.clone(), self.load.start(self.weight), true))
+    }
+
+    /// Returns whether the endpoint is ejected since it does not answer at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.load.ejection().is_silent()
+    }
+
+    /// Returns when a probe may be sent, or `None` if the endpoint is not ejected.
+    pub(crate) fn next_probe(&self) -> Option<Micros> {
+        self.load.next_probe()
     }
 
     /// Returns the same server with another weight. It shares the service, and so its connections, and the load.

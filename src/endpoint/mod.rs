@@ -22,7 +22,8 @@
 // - `in_flight`: the guard of one request, which reports to the load what becomes of it.
 // - `load`: the state of one endpoint. It combines what the following observe into a `cost`:
 //   `request_counter` (how many requests are in flight), `outstanding` (whether it answers at all), `latency` (how long
-//   it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is next).
+//   it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is next). `waiters` wakes
+//   requests that wait for it.
 // - `siblings`: what the endpoints of a cluster share: a clock, and the `norms` that a survey has learned, of which
 //   `spread` says what is chance.
 //
@@ -47,6 +48,7 @@ mod spec;
 mod spread;
 mod survey;
 mod turn;
+mod waiters;
 
 pub use self::{
     availability::Availability,
@@ -60,6 +62,6 @@ pub(crate) use self::{
     load::Load,
     member::{Endpoint, Measure},
     retry_after::retry_after,
-    siblings::Siblings,
+    siblings::{EndpointSettings, Siblings},
     spec::name_of_url,
 };

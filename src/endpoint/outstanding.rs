@@ -115,6 +115,22 @@ struct Counts {
 }
 
 impl Wait {
+    /// Returns whether the endpoint has stalled, as good as certainly: it was given more requests after a long silence,
+    /// the last of them is late as well, and a stall is ten times as likely as that all of them are long polls.
+    ///
+    /// `lasting` and `polls` are those of [`is_due`](Self::is_due).
+    pub(super) fn is_stall(&self, lasting: f32, polls: f32) -> bool {
+        self.again > 0 && self.age >= lasting && 10.0 * self.chance(polls) <= STALLS
+    }
+
+    /// Returns the probability that all requests by which the endpoint was tried are long polls.
+    fn chance(&self, polls: f32) -> f32 {
+        let asked = i32::try_from(self.again)
+            .unwrap_or(i32::MAX)
+            .saturating_add(1);
+        polls.max(LEAST_POLLS).powi(asked)
+    }
+
     /// Returns whether the endpoint should be given another request, to see whether it is alive.
     ///
     /// `lasting` is the time in seconds after which a request counts as lasting, and `polls` the share of requests in
@@ -125,19 +141,15 @@ impl Wait {
     /// 1)`, or the endpoint has stalled, with that of [`STALLS`]. The wait is multiplied by the ratio of the second to
     /// the first, up to [`LONGEST`]. So it stays short where long polls are common, and grows fast where they are not.
     pub(super) fn is_due(&self, lasting: f32, polls: f32) -> bool {
-        let asked = i32::try_from(self.again)
-            .unwrap_or(i32::MAX)
-            .saturating_add(1);
-        let chance = polls.max(LEAST_POLLS).powi(asked);
-        let wait = lasting * self.count as f32 * (STALLS / chance).max(1.0);
+        let wait = lasting * self.count as f32 * (STALLS / self.chance(polls)).max(1.0);
         self.age >= wait.min(LONGEST).max(lasting)
     }
 }
 
 impl Outstanding {
     /// Counts a request that the endpoint has received whole at `now`. It begins another generation if the current one
-    /// is `lasting` old.
-    pub(super) fn sent(&self, now: Micros, lasting: Micros) {
+    /// is `lasting` old. Returns whether the endpoint is tried again with it, after a long silence.
+    pub(super) fn sent(&self, now: Micros, lasting: Micros) -> bool {
         let old = now.saturating_sub(self.since.load(Relaxed)) >= lasting;
         let changes = |counts: Counts| old || counts.previous == 0;
         let before = self.change(|counts| match changes(counts) {
@@ -159,7 +171,9 @@ impl Outstanding {
             self.again.store(0, Relaxed);
         } else if old {
             self.again.fetch_add(1, Relaxed);
+            return true;
         }
+        false
     }
 
     /// Ends the wait of the request that was counted as sent at `sent`.

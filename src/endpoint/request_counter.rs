@@ -86,14 +86,15 @@ impl RequestCounter {
     }
 
     /// Counts a request that is picked `now`, which begins another generation if the current one is `lasting` old.
-    pub(super) fn begin(&self, now: Micros, lasting: Micros) {
+    /// Returns false, and counts nothing, if there are `most` already.
+    pub(super) fn begin(&self, now: Micros, lasting: Micros, most: u64) -> bool {
         let generations = self.generations(now, lasting);
         if generations > 0 {
             let since = self.since.swap(now, Relaxed);
             self.before
                 .store(if generations == 1 { since } else { now }, Relaxed);
         }
-        self.change(|counts| Generations {
+        let begun = |counts: Generations| Generations {
             total: counts.total + 1,
             previous: match generations {
                 0 => counts.previous,
@@ -104,7 +105,12 @@ impl RequestCounter {
                 0 => counts.current + 1,
                 _ => 1,
             },
-        });
+        };
+        let counted = |counts| {
+            let counts = Generations::unpack(counts);
+            (counts.total < most).then(|| begun(counts).pack())
+        };
+        self.counts.fetch_update(SeqCst, Relaxed, counted).is_ok()
     }
 
     /// Ends a request that was picked at `picked`, and returns whether none is left.
@@ -167,10 +173,10 @@ mod tests {
     #[test]
     fn a_request_that_lasts_is_not_fresh() {
         let counter = RequestCounter::default();
-        counter.begin(1_000, LASTING);
+        counter.begin(1_000, LASTING, 9);
         assert_eq!(counts(&counter, 1_099), (1, 0));
         assert_eq!(counts(&counter, 1_250), (0, 1), "without another request");
-        counter.begin(1_300, LASTING);
+        counter.begin(1_300, LASTING, 9);
         assert_eq!(counts(&counter, 1_300), (1, 1));
         assert!(!counter.end(1_000));
         assert_eq!(counts(&counter, 1_300), (1, 0));
@@ -180,16 +186,27 @@ mod tests {
     #[test]
     fn the_generation_before_is_fresh_until_it_is_old() {
         let counter = RequestCounter::default();
-        counter.begin(1_000, LASTING);
-        counter.begin(1_090, LASTING);
-        counter.begin(1_110, LASTING);
+        counter.begin(1_000, LASTING, 9);
+        counter.begin(1_090, LASTING, 9);
+        counter.begin(1_110, LASTING, 9);
         assert_eq!(counts(&counter, 1_150), (3, 0));
         assert!(!counter.end(1_090));
         assert_eq!(counts(&counter, 1_150), (2, 0));
         assert_eq!(counts(&counter, 1_210), (1, 1));
-        counter.begin(1_220, LASTING);
+        counter.begin(1_220, LASTING, 9);
         assert_eq!(counts(&counter, 1_220), (2, 1));
         assert!(!counter.end(1_000));
         assert_eq!(counts(&counter, 1_220), (2, 0));
+    }
+
+    #[test]
+    fn there_are_no_more_than_the_most() {
+        let counter = RequestCounter::default();
+        assert!(counter.begin(1_000, LASTING, 2));
+        assert!(counter.begin(1_000, LASTING, 2));
+        assert!(!counter.begin(1_000, LASTING, 2));
+        assert_eq!(counter.total(), 2);
+        counter.end(1_000);
+        assert!(counter.begin(1_000, LASTING, 2));
     }
 }

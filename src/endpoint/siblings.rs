@@ -4,9 +4,12 @@
 //! a pick that sees a value of a moment ago picks as well.
 
 use std::{
-    sync::atomic::{
-        AtomicBool, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -14,6 +17,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::norms::{Findings, LearnedNorms, Norms};
+pub(super) use crate::clock::Micros;
+use crate::{health::Ejection, limit::Queue};
 
 /// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
 /// and what it finds is an average over two seconds.
@@ -29,12 +34,33 @@ pub(super) const STRIDE: u64 = 1 << 16;
 /// up.
 const CATCH_UP: u64 = 4;
 
-/// A point in time, as the microseconds since the cluster was made: unlike an `Instant`, this fits an atomic.
-pub(crate) type Micros = u64;
+/// The settings that all endpoints of a cluster share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndpointSettings {
+    /// When an endpoint that fails is ejected. `None` ejects none.
+    pub(crate) ejection: Option<Ejection>,
+    /// The most requests in flight at each endpoint, at least 1. `None` is no limit.
+    pub(crate) max_in_flight: Option<u64>,
+    /// The most requests in flight at all of them together, at least 1. `None` is no limit.
+    pub(crate) max_total: Option<u64>,
+}
+
+impl Default for EndpointSettings {
+    fn default() -> Self {
+        Self {
+            ejection: Some(Ejection::default()),
+            max_in_flight: None,
+            max_total: None,
+        }
+    }
+}
 
 /// The state that the endpoints of a cluster share. It lives as long as any of them.
 #[derive(Debug)]
 pub(crate) struct Siblings {
+    settings: EndpointSettings,
+    /// The requests that wait for room at an endpoint. `None` if none ever does.
+    queue: Option<Arc<Queue>>,
     /// When the cluster was made, the zero of all [`Micros`].
     epoch: Instant,
     /// The time of the latest pick, so that all endpoints it compares are judged at the same time, and the clock is
@@ -43,8 +69,20 @@ pub(crate) struct Siblings {
     /// The time of the last survey.
     surveyed: AtomicU64,
     norms: LearnedNorms,
-    /// Whether more than half of the endpoints should be left alone, so that none is; as of the last survey.
+    /// Whether fewer than half of the endpoints are well, so that all are used; as of the last survey.
     panic: AtomicBool,
+    /// Whether none of the endpoints answers; as of the last survey, or false since one of them has answered.
+    dead: AtomicBool,
+    /// Whether something has happened that the next pick should look into at once.
+    alarm: AtomicBool,
+    /// Whether an endpoint may not be well, so that a survey has to look at all of them.
+    troubled: AtomicBool,
+    /// Held by the thread that takes a survey.
+    surveying: AtomicBool,
+    /// When an ejected endpoint may be sent a probe, at the earliest. `Micros::MAX` if none is ejected.
+    probe_due: AtomicU64,
+    /// The number of requests in flight at all endpoints. Counted only if there is a limit of it.
+    total: AtomicU64,
     /// The turn of the endpoint that is first in the schedule; see [`Load`](super::Load).
     turn: AtomicU64,
     /// The number of picks so far.
@@ -53,19 +91,37 @@ pub(crate) struct Siblings {
 
 impl Default for Siblings {
     fn default() -> Self {
+        Self::new(EndpointSettings::default(), None)
+    }
+}
+
+impl Siblings {
+    /// Returns the state of a cluster that is made now.
+    pub(crate) fn new(settings: EndpointSettings, queue: Option<Arc<Queue>>) -> Self {
         Self {
+            settings,
+            queue,
             epoch: Instant::now(),
             now: AtomicU64::default(),
             surveyed: AtomicU64::default(),
             norms: LearnedNorms::default(),
             panic: AtomicBool::default(),
+            dead: AtomicBool::default(),
+            alarm: AtomicBool::default(),
+            troubled: AtomicBool::default(),
+            surveying: AtomicBool::default(),
+            probe_due: AtomicU64::new(Micros::MAX),
+            total: AtomicU64::default(),
             turn: AtomicU64::default(),
             picks: AtomicU64::default(),
         }
     }
-}
 
-impl Siblings {
+    /// Returns the settings.
+    pub(crate) fn settings(&self) -> &EndpointSettings {
+        &self.settings
+    }
+
     /// Converts to an `Instant`.
     pub(super) fn instant(&self, micros: Micros) -> Instant {
         self.epoch + Duration::from_micros(micros)
@@ -91,27 +147,126 @@ impl Siblings {
         self.norms.get()
     }
 
-    /// Returns whether more than half of the endpoints should be left alone, so that none is.
+    /// Returns whether fewer than half of the endpoints are well, so that all are used.
     pub(super) fn panic(&self) -> bool {
         self.panic.load(Relaxed)
     }
 
+    /// Counts a request in flight at any endpoint. Returns false, and counts nothing, if there are as many as there may
+    /// be.
+    pub(super) fn begin_request(&self) -> bool {
+        let Some(most) = self.settings.max_total else {
+            return true;
+        };
+        let counted = |total: u64| (total < most).then_some(total + 1);
+        self.total.fetch_update(SeqCst, Relaxed, counted).is_ok()
+    }
+
+    /// Takes a request off the count.
+    pub(super) fn end_request(&self) {
+        if self.settings.max_total.is_some() {
+            self.total.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// Notes that there may be room at an endpoint, after it has been made.
+    pub(super) fn make_room(&self) {
+        if let Some(queue) = &self.queue {
+            queue.wake_next();
+        }
+    }
+
+    /// Returns whether as many requests are in flight at all endpoints as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        let most = self.settings.max_total;
+        most.is_some_and(|most| self.total.load(Relaxed) >= most)
+    }
+
+    /// Returns whether none of the endpoints answers, so that requests fail at once.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// Notes that an endpoint answers.
+    pub(super) fn revive(&self) {
+        self.dead.store(false, Relaxed);
+    }
+
+    /// Has the next pick take a survey, since an endpoint should be ejected, or does not let itself be used.
+    pub(super) fn alarm(&self) {
+        self.troubled.store(true, Relaxed);
+        self.alarm.store(true, Relaxed);
+        // A request that waits may find an endpoint now, or that there is none to wait for.
+        self.make_room();
+    }
+
+    /// Notes that an endpoint has failed, so that surveys look at all endpoints.
+    pub(super) fn trouble(&self) {
+        if !self.troubled.load(Relaxed) {
+            self.troubled.store(true, Relaxed);
+        }
+    }
+
+    /// Returns whether an endpoint may not be well.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubled.load(Relaxed)
+    }
+
+    /// Returns whether a probe may be due now.
+    pub(crate) fn is_probe_due(&self) -> bool {
+        self.probe_due.load(Relaxed) <= self.now()
+    }
+
+    /// Returns since when a probe is due, in microseconds. 0 if none is.
+    pub(crate) fn probe_overdue(&self) -> Micros {
+        self.now().saturating_sub(self.probe_due.load(Relaxed))
+    }
+
+    /// Sets when the next probe may be sent.
+    pub(crate) fn set_probe_due(&self, due: Micros) {
+        self.probe_due.store(due, Relaxed);
+    }
+
+    /// Has a probe sent at `due`, if none is to be sent before.
+    pub(super) fn probe_at(&self, due: Micros) {
+        self.probe_due.fetch_min(due, Relaxed);
+    }
+
+    /// Returns a random number from 0 to 1. The same picks give the same numbers, so that a seed repeats a run.
+    pub(super) fn random(&self) -> f32 {
+        let seed = self.picks.load(Relaxed) ^ self.now().rotate_left(32);
+        fastrand::Rng::with_seed(seed).f32()
+    }
+
     /// Reads the clock for a pick that begins, and returns whether it should take a survey.
     ///
-    /// It should if the last one is [`SURVEY_INTERVAL`] ago. Until an endpoint has answered, each pick takes one, so
-    /// that the first answer counts at once.
+    /// It should if the last one is [`SURVEY_INTERVAL`] ago, or after an [`alarm`](Self::alarm). Until an endpoint has
+    /// answered, each pick takes one, so that the first answer counts at once.
     pub(super) fn begin_pick(&self) -> bool {
         let now = self.clock();
         self.now.store(now, Relaxed);
         let due = self.surveyed.load(Acquire) + SURVEY_INTERVAL.as_micros() as u64;
-        now >= due || self.median().is_none()
+        now >= due || self.alarm.load(Relaxed) || self.median().is_none()
     }
 
-    /// Updates the norms by what a survey has found, and `panic` by whether most endpoints should be left alone.
-    pub(super) fn take_survey(&self, seen: &Findings, panic: bool) {
+    /// Begins a survey, unless another thread is taking one.
+    pub(super) fn begin_survey(&self) -> bool {
+        let begun = !self.surveying.swap(true, Acquire);
+        if begun {
+            self.alarm.store(false, Relaxed);
+        }
+        begun
+    }
+
+    /// Ends a survey. Updates the norms by what it has found, and notes what it says of the endpoints as a whole.
+    pub(super) fn end_survey(&self, seen: &Findings, health: ClusterHealth) {
         self.surveyed.store(self.now(), Release);
         self.norms.learn(seen);
-        self.panic.store(panic, Relaxed);
+        self.panic.store(health.panic, Relaxed);
+        self.dead.store(health.dead, Relaxed);
+        self.troubled.store(health.troubled, Relaxed);
+        self.probe_due.store(health.probe_due, Relaxed);
+        self.surveying.store(false, Release);
     }
 
     /// Returns the number of a pick, and counts it.
@@ -127,6 +282,29 @@ impl Siblings {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);
         turn.max(first.saturating_sub(CATCH_UP * STRIDE))
     }
+}
+
+/// What a survey says of the endpoints of a cluster as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClusterHealth {
+    /// Whether fewer than half are well.
+    pub(super) panic: bool,
+    /// Whether none answers.
+    pub(super) dead: bool,
+    /// Whether any may not be well, or has failed of late.
+    pub(super) troubled: bool,
+    /// When a probe may be sent, at the earliest.
+    pub(super) probe_due: Micros,
+}
+
+impl ClusterHealth {
+    /// What is true of a cluster of which nothing bad is known.
+    pub(super) const WELL: Self = Self {
+        panic: false,
+        dead: false,
+        troubled: false,
+        probe_due: Micros::MAX,
+    };
 }
 
 /// Converts seconds to microseconds. Saturates.

@@ -1,18 +1,37 @@
-//! The periodic survey of a cluster's endpoints, from which [`Siblings`] learn what is normal.
+//! The periodic survey of a cluster's endpoints, from which [`Siblings`] learn what is normal, and which decides what one
+//! endpoint cannot decide by itself: whether it is ejected.
 //!
-//! There is no task for it: the first pick after the interval takes it. So it costs nothing while a cluster is idle, it
-//! needs no shutdown, and it sees a simulation's clock. The pick that takes it is slower by the time of looking at up
-//! to [`SAMPLE`] endpoints.
+//! There is no task for it: the first pick after the interval takes it, or after an endpoint has failed too often. So it
+//! costs nothing while a cluster is idle, it needs no shutdown, and it sees a simulation's clock. The pick that takes it
+//! is slower by the time of looking at up to [`SAMPLE`] endpoints, or at all of them while one may not be well.
 //!
-//! A survey only reads the endpoints. Two picks may take one at the same time, which costs time and nothing else.
+//! One survey is taken at a time. A pick that finds another one being taken goes on without.
 
 use std::sync::Arc;
 
-use super::{member::Endpoint, norms::Findings, siblings::Siblings, spread::Spread};
+use super::{
+    member::Endpoint,
+    norms::Findings,
+    siblings::{ClusterHealth, Micros, Siblings},
+    spread::Spread,
+};
+use crate::health::{Ejection, EjectionState, Rate, Trip};
 
-/// The most endpoints that a survey looks at: enough for the error of a median not to matter, and few enough for a
-/// survey to be cheap in a cluster of ten thousand.
+/// The most endpoints that a survey looks at to learn what is normal: enough for the error of a median not to matter,
+/// and few enough for a survey to be cheap in a cluster of ten thousand.
 const SAMPLE: usize = 64;
+
+/// The fewest endpoints whose success rates are compared with each other. As in Envoy's outlier detection.
+const LEAST_PEERS: usize = 5;
+
+/// The fewest attempts in ten seconds with which a success rate is compared with those of others. As in Envoy.
+const LEAST_ATTEMPTS: u32 = 100;
+
+/// How far below the mean an outlier is, in standard deviations. As in Envoy.
+const DEVIATIONS: f32 = 1.9;
+
+/// How far below the mean an outlier is at least. Where all others never fail, the standard deviation is next to none.
+const LEAST_DISTANCE: f32 = 0.05;
 
 impl Siblings {
     /// Begins a pick among `endpoints`: reads the clock, and takes a survey if one is due.
@@ -20,17 +39,136 @@ impl Siblings {
     /// Costs, ranks and availabilities are as of the last tick, so that all endpoints of a pick are judged by the same
     /// clock and norms, and the clock is read once.
     pub(crate) fn tick<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
-        if self.begin_pick() && !endpoints.is_empty() {
-            // Every `step`-th, which is as good as a random sample: their order is that of insertion.
-            let step = endpoints.len().div_ceil(SAMPLE);
-            let sampled = || endpoints.iter().step_by(step);
-            let left_alone = sampled()
-                .filter(|endpoint| !endpoint.availability().is_well())
-                .count();
-            let panic = 2 * left_alone > sampled().len();
-            self.take_survey(&look(sampled(), self.now()), panic);
+        if self.begin_pick() {
+            self.survey(endpoints);
         }
     }
+
+    /// Takes a survey, unless one is being taken.
+    pub(crate) fn survey<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
+        if endpoints.is_empty() || !self.begin_survey() {
+            return;
+        }
+        // Every `step`-th, which is as good as a random sample: their order is that of insertion.
+        let step = endpoints.len().div_ceil(SAMPLE);
+        let seen = look(endpoints.iter().step_by(step), self.now());
+        let health = match self.is_troubled() {
+            true => self.judge(endpoints),
+            false => ClusterHealth::WELL,
+        };
+        self.end_survey(&seen, health);
+    }
+
+    /// Ejects the endpoints that should be, and returns how the cluster is then.
+    fn judge<S>(&self, endpoints: &[Arc<Endpoint<S>>]) -> ClusterHealth {
+        let now = self.now();
+        if let Some(ejection) = &self.settings().ejection {
+            self.eject(endpoints, ejection, now);
+        }
+        let states = || endpoints.iter().map(|endpoint| endpoint.load().ejection());
+        let dead = states().all(EjectionState::is_silent);
+        let well = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.availability().is_well())
+            .count();
+        let failed = states().any(|state| state.rate(now).failures > 0);
+        ClusterHealth {
+            panic: 2 * well < endpoints.len(),
+            dead,
+            troubled: failed || well < endpoints.len(),
+            probe_due: states()
+                .filter(|state| state.is_ejected())
+                .map(|state| state.next_probe(dead))
+                .min()
+                .unwrap_or(Micros::MAX),
+        }
+    }
+
+    /// Ejects the endpoints that should be: those that do not answer, then those that fail, as far as the share that
+    /// may be ejected allows.
+    fn eject<S>(&self, endpoints: &[Arc<Endpoint<S>>], ejection: &Ejection, now: Micros) {
+        let rates = Rates::of(endpoints, now);
+        let mut ejected = 0;
+        let (mut stalled, mut failing) = (Vec::new(), Vec::new());
+        for endpoint in endpoints {
+            let state = endpoint.load().ejection();
+            if state.is_ejected() {
+                ejected += 1;
+            }
+            match state.trip(ejection) {
+                Some(Trip::Silent) => {
+                    ejected += usize::from(!state.is_ejected());
+                    endpoint.load().eject(now, Trip::Silent, ejection);
+                }
+                _ if state.is_ejected() => {}
+                Some(Trip::Failing) => failing.push(endpoint),
+                None if endpoint.load().is_stalled(now) => stalled.push(endpoint),
+                None if rates.are_above(state.rate(now), ejection) => failing.push(endpoint),
+                None => {}
+            }
+        }
+        // Where many stand still at once, it is what they share that does, and they will go on together.
+        if 2 * (ejected + stalled.len()) <= endpoints.len() {
+            ejected += stalled.len();
+            for endpoint in stalled {
+                endpoint.load().eject(now, Trip::Silent, ejection);
+            }
+        }
+        let room = ejection.most(endpoints.len()).saturating_sub(ejected);
+        for endpoint in failing.into_iter().take(room) {
+            endpoint.load().eject(now, Trip::Failing, ejection);
+        }
+    }
+}
+
+/// The success rates of a cluster's endpoints.
+struct Rates {
+    /// The number of endpoints with any attempts, and the sum of their shares.
+    all: (usize, f32),
+    /// The share below which an endpoint with many attempts is an outlier, if enough of them have many.
+    outlier: Option<f32>,
+}
+
+impl Rates {
+    fn of<S>(endpoints: &[Arc<Endpoint<S>>], now: Micros) -> Self {
+        let rates = endpoints
+            .iter()
+            .map(|endpoint| endpoint.load().ejection().rate(now));
+        let rates: Vec<_> = rates.filter(|rate| rate.attempts > 0).collect();
+        let busy = rates.iter().filter(|rate| rate.attempts >= LEAST_ATTEMPTS);
+        let shares: Vec<_> = busy.map(|rate| rate.share()).collect();
+        Self {
+            all: (rates.len(), rates.iter().map(|rate| rate.share()).sum()),
+            outlier: outlier(&shares),
+        }
+    }
+
+    /// Returns whether an endpoint with this rate does so badly that it should be ejected.
+    fn are_above(&self, rate: Rate, ejection: &Ejection) -> bool {
+        if rate.failures == 0 {
+            return false;
+        }
+        let (count, sum) = self.all;
+        let peers = match count {
+            0 | 1 => 1.0,
+            count => (sum - rate.share()) / (count - 1) as f32,
+        };
+        let outlier = || rate.attempts >= LEAST_ATTEMPTS && self.outlier > Some(rate.share());
+        EjectionState::is_below(rate, peers, ejection) || outlier()
+    }
+}
+
+/// Returns the share below which one of these is an outlier, or `None` if they are too few to tell.
+fn outlier(shares: &[f32]) -> Option<f32> {
+    let count = shares.len() as f32;
+    let mean = shares.iter().sum::<f32>() / count;
+    let variance = shares
+        .iter()
+        .map(|share| (share - mean).powi(2))
+        .sum::<f32>()
+        / count;
+    let distance = (DEVIATIONS * variance.sqrt()).max(LEAST_DISTANCE);
+    (shares.len() >= LEAST_PEERS).then_some(mean - distance)
 }
 
 /// Returns what the endpoints show at `now`.

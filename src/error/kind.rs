@@ -62,6 +62,8 @@ pub enum ErrorKind {
     MaxConnections,
     /// The response head did not arrive within the response timeout. 504.
     ResponseTimeout,
+    /// The response head of one attempt did not arrive within the per-try timeout. 504, if no other attempt followed.
+    PerTryTimeout,
     /// The endpoint neither read nor sent anything for the idle timeout. 504, or a body cut short once the head has
     /// been sent.
     IdleTimeout,
@@ -75,6 +77,15 @@ pub enum ErrorKind {
     Upgrade,
     /// An endpoint's service that is not a client of this crate returned an error of its own. 502.
     Service,
+    /// An in-flight limit was reached, and the queue was full, or none of the requests before this one ended in time.
+    /// 503.
+    Overloaded,
+    /// Another attempt of the same exchange was answered first, so this one was cancelled. It is the outcome of an
+    /// attempt, and never that of an exchange.
+    Superseded,
+    /// The endpoint was drained, and the exchange had not ended at the deadline. 503, or a body cut short once the head
+    /// has been sent.
+    Drained,
 }
 
 impl ErrorKind {
@@ -141,6 +152,12 @@ impl ErrorKind {
                 504,
                 "response timeout: no response head in time",
             ),
+            Self::PerTryTimeout => (
+                "per_try_timeout",
+                Upstream,
+                504,
+                "per-try timeout: no response head in time",
+            ),
             Self::IdleTimeout => ("idle_timeout", Upstream, 504, "idle timeout"),
             Self::TotalTimeout => ("total_timeout", Upstream, 504, "total timeout"),
             Self::Connection => (
@@ -157,6 +174,19 @@ impl ErrorKind {
                 "endpoint switched to a protocol not asked for",
             ),
             Self::Service => ("service", Upstream, 502, "endpoint service failed"),
+            Self::Overloaded => ("overloaded", Internal, 503, "in-flight limit reached"),
+            Self::Superseded => (
+                "superseded",
+                Internal,
+                503,
+                "another attempt was answered first",
+            ),
+            Self::Drained => (
+                "drained",
+                Internal,
+                503,
+                "endpoint drained: its deadline has passed",
+            ),
         }
     }
 

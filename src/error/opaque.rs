@@ -63,7 +63,7 @@ impl Error {
     }
 
     /// Sets the detail, which `Display` appends to the words of the kind.
-    fn detail(mut self, detail: &'static str) -> Self {
+    pub(crate) fn detail(mut self, detail: &'static str) -> Self {
         self.0.detail = Some(detail);
         self
     }
@@ -142,15 +142,15 @@ impl Error {
         )
     }
 
-    /// Returns whether one of the deadlines passed: connect, response, idle or total.
+    /// Returns whether one of the deadlines passed: connect, response, per-try, idle or total.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         use ErrorKind::{
-            ClientNotReading, ClientStalled, ConnectTimeout, IdleTimeout, ResponseTimeout,
-            TotalTimeout,
+            ClientNotReading, ClientStalled, ConnectTimeout, IdleTimeout, PerTryTimeout,
+            ResponseTimeout, TotalTimeout,
         };
         match self.0.kind {
-            ConnectTimeout | ResponseTimeout | IdleTimeout | TotalTimeout => true,
+            ConnectTimeout | ResponseTimeout | PerTryTimeout | IdleTimeout | TotalTimeout => true,
             kind => matches!(kind, ClientStalled | ClientNotReading),
         }
     }

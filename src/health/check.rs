@@ -259,7 +259,8 @@ impl HealthCheck {
     /// Requires that an endpoint passes a check before it gets its first request. By default, a new endpoint gets
     /// requests until its checks have failed.
     ///
-    /// As with every failed check, requests are sent to it all the same if no endpoint of the cluster passes.
+    /// Until then nothing is sent to it, even if the cluster has no other endpoint: requests fail with 503 then. That
+    /// includes the first moments of the cluster itself. Once it has passed, a failure is one like any other.
     #[must_use]
     pub fn required_before_use(mut self) -> Self {
         self.required_before_use = true;

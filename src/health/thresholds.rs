@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!            a pass                  `unhealthy_after` failures in a row
-//! Untried ───────────► Open ────────────────────────────────────────────► Shut    │                   ▲
-//! ▲ │    │                   └───── `healthy_after` passes in a row ───────────┼─┘    └─────────────────────
-//! `unhealthy_after` failures in a row ───────────┘
+//! Untried ───────────► Open ────────────────────────────────────────────► Shut
+//!    │                   ▲                                                 ▲ │
+//!    │                   └───── `healthy_after` passes in a row ───────────┼─┘
+//!    └───────────────────── `unhealthy_after` failures in a row ───────────┘
 //! ```
 //!
 //! The way back is shorter for an endpoint that has never passed: one pass is enough, as it is for one that has not

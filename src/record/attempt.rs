@@ -5,8 +5,10 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU8, Ordering::Relaxed},
+    atomic::{AtomicU8, AtomicU16, Ordering::Relaxed},
 };
+
+use http::StatusCode;
 
 use super::outcome::{Ending, Outcome, Stage, Standing};
 
@@ -20,11 +22,15 @@ pub struct Attempt {
     endpoint: Arc<str>,
     /// How many clusters enclose the endpoint's own cluster.
     depth: u8,
+    /// The index of the attempt of the enclosing cluster that this one is part of.
+    parent: Option<usize>,
     /// A [`Stage`] before `Complete`, with the bit [`SENT`] once any part of the request may have been sent.
     ///
     /// Relaxed accesses suffice: it is written by the task that drives the attempt and read when that task, or the drop
     /// of its future or body, decides the outcome.
     progress: AtomicU8,
+    /// The status of the response; 0 until its head has arrived.
+    status: AtomicU16,
     /// Set once, at the end of the attempt.
     outcome: OnceLock<Outcome>,
     /// The attempt that started after this one. Attempts are only ever added, so the list needs no lock.
@@ -39,11 +45,13 @@ impl Attempt {
     ///
     /// This holds for an endpoint that is a service of the user's, which cannot be asked. A client of this crate
     /// corrects it by [`not_sent`](Self::not_sent) while it has no connection yet.
-    pub(super) fn new(endpoint: Arc<str>, depth: u8) -> Self {
+    pub(super) fn new(endpoint: Arc<str>, depth: u8, parent: Option<usize>) -> Self {
         Self {
             endpoint,
             depth,
+            parent,
             progress: AtomicU8::new(Stage::Head as u8 | SENT),
+            status: AtomicU16::new(0),
             outcome: OnceLock::new(),
             next: OnceLock::new(),
         }
@@ -90,6 +98,17 @@ impl Attempt {
         self.depth.into()
     }
 
+    /// Returns the index of the attempt of the enclosing cluster.
+    pub(super) fn parent(&self) -> Option<usize> {
+        self.parent
+    }
+
+    /// Returns the status of the response, or `None` if no response head has arrived.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.status.load(Relaxed)).ok()
+    }
+
     /// Returns how the attempt ended, or `None` while it is in progress.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
@@ -106,8 +125,9 @@ impl Attempt {
         self.progress.store(Stage::Head as u8 | SENT, Relaxed);
     }
 
-    /// Records that the response head has arrived.
-    pub(super) fn reached_body(&self) {
+    /// Records that the response head has arrived, with this status.
+    pub(super) fn reached_body(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Relaxed);
         self.progress.store(Stage::Body as u8 | SENT, Relaxed);
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::time::Instant;
@@ -57,6 +60,8 @@ pub(crate) struct Record {
     upload: Upload,
     /// Why the proxy itself gave the exchange up. Set at most once.
     stopped: OnceLock<ErrorKind>,
+    /// Whether the exchange went on as a tunnel, which has ended.
+    complete: AtomicBool,
     /// The first attempt; the others follow through `Attempt::next`.
     attempts: OnceLock<Attempt>,
 }
@@ -69,6 +74,7 @@ impl Record {
             client,
             upload: Upload::default(),
             stopped: OnceLock::new(),
+            complete: AtomicBool::new(false),
             attempts: OnceLock::new(),
         }
     }
@@ -88,9 +94,15 @@ impl Record {
         &self.upload
     }
 
-    /// Records that the request body has moved to `state` now.
-    pub(crate) fn touch_upload(&self, state: UploadState) {
-        self.upload.touch(self.start, state);
+    /// Begins an upload of the request body, the first one or another one, in this state. Returns its generation, by
+    /// which its body is known from now on; the bodies of earlier ones record nothing any more.
+    pub(crate) fn begin_upload(&self, state: UploadState) -> u32 {
+        self.upload.begin(self.start, state)
+    }
+
+    /// Records that the request body has moved to `state` now, if its upload is still the latest.
+    pub(crate) fn touch_upload(&self, generation: u32, state: UploadState) {
+        self.upload.touch(self.start, generation, state);
     }
 
     /// Returns when the request body last moved, or the beginning of the exchange if it never has.
@@ -112,6 +124,16 @@ impl Record {
         self.stopped.get().copied()
     }
 
+    /// Records that the tunnel which the exchange has become has ended: what is dropped from now on is complete.
+    pub(crate) fn complete(&self) {
+        self.complete.store(true, Relaxed);
+    }
+
+    /// Returns whether the exchange was a tunnel, which has ended.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Relaxed)
+    }
+
     /// Returns all attempts, in the order in which they began.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         std::iter::successors(self.attempts.get(), |attempt| attempt.next())
@@ -122,21 +144,22 @@ impl Record {
         self.attempts().last()
     }
 
-    /// Records that nothing of the request has been sent by the attempts in progress: by that of a client and, where
-    /// clusters are nested, those of the clusters around it.
-    pub(crate) fn not_sent(&self) {
-        self.attempts_in_progress().for_each(Attempt::not_sent);
+    /// Records that nothing of the request has been sent by the attempt at index `nth` and those that it is part of:
+    /// where clusters are nested, one of each cluster around it.
+    pub(crate) fn not_sent(&self, nth: Option<usize>) {
+        self.attempts_around(nth).for_each(Attempt::not_sent);
     }
 
     /// Records that the request is about to be written to a connection, for the same attempts.
-    pub(crate) fn sending(&self) {
-        self.attempts_in_progress().for_each(Attempt::sending);
+    pub(crate) fn sending(&self, nth: Option<usize>) {
+        self.attempts_around(nth).for_each(Attempt::sending);
     }
 
-    /// Returns the attempts whose outcome has not been decided: one for each cluster that the request has entered.
-    fn attempts_in_progress(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts()
-            .filter(|attempt| attempt.outcome().is_none())
+    /// Returns the attempt at index `nth`, the one that it is part of, and so on outward. Attempts at the same time,
+    /// as with hedging, are not among them.
+    fn attempts_around(&self, nth: Option<usize>) -> impl Iterator<Item = &Attempt> {
+        let at = |nth: Option<usize>| nth.and_then(|nth| self.attempts().nth(nth));
+        std::iter::successors(at(nth), move |attempt| at(attempt.parent()))
     }
 
     /// Adds an attempt, and returns its index among all.
@@ -159,7 +182,7 @@ mod tests {
     #[test]
     fn attempts_stand_in_the_order_of_their_beginning() {
         let record = Record::default();
-        let nths = ["a", "b", "c"].map(|name| record.push(Attempt::new(name.into(), 0)));
+        let nths = ["a", "b", "c"].map(|name| record.push(Attempt::new(name.into(), 0, None)));
         let names: Vec<_> = record.attempts().map(Attempt::endpoint).collect();
         assert_eq!((nths, &names[..]), ([0, 1, 2], &["a", "b", "c"][..]));
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::{
     attempt::Attempt,
     exchange::Record,
@@ -23,18 +25,47 @@ pub(crate) struct AttemptGuard {
 
 impl AttemptGuard {
     /// Starts an attempt at `endpoint`, `depth` clusters below the outermost one, and adds it to the record.
-    pub(crate) fn begin(record: &Arc<Record>, endpoint: &Arc<str>, depth: u8) -> Self {
-        let nth = record.push(Attempt::new(endpoint.clone(), depth));
+    ///
+    /// `parent` is the index of the attempt at the endpoint that is the cluster of this one.
+    pub(crate) fn begin(
+        record: &Arc<Record>,
+        endpoint: &Arc<str>,
+        depth: u8,
+        parent: Option<usize>,
+    ) -> Self {
+        let nth = record.push(Attempt::new(endpoint.clone(), depth, parent));
         Self {
             record: record.clone(),
             nth,
         }
     }
 
-    /// Records that the response head has arrived.
-    pub(crate) fn reached_body(&self) {
+    /// Returns the attempt's index in its record.
+    pub(crate) fn nth(&self) -> usize {
+        self.nth
+    }
+
+    /// Returns how the attempt ended, or `None` while it is in progress.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.attempt()?.outcome()
+    }
+
+    /// Returns how the attempt would end if its response were complete now, or has ended.
+    pub(crate) fn so_far(&self) -> Option<Outcome> {
+        let attempt = self.attempt()?;
+        let standing = self.standing(attempt);
+        let ending = Ending::Answered(ResponseClass::Success);
+        Some(
+            attempt
+                .outcome()
+                .unwrap_or_else(|| Outcome::decide(standing, &ending)),
+        )
+    }
+
+    /// Records that the response head has arrived, with this status.
+    pub(crate) fn reached_body(&self, status: StatusCode) {
         if let Some(attempt) = self.attempt() {
-            attempt.reached_body();
+            attempt.reached_body(status);
         }
     }
 
@@ -50,9 +81,13 @@ impl AttemptGuard {
         self.decide(&Ending::Failed(error))
     }
 
-    /// Decides that the attempt was cancelled, unless its outcome has been decided.
+    /// Decides that the attempt was cancelled, or complete if it has ended as a tunnel, unless its outcome has been
+    /// decided.
     pub(crate) fn dropped(&self) -> Option<Outcome> {
-        self.decide(&Ending::Dropped)
+        match self.record.is_complete() {
+            true => self.answered(ResponseClass::Success),
+            false => self.decide(&Ending::Dropped),
+        }
     }
 
     /// Decides the outcome from what the record knows, and returns the one that was decided first.
@@ -61,14 +96,19 @@ impl AttemptGuard {
     /// a panic that could never happen.
     fn decide(&self, ending: &Ending<'_>) -> Option<Outcome> {
         let attempt = self.attempt()?;
+        Some(attempt.decide(self.standing(attempt), ending))
+    }
+
+    /// Returns the state of the exchange and the attempt.
+    fn standing(&self, attempt: &Attempt) -> Standing {
         let (stage, sent) = attempt.progress();
-        let standing = Standing {
+        Standing {
             stage,
             sent,
+            status: attempt.status(),
             upload_error: self.record.upload().error(),
             stopped: self.record.stopped(),
-        };
-        Some(attempt.decide(standing, ending))
+        }
     }
 
     /// Returns the attempt. Walks the list, which has one or two elements.
@@ -94,7 +134,7 @@ mod tests {
 
     fn begun() -> (Arc<Record>, AttemptGuard) {
         let record = Arc::<Record>::default();
-        let guard = AttemptGuard::begin(&record, &"a".into(), 0);
+        let guard = AttemptGuard::begin(&record, &"a".into(), 0, None);
         (record, guard)
     }
 
@@ -115,7 +155,7 @@ mod tests {
     #[test]
     fn a_dropped_attempt_has_an_outcome() {
         let (record, guard) = begun();
-        record.not_sent();
+        record.not_sent(Some(0));
         drop(guard);
         let outcome = outcome(&record);
         assert_eq!(
@@ -128,7 +168,7 @@ mod tests {
     #[test]
     fn a_body_that_breaks_ends_an_attempt_in_its_body() {
         let (record, guard) = begun();
-        guard.reached_body();
+        guard.reached_body(StatusCode::OK);
         guard.failed(&Error::new(ErrorKind::ResponseBody));
         assert_eq!(outcome(&record).stage(), Stage::Body);
         assert!(outcome(&record).is_failure() && outcome(&record).is_sent());

@@ -80,7 +80,7 @@ mod tests {
         let info = Info::new(record.clone());
         assert_eq!(info.endpoint(), None);
         for (name, depth) in [("blue", 0), ("a", 1), ("b", 1), ("green", 0), ("c", 1)] {
-            record.push(Attempt::new(name.into(), depth));
+            record.push(Attempt::new(name.into(), depth, None));
         }
         assert_eq!(info.path(), ["green", "c"]);
         assert_eq!(info.endpoint(), Some("c"));

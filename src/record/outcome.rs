@@ -52,6 +52,10 @@ pub struct Outcome {
     /// Whether any part of the request may have reached the endpoint.
     sent: bool,
     error: Option<ErrorKind>,
+    /// The status of the response, if its head arrived.
+    status: Option<StatusCode>,
+    /// Whether a response said that the endpoint could not serve the request at all.
+    refused: bool,
 }
 
 impl Outcome {
@@ -85,6 +89,43 @@ impl Outcome {
         self.error
     }
 
+    /// Returns the status of the response, or `None` if no response head arrived.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Returns whether the endpoint failed to serve the request at all: no connection, a connection that broke before
+    /// the response head, a deadline, or a 502, 503, 504 or gRPC UNAVAILABLE.
+    ///
+    /// Another endpoint may well serve the same request. A 500 or a response body that broke is a failure too, but not
+    /// of this sort: the endpoint began to work on the request.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.is_failure() && (self.refused || (self.error.is_some() && self.stage < Stage::Body))
+    }
+
+    /// Returns whether the endpoint failed, and nothing was heard from it in this attempt: no connection could be made,
+    /// or a deadline passed before the response head.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        use ErrorKind::{
+            Connect, ConnectTimeout, IdleTimeout, PerTryTimeout, ResponseTimeout, TotalTimeout,
+        };
+        self.stage < Stage::Body
+            && matches!(
+                self.error,
+                Some(
+                    Connect
+                        | ConnectTimeout
+                        | IdleTimeout
+                        | PerTryTimeout
+                        | ResponseTimeout
+                        | TotalTimeout
+                )
+            )
+    }
+
     /// Returns whether the endpoint did what it was asked to do. A 404 is a success in this sense: the endpoint
     /// answered.
     #[must_use]
@@ -107,6 +148,15 @@ pub(crate) enum ResponseClass {
     Success,
     /// The response reports a failure of the endpoint.
     Failure,
+    /// The response reports that the endpoint cannot serve the request, so that another one should be asked.
+    Unavailable,
+}
+
+impl ResponseClass {
+    /// Returns whether the endpoint has failed.
+    pub(crate) fn is_failure(self) -> bool {
+        self != Self::Success
+    }
 }
 
 /// What ended an attempt, as observed by the future or body that held it.
@@ -126,6 +176,8 @@ pub(super) struct Standing {
     pub(super) stage: Stage,
     /// Whether any part of the request may have been sent.
     pub(super) sent: bool,
+    /// The status of the response, if its head has arrived.
+    pub(super) status: Option<StatusCode>,
     /// Why the client's request body failed, if it did: it ended early or exceeded a limit.
     pub(super) upload_error: Option<ErrorKind>,
     /// Why the proxy gave the exchange up, if it did.
@@ -146,12 +198,13 @@ impl Outcome {
         let Standing {
             stage,
             sent,
+            status,
             upload_error,
             stopped,
         } = standing;
         let (stage, fault, error) = match ending {
             Ending::Answered(ResponseClass::Success) => (Stage::Complete, None, None),
-            Ending::Answered(ResponseClass::Failure) => (stage, Some(Side::Upstream), None),
+            Ending::Answered(_) => (stage, Some(Side::Upstream), None),
             Ending::Failed(error) => {
                 let own = upload_error.filter(|_| !error.is_connect());
                 let kind = own.unwrap_or(error.kind());
@@ -167,6 +220,8 @@ impl Outcome {
             fault,
             sent,
             error,
+            status,
+            refused: matches!(ending, Ending::Answered(ResponseClass::Unavailable)),
         }
     }
 }
@@ -179,12 +234,13 @@ pub(crate) fn class_of_head<B>(response: &Response<B>) -> ResponseClass {
 
 /// Returns what a status says about its endpoint.
 ///
-/// 500, 502, 503 and 504 are failures. Other server errors are successes: 501 and 505 refer to the request, and if they
+/// 500 is a failure, and 502, 503 and 504 say that the endpoint is unavailable. Other server errors are successes: 501 and 505 refer to the request, and if they
 /// counted, any client could have an endpoint ejected by sending requests that earn them. The same applies to 429,
 /// which refers to the user (RFC 6585 4).
 fn class_of_status(status: StatusCode) -> ResponseClass {
     match status.as_u16() {
-        500 | 502..=504 => ResponseClass::Failure,
+        500 => ResponseClass::Failure,
+        502..=504 => ResponseClass::Unavailable,
         _ => ResponseClass::Success,
     }
 }
@@ -198,7 +254,8 @@ fn class_of_status(status: StatusCode) -> ResponseClass {
 /// and RESOURCE_EXHAUSTED (8) are not: clients choose their deadlines and use up their own quotas.
 pub(crate) fn class_of_grpc_status(fields: &HeaderMap) -> Option<ResponseClass> {
     Some(match fields.get("grpc-status")?.as_bytes() {
-        b"2" | b"13" | b"14" | b"15" => ResponseClass::Failure,
+        b"2" | b"13" | b"15" => ResponseClass::Failure,
+        b"14" => ResponseClass::Unavailable,
         _ => ResponseClass::Success,
     })
 }
@@ -210,6 +267,7 @@ mod tests {
     const STANDING: Standing = Standing {
         stage: Stage::Head,
         sent: true,
+        status: None,
         upload_error: None,
         stopped: None,
     };
@@ -277,10 +335,13 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(class_of_status(status), ResponseClass::Success, "{status}");
         }
-        for status in [500, 502, 503, 504] {
+        for status in [502, 503, 504] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(class_of_status(status), ResponseClass::Failure, "{status}");
+            let class = class_of_status(status);
+            assert_eq!(class, ResponseClass::Unavailable, "{status}");
         }
+        let internal = class_of_status(StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(internal, ResponseClass::Failure);
     }
 
     #[test]
@@ -294,8 +355,9 @@ mod tests {
         for status in ["0", "1", "3", "4", "5", "7", "8", "12", "16"] {
             assert_eq!(class(status), Some(ResponseClass::Success), "{status}");
         }
-        for status in ["2", "13", "14", "15"] {
+        for status in ["2", "13", "15"] {
             assert_eq!(class(status), Some(ResponseClass::Failure), "{status}");
         }
+        assert_eq!(class("14"), Some(ResponseClass::Unavailable));
     }
 }

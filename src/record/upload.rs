@@ -13,9 +13,13 @@
 //!
 //! The distinction between `Held` and `Wanted` decides which side an idle timeout is attributed to: a client that
 //! stalled (408) or an endpoint that does not read (504).
+//!
+//! A request that is sent again has a body of its own for each attempt, and one upload follows another. Each has a
+//! generation, and only the body of the latest one writes: the connection of a failed attempt may hold its body for
+//! long, and drop it while the next attempt sends the same data.
 
 use std::{
-    sync::atomic::{AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+    sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
     time::Duration,
 };
 
@@ -25,7 +29,7 @@ use crate::error::ErrorKind;
 
 /// Which side has to move the request body next, or how the body ended.
 ///
-/// The numbers are the values that [`Upload`] stores.
+/// The numbers are the values that [`Upload`] stores, in eight bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum UploadState {
@@ -54,9 +58,13 @@ pub(crate) enum UploadState {
 pub(crate) struct Upload {
     /// Milliseconds from the beginning of the exchange to the last movement.
     moved: AtomicU64,
-    /// An [`UploadState`].
-    state: AtomicU8,
+    /// An [`UploadState`] in the lowest eight bits, and above them the generation that it belongs to. In one atomic, so
+    /// that the check of a generation and the change of its state are one step.
+    state: AtomicU64,
 }
+
+/// Where the generation begins in [`Upload::state`].
+const GENERATION: u32 = 8;
 
 /// Notified once when the endpoint has received the whole request body, or wants no more of it.
 ///
@@ -70,7 +78,7 @@ impl Default for Upload {
     fn default() -> Self {
         Self {
             moved: AtomicU64::new(0),
-            state: AtomicU8::new(UploadState::None as u8),
+            state: AtomicU64::new(pack(0, UploadState::None)),
         }
     }
 }
@@ -78,21 +86,18 @@ impl Default for Upload {
 impl Upload {
     /// Returns the current state.
     pub(crate) fn state(&self) -> UploadState {
-        match self.state.load(Acquire) {
-            0 => UploadState::None,
-            1 => UploadState::Held,
-            2 => UploadState::Wanted,
-            3 => UploadState::Done,
-            4 => UploadState::TooLarge,
-            5 => UploadState::Broken,
-            _ => UploadState::Undecided,
-        }
+        unpack(self.state.load(Acquire)).1
+    }
+
+    /// Returns the current state if it belongs to this generation, or `None` if another upload has begun since.
+    pub(crate) fn state_of(&self, generation: u32) -> Option<UploadState> {
+        let (latest, state) = unpack(self.state.load(Acquire));
+        (latest == generation).then_some(state)
     }
 
     /// Returns whether the body still has something to send.
     pub(crate) fn is_under_way(&self) -> bool {
-        use UploadState::{Held, Undecided, Wanted};
-        matches!(self.state(), Held | Wanted | Undecided)
+        self.state().is_under_way()
     }
 
     /// Returns why the body failed by the client's fault, or `None` if it did not.
@@ -104,20 +109,111 @@ impl Upload {
         }
     }
 
-    /// Records that there is a body to send.
-    pub(crate) fn begin(&self) {
-        self.state.store(UploadState::Held as u8, Release);
+    /// Begins another upload, now and in this state, in an exchange that began at `start`. Returns its generation,
+    /// which is never 0.
+    ///
+    /// What the body of an earlier generation does is no longer recorded.
+    pub(super) fn begin(&self, start: Instant, state: UploadState) -> u32 {
+        self.moved.store(millis_since(start), Relaxed);
+        let mut before = self.state.load(Relaxed);
+        loop {
+            // The generation would wrap after four billion attempts of one exchange.
+            let next = unpack(before).0.wrapping_add(1).max(1);
+            let begun = pack(next, state);
+            match self
+                .state
+                .compare_exchange_weak(before, begun, Release, Relaxed)
+            {
+                Ok(_) => return next,
+                Err(now) => before = now,
+            }
+        }
     }
 
-    /// Records that a frame has moved or that the body has ended, now, in an exchange that began at `start`.
-    pub(super) fn touch(&self, start: Instant, state: UploadState) {
-        let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved.store(millis, Relaxed);
-        self.state.store(state as u8, Release);
+    /// Records that a frame has moved or that the body has ended, now, in an exchange that began at `start`. Does
+    /// nothing if the upload of this generation is not the latest.
+    pub(super) fn touch(&self, start: Instant, generation: u32, state: UploadState) {
+        if self.state_of(generation).is_none() {
+            return;
+        }
+        self.moved.store(millis_since(start), Relaxed);
+        let change = |latest| (unpack(latest).0 == generation).then(|| pack(generation, state));
+        // If another upload has begun by now, it has moved just now, too, so only the state must not change.
+        let _ = self.state.fetch_update(Release, Relaxed, change);
     }
 
     /// Returns when the body last moved, or the beginning of the exchange if it never has.
     pub(super) fn last_moved(&self, start: Instant) -> Instant {
         start + Duration::from_millis(self.moved.load(Relaxed))
+    }
+}
+
+impl UploadState {
+    /// Returns whether the body still has something to send.
+    pub(crate) fn is_under_way(self) -> bool {
+        matches!(self, Self::Held | Self::Wanted | Self::Undecided)
+    }
+}
+
+/// Returns the value of [`Upload::state`] for a state of a generation.
+fn pack(generation: u32, state: UploadState) -> u64 {
+    u64::from(generation) << GENERATION | state as u64
+}
+
+/// Returns the generation and the state that a value of [`Upload::state`] stands for.
+fn unpack(packed: u64) -> (u32, UploadState) {
+    let state = match packed & 0xff {
+        0 => UploadState::None,
+        1 => UploadState::Held,
+        2 => UploadState::Wanted,
+        3 => UploadState::Done,
+        4 => UploadState::TooLarge,
+        5 => UploadState::Broken,
+        _ => UploadState::Undecided,
+    };
+    ((packed >> GENERATION) as u32, state)
+}
+
+/// Returns the time since `start` in milliseconds.
+fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_latest_upload_is_recorded() {
+        let (start, upload) = (Instant::now(), Upload::default());
+        let first = upload.begin(start, UploadState::Held);
+        upload.touch(start, first, UploadState::Done);
+        advance(SECOND).await;
+        let second = upload.begin(start, UploadState::Held);
+        assert_eq!(upload.last_moved(start), start + SECOND);
+        assert_eq!(upload.state_of(first), None);
+
+        advance(SECOND).await;
+        upload.touch(start, first, UploadState::Broken);
+        assert_eq!(upload.state(), UploadState::Held);
+        assert_eq!(upload.last_moved(start), start + SECOND);
+
+        upload.touch(start, second, UploadState::Wanted);
+        assert_eq!(upload.state_of(second), Some(UploadState::Wanted));
+        assert_eq!(upload.last_moved(start), start + 2 * SECOND);
+    }
+
+    #[test]
+    fn a_state_is_stored_whole() {
+        use UploadState::{Broken, Done, Held, None, TooLarge, Undecided, Wanted};
+        for state in [None, Held, Wanted, Done, TooLarge, Broken, Undecided] {
+            for generation in [0, 1, u32::MAX] {
+                assert_eq!(unpack(pack(generation, state)), (generation, state));
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 //!   and its request has been read to the end, the endpoint's when the request has been sent to the end.
 //! - *Relaying*: bytes are copied in both directions. When one side closes its half, the other side is told and may go
 //!   on sending: the tunnel is half-closed.
-//! - *Ended*: the guard of the attempt is told that the exchange is complete, and both connections are closed.
+//! - *Ended*: the record is told that the exchange is complete, and both connections are closed.
 //!
 //! An idle timeout bounds the first two stages. The total timeout of an exchange does not apply to tunnels.
 
@@ -42,7 +42,8 @@ pub(crate) struct Tunnel<B> {
     record: Arc<Record>,
     /// The longest time in which no bytes arrive from either side. `None` is no limit.
     idle: Option<Duration>,
-    /// The body of the 101, which is empty: its guard counts the tunnel as load at its endpoint.
+    /// The body of the 101, which is empty: its guard counts the tunnel as load at its endpoint. It stays pending, or
+    /// fails when the endpoint has been drained and the tunnel has to end.
     held: B,
 }
 
@@ -64,8 +65,8 @@ impl<B: Body> Tunnel<B> {
         }
     }
 
-    /// Relays bytes until both sides have closed, one connection fails, nothing has moved for the idle timeout, or
-    /// `closing` is ready.
+    /// Relays bytes until both sides have closed, one connection fails, nothing has moved for the idle timeout, the
+    /// endpoint's drain ends it, or `closing` is ready.
     ///
     /// How the tunnel ended goes to the log at `DEBUG` and nowhere else: the 101 has been sent, so neither side can be
     /// told by a status.
@@ -78,6 +79,8 @@ impl<B: Body> Tunnel<B> {
             held,
         } = self;
         let agreed = Instant::now();
+        let exchange = record.clone();
+        let mut held = pin!(held);
         let relayed = async {
             let ends = async { tokio::try_join!(downstream, upstream) };
             let ends = tokio::select! {
@@ -96,15 +99,20 @@ impl<B: Body> Tunnel<B> {
         tokio::select! {
             () = relayed => {}
             () = closing => tracing::debug!("tunnel closed by the proxy"),
+            () = failure(held.as_mut()) => tracing::debug!("tunnel closed: its endpoint was drained"),
         }
-        // The exchange is complete, however the tunnel ended. Polling the empty body to its end tells its guard so;
-        // dropping it would count as a cancellation by the client.
-        let mut held = pin!(held);
-        poll_fn(|cx| {
-            let _ = held.as_mut().poll_frame(cx);
-            Poll::Ready(())
-        })
-        .await;
+        // However the tunnel ended, the exchange is complete. The guard in `held` would take its drop for a client that
+        // has left.
+        exchange.complete();
+    }
+}
+
+/// Completes when a body fails, and never otherwise.
+async fn failure<B: Body>(mut body: Pin<&mut B>) {
+    let failed = |frame| matches!(frame, Some(Err(_)));
+    if !poll_fn(|cx| body.as_mut().poll_frame(cx).map(failed)).await {
+        // A service in front of the balancer may have replaced the body.
+        pending::<()>().await;
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Info, Record, ResponseClass, class_of_head},
+    record::{AttemptGuard, Info, Record, class_of_head},
     rewrite::{Fields, Seen},
 };
 
@@ -102,7 +102,11 @@ impl Client {
     /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         let record = request.body_mut().record().clone();
-        let attempt = self.begin(&record, request.body().depth());
+        let attempt = self.begin(&record, request.body());
+        let nth = attempt
+            .as_ref()
+            .map(AttemptGuard::nth)
+            .or(request.body().attempt());
         let seen = Seen::in_head(request.headers());
         if seen.any(Fields::CONTENT_LENGTH) {
             settle_length(&mut request);
@@ -117,7 +121,7 @@ impl Client {
         };
         let client = record.client().connection();
         let (mut repeated, mut fresh) = (false, false);
-        record.not_sent();
+        record.not_sent(nth);
         loop {
             let checkout = match self.pool.checkout(versions, client, fresh).await {
                 Ok(checkout) => checkout,
@@ -138,7 +142,7 @@ impl Client {
                 Spare::of(&request, &checkout)
             };
             let reused = checkout.is_reused();
-            record.sending();
+            record.sending(nth);
             let mut failed = match send_on(checkout, request, seen).await {
                 Ok(response) => return Ok(answered(response, attempt, record)),
                 Err(Failure::Send(failed)) => *failed,
@@ -170,16 +174,17 @@ impl Client {
                 Resend::Never => return Err(ended(attempt, self.failed(failed))),
             };
             if !repeated {
-                record.not_sent();
+                record.not_sent(nth);
             }
         }
     }
 
     /// Begins an attempt of the client's own, unless a balancer has begun one for an endpoint of this name.
-    fn begin(&self, record: &Arc<Record>, depth: u8) -> Option<AttemptGuard> {
-        let begun = record.last_attempt().filter(|_| depth > 0);
+    fn begin(&self, record: &Arc<Record>, body: &Body) -> Option<AttemptGuard> {
+        let parent = body.attempt();
+        let begun = parent.and_then(|nth| record.attempts().nth(nth));
         let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
-        (!is_own).then(|| AttemptGuard::begin(record, &self.target.name, depth))
+        (!is_own).then(|| AttemptGuard::begin(record, &self.target.name, body.depth(), parent))
     }
 
     /// Returns the error of an exchange that failed on its connection.
@@ -236,9 +241,10 @@ fn answered(
     record: Arc<Record>,
 ) -> Response<ClientBody> {
     if let Some(attempt) = &attempt {
-        attempt.reached_body();
-        if class_of_head(&response) == ResponseClass::Failure {
-            attempt.answered(ResponseClass::Failure);
+        attempt.reached_body(response.status());
+        let class = class_of_head(&response);
+        if class.is_failure() {
+            attempt.answered(class);
         }
     }
     response.extensions_mut().insert(Info::new(record));

@@ -23,9 +23,13 @@ fn checked<U: AsRef<str>>(check: HealthCheck, urls: impl IntoIterator<Item = U>)
     builder.urls(urls).unwrap()
 }
 
-/// Whether the first endpoint is shut because of its checks.
+/// Whether the first endpoint gets no requests because of its checks.
 fn is_shut<S>(handle: &Handle<S>) -> bool {
-    handle.endpoints()[0].availability == Availability::FailedCheck
+    let availability = handle.endpoints()[0].availability;
+    matches!(
+        availability,
+        Availability::FailedCheck | Availability::Unchecked
+    )
 }
 
 /// Waits until the first endpoint is shut.

@@ -20,7 +20,9 @@ mod serve;
 use std::{error::Error as StdError, process::ExitCode, time::Duration};
 
 use axum_upstream::{
-    LoadBalance, ReverseProxy,
+    Error, LoadBalance, ReverseProxy,
+    balance::LoadBalanceBuilder,
+    retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
 };
 use tokio::runtime;
@@ -44,6 +46,9 @@ const IDLE: Duration = Duration::from_secs(75);
 /// The default idle time over HTTP/2, where a GOAWAY keeps a request that is on its way from being lost. The socket is
 /// closed within a minute, the farewell included.
 const HTTP2_IDLE: Duration = Duration::from_secs(50);
+
+/// How long a request waits in the queue: longer than that, most clients would rather be told.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -120,10 +125,8 @@ async fn run(options: Options) -> Result<(), Failure> {
         false => options.upstreams.clone(),
     };
     let connections = Connections::share(options.max_connections, upstreams.len());
-    let balance = LoadBalance::builder()
-        .policy(options.policy.clone())
-        .client(client(&options, connections.per_endpoint))
-        .urls(&upstreams);
+    let client = client(&options, connections.per_endpoint);
+    let balance = balance(&options, client).and_then(|balance| balance.urls(&upstreams));
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
     let handle = balance.handle();
     let mut proxy = ReverseProxy::new(balance);
@@ -141,10 +144,34 @@ async fn run(options: Options) -> Result<(), Failure> {
         server: Server::new(limits(&options)),
         places: connections.clients,
         idle: options.idle_timeout.unwrap_or(IDLE),
-        grace: options.grace,
+        drain_timeout: options.drain_timeout,
     };
     gateway.serve(listener, serve::shutdown_signal()).await;
     Ok(())
+}
+
+/// Returns the settings of the balancer.
+///
+/// # Errors
+///
+/// Returns an error that names the setting, if one cannot work.
+fn balance(options: &Options, client: ClientBuilder) -> Result<LoadBalanceBuilder, Error> {
+    let mut retry = Retry::default();
+    if let Some(retries) = options.retries {
+        retry = retry.attempts(retries.saturating_add(1))?;
+    }
+    if let Some(timeout) = options.per_try_timeout {
+        retry = retry.per_try_timeout(timeout)?;
+    }
+    let hedge = options.hedge_after.map(Hedge::after).transpose()?;
+    let balance = LoadBalance::builder()
+        .policy(options.policy.clone())
+        .client(client)
+        .retry(retry)
+        .hedge(hedge)
+        .max_in_flight(options.max_in_flight.unwrap_or(usize::MAX))
+        .queue(options.queue, QUEUE_DEADLINE);
+    Ok(balance)
 }
 
 /// Returns the settings of the clients of all endpoints.

@@ -5,7 +5,10 @@
 //! 1. Connections that the kernel has accepted are taken, and the listener is closed.
 //! 2. For [`LINGER`], every connection is still answered, and told that it ends.
 //! 3. Idle connections are closed, and requests in flight may finish.
-//! 4. After the grace time, what is left is dropped.
+//! 4. After the drain timeout, what is left is dropped.
+//!
+//! Tunnels have until the drain timeout as well, and are closed then. Nothing is said in them: a WebSocket close is for
+//! the two sides to send.
 
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,6 +35,9 @@ use crate::{
 /// request, or is about to.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long the tunnels that are closed at the drain timeout have to end.
+const CLOSING: Duration = Duration::from_millis(200);
+
 /// The proxy that every connection has a clone of.
 type Proxy = ReverseProxy<LoadBalance>;
 
@@ -45,8 +51,8 @@ pub(crate) struct Gateway {
     pub(crate) places: usize,
     /// How long a connection may be idle while there are places.
     pub(crate) idle: Duration,
-    /// How long requests in flight may take after the signal.
-    pub(crate) grace: Duration,
+    /// How long requests in flight and tunnels may take after the signal.
+    pub(crate) drain_timeout: Duration,
 }
 
 impl Gateway {
@@ -88,24 +94,26 @@ impl Gateway {
             () = accept => {}
             () = signal => {}
         }
-        tracing::info!("stopping; requests in flight have {:?}", self.grace);
+        tracing::info!("stopping; requests in flight have {:?}", self.drain_timeout);
         stage.send_replace(Stage::Last);
         let last = async {
             if let Err(error) = listen::drain(listener, &places, &serve).await {
                 tracing::warn!(%error, "cannot take the last connections");
             }
-            // Every connection holds a receiver, so this waits for the last one to end.
+            // Every connection holds a receiver, so this waits for the last one to end. A connection that has become a
+            // tunnel does not any more.
             stage.closed().await;
         };
+        let last = async { tokio::join!(last, self.proxy.close_tunnels(self.drain_timeout)) };
         let close = async {
-            sleep(LINGER.min(self.grace)).await;
+            sleep(LINGER.min(self.drain_timeout)).await;
             stage.send_replace(Stage::Close);
             pending::<()>().await;
         };
         tokio::select! {
-            () = last => {}
+            _ = last => {}
             () = close => {}
-            () = sleep(self.grace) => tracing::warn!("some requests did not finish in time"),
+            () = sleep(self.drain_timeout + CLOSING) => tracing::warn!("some requests did not finish in time"),
         }
     }
 }

@@ -244,6 +244,8 @@ impl Sticky {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
+    use http::StatusCode;
+
     use super::{
         super::{
             fixture::{KEY, TestCluster, keyed},
@@ -332,7 +334,11 @@ mod tests {
                 endpoint: away,
                 mut in_flight,
             } = cluster.pick(&[]).unwrap();
-            in_flight.answered(ResponseClass::Failure, Some(Duration::from_secs(30)));
+            in_flight.answered(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ResponseClass::Unavailable,
+                Some(Duration::from_secs(30)),
+            );
             drop(in_flight);
             let share = || {
                 let is_away = |key| {

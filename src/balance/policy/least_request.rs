@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker, cheapest};
-use crate::endpoint::Measure;
+use crate::endpoint::{Measure, Rank};
 
 /// Picks the endpoint with the fewest requests in flight for its weight; between equals, the one picked longer ago.
 ///
@@ -41,7 +41,7 @@ impl<S> Picker<S> for LeastRequestPicker {
         let untried = after
             .iter()
             .chain(before)
-            .filter(|endpoint| info.untried(endpoint));
+            .filter(|endpoint| info.untried(endpoint) && endpoint.rank() != Rank::Closed);
         cheapest(untried, Measure::InFlight).map(Picked::start)
     }
 }

@@ -48,7 +48,7 @@ impl<S> PickInfo<'_, S> {
     }
 
     /// Returns the members that may be picked, with their positions: the untried ones that are usable or, if there are
-    /// none, all untried ones.
+    /// none, all untried ones that are not closed.
     ///
     /// Looks at each member at most twice.
     pub(super) fn candidates<'m>(
@@ -60,7 +60,7 @@ impl<S> PickInfo<'_, S> {
         let any_ready = members.iter().any(ready);
         let fits = move |endpoint: &Arc<Endpoint<S>>| match any_ready {
             true => ready(endpoint),
-            false => self.untried(endpoint),
+            false => self.untried(endpoint) && endpoint.rank() != Rank::Closed,
         };
         members
             .iter()
@@ -76,6 +76,8 @@ pub(in crate::balance) struct Affinity {
     pub(super) key: Option<u128>,
     /// The key by which the policy beneath a [`Sticky`](super::Sticky) picks for a client without a cookie.
     pub(super) key_beneath: Option<u128>,
+    /// Whether the client is bound to one endpoint, so that its requests must not be sent to another one to try that.
+    pub(in crate::balance) bound: bool,
     /// Whether the client came by TLS, so that its cookie is marked `Secure`. It takes no part in picks.
     pub(super) secure: bool,
 }

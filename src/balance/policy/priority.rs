@@ -157,6 +157,8 @@ fn by_priority<S>(members: &Arc<Endpoints<S>>) -> BTreeMap<u8, Arc<Endpoints<S>>
 mod tests {
     use std::time::Duration;
 
+    use http::StatusCode;
+
     use super::{
         super::{fixture::TestCluster, round_robin::RoundRobin},
         *,
@@ -211,7 +213,11 @@ mod tests {
         assert_eq!(second(&cluster), 0.0);
         for member in &cluster.members[..5] {
             let retry_after = Some(Duration::from_secs(30));
-            member.start().answered(ResponseClass::Failure, retry_after);
+            member.start().answered(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ResponseClass::Unavailable,
+                retry_after,
+            );
         }
         assert!(
             (second(&cluster) - 0.3).abs() < 0.02,

@@ -72,8 +72,10 @@ impl SessionCookie {
     pub(super) fn affinity(&self, request: &Request<Body>) -> Affinity {
         let value =
             cookie(request.headers(), &self.name).and_then(|value| std::str::from_utf8(value).ok());
+        let key = value.and_then(|value| u128::from_str_radix(value, 16).ok());
         Affinity {
-            key: value.and_then(|value| u128::from_str_radix(value, 16).ok()),
+            key,
+            bound: key.is_some(),
             key_beneath: None,
             secure: request.body().client().tls,
         }
@@ -170,7 +172,7 @@ impl<S: Send + Sync + 'static> Picker<S> for StickyPicker<S> {
             .affinity
             .key
             .and_then(|token| self.by_token.get(&token));
-        match own.filter(|own| info.untried(own) && own.rank() != Rank::Avoided) {
+        match own.filter(|own| info.untried(own) && own.rank() < Rank::Avoided) {
             Some(own) => Some(Picked::start(own)),
             None => {
                 let affinity = Affinity {

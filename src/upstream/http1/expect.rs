@@ -54,6 +54,8 @@ pub(super) struct Expectation {
     decision: Arc<Mutex<Decision>>,
     /// Records whose turn it is: a silence while the body waits is the endpoint's, and not the client's.
     record: Arc<Record>,
+    /// The generation of the body's upload. A 100 that comes late must not touch that of another attempt.
+    generation: u32,
 }
 
 /// What the endpoint has decided about the body.
@@ -82,7 +84,7 @@ impl Expectation {
         let before = request.extensions().get::<Self>().cloned();
         let expectation = before.unwrap_or_else(|| Self::begin(request));
         *expectation.decision() = Decision::Awaited(None);
-        expectation.record.touch_upload(UploadState::Undecided);
+        expectation.touch(UploadState::Undecided);
         let told = expectation.clone();
         hyper::ext::on_informational(request, move |response| {
             if response.status() == StatusCode::CONTINUE {
@@ -97,6 +99,7 @@ impl Expectation {
         let expectation = Self {
             decision: Arc::new(Mutex::new(Decision::Awaited(None))),
             record: request.body_mut().record().clone(),
+            generation: request.body().upload_generation(),
         };
         let body = std::mem::take(request.body_mut());
         *request.body_mut() = body.wrap(|body| ExpectedBody {
@@ -113,7 +116,7 @@ impl Expectation {
     pub(super) fn send_body(&self) {
         let before = std::mem::replace(&mut *self.decision(), Decision::Wanted);
         if let Decision::Awaited(waker) = before {
-            self.record.touch_upload(UploadState::Held);
+            self.touch(UploadState::Held);
             waker.into_iter().for_each(Waker::wake);
         }
     }
@@ -124,9 +127,14 @@ impl Expectation {
         let is_awaited = matches!(*decision, Decision::Awaited(_));
         if is_awaited {
             *decision = Decision::Unwanted;
-            self.record.touch_upload(UploadState::Done);
+            self.touch(UploadState::Done);
         }
         is_awaited
+    }
+
+    /// Records whose turn it is now.
+    fn touch(&self, state: UploadState) {
+        self.record.touch_upload(self.generation, state);
     }
 
     /// Locks the decision. It is consistent whatever panicked: each change is a single assignment.
@@ -241,6 +249,21 @@ mod tests {
         assert!(futures_util::poll!(body.frame()).is_pending());
         again.send_body();
         assert!(body.frame().await.unwrap().is_ok());
+    }
+
+    /// The connection of an attempt that failed may still hear from its endpoint.
+    #[test]
+    fn a_late_decision_does_not_touch_the_upload_of_the_next_attempt() {
+        let mut request = request("100-continue");
+        let late = Expectation::of(&mut request).unwrap();
+        let record = request.body_mut().record().clone();
+        assert_eq!(record.upload().state(), UploadState::Undecided);
+        record.begin_upload(UploadState::Wanted);
+        assert!(late.withhold_body());
+        assert_eq!(record.upload().state(), UploadState::Wanted);
+        *late.decision() = Decision::Awaited(None);
+        late.send_body();
+        assert_eq!(record.upload().state(), UploadState::Wanted);
     }
 
     #[test]

@@ -247,6 +247,27 @@ async fn a_new_endpoint_waits_for_its_first_pass() {
     assert_eq!((world.requests("a"), world.requests("b")), (25, 5));
 }
 
+/// An endpoint that has to pass first is not even a last resort, unlike one that has passed before.
+#[tokio::test(start_paused = true)]
+async fn a_lone_endpoint_waits_for_its_first_pass() {
+    let world = World::new();
+    world.set_status("a", 503);
+    let balance = over(healthz().required_before_use(), [world.endpoint("a")]);
+    for _ in 0..2 {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let error = balance.clone().oneshot(request).await.unwrap_err();
+        assert!(error.is_no_endpoint(), "{error}");
+        sleep(10 * MINUTE).await;
+    }
+    for status in [200, 503] {
+        world.set_status("a", status);
+        sleep(MINUTE).await;
+        assert_eq!(is_shut(&balance.handle()), status == 503);
+        send(&balance, 3).await;
+    }
+    assert_eq!(world.requests("a"), 6);
+}
+
 /// An endpoint that comes is checked at once; one that leaves is not checked any more, in the middle of a check even.
 #[tokio::test(start_paused = true)]
 async fn checks_follow_the_members() {

@@ -25,7 +25,15 @@ A load-balancing reverse proxy.
   --idle-timeout DUR       longest time between two requests of a connection [default: 75s; 50s
                            over HTTP/2]
   --write-timeout DUR      longest time in which a client takes nothing of its response [default: 60s]
-  --grace DUR              longest time for requests in flight after a signal [default: 10s]
+  --retries N              how often a request is sent again, to another server, if that is safe; 0 turns
+                           it off [default: 1]
+  --per-try-timeout DUR    longest time of one attempt to its response head [default: none]
+  --hedge-after DUR        ask a second server if the first has not answered by then [default: never]
+  --max-in-flight N        most requests in flight at each server [default: no limit]
+  --queue N                most requests that wait while all servers are full, for 1s each; needs
+                           --max-in-flight [default: 0]
+  --drain-timeout DUR      longest time for requests in flight and for tunnels after a signal
+                           [default: 10s; --grace is the same]
   --max-head SIZE          largest request head, like 64KiB [default: 64KiB]
   --max-fields N           most fields of a request head [default: 256]
   --max-connections N      most connections of clients [default: 3/4 of the files that may be open]
@@ -45,7 +53,12 @@ pub(crate) struct Options {
     pub(crate) head_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Duration,
-    pub(crate) grace: Duration,
+    pub(crate) retries: Option<u32>,
+    pub(crate) per_try_timeout: Option<Duration>,
+    pub(crate) hedge_after: Option<Duration>,
+    pub(crate) max_in_flight: Option<usize>,
+    pub(crate) queue: usize,
+    pub(crate) drain_timeout: Duration,
     pub(crate) max_head: usize,
     pub(crate) max_fields: usize,
     pub(crate) max_connections: Option<usize>,
@@ -63,7 +76,12 @@ impl Default for Options {
             head_timeout: Duration::from_secs(30),
             idle_timeout: None,
             write_timeout: Duration::from_secs(60),
-            grace: Duration::from_secs(10),
+            retries: None,
+            per_try_timeout: None,
+            hedge_after: None,
+            max_in_flight: None,
+            queue: 0,
+            drain_timeout: Duration::from_secs(10),
             max_head: 64 << 10,
             max_fields: 256,
             max_connections: None,
@@ -107,7 +125,18 @@ impl Options {
                     options.idle_timeout = Some(value(next, &flag, values::duration)?);
                 }
                 "write-timeout" => options.write_timeout = value(next, &flag, values::duration)?,
-                "grace" => options.grace = value(next, &flag, values::duration)?,
+                "retries" => options.retries = Some(value(next, &flag, values::number)?),
+                "per-try-timeout" => {
+                    options.per_try_timeout = Some(value(next, &flag, values::time)?);
+                }
+                "hedge-after" => options.hedge_after = Some(value(next, &flag, values::time)?),
+                "max-in-flight" => {
+                    options.max_in_flight = Some(value(next, &flag, values::count)?);
+                }
+                "queue" => options.queue = value(next, &flag, values::number)? as usize,
+                "drain-timeout" | "grace" => {
+                    options.drain_timeout = value(next, &flag, values::duration)?;
+                }
                 "max-head" => options.max_head = value(next, &flag, values::size)?,
                 "max-fields" => options.max_fields = value(next, &flag, values::count)?,
                 "max-connections" => {

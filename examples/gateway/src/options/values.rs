@@ -48,6 +48,19 @@ pub(super) fn count(text: &str) -> Result<usize, &'static str> {
         .ok_or("must be 1 or more")
 }
 
+/// Parses a number.
+pub(super) fn number(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "must be a number, 0 or more")
+}
+
+/// Parses a duration that is not zero.
+pub(super) fn time(text: &str) -> Result<Duration, &'static str> {
+    let time = duration(text)?;
+    Some(time)
+        .filter(|time| !time.is_zero())
+        .ok_or("must be more than 0")
+}
+
 /// Parses a number with one of the units `ms`, `s` and `m`.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     let wrong = "must be a number and a unit, like 1s or 500ms";
@@ -91,5 +104,8 @@ mod tests {
         assert!(size("64MB").is_err());
         assert_eq!(count("3"), Ok(3));
         assert!(count("0").is_err());
+        assert_eq!(number("0"), Ok(0));
+        assert!(number("-1").is_err());
+        assert!(time("0s").is_err());
     }
 }

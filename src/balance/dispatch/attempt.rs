@@ -1,0 +1,173 @@
+//! [`AttemptFuture`]: the sending of a request to one endpoint, up to its response head.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::{Service, util::Oneshot};
+
+use super::per_try::PerTryTimer;
+use crate::{
+    balance::policy::Picked,
+    body::Body,
+    endpoint::{Endpoint, InFlight, retry_after},
+    error::{BoxError, Error, ErrorKind},
+    record::{AttemptGuard, Outcome, Record, class_of_head},
+    upstream::SendError,
+};
+
+pin_project! {
+    /// Sends a request to one endpoint, and completes with the response head or with the reason why there is none.
+    ///
+    /// In either case, the attempt is reported to the load of its endpoint by then, as far as it has come.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels the attempt, and the request no longer counts at the endpoint. That is a failure of the
+    /// endpoint only if a deadline of the proxy in front has passed; otherwise the client is taken to have gone.
+    pub(super) struct AttemptFuture<S>
+    where
+        S: Service<Request<Body>>,
+    {
+        endpoint: Arc<Endpoint<S>>,
+        // Counts the request at the endpoint. Taken when the attempt ends.
+        in_flight: Option<InFlight>,
+        #[pin]
+        timer: PerTryTimer,
+        // The call, after the service has become ready.
+        #[pin]
+        response: Oneshot<S, Request<Body>>,
+    }
+}
+
+/// How an attempt ended, as far as the loop over attempts is concerned.
+pub(super) enum Attempted<S, B> {
+    /// A response head has arrived, be it that of a failure.
+    Answered {
+        response: Response<B>,
+        endpoint: Arc<Endpoint<S>>,
+        in_flight: InFlight,
+    },
+    /// There is no response. The request no longer counts at the endpoint.
+    Failed {
+        /// With the name of the endpoint.
+        error: Error,
+        endpoint: Arc<Endpoint<S>>,
+        outcome: Option<Outcome>,
+        /// The request, if nothing of it was sent.
+        unsent: Option<Request<Body>>,
+    },
+}
+
+impl<S> AttemptFuture<S>
+where
+    S: Service<Request<Body>> + Clone,
+{
+    /// Begins an attempt at the endpoint that was picked, and adds it to the record.
+    ///
+    /// The service is called once it is ready, on a clone of its own. A service that stays pending keeps the request;
+    /// what bounds that wait is the per-try timeout, or a timeout of the service or of the proxy in front.
+    ///
+    /// `depth` is the number of clusters around this one, and `parent` the attempt there that this is a part of.
+    pub(super) fn begin(
+        picked: Picked<S>,
+        mut request: Request<Body>,
+        record: &Arc<Record>,
+        (depth, parent): (u8, Option<usize>),
+        per_try: Option<Duration>,
+    ) -> Self {
+        let Picked {
+            endpoint,
+            mut in_flight,
+        } = picked;
+        let attempt = AttemptGuard::begin(record, endpoint.name(), depth, parent);
+        let body = request.body_mut();
+        body.set_attempt(attempt.nth(), depth.saturating_add(1));
+        in_flight.begin(attempt, body);
+        Self {
+            timer: PerTryTimer::new(per_try, record),
+            response: Oneshot::new(endpoint.service(), request),
+            endpoint,
+            in_flight: Some(in_flight),
+        }
+    }
+
+    /// Returns the endpoint.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint<S>> {
+        &self.endpoint
+    }
+
+    /// Returns whether the endpoint does not answer at all, so that another one should be asked.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.endpoint.is_silent()
+    }
+
+    /// Records that another attempt was answered first. The drop that follows then knows why.
+    pub(super) fn supersede(self: Pin<&mut Self>) {
+        if let Some(mut in_flight) = self.project().in_flight.take() {
+            in_flight.superseded();
+        }
+    }
+}
+
+impl<S, B> Future for AttemptFuture<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    type Output = Attempted<S, B>;
+
+    /// A future that is polled after its completion stays pending.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match this.response.poll(cx) {
+            Poll::Ready(result) => result.map_err(|error| SendError::split(error.into())),
+            Poll::Pending => {
+                let Some(in_flight) = this.in_flight else {
+                    return Poll::Pending;
+                };
+                in_flight.watch(cx);
+                let kind = match this.timer.poll_expired(cx) {
+                    // Asked after the task is watched, or the end could fall in between.
+                    Poll::Pending if !in_flight.is_cut_off() => return Poll::Pending,
+                    Poll::Pending => ErrorKind::Drained,
+                    Poll::Ready(()) => ErrorKind::PerTryTimeout,
+                };
+                Err((Error::new(kind), None))
+            }
+        };
+        let Some(mut in_flight) = this.in_flight.take() else {
+            return Poll::Pending;
+        };
+        let endpoint = this.endpoint.clone();
+        Poll::Ready(match result {
+            Ok(response) => {
+                // gRPC reports failures with a 200: in a response without a message, `grpc-status` is in the header
+                // section.
+                let class = class_of_head(&response);
+                in_flight.answered(response.status(), class, retry_after(&response));
+                Attempted::Answered {
+                    response,
+                    endpoint,
+                    in_flight,
+                }
+            }
+            Err((error, unsent)) => {
+                let error = error.at(endpoint.name());
+                let outcome = in_flight.failed(&error);
+                Attempted::Failed {
+                    error,
+                    endpoint,
+                    outcome,
+                    unsent,
+                }
+            }
+        })
+    }
+}
