@@ -133,6 +133,7 @@ pub use self::{
     endpoint::EndpointSpec,
     error::{BoxError, Error, ErrorKind, Side},
     forward::RequestTimeouts,
+    health::HealthCheck,
     proxy::{ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
 };

@@ -6,13 +6,15 @@
 
 use std::{collections::HashSet, hash::Hash, sync::Arc, time::Duration};
 
-use http::Request;
-use tower::discover::Discover;
+use bytes::Bytes;
+use http::{Request, Response};
+use tower::{Service, discover::Discover};
 
 use super::{
     cluster::{Cluster, ClusterConfig},
     driver,
     policy::Policy,
+    prober,
     queueing::QueueSettings,
     service::LoadBalance,
     wake::Wake,
@@ -21,7 +23,7 @@ use crate::{
     body::Body,
     endpoint::{EndpointSettings, EndpointSpec},
     error::{BoxError, Error},
-    health::Ejection,
+    health::{Ejection, HealthCheck},
     random,
     retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
@@ -49,6 +51,8 @@ pub struct LoadBalanceBuilder {
     /// The most endpoints that are used, at least 1. `None` uses all.
     subset: Option<usize>,
     client: ClientBuilder,
+    /// `None` checks nothing.
+    health_check: Option<HealthCheck>,
     endpoints: EndpointSettings,
     retry: Retry,
     hedge: Option<Hedge>,
@@ -64,6 +68,7 @@ impl Default for LoadBalanceBuilder {
             policy: Policy::default(),
             subset: None,
             client: ClientBuilder::default(),
+            health_check: None,
             endpoints: EndpointSettings::default(),
             retry: Retry::default(),
             hedge: None,
@@ -230,6 +235,30 @@ impl LoadBalanceBuilder {
         self
     }
 
+    /// Checks each endpoint while requests are served, and keeps requests from one that fails. Default: no checks. See
+    /// [`health`](crate::health) for what is checked and when.
+    ///
+    /// A task on the tokio runtime that is current when the cluster is built makes the checks. It is aborted when the
+    /// last clone of the `LoadBalance` is dropped; a [`Handle`](super::Handle) does not keep it alive. Building outside
+    /// of a runtime is a config error.
+    ///
+    /// ```
+    /// use axum_upstream::{HealthCheck, LoadBalance};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), axum_upstream::Error> {
+    /// let backends = LoadBalance::builder()
+    ///     .health_check(HealthCheck::http("/healthz")?)
+    ///     .urls(["http://127.0.0.1:5000", "http://127.0.0.1:5001"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
     /// Builds a balancer over URLs; see [`EndpointSpec::url`] for their form.
     ///
     /// Without any URL the cluster is empty, and requests fail until a [`Handle`](super::Handle) inserts an endpoint.
@@ -257,12 +286,16 @@ impl LoadBalanceBuilder {
     ///
     /// A config error if two endpoints have the same name, or if the operating system gives no random numbers and no
     /// [`seed`](Self::seed) is set.
-    pub fn endpoints<S>(
+    pub fn endpoints<S, B>(
         self,
         specs: impl IntoIterator<Item = EndpointSpec<S>>,
     ) -> Result<LoadBalance<S>, Error>
     where
-        S: Clone + Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         let specs: Vec<_> = specs.into_iter().collect();
         // The name is the identity of an endpoint, so the second would silently replace the first.
@@ -271,9 +304,10 @@ impl LoadBalanceBuilder {
             let why = format!("{:?} is there twice; use a weight instead", twice.name());
             return Err(Error::config("endpoints", why));
         }
-        let cluster = self.cluster()?;
+        let (cluster, seed) = self.cluster()?;
         cluster.replace(specs);
-        Ok(LoadBalance::new_in(cluster, None))
+        let tasks = prober::spawn(self.health_check, cluster.clone(), seed)?;
+        Ok(LoadBalance::new_in(cluster, tasks))
     }
 
     /// Builds a balancer over the endpoints that a stream of changes discovers.
@@ -297,26 +331,31 @@ impl LoadBalanceBuilder {
     ///
     /// A config error if it is called outside of a tokio runtime, or if the operating system gives no random numbers
     /// and no [`seed`](Self::seed) is set.
-    pub fn discover<D, S>(self, discover: D) -> Result<LoadBalance<S>, Error>
+    pub fn discover<D, S, B>(self, discover: D) -> Result<LoadBalance<S>, Error>
     where
         D: Discover + Send + 'static,
         D::Key: Hash + Send + 'static,
         D::Service: Into<EndpointSpec<S>> + Send,
         D::Error: Into<BoxError> + Send,
-        S: Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
-        let cluster = self.cluster()?;
-        let driver = driver::spawn(discover, cluster.clone())?;
-        Ok(LoadBalance::new_in(cluster, Some(driver)))
+        let (cluster, seed) = self.cluster()?;
+        let mut tasks = prober::spawn(self.health_check, cluster.clone(), seed)?;
+        driver::spawn(&mut tasks, discover, cluster.clone())?;
+        Ok(LoadBalance::new_in(cluster, tasks))
     }
 
-    /// Makes an empty cluster with these settings.
+    /// Makes an empty cluster with these settings. Returns it with the seed of its random numbers.
     ///
     /// # Errors
     ///
     /// A config error if the subset is 0, or if a seed has to be drawn and the operating system gives no random
     /// numbers.
-    fn cluster<S: Send + Sync + 'static>(&self) -> Result<Arc<Cluster<S>>, Error> {
+    fn cluster<S: Send + Sync + 'static>(&self) -> Result<(Arc<Cluster<S>>, u64), Error> {
         if self.subset == Some(0) {
             return Err(Error::config("subset", "it must be 1 or more"));
         }
@@ -345,18 +384,20 @@ impl LoadBalanceBuilder {
             // same subset.
             None => u64::from_ne_bytes(random::secret("seed")?),
         };
-        Ok(Arc::new(Cluster::new(ClusterConfig {
+        let cluster = Cluster::new(ClusterConfig {
             policy: self.policy.clone(),
             subset: self.subset,
             rng: fastrand::Rng::with_seed(seed),
             ready_timeout: self.ready_timeout,
             client: self.client.clone(),
+            awaits_checks: prober::is_awaited(self.health_check.as_ref()),
             endpoints: self.endpoints,
             retry: self.retry.clone(),
             hedge: self.hedge,
             queue: self.queue.clone(),
             wake: self.wake.as_ref().map(Wake::fresh),
-        })))
+        });
+        Ok((Arc::new(cluster), seed))
     }
 }
 
@@ -389,13 +430,17 @@ impl<S> LoadBalance<S> {
     /// # Errors
     ///
     /// A config error if it is called outside of a tokio runtime, or if the operating system gives no random numbers.
-    pub fn from_discover<D>(discover: D) -> Result<Self, Error>
+    pub fn from_discover<D, B>(discover: D) -> Result<Self, Error>
     where
         D: Discover + Send + 'static,
         D::Key: Hash + Send + 'static,
         D::Service: Into<EndpointSpec<S>> + Send,
         D::Error: Into<BoxError> + Send,
-        S: Send + Sync + 'static,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         LoadBalanceBuilder::default().discover(discover)
     }

@@ -53,6 +53,8 @@ pub(super) struct ClusterConfig {
     pub(super) ready_timeout: Duration,
     /// The settings of the client for a URL that is inserted later.
     pub(super) client: ClientBuilder,
+    /// Whether an endpoint gets no requests until a health check of it has passed.
+    pub(super) awaits_checks: bool,
     /// What all endpoints have in common.
     pub(super) endpoints: EndpointSettings,
     pub(super) retry: Retry,
@@ -81,8 +83,10 @@ pub(super) struct Cluster<S> {
     /// Whether requests need not wait any more: false from [`await_report`](Self::await_report) until
     /// [`tell`](Self::tell).
     told: watch::Sender<bool>,
-    /// Notified after each change of the members.
+    /// Notifies all requests that wait for a change of the members.
     changed: Notify,
+    /// Notifies the prober of a change of the members, also while it does not wait for one.
+    members_changed: Notify,
 }
 
 impl<S: Send + Sync + 'static> Cluster<S> {
@@ -92,7 +96,10 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         let subset = config.subset.map(|size| Subset { size, seed });
         let queueing = config.queue.build();
         let queue = queueing.as_ref().map(|queueing| queueing.queue().clone());
-        let members = Members::new(subset, Siblings::new(config.endpoints, queue));
+        let mut members = Members::new(subset, Siblings::new(config.endpoints, queue));
+        if config.awaits_checks {
+            members.await_checks();
+        }
         let picker = config.policy.picker(config.rng);
         Self {
             policy: config.policy,
@@ -105,6 +112,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
             members: Mutex::new(members),
             told: watch::Sender::new(true),
             changed: Notify::new(),
+            members_changed: Notify::new(),
         }
     }
 
@@ -131,6 +139,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         // Dropping an endpoint may drop its service, which is the user's. So the old snapshot, like `displaced` at the
         // end of this function, outlives the lock.
         drop(members);
+        self.members_changed.notify_one();
         self.tell();
         self.changed.notify_waiters();
         if let Some(queueing) = &self.queueing {
@@ -223,6 +232,17 @@ impl<S> Cluster<S> {
     /// Returns the members as they are now.
     pub(super) fn snapshot(&self) -> Arc<Snapshot<S>> {
         self.snapshot.load_full()
+    }
+
+    /// Waits until the members have changed since the last call. Changes in quick succession may be one.
+    ///
+    /// For one task only: of several, each change wakes one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no change.
+    pub(super) async fn members_changed(&self) {
+        self.members_changed.notified().await;
     }
 
     /// Notes that discovery begins: until [`tell`](Self::tell), requests that find no endpoint wait.

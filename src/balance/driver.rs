@@ -42,14 +42,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// number of members, or else the time to report all of them would grow with the square of that number.
 const MIN_BATCH: usize = 1024;
 
-/// Spawns a task that reads `discover` and changes `cluster`. The task is aborted when the returned set is dropped.
+/// Adds to `tasks` one that reads `discover` and changes `cluster`.
 ///
 /// From now on, requests wait for the first report of `discover`.
 ///
 /// # Errors
 ///
 /// A config error if this is called outside of a tokio runtime.
-pub(super) fn spawn<D, S>(discover: D, cluster: Arc<Cluster<S>>) -> Result<JoinSet<()>, Error>
+pub(super) fn spawn<D, S>(
+    tasks: &mut JoinSet<()>,
+    discover: D,
+    cluster: Arc<Cluster<S>>,
+) -> Result<(), Error>
 where
     D: Discover + Send + 'static,
     D::Key: Hash + Send + 'static,
@@ -58,10 +62,9 @@ where
     S: Send + Sync + 'static,
 {
     let runtime = Handle::try_current().map_err(|error| Error::config("discover", error))?;
-    let mut driver = JoinSet::new();
     cluster.await_report();
-    driver.spawn_on(drive(discover, cluster), &runtime);
-    Ok(driver)
+    tasks.spawn_on(drive(discover, cluster), &runtime);
+    Ok(())
 }
 
 /// Applies the changes of `discover` until its stream ends.

@@ -42,6 +42,8 @@ pub(super) struct Members<S> {
     /// The number of the latest member.
     next: u64,
     subset: Option<Subset>,
+    /// Whether a new endpoint gets no requests until a health check of it has passed.
+    awaits_checks: bool,
     /// Shared by all endpoints that the cluster ever has.
     siblings: Arc<Siblings>,
     remembered: Remembered,
@@ -93,10 +95,16 @@ impl<S> Members<S> {
             order_of: HashMap::new(),
             next: 0,
             subset,
+            awaits_checks: false,
             siblings: Arc::new(siblings),
             remembered: Remembered::default(),
             displaced: Displaced::default(),
         }
+    }
+
+    /// Keeps requests from each endpoint that is added from now on, until a health check of it has passed.
+    pub(super) fn await_checks(&mut self) {
+        self.awaits_checks = true;
     }
 
     /// Adds an endpoint, or replaces the one of the same name, in whose position it is put.
@@ -243,6 +251,10 @@ impl<S> Members<S> {
     fn made(&self, spec: EndpointSpec<S>) -> Member<S> {
         let latency = self.remembered.get(spec.name()).cloned();
         let endpoint = Endpoint::new(spec, &self.siblings, latency.unwrap_or_default());
+        if self.awaits_checks {
+            // Before any snapshot has it, so that no pick comes first.
+            endpoint.load().await_check();
+        }
         let score = self.subset.map_or(0, |Subset { seed, .. }| {
             mixed(hash(endpoint.name().as_bytes()) as u64 ^ seed)
         });

@@ -53,7 +53,7 @@
 //! - A request counts as load at its endpoint from the pick to the last byte of the response body, or to the drop of
 //!   its future or body.
 //! - Once [`Handle::remove`] has returned and [`Draining::finished`] has completed, the endpoint's service is not
-//!   called again.
+//!   called again, except that a [health check](crate::health) in progress may end a moment later.
 //! - No lock is held while code of the user runs: services, load measures, hash keys and discovery streams may use the
 //!   [`Handle`] of the cluster they belong to.
 //!
@@ -63,14 +63,16 @@
 //!   has been sent, the error is the response, whatever the method.
 //! - There is no queue. Without an endpoint a request fails at once, unless discovery has not reported yet; see
 //!   [`LoadBalanceBuilder::ready_timeout`].
-//! - Endpoints are neither probed nor ejected. One that is slow or fails gets fewer requests under
-//!   [`P2c`](policy::P2c), and a `Retry-After` on a 503 is honoured by every policy.
+//! - Endpoints are not ejected for what clients' requests show. One that is slow or fails gets fewer requests under
+//!   [`P2c`](policy::P2c), and a `Retry-After` on a 503 is honoured by every policy. [Active checks](crate::health) are
+//!   opt-in.
 //! - Apart from the ready timeout there are no deadlines here: they belong to the
 //!   [`ReverseProxy`](crate::ReverseProxy) in front and to the [`Client`](crate::upstream::Client) behind.
 
 // How the parts work together:
 //
-// - `builder` makes a `Cluster` and the `LoadBalance` over it; `driver` is the task that follows a `Discover`.
+// - `builder` makes a `Cluster` and the `LoadBalance` over it; `driver` is the task that follows a `Discover`,
+//   and `prober` the one that checks the endpoints.
 // - `cluster` is what all clones and handles share. A change (`handle`, `driver`) locks its `members` and publishes the
 //   next `snapshot`; a pick reads the latest snapshot and takes no lock of the cluster.
 // - `policy` picks from a snapshot. It never sends.
@@ -87,6 +89,7 @@ mod handle;
 mod hash;
 mod members;
 pub mod policy;
+mod prober;
 mod queueing;
 mod remembered;
 mod retries;

@@ -47,17 +47,18 @@ use crate::{
 /// Dropping the response future or the response body cancels the request, which then no longer counts at its endpoint.
 pub struct LoadBalance<S = Client> {
     cluster: Arc<Cluster<S>>,
-    /// The task that follows a discovery; `None` without one. Dropping the last reference aborts it. A request
-    /// that waits for discovery holds one, so that it is answered even if no clone of the balancer is left.
-    driver: Option<Arc<JoinSet<()>>>,
+    /// The tasks that follow a discovery and check the endpoints; `None` without either. Dropping the last reference
+    /// aborts them. A request that waits for discovery holds one, so that it is answered even if no clone of the
+    /// balancer is left.
+    tasks: Option<Arc<JoinSet<()>>>,
 }
 
 impl<S> LoadBalance<S> {
-    /// Creates a balancer over `cluster`, which owns the `driver` that feeds it.
-    pub(super) fn new_in(cluster: Arc<Cluster<S>>, driver: Option<JoinSet<()>>) -> Self {
+    /// Creates a balancer over `cluster`, which owns the `tasks` that work for it.
+    pub(super) fn new_in(cluster: Arc<Cluster<S>>, tasks: JoinSet<()>) -> Self {
         Self {
             cluster,
-            driver: driver.map(Arc::new),
+            tasks: (!tasks.is_empty()).then(|| Arc::new(tasks)),
         }
     }
 
@@ -83,7 +84,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture<S> {
-        ResponseFuture::new(self.cluster.clone(), self.driver.as_ref(), request)
+        ResponseFuture::new(self.cluster.clone(), self.tasks.as_ref(), request)
     }
 }
 
@@ -92,7 +93,7 @@ impl<S> Clone for LoadBalance<S> {
     fn clone(&self) -> Self {
         Self {
             cluster: self.cluster.clone(),
-            driver: self.driver.clone(),
+            tasks: self.tasks.clone(),
         }
     }
 }

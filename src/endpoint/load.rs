@@ -537,7 +537,8 @@ impl Load {
     /// Records that the endpoint has to pass its active check before it gets its first request.
     pub(crate) fn await_check(&self) {
         self.check.store(Check::Awaited as u8, Relaxed);
-        self.siblings.alarm();
+        // No alarm, which would wake requests: the members are locked. The change that adds the endpoint wakes them.
+        self.siblings.trouble();
     }
 
     /// Records that the endpoint passes its active check, which ends an ejection as well.
@@ -548,9 +549,12 @@ impl Load {
         self.admit(self.clock());
     }
 
-    /// Records that the endpoint fails its active check.
+    /// Records that the endpoint fails its active check. One that has yet to pass it stays so.
     pub(crate) fn check_failed(&self) {
-        self.check.store(Check::Failed as u8, Relaxed);
+        let (passed, failed) = (Check::Passed as u8, Check::Failed as u8);
+        let _ = self
+            .check
+            .compare_exchange(passed, failed, Relaxed, Relaxed);
         self.siblings.alarm();
     }
 

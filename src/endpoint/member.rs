@@ -13,8 +13,9 @@ use super::{
     latency::Latency,
     load::Load,
     siblings::{Micros, Siblings},
-    spec::{EndpointSpec, Metric},
+    spec::{Connect, EndpointSpec, Metric},
 };
+use crate::health::ConnectFuture;
 
 /// What a [`Cost`] is measured by. A policy chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) struct Endpoint<S> {
     priority: u8,
     /// The user's measure of its load, for [`Measure::Reported`].
     metric: Option<Metric>,
+    /// Makes a connection for a health check, if there is anything to connect to.
+    connect: Option<Connect>,
     /// Shared, since [`with_weight`](Self::with_weight) runs under a lock, where the service must not be cloned: that
     /// is code of the user.
     service: Arc<S>,
@@ -59,6 +62,7 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
+            connect,
             service,
             ..
         } = spec;
@@ -68,6 +72,7 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
+            connect,
             service: Arc::new(service),
             load,
         }
@@ -91,6 +96,12 @@ impl<S> Endpoint<S> {
     /// Returns the load, which is shared by all `Endpoint`s that are this server.
     pub(crate) fn load(&self) -> &Arc<Load> {
         &self.load
+    }
+
+    /// Begins to make a connection, which is closed when it is made, within the client's connect timeout. Returns
+    /// `None` if there is nothing to connect to.
+    pub(crate) fn connect(&self) -> Option<ConnectFuture> {
+        self.connect.as_ref().map(|connect| connect())
     }
 
     /// Returns what one more request would cost here, as of the last [tick](Siblings::tick).
@@ -149,6 +160,7 @@ impl<S> Endpoint<S> {
             weight,
             priority: self.priority,
             metric: self.metric.clone(),
+            connect: self.connect.clone(),
             service: self.service.clone(),
             load: self.load.clone(),
         }

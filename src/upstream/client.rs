@@ -75,6 +75,19 @@ impl Client {
         &self.target.name
     }
 
+    /// Makes a new connection to the server as a request would, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pool::check_connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it was opening.
+    pub(crate) async fn check_connect(&self) -> Result<(), Error> {
+        self.pool.check_connect().await
+    }
+
     /// Sends a request, and again on another connection where that is safe.
     ///
     /// For each connection:

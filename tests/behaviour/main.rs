@@ -13,6 +13,7 @@ mod expect;
 mod framing;
 mod grpc;
 mod headers;
+mod health;
 mod hooks;
 mod hostile;
 mod http10;

@@ -137,10 +137,10 @@ where
     /// The request is counted at its endpoint from here on, not from the first poll: requests that are created in a
     /// burst and polled later must see each other.
     ///
-    /// `driver` is the task that follows discovery. A request that has to wait for it keeps it alive.
+    /// `tasks` has the one that follows discovery. A request that has to wait for it keeps it alive.
     pub(super) fn new(
         cluster: Arc<Cluster<S>>,
-        driver: Option<&Arc<JoinSet<()>>>,
+        tasks: Option<&Arc<JoinSet<()>>>,
         mut request: Request<Body>,
     ) -> Self {
         let record = request.body_mut().record().clone();
@@ -169,7 +169,7 @@ where
             None => DispatchState::Wait {
                 picked: waiting::wait(
                     cluster.clone(),
-                    driver.cloned(),
+                    tasks.cloned(),
                     affinity,
                     request,
                     copy.is_some(),

@@ -36,7 +36,7 @@ pub(super) type WaitFuture<S> =
 
 /// Waits until an endpoint can be picked for `request`, or until there is none to be waited for.
 ///
-/// `driver` is the task that follows discovery, which is kept alive meanwhile.
+/// `tasks` has the one that follows discovery, which is kept alive meanwhile.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ pub(super) type WaitFuture<S> =
 /// completes.
 pub(super) fn wait<S: Send + Sync + 'static>(
     cluster: Arc<Cluster<S>>,
-    driver: Option<Arc<JoinSet<()>>>,
+    tasks: Option<Arc<JoinSet<()>>>,
     affinity: Affinity,
     request: Request<Body>,
     repeatable: bool,
@@ -65,7 +65,7 @@ pub(super) fn wait<S: Send + Sync + 'static>(
             repeatable,
         };
         let picked = wait.picked(key).await?;
-        drop(driver);
+        drop(tasks);
         Ok((picked, request))
     })
 }

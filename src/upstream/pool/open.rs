@@ -12,6 +12,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::{
+    io::AsyncWriteExt,
     runtime::Handle,
     time::{Instant, timeout_at},
 };
@@ -72,6 +73,37 @@ impl Pool {
         Box::pin(self.connect(demand))
             .await
             .map_err(|error| error.at(&self.target.name))
+    }
+
+    /// Opens a connection as a request would, TLS handshake included, and closes it. No HTTP is spoken on it.
+    ///
+    /// It is one of the open connections while it lasts: if their number is limited, it waits in line for a permit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connector::connect`](crate::upstream::connect::Connector::connect); `MaxConnections`, if no
+    /// connection may be opened within the connect timeout. There has to be a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue, returns the permit, and closes what it was opening.
+    pub(in crate::upstream) async fn check_connect(&self) -> Result<(), Error> {
+        let deadline = after(Instant::now(), self.limits.connect_timeout);
+        let _permit = match &self.open {
+            None => None,
+            Some(permits) => match permits.wait(deadline, || None::<()>, || self.evict()).await {
+                Some(Found::Place(permit)) => Some(permit),
+                _ => return Err(Error::new(ErrorKind::MaxConnections).at(&self.target.name)),
+            },
+        };
+        let connect = self
+            .connector
+            .connect(&self.target, Versions::All, deadline);
+        let mut io = connect.await?.io;
+        // A server that reads the end of TCP before that of TLS logs a broken session. Whether it has heard of either
+        // does not matter any more.
+        let _ = timeout_at(deadline, io.shutdown()).await;
+        Ok(())
     }
 
     /// Step 2. Waits for the turn of the shelf, unless the endpoint, or the request, can only use HTTP/1.1.
