@@ -5,7 +5,7 @@
 
 use std::{
     sync::atomic::{
-        AtomicBool, AtomicU64,
+        AtomicBool, AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     },
     time::Duration,
@@ -29,6 +29,13 @@ pub(super) const STRIDE: u64 = 1 << 16;
 /// up.
 const CATCH_UP: u64 = 4;
 
+/// The same in a cluster of unlike weights, in picks of the lightest endpoint.
+///
+/// There, turns have to make up for what chance and loads take from an endpoint: what is cut off here is missing from
+/// its share. With 4, least request among 11 endpoints, one of weight 10, was off by 1.3 percentage points in scenario
+/// S23, and with 16 by 0.2.
+const CATCH_UP_UNEVEN: u64 = 16;
+
 /// A point in time, as the microseconds since the cluster was made: unlike an `Instant`, this fits an atomic.
 pub(crate) type Micros = u64;
 
@@ -45,6 +52,8 @@ pub(crate) struct Siblings {
     norms: LearnedNorms,
     /// Whether more than half of the endpoints should be left alone, so that none is; as of the last survey.
     panic: AtomicBool,
+    /// The least weight of the endpoints if they have different ones, and 0 if all have the same; as of the last survey.
+    lightest: AtomicU32,
     /// The turn of the endpoint that is first in the schedule; see [`Load`](super::Load).
     turn: AtomicU64,
     /// The number of picks so far.
@@ -59,6 +68,7 @@ impl Default for Siblings {
             surveyed: AtomicU64::default(),
             norms: LearnedNorms::default(),
             panic: AtomicBool::default(),
+            lightest: AtomicU32::default(),
             turn: AtomicU64::default(),
             picks: AtomicU64::default(),
         }
@@ -96,6 +106,11 @@ impl Siblings {
         self.panic.load(Relaxed)
     }
 
+    /// Returns whether the endpoints have different weights.
+    pub(super) fn uneven(&self) -> bool {
+        self.lightest.load(Relaxed) > 0
+    }
+
     /// Reads the clock for a pick that begins, and returns whether it should take a survey.
     ///
     /// It should if the last one is [`SURVEY_INTERVAL`] ago. Until an endpoint has answered, each pick takes one, so
@@ -107,11 +122,13 @@ impl Siblings {
         now >= due || self.median().is_none()
     }
 
-    /// Updates the norms by what a survey has found, and `panic` by whether most endpoints should be left alone.
-    pub(super) fn take_survey(&self, seen: &Findings, panic: bool) {
+    /// Updates the norms by what a survey has found, `panic` by whether most endpoints should be left alone, and
+    /// `lightest` by the least weight if there are different ones.
+    pub(super) fn take_survey(&self, seen: &Findings, panic: bool, lightest: Option<u32>) {
         self.surveyed.store(self.now(), Release);
         self.norms.learn(seen);
         self.panic.store(panic, Relaxed);
+        self.lightest.store(lightest.unwrap_or(0), Relaxed);
     }
 
     /// Returns the number of a pick, and counts it.
@@ -121,11 +138,15 @@ impl Siblings {
 
     /// Returns where an endpoint that was at `turn` now is in the schedule, before its step.
     ///
-    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] picks. One that was busy for long, or
+    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] or [`CATCH_UP_UNEVEN`] picks. One that was busy for long, or
     /// is new, begins that far behind the first, or it would get all the next picks.
     pub(super) fn take_turn(&self, turn: u64) -> u64 {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);
-        turn.max(first.saturating_sub(CATCH_UP * STRIDE))
+        let behind = match self.lightest.load(Relaxed) {
+            0 => CATCH_UP * STRIDE,
+            lightest => CATCH_UP_UNEVEN * STRIDE / u64::from(lightest),
+        };
+        turn.max(first.saturating_sub(behind))
     }
 }
 

@@ -303,10 +303,13 @@ mod tests {
     #[test]
     fn shares_follow_weights() {
         let weighted = |policy: &Policy| !matches!(policy, Policy::ConsistentHash(_));
+        let reported = format!("{:?}", Policy::from(P2c::reported()));
         for policy in all().into_iter().filter(weighted) {
             for weights in [
                 &[1, 1, 1][..],
                 &[5, 1, 1],
+                &[3, 2, 1],
+                &[10, 1],
                 &[10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
                 &[100, 100, 1],
             ] {
@@ -314,8 +317,11 @@ mod tests {
                 let shares = TestCluster::new(policy.clone(), weights).shares();
                 for (weight, share) in weights.iter().zip(&shares) {
                     let fair = f64::from(*weight) / f64::from(total);
+                    let off = (share - fair).abs();
+                    // Measures of the user's are not counts of requests, so turns say nothing about them.
+                    let exact = off < 0.01 || format!("{policy:?}") == reported;
                     assert!(
-                        (share / fair - 1.0).abs() < 0.25,
+                        exact && off / fair < 0.25,
                         "{policy:?}: {weights:?} gave {shares:?}"
                     );
                 }
