@@ -6,17 +6,17 @@
 //! # Weights
 //!
 //! Take an endpoint of weight 5 with one request in flight, and an idle one of weight 1. With another request, the
-//! first would have 2/5 in flight per weight, and the second 1. So `(in flight + 1) / weight` favours the heavier one,
-//! as long as few requests are in flight: of 5 : 1 : 1, it got 75.9 % rather than 71.4 %. `in flight / weight` favours
-//! the lighter one: 1/5 is more than 0. These are the methods of D'Hondt and Adams for the seats of a parliament, and no
-//! divisor between them is right for each number of seats.
+//! first would have 2/5 in flight per weight, and the second 1. So `(in flight + 1) / weight` favours the heavier
+//! one, as long as few requests are in flight: of 5 : 1 : 1, it got 75.9 % rather than 71.4 %. `in flight / weight`
+//! favours the lighter one: 1/5 is more than 0. These are the methods of D'Hondt and Adams for the seats of a
+//! parliament, and no divisor between them is right for each number of seats.
 //!
 //! Neither endpoint is overloaded here; all that differs is how large one request is. While the lighter one is due to
-//! get one request, the heavier one is due to get `r`, the ratio of the weights. So the next one of the lighter endpoint
-//! is compared with the next `r` of the heavier one. If it would cost less than the first of them, the lighter endpoint
-//! is cheaper; if it would cost more than the last of them, the heavier one is. In between, what is left to decide is
-//! the order of these requests, and that is decided by turn, which is exact. With equal weights, `r` is 1, and there is
-//! nothing in between.
+//! get one request, the heavier one is due to get `r`, the ratio of the weights. So the next one of the lighter
+//! endpoint is compared with the next `r` of the heavier one. If it would cost less than the first of them, the
+//! lighter endpoint is cheaper; if it would cost more than the last of them, the heavier one is. In between, what is
+//! left to decide is the order of these requests, and that is decided by turn, which is exact. With equal weights,
+//! `r` is 1, and there is nothing in between.
 
 use std::cmp::Ordering;
 
@@ -27,23 +27,23 @@ use super::availability::Rank;
 /// Three things are compared, each one only if those before it are equal:
 ///
 /// 1. the [`Rank`];
-/// 2. the load, `(requests in flight + 1) × latency / weight`, or what takes its place. Between endpoints of different
-///    weights, it has to differ by more than the size of one request: see the [file](self). Between two endpoints that
-///    are both idle, it is the latency alone;
+/// 2. the load, `(requests in flight + 1) × latency / weight`, or what takes its place. Between endpoints of
+///    different weights, it has to differ by more than the size of one request: see the [file](self). Between two
+///    endpoints that are both idle, it is the latency alone;
 /// 3. the turn: the endpoint that is further behind its share by weight, then the one that was picked longer ago.
 ///
 /// Two costs can be compared, but costs are not totally ordered. Idle endpoints are compared with each other by one
-/// number and with a busy one by another, an unknown latency equals any other, and so do loads that are about the same,
-/// so "not more than" is not transitive. The least of many, as `Iterator::min_by` finds it, is therefore only one that no endpoint after it in
-/// the iteration undercuts. tower's `Balance` compares two at a time.
+/// number and with a busy one by another, an unknown latency equals any other, and so do loads that are about the
+/// same, so "not more than" is not transitive. The least of many, as `Iterator::min_by` finds it, is therefore only
+/// one that no endpoint after it in the iteration undercuts. tower's `Balance` compares two at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(super) rank: Rank,
     /// What is compared within a rank, in a unit that the measure chooses: by latency, multiples of the cluster's
     /// median per unit of weight; otherwise requests, or the user's own unit, per unit of weight. Never NaN.
     pub(super) load: f64,
-    /// What the load of a request is before it is divided by the weight: its latency, or 1 where requests are counted.
-    /// 0 for a measure of the user's, which says nothing about single requests.
+    /// What the load of a request is before it is divided by the weight: its latency, or 1 where requests are
+    /// counted. 0 for a measure of the user's, which says nothing about single requests.
     pub(super) request: f64,
     /// What `load` was divided by. Less than the configured weight during a slow start.
     pub(super) weight: f64,
@@ -69,8 +69,8 @@ pub(crate) enum Idle {
 impl Cost {
     /// Returns the load that an endpoint of weight `unit` would have with as many requests in flight for its weight.
     ///
-    /// It is the same for endpoints that are equally busy, whatever their weights, while `load` is lower for the heavier
-    /// one: 0.2 and 1 for idle endpoints of weights 5 and 1.
+    /// It is the same for endpoints that are equally busy, whatever their weights, while `load` is lower for the
+    /// heavier one: 0.2 and 1 for idle endpoints of weights 5 and 1.
     pub(crate) fn load_at(&self, unit: f64) -> f64 {
         // The difference is 0, and the result exact, for an endpoint of that weight.
         self.load + self.request * (unit.recip() - self.weight.recip())
@@ -100,9 +100,9 @@ impl Cost {
         if gap < 0.0 {
             return Ordering::Greater;
         }
-        // The last of the heavier one's next `r` requests costs `(in flight + r) / weight × latency`, which is
-        // `(r - 1) / weight × latency` more than the first, and `r` is `weight / lighter weight`. Both sides are
-        // multiplied by the weights, to save the divisions.
+        // The last of the heavier one's next `r` requests costs `(in flight + r) / weight × latency`, more than the first
+        // by `(r - 1) / weight × latency`, and `r` is `weight / lighter weight`. Both sides are multiplied by the weights,
+        // to save the divisions.
         let size = heavier.request * (heavier.weight - lighter.weight);
         match gap * heavier.weight * lighter.weight > size {
             true => Ordering::Less,

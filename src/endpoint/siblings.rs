@@ -32,8 +32,8 @@ const CATCH_UP: u64 = 4;
 /// The same in a cluster of unlike weights, in picks of the lightest endpoint.
 ///
 /// There, turns have to make up for what chance and loads take from an endpoint: what is cut off here is missing from
-/// its share. With 4, least request among 11 endpoints, one of weight 10, was off by 1.3 percentage points in scenario
-/// S23, and with 16 by 0.2.
+/// its share. With 4, least request among 11 endpoints, one of weight 10, was off by 1.3 percentage points in
+/// scenario S23, and with 16 by 0.2.
 const CATCH_UP_UNEVEN: u64 = 16;
 
 /// A point in time, as the microseconds since the cluster was made: unlike an `Instant`, this fits an atomic.
@@ -52,7 +52,8 @@ pub(crate) struct Siblings {
     norms: LearnedNorms,
     /// Whether more than half of the endpoints should be left alone, so that none is; as of the last survey.
     panic: AtomicBool,
-    /// The least weight of the endpoints if they have different ones, and 0 if all have the same; as of the last survey.
+    /// The least weight of the endpoints if they have different ones, and 0 if all have the same; as of the last
+    /// survey.
     lightest: AtomicU32,
     /// The turn of the endpoint that is first in the schedule; see [`Load`](super::Load).
     turn: AtomicU64,
@@ -138,8 +139,8 @@ impl Siblings {
 
     /// Returns where an endpoint that was at `turn` now is in the schedule, before its step.
     ///
-    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] or [`CATCH_UP_UNEVEN`] picks. One that was busy for long, or
-    /// is new, begins that far behind the first, or it would get all the next picks.
+    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] or [`CATCH_UP_UNEVEN`] picks. One
+    /// that was busy for long, or is new, begins that far behind the first, or it would get all the next picks.
     pub(super) fn take_turn(&self, turn: u64) -> u64 {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);
         let behind = match self.lightest.load(Relaxed) {

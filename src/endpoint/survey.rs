@@ -49,8 +49,9 @@ fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u
         seen.answers += sample.weight;
         seen.polls += sample.polls;
         spread.add(sample.mean, sample.variance, sample.weight);
-        // By weight, and so by the number of requests: the heaviest endpoint of a few is known best, and what is normal
-        // must not depend on two others that have few answers. An endpoint that has not answered of late says nothing about what is normal now.
+        // By weight, and so by the number of requests: the heaviest endpoint of a few is known best, and what is
+        // normal must not depend on two others that have few answers. An endpoint that has not answered of late says
+        // nothing about what is normal now.
         latencies.extend(sample.is_recent().then_some((sample.mean, weight)));
     }
     Findings {

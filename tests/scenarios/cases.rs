@@ -446,7 +446,7 @@ pub fn shares_by_weight(
         (0..weights.len()).map(server).collect()
     };
     let lasts = match arrivals {
-        Arrivals::Poisson(rate) | Arrivals::Even(rate) => 10_000.0 / rate,
+        Arrivals::Poisson(rate) | Arrivals::Even(rate) => 6_000.0 / rate,
         Arrivals::Closed { .. } => 600.0,
     };
     let log = Setup {
@@ -462,8 +462,8 @@ pub fn shares_by_weight(
 
 /// S23: servers of equal speed, whose answers take about as long as each other or vary as much as they take.
 ///
-/// Returns by how much the share of a server differs from that of its weight, for the server where it differs most: 0.01
-/// is one percentage point.
+/// Returns by how much the share of a server differs from that of its weight, for the server where it differs most:
+/// 0.01 is one percentage point.
 pub fn off_weight(picks: Picks, seed: u64, weights: &[u32], arrivals: Arrivals) -> f64 {
     let total: u32 = weights.iter().sum();
     let off = |deviation| {

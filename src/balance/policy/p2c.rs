@@ -43,9 +43,9 @@ const RIVALS: usize = 8;
 /// [`P2c::new`] does so up to [`RIVALS`], which it may draw anyway.
 ///
 /// Two draws see an endpoint more or less often than its weight asks for. Among many endpoints that hardly matters;
-/// among three of the weights 3, 2 and 1, the first got 2.9 percentage points too little in scenario S23. With a larger
-/// number, many proxies would all choose the same idle endpoint: with 100 of them and six endpoints, the slowest 1 % of
-/// the requests took 1.6 s rather than 0.4.
+/// among three of the weights 3, 2 and 1, the first got 2.9 percentage points too little in scenario S23. With a
+/// larger number, many proxies would all choose the same idle endpoint: with 100 of them and six endpoints, the
+/// slowest 1 % of the requests took 1.6 s rather than 0.4.
 const FEW: usize = 4;
 
 /// The usual cost is an exponential moving average; this is about how many picks it looks back.
@@ -66,9 +66,9 @@ const USUAL_SLACK: f64 = 1.05;
 /// 3. further behind its turn by weight, then picked longer ago.
 ///
 /// If the better of the two costs more than usual, up to eight more are drawn. If the weights differ and there are no
-/// more than eight endpoints, or four with [`in_flight`](Self::in_flight), all of them are compared. So each of several
-/// equally fast endpoints gets its share by weight to within a percentage point. `docs/BALANCING.md` says how latency
-/// is estimated, and what each part is worth.
+/// more than eight endpoints, or four with [`in_flight`](Self::in_flight), all of them are compared. So each of
+/// several equally fast endpoints gets its share by weight to within a percentage point. `docs/BALANCING.md` says how
+/// latency is estimated, and what each part is worth.
 ///
 /// A pick takes the same time at any number of endpoints. It holds a lock meanwhile, so picks are made one by one.
 #[derive(Clone, Copy, Debug)]

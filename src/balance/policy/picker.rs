@@ -47,8 +47,8 @@ impl<S> PickInfo<'_, S> {
         !self.tried.iter().any(|tried| tried.is(endpoint))
     }
 
-    /// Returns the members that the request has not tried, in their order from the one at `start`, after which come those
-    /// before it.
+    /// Returns the members that the request has not tried, in their order from the one at `start`, after which come
+    /// those before it.
     pub(super) fn untried_from<'m>(
         &self,
         members: &'m Endpoints<S>,
