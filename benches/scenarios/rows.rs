@@ -4,7 +4,7 @@ use crate::{
     attacks::{self, BUSY, LOW},
     cases,
     plot::{Plot, Series},
-    sim::client::Picks,
+    sim::{client::Picks, load::Arrivals},
 };
 
 pub struct Row {
@@ -57,12 +57,20 @@ pub fn rows() -> Vec<Row> {
             |p, s| 100.0 * cases::sent_to_the_busy_one(p, s)),
         row("S21", "one spike, seconds below half of its share", "53", "≤ 5", 0, |p, s| cases::exiled_after_one_spike(p, s, 80.0)),
         row("S22", "streams, max/mean in flight", "", "≤ 1.2", 3, |p, s| cases::long_bodies(p, s, 60.0)),
+        row("S23", "weights 5:1:1, 8 at a time, most points off", "", "≤ 1", 2, |p, s| off_weight(p, s, &[5, 1, 1], 8)),
+        row("S23", "weights 3:2:1, 64 at a time", "", "≤ 1", 2, |p, s| off_weight(p, s, &[3, 2, 1], 64)),
         row("polls", "1 % long polls, p99 of the others in ms", "", "", 0,
             |p, s| 1e3 * cases::long_polls(p, s, 60.0)),
         row("attacks", "furthest from its share, %, at a load of 4 %", "", "≤ 10", 1,
             |p, s| 100.0 * steered(p, s, LOW, 600.0)),
         row("attacks", "72 %", "", "≤ 10", 1, |p, s| 100.0 * steered(p, s, BUSY, 120.0)),
     ]
+}
+
+/// Percentage points, in a closed loop.
+fn off_weight(picks: Picks, seed: u64, weights: &[u32], at_once: usize) -> f64 {
+    let total = 20_000;
+    100.0 * cases::off_weight(picks, seed, weights, Arrivals::Closed { at_once, total })
 }
 
 /// The most that any of the attacks achieves.

@@ -112,8 +112,10 @@ pub(super) struct Sample {
 pub(super) struct Estimate {
     /// The estimate itself.
     pub(super) exact: f32,
-    /// The estimate without differences that may be chance, or `None` if too little is known.
-    pub(super) about: Option<f32>,
+    /// The estimate without differences that may be chance.
+    pub(super) about: f32,
+    /// Whether enough is known for idle endpoints to be compared by `about`.
+    pub(super) known: bool,
 }
 
 impl Sample {
@@ -200,10 +202,10 @@ impl Latency {
         });
         let ratio = (seen.max(floor) + NOISE) / (median + NOISE);
         let failures = 1.0 + FAILURE * failed / (weight + failed + 1.0);
-        let known = weight + failed >= KNOWN;
         Estimate {
             exact: ratio * failures,
-            about: known.then(|| about(ratio) * failures),
+            about: about(ratio) * failures,
+            known: weight + failed >= KNOWN,
         }
     }
 

@@ -10,7 +10,8 @@
 //! - *in flight*: fresh requests count in full. Lasting ones count a tenth, and only in excess of what endpoints of the
 //!   cluster usually have, so that they hardly steer the requests of others.
 //! - *estimate*: see [`latency`](super::latency).
-//! - *weight*: the configured one; less during a slow start.
+//! - *weight*: the configured one; less during a slow start. If the endpoints of the cluster have different ones,
+//!   latencies within 10 % of the median count as the median.
 //!
 //! A client that sends few requests must not be able to move those of all others (`tests/scenarios/attacks.rs`). What
 //! guards against it here: a request that a client gives up early says nothing; one given up late continues to count as
@@ -294,13 +295,22 @@ impl Load {
             .latency
             .estimate(now, &norms, wait, self.requests.total());
         let idle = match fresh {
-            0 => latency.about.map_or(Idle::Unknown, Idle::Takes),
+            0 if latency.known => Idle::Takes(latency.about),
+            0 => Idle::Unknown,
             _ => Idle::Busy,
         };
+        // Chance must not decide against the turns by which weights are exact.
+        let takes = match self.siblings.uneven() {
+            true => latency.about,
+            false => latency.exact,
+        };
         let in_flight = fresh as f32 + excess(lasting, norms.lasting, weight);
-        let load = (in_flight + 1.0) / self.slow_start.weight(weight, now) * latency.exact;
+        let weight = self.slow_start.weight(weight, now);
+        let load = (in_flight + 1.0) / weight * takes;
         Cost {
             load: load.into(),
+            request: takes.into(),
+            weight: weight.into(),
             idle,
             ..self.cost_of_turn()
         }
@@ -309,15 +319,16 @@ impl Load {
     /// Returns the cost by requests in flight alone. Lasting ones count in full.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.requests.total();
-        let load = (in_flight as f64 + 1.0)
-            / f64::from(self.slow_start.weight(weight, self.siblings.now()));
+        let weight = f64::from(self.slow_start.weight(weight, self.siblings.now()));
         let idle = if in_flight == 0 {
             Idle::Unknown
         } else {
             Idle::Busy
         };
         Cost {
-            load,
+            load: (in_flight as f64 + 1.0) / weight,
+            request: 1.0,
+            weight,
             idle,
             ..self.cost_of_turn()
         }
@@ -335,11 +346,13 @@ impl Load {
         }
     }
 
-    /// Returns a cost with the rank and turn, and a load of 0.
+    /// Returns a cost with the rank and turn, and a load of 0 that no request adds to.
     fn cost_of_turn(&self) -> Cost {
         Cost {
             rank: self.rank(),
             load: 0.0,
+            request: 0.0,
+            weight: 1.0,
             idle: Idle::Busy,
             turn: self.turn.get(),
         }

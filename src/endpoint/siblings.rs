@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU32, AtomicU64,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
         },
     },
@@ -33,6 +33,13 @@ pub(super) const STRIDE: u64 = 1 << 16;
 /// How far an endpoint may be behind the first in the schedule, in picks of weight 1. What it is behind, it may catch
 /// up.
 const CATCH_UP: u64 = 4;
+
+/// The same in a cluster of unlike weights, in picks of the lightest endpoint.
+///
+/// There, turns have to make up for what chance and loads take from an endpoint: what is cut off here is missing from
+/// its share. With 4, least request among 11 endpoints, one of weight 10, was off by 1.3 percentage points in
+/// scenario S23, and with 16 by 0.2.
+const CATCH_UP_UNEVEN: u64 = 16;
 
 /// The settings that all endpoints of a cluster share.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +90,9 @@ pub(crate) struct Siblings {
     probe_due: AtomicU64,
     /// The number of requests in flight at all endpoints. Counted only if there is a limit of it.
     total: AtomicU64,
+    /// The least weight of the endpoints if they have different ones, and 0 if all have the same; as of the last
+    /// survey.
+    lightest: AtomicU32,
     /// The turn of the endpoint that is first in the schedule; see [`Load`](super::Load).
     turn: AtomicU64,
     /// The number of picks so far.
@@ -112,6 +122,7 @@ impl Siblings {
             surveying: AtomicBool::default(),
             probe_due: AtomicU64::new(Micros::MAX),
             total: AtomicU64::default(),
+            lightest: AtomicU32::default(),
             turn: AtomicU64::default(),
             picks: AtomicU64::default(),
         }
@@ -238,6 +249,11 @@ impl Siblings {
         fastrand::Rng::with_seed(seed).f32()
     }
 
+    /// Returns whether the endpoints have different weights.
+    pub(super) fn uneven(&self) -> bool {
+        self.lightest.load(Relaxed) > 0
+    }
+
     /// Reads the clock for a pick that begins, and returns whether it should take a survey.
     ///
     /// It should if the last one is [`SURVEY_INTERVAL`] ago, or after an [`alarm`](Self::alarm). Until an endpoint has
@@ -259,9 +275,11 @@ impl Siblings {
     }
 
     /// Ends a survey. Updates the norms by what it has found, and notes what it says of the endpoints as a whole.
-    pub(super) fn end_survey(&self, seen: &Findings, health: ClusterHealth) {
+    /// `lightest` is the least weight if there are different ones.
+    pub(super) fn end_survey(&self, seen: &Findings, lightest: Option<u32>, health: ClusterHealth) {
         self.surveyed.store(self.now(), Release);
         self.norms.learn(seen);
+        self.lightest.store(lightest.unwrap_or(0), Relaxed);
         self.panic.store(health.panic, Relaxed);
         self.dead.store(health.dead, Relaxed);
         self.troubled.store(health.troubled, Relaxed);
@@ -276,11 +294,15 @@ impl Siblings {
 
     /// Returns where an endpoint that was at `turn` now is in the schedule, before its step.
     ///
-    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] picks. One that was busy for long, or
-    /// is new, begins that far behind the first, or it would get all the next picks.
+    /// An endpoint that was passed over by chance may catch up, by [`CATCH_UP`] or [`CATCH_UP_UNEVEN`] picks. One
+    /// that was busy for long, or is new, begins that far behind the first, or it would get all the next picks.
     pub(super) fn take_turn(&self, turn: u64) -> u64 {
         let first = self.turn.fetch_max(turn, Relaxed).max(turn);
-        turn.max(first.saturating_sub(CATCH_UP * STRIDE))
+        let behind = match self.lightest.load(Relaxed) {
+            0 => CATCH_UP * STRIDE,
+            lightest => CATCH_UP_UNEVEN * STRIDE / u64::from(lightest),
+        };
+        turn.max(first.saturating_sub(behind))
     }
 }
 

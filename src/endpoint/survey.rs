@@ -51,12 +51,17 @@ impl Siblings {
         }
         // Every `step`-th, which is as good as a random sample: their order is that of insertion.
         let step = endpoints.len().div_ceil(SAMPLE);
-        let seen = look(endpoints.iter().step_by(step), self.now());
+        let sampled = || endpoints.iter().step_by(step);
+        let seen = look(sampled(), self.now());
+        let weights = || sampled().map(|endpoint| endpoint.weight());
+        let lightest = weights()
+            .min()
+            .filter(|least| weights().any(|weight| weight != *least));
         let health = match self.is_troubled() {
             true => self.judge(endpoints),
             false => ClusterHealth::WELL,
         };
-        self.end_survey(&seen, health);
+        self.end_survey(&seen, lightest, health);
     }
 
     /// Ejects the endpoints that should be, and returns how the cluster is then.
@@ -177,13 +182,16 @@ fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u
     let (mut latencies, mut lasting) = (Vec::new(), Vec::new());
     for endpoint in endpoints {
         let load = endpoint.load();
-        lasting.push(load.counts(now).lasting as f32 / endpoint.weight() as f32);
+        let weight = endpoint.weight();
+        lasting.push((load.counts(now).lasting as f32 / weight as f32, 1));
         let sample = load.sample(now);
         seen.answers += sample.weight;
         seen.polls += sample.polls;
         spread.add(sample.mean, sample.variance, sample.weight);
-        // An endpoint that has not answered of late says nothing about what is normal now.
-        latencies.extend(sample.is_recent().then_some(sample.mean));
+        // By weight, and so by the number of requests: the heaviest endpoint of a few is known best, and what is
+        // normal must not depend on two others that have few answers. An endpoint that has not answered of late says
+        // nothing about what is normal now.
+        latencies.extend(sample.is_recent().then_some((sample.mean, weight)));
     }
     Findings {
         median: median(latencies),
@@ -193,9 +201,41 @@ fn look<'a, S: 'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint<S>>>, now: u
     }
 }
 
-/// Returns the median, the mean of the middle two if their number is even, or `None` without values.
-fn median(mut values: Vec<f32>) -> Option<f32> {
-    values.sort_unstable_by(f32::total_cmp);
-    let (lower, upper) = (values.len().checked_sub(1)? / 2, values.len() / 2);
-    Some(f32::midpoint(values[lower], values[upper]))
+/// Returns the median of values with weights, or `None` without values.
+///
+/// A value of weight 2 counts as two values. If one half of the weight ends between two values, it is their mean.
+fn median(mut values: Vec<(f32, u32)>) -> Option<f32> {
+    values.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
+    let total: u64 = values.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let at = |nth: u64| {
+        let mut before = 0;
+        let reaches = |(_, weight): &&(f32, u32)| {
+            before += u64::from(*weight);
+            before > nth
+        };
+        values.iter().find(reaches).map(|(value, _)| *value)
+    };
+    Some(f32::midpoint(
+        at(total.checked_sub(1)? / 2)?,
+        at(total / 2)?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_counts_weights() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![(2.0, 1)]), Some(2.0));
+        assert_eq!(median(vec![(3.0, 1), (1.0, 1), (2.0, 1)]), Some(2.0));
+        assert_eq!(
+            median(vec![(4.0, 1), (1.0, 1), (2.0, 1), (3.0, 1)]),
+            Some(2.5)
+        );
+        assert_eq!(median(vec![(3.0, 5), (1.0, 1), (2.0, 1)]), Some(3.0));
+        assert_eq!(median(vec![(1.0, 3), (2.0, 2), (5.0, 1)]), Some(1.5));
+        assert_eq!(median(vec![(1.0, u32::MAX), (2.0, u32::MAX)]), Some(1.5));
+    }
 }

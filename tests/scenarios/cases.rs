@@ -424,6 +424,58 @@ pub fn long_bodies(picks: Picks, seed: u64, lasts: f64) -> f64 {
     log.here.iter().map(unevenness).sum::<f64>() / log.here.len() as f64
 }
 
+/// S23: servers with these weights, where nothing queues. A request to the `nth` takes `10 × takes(nth)` milliseconds,
+/// with a standard deviation of `deviation` of that.
+///
+/// Returns the share of the requests that each server gets.
+pub fn shares_by_weight(
+    picks: Picks,
+    seed: u64,
+    weights: &[u32],
+    takes: fn(usize) -> f64,
+    deviation: f64,
+    arrivals: Arrivals,
+) -> Vec<f64> {
+    let servers = |clock: &Clock| {
+        let server = |nth| {
+            let mean = 0.01 * takes(nth);
+            Server::new(nth, clock, UNLIMITED, seed, move |_, rng| {
+                Reply::after(normal(mean, mean * deviation, rng).max(mean / 10.0))
+            })
+        };
+        (0..weights.len()).map(server).collect()
+    };
+    let lasts = match arrivals {
+        Arrivals::Poisson(rate) | Arrivals::Even(rate) => 6_000.0 / rate,
+        Arrivals::Closed { .. } => 600.0,
+    };
+    let log = Setup {
+        arrivals,
+        weights,
+        ..Setup::new(picks, seed, 0.0, lasts, &servers)
+    }
+    .run();
+    (0..weights.len())
+        .map(|nth| log.share(|_| true, |sample| sample.server == nth))
+        .collect()
+}
+
+/// S23: servers of equal speed, whose answers take about as long as each other or vary as much as they take.
+///
+/// Returns by how much the share of a server differs from that of its weight, for the server where it differs most:
+/// 0.01 is one percentage point.
+pub fn off_weight(picks: Picks, seed: u64, weights: &[u32], arrivals: Arrivals) -> f64 {
+    let total: u32 = weights.iter().sum();
+    let off = |deviation| {
+        let shares = shares_by_weight(picks, seed, weights, |_| 1.0, deviation, arrivals);
+        let fair = |weight: &u32| f64::from(*weight) / f64::from(total);
+        let both = weights.iter().map(fair).zip(shares);
+        both.map(|(fair, share)| (share - fair).abs())
+            .fold(0.0, f64::max)
+    };
+    f64::max(off(0.1), off(1.0))
+}
+
 /// "polls": one request in a hundred waits ten seconds for its head, whichever server it goes to.
 ///
 /// Returns the p99 of the latency of all others, in seconds.

@@ -6,7 +6,7 @@ use crate::{
     cases,
     sim::{
         client::Picks::{self, Default, Ideal, InFlight, TowerPeakEwma},
-        load::Pace,
+        load::{Arrivals, Pace},
     },
 };
 
@@ -128,6 +128,57 @@ fn s22_a_body_is_load_to_its_last_byte() {
     let unevenness = |picks| mean(|seed| cases::long_bodies(picks, seed, 30.0));
     assert!(unevenness(Default) <= 1.2, "{}", unevenness(Default));
     assert!(unevenness(TowerPeakEwma) > 1.2);
+}
+
+/// Asserts that shares are those of the weights, to within a percentage point.
+fn weights_are_exact(picks: Picks) {
+    let closed = |at_once| Arrivals::Closed {
+        at_once,
+        total: 6_000,
+    };
+    let open = [100.0, 1_000.0, 10_000.0].map(Arrivals::Poisson);
+    let arrivals = [1, 2, 4, 8, 64].map(closed).into_iter().chain(open);
+    for (nth, arrivals) in arrivals.enumerate() {
+        for weights in [&[5, 1, 1][..], &[10, 1], &[3, 2, 1]] {
+            for seed in SEEDS {
+                let off = cases::off_weight(picks, seed, weights, arrivals);
+                assert!(off <= 0.01, "{weights:?}, arrivals {nth}: {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn s23_weights_are_exact() {
+    weights_are_exact(Default);
+}
+
+#[test]
+fn s23_weights_are_exact_by_requests_in_flight() {
+    weights_are_exact(InFlight);
+}
+
+#[test]
+fn s23_weights_are_exact_with_the_fewest_requests() {
+    weights_are_exact(Picks::LeastRequest);
+}
+
+/// A weight says what an endpoint should get if it is as fast as the others.
+#[test]
+fn s23_a_slow_one_gets_less_than_its_weight() {
+    let share = |nth: usize, takes, at_once| {
+        let arrivals = Arrivals::Closed {
+            at_once,
+            total: 10_000,
+        };
+        cases::shares_by_weight(Default, 1, &[5, 1, 1], takes, 0.1, arrivals)[nth]
+    };
+    for at_once in [1, 2, 8, 64] {
+        let heavy = share(0, |nth| if nth == 0 { 3.0 } else { 1.0 }, at_once);
+        let light = share(2, |nth| if nth == 2 { 3.0 } else { 1.0 }, at_once);
+        assert!(heavy < 0.9 * 5.0 / 7.0, "{at_once} at once: {heavy}");
+        assert!(light < 0.9 / 7.0, "{at_once} at once: {light}");
+    }
 }
 
 /// Bounds the price of drawing many rivals: see `docs/BALANCING.md`.

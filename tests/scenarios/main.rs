@@ -1,7 +1,7 @@
 //! The real `LoadBalance` in virtual time, compared with tower's `Balance` and with an ideal balancer.
 //!
 //! - `sim`: the simulation, of which only clients, servers and time are simulated;
-//! - `cases`: the scenarios, S1 to S22 of `docs/BALANCING.md`; `attacks`: those in which one client misbehaves;
+//! - `cases`: the scenarios, S1 to S23 of `docs/BALANCING.md`; `attacks`: those in which one client misbehaves;
 //! - `goals`: what `cargo test` asserts about both, with shorter runs than those of `cargo bench --bench scenarios`;
 //! - `simulation`: tests of the simulation itself.
 //!

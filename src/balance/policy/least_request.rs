@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picker::{Endpoints, PickInfo, Picked, Picker, cheapest};
-use crate::endpoint::{Measure, Rank};
+use crate::endpoint::Measure;
 
 /// Picks the endpoint with the fewest requests in flight for its weight; between equals, the one picked longer ago.
 ///
@@ -36,12 +36,7 @@ impl<S> Picker<S> for LeastRequestPicker {
     fn pick(&self, members: &Endpoints<S>, info: &PickInfo<'_, S>) -> Option<Picked<S>> {
         let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let start = rng.usize(..members.len().max(1));
-        let (before, after) = members.split_at(start.min(members.len()));
         // Not only the candidates: the cost has the rank first, so one that should be left alone comes last anyway.
-        let untried = after
-            .iter()
-            .chain(before)
-            .filter(|endpoint| info.untried(endpoint) && endpoint.rank() != Rank::Closed);
-        cheapest(untried, Measure::InFlight).map(Picked::start)
+        cheapest(info.untried_from(members, start), Measure::InFlight).map(Picked::start)
     }
 }

@@ -47,6 +47,18 @@ impl<S> PickInfo<'_, S> {
         !self.tried.iter().any(|tried| tried.is(endpoint))
     }
 
+    /// Returns the members that the request has not tried and that are not closed, in their order from the one at
+    /// `start`, after which come those before it.
+    pub(super) fn untried_from<'m>(
+        &self,
+        members: &'m Endpoints<S>,
+        start: usize,
+    ) -> impl Iterator<Item = &'m Arc<Endpoint<S>>> {
+        let (before, after) = members.split_at(start.min(members.len()));
+        let all = after.iter().chain(before);
+        all.filter(|endpoint| self.untried(endpoint) && endpoint.rank() != Rank::Closed)
+    }
+
     /// Returns the members that may be picked, with their positions: the untried ones that are usable or, if there are
     /// none, all untried ones that are not closed.
     ///

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum_upstream::{
-    LoadBalance, ReverseProxy,
+    EndpointSpec, LoadBalance, ReverseProxy,
     policy::{ConsistentHash, LeastRequest, P2c, Policy, Random, RoundRobin, Sticky},
 };
+use futures_util::future::join_all;
 use http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::{Named, endpoint_of, named, over, request, session, shares};
-use crate::support::server;
+use crate::support::{server, within};
 
 const HASHED: http::HeaderName = http::HeaderName::from_static("x-key");
 
@@ -97,6 +100,58 @@ async fn shares_follow_a_weight_that_changes() {
     assert_eq!(shares(&balance, 40).await["a"], 30);
 }
 
+/// Over real sockets, where latencies vary with whatever else this machine does: a share does not follow them as long
+/// as they are alike.
+#[tokio::test]
+async fn shares_are_exact_at_any_concurrency() {
+    for (policy, weights, clients) in [
+        (Policy::default(), [5, 1, 1], 1),
+        (Policy::default(), [5, 1, 1], 8),
+        (Policy::default(), [3, 2, 1], 8),
+        (P2c::in_flight().into(), [3, 2, 1], 8),
+        (LeastRequest.into(), [5, 1, 1], 8),
+    ] {
+        let shares = within(live_shares(&policy, weights, clients)).await;
+        let total = f64::from(weights.iter().sum::<u32>());
+        for (share, weight) in shares.iter().zip(weights) {
+            assert!(
+                (share - f64::from(weight) / total).abs() < 0.01,
+                "{policy:?}, {clients} at a time: {weights:?} gave {shares:?}"
+            );
+        }
+    }
+}
+
+/// Returns the shares of three servers in 2 000 requests, of which `clients` are in flight at a time.
+async fn live_shares(policy: &Policy, weights: [u32; 3], clients: usize) -> [f64; 3] {
+    const REQUESTS: usize = 2_000;
+    let (mut servers, mut specs) = (Vec::new(), Vec::new());
+    for weight in weights {
+        let app = Router::new().fallback(async || "hello");
+        let server = server::app(app).await;
+        let spec = EndpointSpec::url(&server.url()).unwrap();
+        specs.push(spec.weight(weight).unwrap());
+        // The server ends when it is dropped.
+        servers.push(server);
+    }
+    let names: Vec<_> = specs.iter().map(|spec| spec.name().to_string()).collect();
+    let builder = LoadBalance::builder().policy(policy.clone()).seed(1);
+    let balance = builder.endpoints(specs).unwrap();
+    let client = async || {
+        let mut counts = [0.0; 3];
+        for _ in 0..REQUESTS / clients {
+            let response = balance.clone().oneshot(request()).await.unwrap();
+            let name = endpoint_of(&response);
+            let nth = names.iter().position(|own| *own == name).unwrap();
+            counts[nth] += 1.0 / REQUESTS as f64;
+            response.into_body().collect().await.unwrap();
+        }
+        counts
+    };
+    let counts = join_all((0..clients).map(|_| client())).await;
+    [0, 1, 2].map(|nth| counts.iter().map(|counts| counts[nth]).sum())
+}
+
 /// A cookie does not lead to an endpoint of weight 0. It does again once the endpoint has a weight.
 #[tokio::test(start_paused = true)]
 async fn a_weight_of_0_ends_sessions() {
@@ -121,7 +176,7 @@ async fn a_weight_of_0_stops_other_attempts() {
     let balance = LoadBalance::new([dead.url(), live.url()]).unwrap();
     let handle = balance.handle();
     assert_eq!(handle.set_weight(&format!("{}/", live.url()), 0), Some(1));
-    let error = crate::support::within(balance.oneshot(request())).await;
+    let error = within(balance.oneshot(request())).await;
     let error = error.map(drop).unwrap_err();
     assert!(error.is_connect());
     assert_eq!(error.endpoint(), Some(dead.url().as_str()));

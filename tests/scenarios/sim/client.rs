@@ -109,8 +109,11 @@ impl Client {
             }
             Picks::Ideal => return Self::ideal(world, seed),
         };
-        let spec =
-            |(nth, server): (usize, &Server)| EndpointSpec::new(nth.to_string(), server.clone());
+        let spec = |(nth, server): (usize, &Server)| {
+            let weight = world.weights.get(nth).copied().unwrap_or(1);
+            let spec = EndpointSpec::new(nth.to_string(), server.clone());
+            spec.weight(weight).unwrap()
+        };
         let (first, last) = world.split();
         let specs = first.iter().enumerate().map(spec);
         let balance = LoadBalance::builder()
@@ -191,6 +194,8 @@ impl tower::util::rng::Rng for Seeded {
 /// What clients are made from: the servers and the time.
 pub struct World<'w, 't> {
     pub servers: &'w [Server],
+    /// Their weights; 1 for those that it does not have.
+    pub weights: &'w [u32],
     /// When the last of them joins; infinite if it is there from the start.
     pub joins: f64,
     pub clock: &'w Clock,

@@ -42,6 +42,8 @@ pub struct Setup<'s> {
     /// The seconds from the start during which requests do not count.
     pub warm_up: f64,
     pub servers: &'s dyn Fn(&Clock) -> Vec<Server>,
+    /// The weights of the servers; 1 for those that it does not have. tower's balancers and the ideal one ignore them.
+    pub weights: &'s [u32],
     /// When the last of the servers joins; infinite if it is there from the start.
     pub joins: f64,
     /// The seconds after which a client gives a request up.
@@ -112,6 +114,7 @@ impl<'s> Setup<'s> {
             lasts,
             warm_up: 0.0,
             servers,
+            weights: &[],
             joins: f64::INFINITY,
             patience: f64::INFINITY,
             attacker: None,
@@ -130,6 +133,7 @@ impl<'s> Setup<'s> {
                 let servers = (self.servers)(clock);
                 let world = World {
                     servers: &servers,
+                    weights: self.weights,
                     joins: self.joins,
                     clock,
                     tasks,
