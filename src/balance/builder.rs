@@ -19,6 +19,8 @@ use super::{
     service::LoadBalance,
     wake::Wake,
 };
+#[cfg(feature = "adaptive-limit")]
+use crate::limit::AdaptiveConcurrency;
 use crate::{
     body::Body,
     endpoint::{EndpointSettings, EndpointSpec},
@@ -169,6 +171,19 @@ impl LoadBalanceBuilder {
     #[must_use]
     pub fn max_in_flight_total(mut self, requests: usize) -> Self {
         self.endpoints.max_total = (requests < usize::MAX).then_some(requests as u64);
+        self
+    }
+
+    /// Has the in-flight limit of each endpoint follow what it can take, by its latency. Default: `None`, it does not.
+    ///
+    /// Where there is a [`max_in_flight`](Self::max_in_flight), too, the lower of both counts.
+    #[cfg(feature = "adaptive-limit")]
+    #[must_use]
+    pub fn adaptive_concurrency(
+        mut self,
+        settings: impl Into<Option<AdaptiveConcurrency>>,
+    ) -> Self {
+        self.endpoints.adaptive = settings.into();
         self
     }
 
@@ -366,7 +381,10 @@ impl LoadBalanceBuilder {
         if let Some((setting, _)) = limits.iter().find(|(_, limit)| *limit == Some(0)) {
             return Err(Error::config(setting, "it must be 1 or more"));
         }
-        if self.queue.most > 0 && limits.iter().all(|(_, limit)| limit.is_none()) {
+        let limited = limits.iter().any(|(_, limit)| limit.is_some());
+        #[cfg(feature = "adaptive-limit")]
+        let limited = limited || self.endpoints.adaptive.is_some();
+        if self.queue.most > 0 && !limited {
             return Err(Error::config(
                 "queue",
                 "it needs an in-flight limit, without which nothing is full",
@@ -391,7 +409,7 @@ impl LoadBalanceBuilder {
             ready_timeout: self.ready_timeout,
             client: self.client.clone(),
             awaits_checks: prober::is_awaited(self.health_check.as_ref()),
-            endpoints: self.endpoints,
+            endpoints: self.endpoints.clone(),
             retry: self.retry.clone(),
             hedge: self.hedge,
             queue: self.queue.clone(),

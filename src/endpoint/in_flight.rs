@@ -136,6 +136,15 @@ impl InFlight {
         }
         let sent = self.end_wait();
         let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
+        if let Some(sent) = sent.filter(|_| !lasted) {
+            // Both say that the endpoint has too much to do; other failures say nothing about that.
+            use StatusCode as Status;
+            let overloaded = [Status::TOO_MANY_REQUESTS, Status::SERVICE_UNAVAILABLE];
+            let overloaded = overloaded.contains(&status);
+            if overloaded || !class.is_failure() {
+                self.load.learn_limit(sent, now, overloaded);
+            }
+        }
         match class {
             ResponseClass::Success => {
                 // A late answer that was overtaken by faster ones says something about its request, such as that it
@@ -224,6 +233,9 @@ impl InFlight {
         }
         if let Some(failure) = &failure {
             self.load.failed(now, failure);
+            if let Some(sent) = sent.filter(|_| failure.is_silent() && failure.is_sent()) {
+                self.load.learn_limit(sent, now, true);
+            }
         }
         self.end_probe(now, failure.is_some());
     }

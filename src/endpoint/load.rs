@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use super::{
     availability::{Availability, Rank},
     cost::{Cost, Idle},
+    in_flight_limit::InFlightLimit,
     latency::{Latency, Sample},
     norms::Norms,
     outstanding::{End, Outstanding, Wait},
@@ -83,6 +84,7 @@ pub(crate) struct Load {
     siblings: Arc<Siblings>,
     latency: Arc<Latency>,
     requests: RequestCounter,
+    limit: InFlightLimit,
     outstanding: Outstanding,
     /// Whether it has answered successfully since it was inserted, or did not have to.
     proven: AtomicBool,
@@ -121,6 +123,7 @@ impl Load {
     pub(crate) fn new(siblings: Arc<Siblings>, latency: Arc<Latency>) -> Self {
         let newcomer = siblings.median().map(|_| siblings.clock());
         Self {
+            limit: InFlightLimit::new(siblings.settings()),
             siblings,
             latency,
             requests: RequestCounter::default(),
@@ -224,19 +227,13 @@ impl Load {
                 until: self.siblings.instant(until),
             };
         }
-        if self.siblings.is_full() || self.requests.total() >= self.most() {
+        if self.siblings.is_full() || self.requests.total() >= self.limit.get() {
             return Availability::Full;
         }
         match self.proven.load(Relaxed) || self.is_idle() {
             true => Availability::Usable,
             false => Availability::Untested,
         }
-    }
-
-    /// Returns how many requests may be in flight.
-    fn most(&self) -> u64 {
-        let most = self.siblings.settings().max_in_flight;
-        most.unwrap_or(u64::MAX)
     }
 
     /// Returns how the endpoint ranks among its siblings.
@@ -368,7 +365,7 @@ impl Load {
         if !self.siblings.begin_request() {
             return None;
         }
-        if !self.requests.begin(now, lasting, self.most()) {
+        if !self.requests.begin(now, lasting, self.limit.get()) {
             self.siblings.end_request();
             return None;
         }
@@ -439,6 +436,13 @@ impl Load {
             false => End::Early,
         };
         self.outstanding.ended(sent, now, end);
+    }
+
+    /// Records that a request that was sent at `sent` has a response head, or that it was given up for the lack of one:
+    /// what the in-flight limit may learn from. `overloaded` is whether the endpoint may have had too many.
+    pub(super) fn learn_limit(&self, sent: Micros, now: Micros, overloaded: bool) {
+        let took = Duration::from_micros(now.saturating_sub(sent));
+        self.limit.learn(took, self.requests.total(), overloaded);
     }
 
     /// Records a successful response head. `latency` is the time in seconds since the endpoint had received the whole

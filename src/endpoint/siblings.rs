@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 use super::norms::{Findings, LearnedNorms, Norms};
 pub(super) use crate::clock::Micros;
+#[cfg(feature = "adaptive-limit")]
+use crate::limit::AdaptiveConcurrency;
 use crate::{health::Ejection, limit::Queue};
 
 /// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
@@ -42,7 +44,7 @@ const CATCH_UP: u64 = 4;
 const CATCH_UP_UNEVEN: u64 = 16;
 
 /// The settings that all endpoints of a cluster share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndpointSettings {
     /// When an endpoint that fails is ejected. `None` ejects none.
     pub(crate) ejection: Option<Ejection>,
@@ -50,6 +52,9 @@ pub(crate) struct EndpointSettings {
     pub(crate) max_in_flight: Option<u64>,
     /// The most requests in flight at all of them together, at least 1. `None` is no limit.
     pub(crate) max_total: Option<u64>,
+    /// How the limit of each endpoint follows what it can take. `None` if it does not.
+    #[cfg(feature = "adaptive-limit")]
+    pub(crate) adaptive: Option<AdaptiveConcurrency>,
 }
 
 impl Default for EndpointSettings {
@@ -58,6 +63,8 @@ impl Default for EndpointSettings {
             ejection: Some(Ejection::default()),
             max_in_flight: None,
             max_total: None,
+            #[cfg(feature = "adaptive-limit")]
+            adaptive: None,
         }
     }
 }

@@ -10,19 +10,11 @@
 //! `AdaptiveLimit` is such a limit, which follows what the endpoint can take (feature `adaptive-limit`).
 
 #[cfg(feature = "adaptive-limit")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for `endpoint/`, which has no limit yet")
-)]
 mod adaptive;
 #[cfg(test)]
 mod interleavings;
 mod lanes;
 mod permits;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for `balance/`, which does not queue yet")
-)]
 mod queue;
 #[cfg(test)]
 mod queue_interleavings;
@@ -30,7 +22,6 @@ mod queue_interleavings;
 #[cfg(feature = "adaptive-limit")]
 pub use self::adaptive::AdaptiveConcurrency;
 #[cfg(feature = "adaptive-limit")]
-#[expect(unused_imports, reason = "for `endpoint/`, which has no limit yet")]
 pub(crate) use self::adaptive::AdaptiveLimit;
 #[cfg(feature = "http2")]
 pub(crate) use self::permits::PermitQueue;
