@@ -63,8 +63,8 @@
 //!   has been sent, the error is the response, whatever the method.
 //! - There is no queue. Without an endpoint a request fails at once, unless discovery has not reported yet; see
 //!   [`LoadBalanceBuilder::ready_timeout`].
-//! - Endpoints are not ejected for what clients' requests show. One that is slow or fails gets fewer requests under
-//!   [`P2c`](policy::P2c), and a `Retry-After` on a 503 is honoured by every policy. [Active checks](crate::health) are
+//! - An endpoint that fails is [ejected](crate::health) for a while, and one that is slow gets fewer requests under
+//!   [`P2c`](policy::P2c). A `Retry-After` on a 503 is honoured by every policy. [Active checks](crate::health) are
 //!   opt-in.
 //! - Apart from the ready timeout there are no deadlines here: they belong to the
 //!   [`ReverseProxy`](crate::ReverseProxy) in front and to the [`Client`](crate::upstream::Client) behind.
