@@ -126,8 +126,8 @@ impl LoadBalanceBuilder {
         self
     }
 
-    /// Sets which requests are sent again after a failed attempt. Default: [`Retry::default`], an idempotent request once,
-    /// to another endpoint. [`Retry::never`] turns that off.
+    /// Sets which requests are sent again after a failed attempt. Default: [`Retry::default`], an idempotent request
+    /// once, to another endpoint. [`Retry::never`] turns that off.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
@@ -150,12 +150,12 @@ impl LoadBalanceBuilder {
         self
     }
 
-    /// Sets how many requests may be in flight at each endpoint, from the pick to the last byte of the response. Default:
-    /// no limit, `usize::MAX`.
+    /// Sets how many requests may be in flight at each endpoint, from the pick to the last byte of the response.
+    /// Default: no limit, `usize::MAX`.
     ///
     /// An endpoint with as many is not picked. If all are full, a request waits in the [queue](Self::queue) or fails at
-    /// once, with 503 from a [`ReverseProxy`](crate::ReverseProxy). Tunnels and long downloads count for as long as they
-    /// last.
+    /// once, with 503 from a [`ReverseProxy`](crate::ReverseProxy). Tunnels and long downloads count for as long as
+    /// they last.
     ///
     /// 0 is a config error when the cluster is built.
     #[must_use]
@@ -230,8 +230,8 @@ impl LoadBalanceBuilder {
     /// Holds requests of an empty cluster for up to `hold`, and calls `hook` to have it woken, as where servers are
     /// started on demand. Default: they fail at once.
     ///
-    /// The hook is called once for all requests that are held together, by the task of the first of them, so it must not
-    /// block: it may spawn a task. The requests go on when a [`Handle`](super::Handle) or the
+    /// The hook is called once for all requests that are held together, by the task of the first of them, so it must
+    /// not block: it may spawn a task. The requests go on when a [`Handle`](super::Handle) or the
     /// [discovery](Self::discover) adds an endpoint, and fail with 503 if none has come in time.
     #[must_use]
     pub fn wake(mut self, hold: Duration, hook: impl Fn() + Send + Sync + 'static) -> Self {

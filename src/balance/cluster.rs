@@ -290,9 +290,9 @@ impl<S> Cluster<S> {
     ) -> Option<Picked<S>> {
         loop {
             let picked = self.snapshot.load().pick(tried, affinity, repeatable)?;
-            // If a change came in between, the latest snapshot does not have this endpoint; if other picks have taken the
-            // room that it had, it is full by now. So the loop goes on only as often as others change the cluster, and
-            // dropping `picked` takes the request off the count.
+            // If a change came in between, the latest snapshot does not have this endpoint; if other picks have taken
+            // the room that it had, it is full by now. So the loop goes on only as often as others change the cluster,
+            // and dropping `picked` takes the request off the count.
             if picked.in_flight.is_counted() && !picked.endpoint.load().is_draining() {
                 return Some(picked);
             }

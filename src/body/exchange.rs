@@ -88,7 +88,8 @@ struct Link {
     /// may use as well.
     head: Option<Arc<Request<()>>>,
     /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
-    /// by the notification. Boxed to keep requests small, which are moved often: only bodies that are not empty have it.
+    /// by the notification. Boxed to keep requests small, which are moved often: only bodies that are not empty have
+    /// it.
     #[expect(clippy::box_collection, reason = "a word instead of three")]
     on_sent: Option<Box<Vec<Arc<dyn OnSent>>>>,
 }
@@ -260,8 +261,8 @@ impl Body {
         self.link.head.as_ref()
     }
 
-    /// Lends the endpoint's client a copy of the head, which must be what the client gets: there must be no other service
-    /// in between.
+    /// Lends the endpoint's client a copy of the head, which must be what the client gets: there must be no other
+    /// service in between.
     pub(crate) fn lend_head(&mut self, head: Arc<Request<()>>) {
         self.link.head = Some(head);
     }

@@ -24,8 +24,8 @@ pub enum Availability {
         /// When it may be given requests again.
         until: Instant,
     },
-    /// The endpoint has failed too often, and gets no requests until then. If it answers, though, it is used while fewer
-    /// than half of its cluster are well.
+    /// The endpoint has failed too often, and gets no requests until then. If it answers, though, it is used while
+    /// fewer than half of its cluster are well.
     Ejected {
         /// When it is in probation.
         until: Instant,

@@ -100,9 +100,9 @@ impl Cost {
         if gap < 0.0 {
             return Ordering::Greater;
         }
-        // The last of the heavier one's next `r` requests costs `(in flight + r) / weight × latency`, more than the first
-        // by `(r - 1) / weight × latency`, and `r` is `weight / lighter weight`. Both sides are multiplied by the weights,
-        // to save the divisions.
+        // The last of the heavier one's next `r` requests costs `(in flight + r) / weight × latency`, more than the
+        // first by `(r - 1) / weight × latency`, and `r` is `weight / lighter weight`. Both sides are multiplied by the
+        // weights, to save the divisions.
         let size = heavier.request * (heavier.weight - lighter.weight);
         match gap * heavier.weight * lighter.weight > size {
             true => Ordering::Less,

@@ -35,8 +35,8 @@ impl InFlightLimit {
         self.fixed
     }
 
-    /// Learns from a request that took `latency` to its response head while `in_flight` were there, itself included, and
-    /// at which the endpoint may have been overloaded.
+    /// Learns from a request that took `latency` to its response head while `in_flight` were there, itself included,
+    /// and at which the endpoint may have been overloaded.
     #[cfg_attr(
         not(feature = "adaptive-limit"),
         expect(

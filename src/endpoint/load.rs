@@ -461,8 +461,8 @@ impl Load {
         }
     }
 
-    /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has taken
-    /// longer than expected, that is what is expected from now on.
+    /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has
+    /// taken longer than expected, that is what is expected from now on.
     pub(super) fn outlasted(&self, sent: Micros) {
         let now = self.clock();
         let took = now.saturating_sub(sent) as f32 * 1e-6;

@@ -20,10 +20,10 @@
 //
 // - `member`: an endpoint in use, the service and everything below; `survey`: the periodic look at all of them.
 // - `in_flight`: the guard of one request, which reports to the load what becomes of it.
-// - `load`: the state of one endpoint. It combines what the following observe into a `cost`:
-//   `request_counter` (how many requests are in flight) and `in_flight_limit` (how many there may be), `outstanding` (whether it answers at all), `latency` (how long
-//   it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is next). `waiters` wakes
-//   requests that wait for it.
+// - `load`: the state of one endpoint. It combines what the following observe into a `cost`: `request_counter` (how
+//   many requests are in flight) and `in_flight_limit` (how many there may be), `outstanding` (whether it answers at
+//   all), `latency` (how long it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is
+//   next). `waiters` wakes requests that wait for it.
 // - `siblings`: what the endpoints of a cluster share: a clock, and the `norms` that a survey has learned, of which
 //   `spread` says what is chance.
 //

@@ -1,9 +1,10 @@
-//! The periodic survey of a cluster's endpoints, from which [`Siblings`] learn what is normal, and which decides what one
-//! endpoint cannot decide by itself: whether it is ejected.
+//! The periodic survey of a cluster's endpoints, from which [`Siblings`] learn what is normal, and which decides what
+//! one endpoint cannot decide by itself: whether it is ejected.
 //!
-//! There is no task for it: the first pick after the interval takes it, or after an endpoint has failed too often. So it
-//! costs nothing while a cluster is idle, it needs no shutdown, and it sees a simulation's clock. The pick that takes it
-//! is slower by the time of looking at up to [`SAMPLE`] endpoints, or at all of them while one may not be well.
+//! There is no task for it: the first pick after the interval takes it, or after an endpoint has failed too often. So
+//! it costs nothing while a cluster is idle, it needs no shutdown, and it sees a simulation's clock. The pick that
+//! takes it is slower by the time of looking at up to [`SAMPLE`] endpoints, or at all of them while one may not be
+//! well.
 //!
 //! One survey is taken at a time. A pick that finds another one being taken goes on without.
 

@@ -22,8 +22,8 @@ use crate::error::Error;
 /// ended. A success ends the ejection, and the endpoint's share grows to its full size within as long a time as it was
 /// away, at most ten seconds. A failure doubles the back-off.
 ///
-/// No more than [half](Self::max_ejected) of a cluster is ejected, endpoints that do not answer at all excepted. If none
-/// of a cluster answers, requests fail at once, and each endpoint is tried again every 0.8 seconds.
+/// No more than [half](Self::max_ejected) of a cluster is ejected, endpoints that do not answer at all excepted. If
+/// none of a cluster answers, requests fail at once, and each endpoint is tried again every 0.8 seconds.
 ///
 /// ```
 /// use axum_upstream::health::Ejection;

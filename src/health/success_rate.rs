@@ -13,8 +13,9 @@ const MOST: u64 = 0xffff;
 
 /// Counts the attempts at an endpoint that have ended, by second and by success.
 ///
-/// A bucket is one atomic word: the second that it is of (32 bits), its failures and all its attempts (16 bits each). So
-/// an attempt is counted by one atomic step, and a bucket of ten seconds ago is recognised and begun anew in the same.
+/// A bucket is one atomic word: the second that it is of (32 bits), its failures and all its attempts (16 bits each).
+/// So an attempt is counted by one atomic step, and a bucket of ten seconds ago is recognised and begun anew in the
+/// same.
 #[derive(Debug, Default)]
 pub(super) struct SuccessRate([AtomicU64; BUCKETS]);
 

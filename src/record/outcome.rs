@@ -234,9 +234,9 @@ pub(crate) fn class_of_head<B>(response: &Response<B>) -> ResponseClass {
 
 /// Returns what a status says about its endpoint.
 ///
-/// 500 is a failure, and 502, 503 and 504 say that the endpoint is unavailable. Other server errors are successes: 501 and 505 refer to the request, and if they
-/// counted, any client could have an endpoint ejected by sending requests that earn them. The same applies to 429,
-/// which refers to the user (RFC 6585 4).
+/// 500 is a failure, and 502, 503 and 504 say that the endpoint is unavailable. Other server errors are successes: 501
+/// and 505 refer to the request, and if they counted, any client could have an endpoint ejected by sending requests
+/// that earn them. The same applies to 429, which refers to the user (RFC 6585 4).
 fn class_of_status(status: StatusCode) -> ResponseClass {
     match status.as_u16() {
         500 => ResponseClass::Failure,

@@ -150,7 +150,8 @@ impl RetryLedger {
     }
 }
 
-/// Returns the slot of a time. It wraps around after six years, when the slots of six years ago would seem to be of now.
+/// Returns the slot of a time. It wraps around after six years, when the slots of six years ago would seem to be of
+/// now.
 fn slot(now: Micros) -> u32 {
     (now / SLOT) as u32
 }

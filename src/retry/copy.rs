@@ -28,8 +28,8 @@ pub(crate) struct RequestCopy {
 }
 
 impl RequestCopy {
-    /// Copies a request that can be repeated, and has its body kept as it is sent. Returns `None`, and leaves the request
-    /// as it is, if no failure would lead to another attempt.
+    /// Copies a request that can be repeated, and has its body kept as it is sent. Returns `None`, and leaves the
+    /// request as it is, if no failure would lead to another attempt.
     ///
     /// `hedged` is whether requests of an idempotent method are copied in any case.
     pub(crate) fn of(request: &mut Request<Body>, retry: &Retry, hedged: bool) -> Option<Self> {

@@ -79,8 +79,8 @@ const ENOUGH: u32 = 20;
 
 /// By how much one request moves the percentile, as a share of it.
 ///
-/// With this, an estimate that is wrong by a factor of ten is right again after some hundreds of requests, and varies by
-/// a few percent when the latency does not change.
+/// With this, an estimate that is wrong by a factor of ten is right again after some hundreds of requests, and varies
+/// by a few percent when the latency does not change.
 const STEP: f32 = 0.05;
 
 impl HedgeDelay {

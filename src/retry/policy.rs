@@ -1,8 +1,8 @@
 //! [`Retry`]: which failed attempts are repeated.
 //!
 //! It is pure policy: the outcome of an attempt and the head of its request in, a decision out. The loop over attempts
-//! is in `balance/dispatch/`, which also knows whether there is another endpoint, and whether the [budget](super::budget)
-//! has something left.
+//! is in `balance/dispatch/`, which also knows whether there is another endpoint, and whether the
+//! [budget](super::budget) has something left.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,20 +21,21 @@ type Decision = Arc<dyn Fn(&FailedAttempt<'_>) -> bool + Send + Sync>;
 /// Which requests are sent again after a failed attempt, how often, and within which limits.
 ///
 /// A request of which nothing was sent goes to another endpoint in any case, whatever its method, and whatever is set
-/// here. The rest is about those that an endpoint may have received. By default, a request is repeated once if both hold:
+/// here. The rest is about those that an endpoint may have received. By default, a request is repeated once if both
+/// hold:
 ///
 /// - It failed in a way for which another endpoint may do better: its connection broke before the response head, the
 ///   [per-try timeout](Self::per_try_timeout) passed, or the response is a 502, 503 or 504, or a gRPC UNAVAILABLE
 ///   without a message.
-/// - It can be repeated: its method is idempotent (RFC 9110 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT and DELETE), unless the
-///   endpoint said by gRPC's status that it did not process it; and its body is empty, or was
+/// - It can be repeated: its method is idempotent (RFC 9110 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT and DELETE), unless
+///   the endpoint said by gRPC's status that it did not process it; and its body is empty, or was
 ///   [kept](Self::replay_limit).
 ///
 /// It goes to an endpoint that it has not tried. If there is none, one whose connection broke is asked again, and any
 /// other failure is the response. So it is when the [budget](Self::budget) is used up.
 ///
-/// A `POST` is never repeated by default if a byte of it may have reached an endpoint. Where the application says that it
-/// may be, say so:
+/// A `POST` is never repeated by default if a byte of it may have reached an endpoint. Where the application says that
+/// it may be, say so:
 ///
 /// ```
 /// use axum_upstream::{LoadBalance, retry::Retry};

@@ -56,9 +56,9 @@ struct ReplayBody {
 impl Replay {
     /// Wraps `body`, that of the first attempt, so that up to `limit` bytes of data can be sent again.
     ///
-    /// Leaves it as it is, and returns `None`, if it is known to be longer than `limit`; also if `limit` is 0, and it is
-    /// not empty. An empty body is left as it is, too, with a `Replay` that hands out empty ones: neither allocates for
-    /// the body.
+    /// Leaves it as it is, and returns `None`, if it is known to be longer than `limit`; also if `limit` is 0, and it
+    /// is not empty. An empty body is left as it is, too, with a `Replay` that hands out empty ones: neither allocates
+    /// for the body.
     pub(crate) fn keep(body: &mut Body, limit: usize) -> Option<Self> {
         // The bodies of all attempts share one.
         let record = body.record().clone();
@@ -99,8 +99,8 @@ impl Replay {
             .is_none_or(|source| source.is_replayable())
     }
 
-    /// Returns whether the whole body has been taken from the client's body, and can be sent again. Then another attempt
-    /// takes nothing away from the one in progress.
+    /// Returns whether the whole body has been taken from the client's body, and can be sent again. Then another
+    /// attempt takes nothing away from the one in progress.
     pub(crate) fn is_whole(&self) -> bool {
         self.source.as_ref().is_none_or(|source| source.is_whole())
     }

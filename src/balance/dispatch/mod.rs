@@ -10,10 +10,10 @@
 //!
 //! There are three reasons for another attempt:
 //!
-//! - *Nothing was sent.* The endpoint's service says so by failing with a [`SendError`](crate::upstream::SendError) that
-//!   still has the request in it, as a [`Client`](crate::upstream::Client) does when it cannot connect. Nothing has to be
-//!   buffered or cloned for that, the method does not matter, and no budget is spent: RFC 9110 9.2.2 forbids a proxy to
-//!   retry a request that is not idempotent, and this one has not been tried yet.
+//! - *Nothing was sent.* The endpoint's service says so by failing with a [`SendError`](crate::upstream::SendError)
+//!   that still has the request in it, as a [`Client`](crate::upstream::Client) does when it cannot connect. Nothing
+//!   has to be buffered or cloned for that, the method does not matter, and no budget is spent: RFC 9110 9.2.2 forbids
+//!   a proxy to retry a request that is not idempotent, and this one has not been tried yet.
 //! - *The attempt failed*, and the [retry policy](crate::retry) says that the request is repeated. It is sent from the
 //!   copy that was made of it, within the budget.
 //! - *The endpoint is slow*: hedging is on and its delay has passed, or the endpoint was found not to answer at all. A
