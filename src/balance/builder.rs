@@ -23,7 +23,7 @@ use super::{
 use crate::limit::AdaptiveConcurrency;
 use crate::{
     body::Body,
-    endpoint::{EndpointSettings, EndpointSpec},
+    endpoint::{EndpointSpec, SharedSettings},
     error::{BoxError, Error},
     health::{Ejection, HealthCheck},
     random,
@@ -55,7 +55,7 @@ pub struct LoadBalanceBuilder {
     client: ClientBuilder,
     /// `None` checks nothing.
     health_check: Option<HealthCheck>,
-    endpoints: EndpointSettings,
+    endpoints: SharedSettings,
     retry: Retry,
     hedge: Option<Hedge>,
     queue: QueueSettings,
@@ -71,7 +71,7 @@ impl Default for LoadBalanceBuilder {
             subset: None,
             client: ClientBuilder::default(),
             health_check: None,
-            endpoints: EndpointSettings::default(),
+            endpoints: SharedSettings::default(),
             retry: Retry::default(),
             hedge: None,
             queue: QueueSettings::default(),

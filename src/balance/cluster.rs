@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    endpoint::{Availability, Endpoint, EndpointSettings, EndpointSpec, Load, Siblings},
+    endpoint::{Availability, Endpoint, EndpointSpec, Load, SharedSettings, Siblings},
     error::{Error, ErrorKind},
     retry::{Hedge, Retry},
     upstream::ClientBuilder,
@@ -56,7 +56,7 @@ pub(super) struct ClusterConfig {
     /// Whether an endpoint gets no requests until a health check of it has passed.
     pub(super) awaits_checks: bool,
     /// What all endpoints have in common.
-    pub(super) endpoints: EndpointSettings,
+    pub(super) endpoints: SharedSettings,
     pub(super) retry: Retry,
     pub(super) hedge: Option<Hedge>,
     pub(super) queue: QueueSettings,

@@ -87,6 +87,7 @@ mod dispatch;
 mod driver;
 mod handle;
 mod hash;
+mod hedge_timer;
 mod members;
 pub mod policy;
 mod prober;

@@ -7,7 +7,7 @@ use std::{
 
 use http::{Request, StatusCode};
 
-use super::dispatch::HedgeTimer;
+use super::hedge_timer::HedgeTimer;
 use crate::{
     body::Body,
     clock::Micros,

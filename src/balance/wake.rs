@@ -20,7 +20,7 @@ pub(super) struct Wake {
 }
 
 /// A request that is held. Dropping it lets it go.
-pub(super) struct Held<'a>(&'a Wake);
+pub(super) struct HeldRequest<'a>(&'a Wake);
 
 impl Wake {
     /// Holds requests for up to `hold`, and calls `hook` for the first of those that are held together.
@@ -46,8 +46,8 @@ impl Wake {
     }
 
     /// Holds a request. Calls the hook if it is the first one.
-    pub(super) fn hold(&self) -> Held<'_> {
-        let held = Held(self);
+    pub(super) fn hold(&self) -> HeldRequest<'_> {
+        let held = HeldRequest(self);
         if self.held.fetch_add(1, AcqRel) == 0 {
             (self.hook)();
         }
@@ -55,7 +55,7 @@ impl Wake {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldRequest<'_> {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, AcqRel);
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::siblings::EndpointSettings;
+use super::siblings::SharedSettings;
 #[cfg(feature = "adaptive-limit")]
 use crate::limit::AdaptiveLimit;
 
@@ -18,7 +18,7 @@ pub(super) struct InFlightLimit {
 
 impl InFlightLimit {
     /// Returns the limit of a new endpoint.
-    pub(super) fn new(settings: &EndpointSettings) -> Self {
+    pub(super) fn new(settings: &SharedSettings) -> Self {
         Self {
             fixed: settings.max_in_flight.unwrap_or(u64::MAX),
             #[cfg(feature = "adaptive-limit")]

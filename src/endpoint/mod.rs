@@ -63,6 +63,6 @@ pub(crate) use self::{
     load::Load,
     member::{Endpoint, Measure},
     retry_after::retry_after,
-    siblings::{EndpointSettings, Siblings},
+    siblings::{SharedSettings, Siblings},
     spec::name_of_url,
 };

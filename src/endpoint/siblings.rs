@@ -45,7 +45,7 @@ const CATCH_UP_UNEVEN: u64 = 16;
 
 /// The settings that all endpoints of a cluster share.
 #[derive(Clone, Debug)]
-pub(crate) struct EndpointSettings {
+pub(crate) struct SharedSettings {
     /// When an endpoint that fails is ejected. `None` ejects none.
     pub(crate) ejection: Option<Ejection>,
     /// The most requests in flight at each endpoint, at least 1. `None` is no limit.
@@ -57,7 +57,7 @@ pub(crate) struct EndpointSettings {
     pub(crate) adaptive: Option<AdaptiveConcurrency>,
 }
 
-impl Default for EndpointSettings {
+impl Default for SharedSettings {
     fn default() -> Self {
         Self {
             ejection: Some(Ejection::default()),
@@ -72,7 +72,7 @@ impl Default for EndpointSettings {
 /// The state that the endpoints of a cluster share. It lives as long as any of them.
 #[derive(Debug)]
 pub(crate) struct Siblings {
-    settings: EndpointSettings,
+    settings: SharedSettings,
     /// The requests that wait for room at an endpoint. `None` if none ever does.
     queue: Option<Arc<Queue>>,
     /// When the cluster was made, the zero of all [`Micros`].
@@ -108,13 +108,13 @@ pub(crate) struct Siblings {
 
 impl Default for Siblings {
     fn default() -> Self {
-        Self::new(EndpointSettings::default(), None)
+        Self::new(SharedSettings::default(), None)
     }
 }
 
 impl Siblings {
     /// Returns the state of a cluster that is made now.
-    pub(crate) fn new(settings: EndpointSettings, queue: Option<Arc<Queue>>) -> Self {
+    pub(crate) fn new(settings: SharedSettings, queue: Option<Arc<Queue>>) -> Self {
         Self {
             settings,
             queue,
@@ -136,7 +136,7 @@ impl Siblings {
     }
 
     /// Returns the settings.
-    pub(crate) fn settings(&self) -> &EndpointSettings {
+    pub(crate) fn settings(&self) -> &SharedSettings {
         &self.settings
     }
 

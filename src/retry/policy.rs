@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A user's decision about a failed attempt.
-type Decision = Arc<dyn Fn(&FailedAttempt<'_>) -> bool + Send + Sync>;
+type RetryRule = Arc<dyn Fn(&FailedAttempt<'_>) -> bool + Send + Sync>;
 
 /// Which requests are sent again after a failed attempt, how often, and within which limits.
 ///
@@ -56,7 +56,7 @@ pub struct Retry {
     replay_limit: usize,
     budget: RetryBudget,
     statuses: Arc<[StatusCode]>,
-    when: Option<Decision>,
+    when: Option<RetryRule>,
     field: Option<HeaderName>,
 }
 

@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
 use super::per_try::PerTryTimer;
 use crate::{
-    balance::policy::Picked,
+    balance::{body::ResponseBody, policy::Picked},
     body::Body,
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error, ErrorKind},
-    record::{AttemptGuard, Outcome, Record, class_of_head},
+    record::{AttemptGuard, Info, Outcome, Record, class_of_head},
     upstream::SendError,
 };
 
@@ -166,5 +166,26 @@ where
             outcome,
             unsent,
         })
+    }
+}
+
+/// Returns a response with a body that keeps the request in flight.
+pub(super) fn answered<B: http_body::Body>(
+    mut response: Response<B>,
+    in_flight: InFlight,
+    record: &Arc<Record>,
+) -> Response<ResponseBody<B>> {
+    inform(response.extensions_mut(), record);
+    // The body of a 101 is empty and at its end. The tunnel takes it along, and ends the request with it.
+    let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    response.map(|body| ResponseBody::new(body, in_flight, hold))
+}
+
+/// Adds the [`Info`] to the response's extensions, unless an inner cluster or client has done so.
+///
+/// That one shows the same record, so a second insertion would only allocate again.
+fn inform(extensions: &mut Extensions, record: &Arc<Record>) {
+    if extensions.get::<Info>().is_none() {
+        extensions.insert(Info::new(record.clone()));
     }
 }

@@ -17,10 +17,10 @@ use crate::{body::Timer, clock::after, record::Record};
 /// how long a client takes to send says nothing about the endpoint. An upload that stands still is bounded by the idle
 /// timeout of the proxy in front.
 #[derive(Default)]
-pub(super) struct PerTryTimer(Option<Box<Running>>);
+pub(super) struct PerTryTimer(Option<Box<PerTryClock>>);
 
 /// A timer with a limit. Boxed, so that it costs nothing where there is none.
-struct Running {
+struct PerTryClock {
     limit: Duration,
     begun: Instant,
     record: Arc<Record>,
@@ -31,7 +31,7 @@ impl PerTryTimer {
     /// Returns the timer of an attempt that begins now. `None` is no limit.
     pub(super) fn new(limit: Option<Duration>, record: &Arc<Record>) -> Self {
         Self(limit.map(|limit| {
-            Box::new(Running {
+            Box::new(PerTryClock {
                 limit,
                 begun: Instant::now(),
                 record: record.clone(),
@@ -45,7 +45,7 @@ impl PerTryTimer {
         let Some(running) = &mut self.0 else {
             return Poll::Pending;
         };
-        let Running {
+        let PerTryClock {
             limit,
             begun,
             record,

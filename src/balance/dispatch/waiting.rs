@@ -59,7 +59,7 @@ pub(super) fn wait<S: Send + Sync + 'static>(
         .queueing()
         .map_or(0, |queueing| queueing.key(&request));
     Box::pin(async move {
-        let wait = Wait {
+        let wait = WaitingRequest {
             cluster: &cluster,
             affinity,
             repeatable,
@@ -71,13 +71,13 @@ pub(super) fn wait<S: Send + Sync + 'static>(
 }
 
 /// A request that waits.
-struct Wait<'a, S> {
+struct WaitingRequest<'a, S> {
     cluster: &'a Cluster<S>,
     affinity: Affinity,
     repeatable: bool,
 }
 
-impl<S: Send + Sync + 'static> Wait<'_, S> {
+impl<S: Send + Sync + 'static> WaitingRequest<'_, S> {
     /// Waits for an endpoint, and counts the request there.
     async fn picked(&self, key: u64) -> Result<Picked<S>, Error> {
         self.cluster.reported().await;

@@ -14,22 +14,18 @@ use crate::{body::Timer, clock::after};
 ///
 /// Where nothing is hedged it is never started: the clock is not read, and nothing is allocated.
 #[derive(Default)]
-pub(in crate::balance) struct HedgeTimer(Option<Running>);
+pub(super) struct HedgeTimer(Option<HedgeClock>);
 
 /// A timer that has been started.
-struct Running {
+struct HedgeClock {
     begun: Instant,
     timer: Pin<Box<Timer>>,
 }
 
 impl HedgeTimer {
     /// Completes once the attempt has waited for `delay`, from the first call on.
-    pub(in crate::balance) fn poll_over(
-        &mut self,
-        delay: Duration,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let Running { begun, timer } = self.0.get_or_insert_with(|| Running {
+    pub(super) fn poll_over(&mut self, delay: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let HedgeClock { begun, timer } = self.0.get_or_insert_with(|| HedgeClock {
             begun: Instant::now(),
             timer: Box::pin(Timer::default()),
         });
@@ -37,7 +33,7 @@ impl HedgeTimer {
     }
 
     /// Returns how long the attempt has waited. `None` if it was answered at once, or if nothing is hedged.
-    pub(in crate::balance) fn elapsed(&self) -> Option<Duration> {
+    pub(super) fn elapsed(&self) -> Option<Duration> {
         self.0.as_ref().map(|running| running.begun.elapsed())
     }
 
