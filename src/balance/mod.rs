@@ -83,6 +83,7 @@
 mod body;
 mod builder;
 mod cluster;
+mod construct;
 mod dispatch;
 mod driver;
 mod handle;

@@ -34,6 +34,7 @@ use http::Request;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full, LengthLimitError, combinators::UnsyncBoxBody};
 
+use super::link::Link;
 use crate::{
     error::{BoxError, Error},
     record::{ClientFacts, OnSent, Record, UploadState},
@@ -67,31 +68,6 @@ pub struct Body {
     /// `None` is an empty body, which is also what remains of one that had ended when it was wrapped.
     inner: Option<UnsyncBoxBody<Bytes, BoxError>>,
     link: Link,
-}
-
-/// The link of a body to its exchange.
-///
-/// It is a struct of its own so that its `Drop` runs also where the body is taken apart. It moves to the outermost body
-/// when one is [wrapped](Body::wrap), so that each exchange is told once.
-#[derive(Default)]
-struct Link {
-    /// The exchange. `None` until a proxy, a balancer or a client asks for it.
-    record: Option<Arc<Record>>,
-    /// The generation of the upload that this body is, by which the record knows it. 0 for a body that is empty, which
-    /// records nothing.
-    generation: u32,
-    /// The number of clusters that the request has passed on its way to this endpoint: 0 outside of any.
-    depth: u8,
-    /// The index of the attempt that sends the body, among those of the record. `None` outside of any cluster.
-    attempt: Option<u32>,
-    /// The head of the request exactly as the endpoint's client gets it, if a balancer has kept a copy that the client
-    /// may use as well.
-    head: Option<Arc<Request<()>>>,
-    /// To be notified when the body has been sent or is dropped: one per cluster that the request has passed. Emptied
-    /// by the notification. Boxed to keep requests small, which are moved often: only bodies that are not empty have
-    /// it.
-    #[expect(clippy::box_collection, reason = "a word instead of three")]
-    on_sent: Option<Box<Vec<Arc<dyn OnSent>>>>,
 }
 
 /// What `poll_frame` returns.
@@ -294,47 +270,6 @@ impl Body {
         self.inner
             .as_ref()
             .is_none_or(http_body::Body::is_end_stream)
-    }
-}
-
-impl Link {
-    /// Records that the upload has moved to `state`. `None` stands for a pending poll.
-    fn note(&mut self, state: Option<UploadState>) {
-        let Some(record) = &self.record else { return };
-        match state {
-            Some(state) => record.touch_upload(self.generation, state),
-            // The client's time runs from the moment at which more is wanted. Later polls that are pending as well must
-            // not start it anew, so only the change from `Held` is recorded.
-            None if record.upload().state_of(self.generation) == Some(UploadState::Held) => {
-                record.touch_upload(self.generation, UploadState::Wanted);
-            }
-            None => {}
-        }
-        if state == Some(UploadState::Done) {
-            self.sent();
-        }
-    }
-
-    /// Notifies those that wait for the body to be sent. Later calls do nothing.
-    fn sent(&mut self) {
-        // Nothing waits for a body that was empty from the beginning, as most are.
-        if let Some(on_sent) = self.on_sent.take() {
-            on_sent.iter().for_each(|on_sent| on_sent.sent());
-        }
-    }
-}
-
-impl Drop for Link {
-    /// Ends an upload that is still under way: an endpoint that drops the body early wants no more of it, and from then
-    /// on only its response is awaited.
-    fn drop(&mut self) {
-        if let Some(record) = &self.record {
-            let state = record.upload().state_of(self.generation);
-            if state.is_some_and(UploadState::is_under_way) {
-                record.touch_upload(self.generation, UploadState::Done);
-            }
-        }
-        self.sent();
     }
 }
 

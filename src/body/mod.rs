@@ -35,6 +35,7 @@ mod exchange;
 mod gathered;
 mod guarded;
 mod head;
+mod link;
 mod request;
 mod response;
 mod unread;

@@ -1,17 +1,11 @@
-//! The load of an endpoint: what is in flight there, and what one more request would cost.
+//! The load of an endpoint: what is in flight there, and whether it may be given more.
 //!
 //! A request counts from the moment its endpoint is picked until the last byte of its response has left, so that a long
 //! download counts for as long as it lasts. It counts from the pick and not from the sending, since picks of the same
 //! moment would otherwise all see the same idle endpoint.
 //!
-//! The cost by latency is `(in flight + 1) × estimate / weight`, which is how long one more request would take if the
-//! endpoint worked at one request at a time. Its parts:
-//!
-//! - *in flight*: fresh requests count in full. Lasting ones count a tenth, and only in excess of what endpoints of the
-//!   cluster usually have, so that they hardly steer the requests of others.
-//! - *estimate*: see [`latency`](super::latency).
-//! - *weight*: the configured one; less during a slow start. If the endpoints of the cluster have different ones,
-//!   latencies within 10 % of the median count as the median.
+//! Two more files have methods of [`Load`]: `costing.rs` says what one more request would cost, and `health.rs` takes
+//! notice of failures and successes.
 //!
 //! A client that sends few requests must not be able to move those of all others (`tests/scenarios/attacks.rs`). What
 //! guards against it here: a request that a client gives up early says nothing; one given up late continues to count as
@@ -33,42 +27,23 @@ use tokio::sync::Notify;
 
 use super::{
     availability::{Availability, Rank},
-    cost::{Cost, Idle},
     in_flight_limit::InFlightLimit,
     latency::{Latency, Sample},
-    norms::Norms,
-    outstanding::{End, Outstanding, Wait},
+    outstanding::{End, Outstanding},
     request_counter::{RequestCounter, RequestCounts},
     siblings::{Micros, Siblings, micros},
     slow_start::SlowStart,
     turn::Turn,
     waiters::Waiters,
 };
-use crate::{
-    health::{Ejection, EjectionState, Trip},
-    record::Outcome,
-};
+use crate::health::EjectionState;
 
 /// The `away_until` of an endpoint that drains.
 const NEVER: Micros = Micros::MAX;
 
 /// The age at which a request counts as lasting, as a multiple of the usual latency. With 16, slow uploads moved the
 /// shares of endpoints by 10 % rather than 6.
-const LASTING: f32 = 8.0;
-
-/// How much a lasting request counts, in requests. A server spends little on a tunnel or a slow download, but has to
-/// keep a connection for it.
-const EXCESS: f32 = 0.1;
-
-/// What keeps an endpoint busy at one moment.
-struct Busy {
-    /// The number of requests that will likely be answered soon.
-    fresh: u64,
-    /// The number of requests that have been in flight for long.
-    lasting: u64,
-    /// What the requests that wait say about the next one; `None` if nothing.
-    wait: Option<Wait>,
-}
+pub(super) const LASTING: f32 = 8.0;
 
 /// What is known of one server while it is in use.
 ///
@@ -81,35 +56,35 @@ struct Busy {
 /// *acquainted* once it has answered at all; the latency before that includes the first connecting, and is not used.
 #[derive(Debug)]
 pub(crate) struct Load {
-    siblings: Arc<Siblings>,
-    latency: Arc<Latency>,
-    requests: RequestCounter,
-    limit: InFlightLimit,
-    outstanding: Outstanding,
+    pub(super) siblings: Arc<Siblings>,
+    pub(super) latency: Arc<Latency>,
+    pub(super) requests: RequestCounter,
+    pub(super) limit: InFlightLimit,
+    pub(super) outstanding: Outstanding,
     /// Whether it has answered successfully since it was inserted, or did not have to.
-    proven: AtomicBool,
+    pub(super) proven: AtomicBool,
     /// Whether it has answered since it was inserted, so that the next latency does not include connecting.
-    acquainted: AtomicBool,
+    pub(super) acquainted: AtomicBool,
     /// From when it was inserted, if an endpoint of the cluster had answered before; or admitted again.
-    slow_start: SlowStart,
+    pub(super) slow_start: SlowStart,
     /// What its attempts say about it, and whether it is ejected.
-    ejection: EjectionState,
+    pub(super) ejection: EjectionState,
     /// What its active check says, as a [`Check`].
-    check: AtomicU8,
+    pub(super) check: AtomicU8,
     /// When it may be given requests again: [`NEVER`] while it drains.
-    away_until: AtomicU64,
+    pub(super) away_until: AtomicU64,
     /// Its turn among endpoints that cost the same.
-    turn: Turn,
+    pub(super) turn: Turn,
     /// Notified when no request is in flight any more.
-    idle: Notify,
+    pub(super) idle: Notify,
     /// The requests that wait for something of the endpoint.
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
 }
 
 /// What an active check says of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Check {
+pub(super) enum Check {
     /// It is passed, or there is none.
     Passed,
     /// It fails.
@@ -246,115 +221,6 @@ impl Load {
         &self.latency
     }
 
-    /// Returns whether no request is in flight that another one should wait for.
-    fn is_idle(&self) -> bool {
-        let Some(norms) = self.siblings.norms() else {
-            return self.requests.total() == 0;
-        };
-        self.busy(&norms, self.siblings.now()).fresh == 0
-    }
-
-    /// Returns what keeps the endpoint busy at `now`.
-    fn busy(&self, norms: &Norms, now: Micros) -> Busy {
-        let after = LASTING * self.latency.usual(norms.median);
-        let RequestCounts { fresh, lasting } = self.requests.counts(now, micros(after));
-        let wait = self.outstanding.wait(now);
-        let (fresh, wait) = match wait {
-            // The endpoint should show whether it is alive. So the requests that wait are ignored, or the cost would be
-            // too high for it to get another one.
-            Some(wait) if wait.is_due(after, norms.polls) => {
-                (fresh.saturating_sub(wait.count), None)
-            }
-            // Requests that were given up late are no longer in flight, but still wait.
-            Some(wait) => (fresh.max(wait.count), Some(wait)),
-            None => (fresh, None),
-        };
-        Busy {
-            fresh,
-            lasting,
-            wait,
-        }
-    }
-
-    /// Returns the cost by latency and requests in flight.
-    pub(super) fn cost(&self, weight: NonZeroU32) -> Cost {
-        // Until an endpoint of the cluster has answered, nothing is known about latency.
-        let Some(norms) = self.siblings.norms() else {
-            return self.cost_in_flight(weight);
-        };
-        let now = self.siblings.now();
-        let Busy {
-            fresh,
-            lasting,
-            wait,
-        } = self.busy(&norms, now);
-        let latency = self
-            .latency
-            .estimate(now, &norms, wait, self.requests.total());
-        let idle = match fresh {
-            0 if latency.known => Idle::Takes(latency.about),
-            0 => Idle::Unknown,
-            _ => Idle::Busy,
-        };
-        // Chance must not decide against the turns by which weights are exact.
-        let takes = match self.siblings.uneven() {
-            true => latency.about,
-            false => latency.exact,
-        };
-        let in_flight = fresh as f32 + excess(lasting, norms.lasting, weight);
-        let weight = self.slow_start.weight(weight, now);
-        let load = (in_flight + 1.0) / weight * takes;
-        Cost {
-            load: load.into(),
-            request: takes.into(),
-            weight: weight.into(),
-            idle,
-            ..self.cost_of_turn()
-        }
-    }
-
-    /// Returns the cost by requests in flight alone. Lasting ones count in full.
-    pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
-        let in_flight = self.requests.total();
-        let weight = f64::from(self.slow_start.weight(weight, self.siblings.now()));
-        let idle = if in_flight == 0 {
-            Idle::Unknown
-        } else {
-            Idle::Busy
-        };
-        Cost {
-            load: (in_flight as f64 + 1.0) / weight,
-            request: 1.0,
-            weight,
-            idle,
-            ..self.cost_of_turn()
-        }
-    }
-
-    /// Returns the cost by the user's load measure, which is divided by the weight.
-    ///
-    /// NaN is the highest cost: a ratio such as "busy of total" is 0.0 / 0.0 before there is any, and must not attract
-    /// every request.
-    pub(super) fn cost_reported(&self, weight: NonZeroU32, load: f64) -> Cost {
-        let load = if load.is_nan() { f64::INFINITY } else { load };
-        Cost {
-            load: load / f64::from(self.slow_start.weight(weight, self.siblings.now())),
-            ..self.cost_of_turn()
-        }
-    }
-
-    /// Returns a cost with the rank and turn, and a load of 0 that no request adds to.
-    fn cost_of_turn(&self) -> Cost {
-        Cost {
-            rank: self.rank(),
-            load: 0.0,
-            request: 0.0,
-            weight: 1.0,
-            idle: Idle::Busy,
-            turn: self.turn.get(),
-        }
-    }
-
     /// Counts a request for which the endpoint is picked now, and moves its turn. Returns the time, which
     /// [`end`](Self::end) needs; or `None`, and counts nothing, if as many are in flight as there may be.
     ///
@@ -445,144 +311,6 @@ impl Load {
         self.limit.learn(took, self.requests.total(), overloaded);
     }
 
-    /// Records a successful response head. `latency` is the time in seconds since the endpoint had received the whole
-    /// request, or `None` if it says nothing about the endpoint. `probe` is whether the request was a probe.
-    ///
-    /// An endpoint that was ejected for its silence is admitted again by any answer, also by one to a request from
-    /// before the ejection.
-    pub(super) fn succeeded(&self, now: Micros, latency: Option<f32>, probe: bool) {
-        self.proven.store(true, Relaxed);
-        if let (true, Some(latency)) = (self.acquainted.swap(true, Relaxed), latency) {
-            self.latency.succeeded(now, latency, self.siblings.median());
-        }
-        self.ejection.answered();
-        if self.ejection.is_ejected() && (probe || self.ejection.is_silent()) {
-            self.admit(now);
-        }
-    }
-
-    /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has
-    /// taken longer than expected, that is what is expected from now on.
-    pub(super) fn outlasted(&self, sent: Micros) {
-        let now = self.clock();
-        let took = now.saturating_sub(sent) as f32 * 1e-6;
-        let Some(median) = self.siblings.median() else {
-            return;
-        };
-        if took > self.latency.usual(median) {
-            self.latency.succeeded(now, took, Some(median));
-        }
-    }
-
-    /// Records that an attempt ended with success, its last byte included.
-    pub(super) fn completed(&self) {
-        // By the clock of the last pick: the second in which it is counted need not be exact.
-        self.ejection.completed(self.siblings.now());
-    }
-
-    /// Records a failure of the endpoint.
-    pub(super) fn failed(&self, now: Micros, outcome: &Outcome) {
-        self.latency.failed(now);
-        self.ejection.failed(now, outcome);
-        if let Some(ejection) = &self.siblings.settings().ejection {
-            match self.ejection.is_ejected() || self.ejection.trip(ejection).is_none() {
-                true => self.siblings.trouble(),
-                false => self.siblings.alarm(),
-            }
-        }
-    }
-
-    /// Ejects the endpoint, and wakes the requests that wait for its answer: another endpoint may answer them.
-    pub(super) fn eject(&self, now: Micros, trip: Trip, ejection: &Ejection) {
-        self.ejection
-            .eject(now, trip, ejection, self.siblings.random());
-        if trip == Trip::Silent {
-            self.waiters.wake();
-        }
-    }
-
-    /// Begins a probe of an ejected endpoint, if one may be sent now.
-    pub(super) fn begin_probe(&self) -> bool {
-        let siblings = &self.siblings;
-        self.ejection
-            .begin_probe(siblings.now(), siblings.is_dead())
-    }
-
-    /// Ends a probe, which may have failed.
-    pub(super) fn end_probe(&self, now: Micros, failed: bool) {
-        if let Some(ejection) = &self.siblings.settings().ejection {
-            let random = self.siblings.random();
-            self.ejection.end_probe(now, failed, ejection, random);
-            if self.ejection.is_ejected() {
-                let due = self.ejection.next_probe(self.siblings.is_dead());
-                self.siblings.probe_at(due);
-            }
-        }
-    }
-
-    /// Returns when the next probe may be sent, or `None` if the endpoint is not ejected.
-    pub(super) fn next_probe(&self) -> Option<Micros> {
-        let dead = self.siblings.is_dead();
-        self.ejection
-            .is_ejected()
-            .then(|| self.ejection.next_probe(dead))
-    }
-
-    /// Ends the ejection. The endpoint gets its full share only after a while.
-    fn admit(&self, now: Micros) {
-        let Some(ejection) = &self.siblings.settings().ejection else {
-            return;
-        };
-        if let Some(away) = self.ejection.admit(now, ejection) {
-            self.slow_start.restart(now, away);
-            self.siblings.revive();
-            // Others may be admitted or ejected now, and the panic may be over.
-            self.siblings.alarm();
-        }
-    }
-
-    /// Returns whether the endpoint has stalled, as far as can be told: it answers nothing, and others do.
-    pub(crate) fn is_stalled(&self, now: Micros) -> bool {
-        let Some(norms) = self.siblings.norms() else {
-            return false;
-        };
-        let lasting = LASTING * self.latency.usual(norms.median);
-        let wait = self.outstanding.wait(now);
-        wait.is_some_and(|wait| wait.is_stall(lasting, norms.polls))
-    }
-
-    /// Records that the endpoint has to pass its active check before it gets its first request.
-    pub(crate) fn await_check(&self) {
-        self.check.store(Check::Awaited as u8, Relaxed);
-        // No alarm, which would wake requests: the members are locked. The change that adds the endpoint wakes them.
-        self.siblings.trouble();
-    }
-
-    /// Records that the endpoint passes its active check, which ends an ejection as well.
-    pub(crate) fn check_passed(&self) {
-        if self.check.swap(Check::Passed as u8, Relaxed) != Check::Passed as u8 {
-            self.siblings.alarm();
-        }
-        self.admit(self.clock());
-    }
-
-    /// Records that the endpoint fails its active check. One that has yet to pass it stays so.
-    pub(crate) fn check_failed(&self) {
-        let (passed, failed) = (Check::Passed as u8, Check::Failed as u8);
-        let _ = self
-            .check
-            .compare_exchange(passed, failed, Relaxed, Relaxed);
-        self.siblings.alarm();
-    }
-
-    /// Records that the endpoint asked to be left alone for `wait`. Of several requests for that, the latest end
-    /// counts.
-    pub(super) fn leave_alone(&self, now: Micros, wait: Duration) {
-        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
-        self.away_until.fetch_max(now.saturating_add(wait), Relaxed);
-        self.siblings.trouble();
-    }
-
     /// Completes when no request is in flight.
     ///
     /// # Cancel safety
@@ -598,10 +326,4 @@ impl Load {
             idle.await;
         }
     }
-}
-
-/// Returns how much `lasting` requests count, in requests, where endpoints usually have `usual` of them per unit of
-/// weight. What all endpoints have is no reason to prefer one of them.
-fn excess(lasting: u64, usual: f32, weight: NonZeroU32) -> f32 {
-    (lasting as f32 - weight.get() as f32 * usual).max(0.0) * EXCESS
 }

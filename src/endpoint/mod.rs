@@ -34,6 +34,8 @@
 // The exception is draining, which must not lose a request; see `Load::drain`.
 mod availability;
 mod cost;
+mod costing;
+mod health;
 mod in_flight;
 mod in_flight_limit;
 mod latency;

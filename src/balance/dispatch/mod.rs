@@ -19,8 +19,8 @@
 //! - *The endpoint is slow*: hedging is on and its delay has passed, or the endpoint was found not to answer at all. A
 //!   second attempt then runs beside the first, within the same budget, and the first acceptable answer counts.
 
-// `future` polls the attempts and waits; what follows from the end of one is in `steps`, which is the heart of the loop.
-// `attempt` is one attempt, with its `per_try` timer. `waiting` is the wait of a request that found no endpoint.
+// `future` polls the attempts and waits; what follows from the end of one is in `steps`, which is the heart of the
+// loop. `attempt` is one attempt, with its `per_try` timer. `waiting` is the wait of a request that found no endpoint.
 
 mod attempt;
 mod future;

@@ -1,6 +1,7 @@
 //! What follows from the end of an attempt: the decisions of the loop.
 //!
-//! The states that they change are those of [`ResponseFuture`], in `future.rs`, which polls the attempts and calls this.
+//! The states that they change are those of [`ResponseFuture`], in `future.rs`, which polls the attempts and calls
+//! this.
 
 use std::{
     pin::Pin,

@@ -1,0 +1,155 @@
+//! What the attempts at an endpoint, and its active check, say about it: how the load takes notice of failures, of
+//! successes, of an ejection and its end.
+//!
+//! The state of all that is part of [`Load`], whose other methods are in `load.rs`.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use super::{
+    load::{Check, LASTING, Load},
+    siblings::Micros,
+};
+use crate::{
+    health::{Ejection, Trip},
+    record::Outcome,
+};
+
+impl Load {
+    /// Records a successful response head. `latency` is the time in seconds since the endpoint had received the whole
+    /// request, or `None` if it says nothing about the endpoint. `probe` is whether the request was a probe.
+    ///
+    /// An endpoint that was ejected for its silence is admitted again by any answer, also by one to a request from
+    /// before the ejection.
+    pub(super) fn succeeded(&self, now: Micros, latency: Option<f32>, probe: bool) {
+        self.proven.store(true, Relaxed);
+        if let (true, Some(latency)) = (self.acquainted.swap(true, Relaxed), latency) {
+            self.latency.succeeded(now, latency, self.siblings.median());
+        }
+        self.ejection.answered();
+        if self.ejection.is_ejected() && (probe || self.ejection.is_silent()) {
+            self.admit(now);
+        }
+    }
+
+    /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has
+    /// taken longer than expected, that is what is expected from now on.
+    pub(super) fn outlasted(&self, sent: Micros) {
+        let now = self.clock();
+        let took = now.saturating_sub(sent) as f32 * 1e-6;
+        let Some(median) = self.siblings.median() else {
+            return;
+        };
+        if took > self.latency.usual(median) {
+            self.latency.succeeded(now, took, Some(median));
+        }
+    }
+
+    /// Records that an attempt ended with success, its last byte included.
+    pub(super) fn completed(&self) {
+        // By the clock of the last pick: the second in which it is counted need not be exact.
+        self.ejection.completed(self.siblings.now());
+    }
+
+    /// Records a failure of the endpoint.
+    pub(super) fn failed(&self, now: Micros, outcome: &Outcome) {
+        self.latency.failed(now);
+        self.ejection.failed(now, outcome);
+        if let Some(ejection) = &self.siblings.settings().ejection {
+            match self.ejection.is_ejected() || self.ejection.trip(ejection).is_none() {
+                true => self.siblings.trouble(),
+                false => self.siblings.alarm(),
+            }
+        }
+    }
+
+    /// Ejects the endpoint, and wakes the requests that wait for its answer: another endpoint may answer them.
+    pub(super) fn eject(&self, now: Micros, trip: Trip, ejection: &Ejection) {
+        self.ejection
+            .eject(now, trip, ejection, self.siblings.random());
+        if trip == Trip::Silent {
+            self.waiters.wake();
+        }
+    }
+
+    /// Begins a probe of an ejected endpoint, if one may be sent now.
+    pub(super) fn begin_probe(&self) -> bool {
+        let siblings = &self.siblings;
+        self.ejection
+            .begin_probe(siblings.now(), siblings.is_dead())
+    }
+
+    /// Ends a probe, which may have failed.
+    pub(super) fn end_probe(&self, now: Micros, failed: bool) {
+        if let Some(ejection) = &self.siblings.settings().ejection {
+            let random = self.siblings.random();
+            self.ejection.end_probe(now, failed, ejection, random);
+            if self.ejection.is_ejected() {
+                let due = self.ejection.next_probe(self.siblings.is_dead());
+                self.siblings.probe_at(due);
+            }
+        }
+    }
+
+    /// Returns when the next probe may be sent, or `None` if the endpoint is not ejected.
+    pub(super) fn next_probe(&self) -> Option<Micros> {
+        let dead = self.siblings.is_dead();
+        self.ejection
+            .is_ejected()
+            .then(|| self.ejection.next_probe(dead))
+    }
+
+    /// Ends the ejection. The endpoint gets its full share only after a while.
+    fn admit(&self, now: Micros) {
+        let Some(ejection) = &self.siblings.settings().ejection else {
+            return;
+        };
+        if let Some(away) = self.ejection.admit(now, ejection) {
+            self.slow_start.restart(now, away);
+            self.siblings.revive();
+            // Others may be admitted or ejected now, and the panic may be over.
+            self.siblings.alarm();
+        }
+    }
+
+    /// Returns whether the endpoint has stalled, as far as can be told: it answers nothing, and others do.
+    pub(crate) fn is_stalled(&self, now: Micros) -> bool {
+        let Some(norms) = self.siblings.norms() else {
+            return false;
+        };
+        let lasting = LASTING * self.latency.usual(norms.median);
+        let wait = self.outstanding.wait(now);
+        wait.is_some_and(|wait| wait.is_stall(lasting, norms.polls))
+    }
+
+    /// Records that the endpoint has to pass its active check before it gets its first request.
+    pub(crate) fn await_check(&self) {
+        self.check.store(Check::Awaited as u8, Relaxed);
+        // No alarm, which would wake requests: the members are locked. The change that adds the endpoint wakes them.
+        self.siblings.trouble();
+    }
+
+    /// Records that the endpoint passes its active check, which ends an ejection as well.
+    pub(crate) fn check_passed(&self) {
+        if self.check.swap(Check::Passed as u8, Relaxed) != Check::Passed as u8 {
+            self.siblings.alarm();
+        }
+        self.admit(self.clock());
+    }
+
+    /// Records that the endpoint fails its active check. One that has yet to pass it stays so.
+    pub(crate) fn check_failed(&self) {
+        let (passed, failed) = (Check::Passed as u8, Check::Failed as u8);
+        let _ = self
+            .check
+            .compare_exchange(passed, failed, Relaxed, Relaxed);
+        self.siblings.alarm();
+    }
+
+    /// Records that the endpoint asked to be left alone for `wait`. Of several requests for that, the latest end
+    /// counts.
+    pub(super) fn leave_alone(&self, now: Micros, wait: Duration) {
+        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
+        self.away_until.fetch_max(now.saturating_add(wait), Relaxed);
+        self.siblings.trouble();
+    }
+}
