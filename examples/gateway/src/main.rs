@@ -20,7 +20,7 @@ mod serve;
 use std::{error::Error as StdError, process::ExitCode, time::Duration};
 
 use axum_upstream::{
-    Error, LoadBalance, ReverseProxy,
+    Error, HealthCheck, LoadBalance, ReverseProxy,
     balance::LoadBalanceBuilder,
     retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
@@ -164,7 +164,15 @@ fn balance(options: &Options, client: ClientBuilder) -> Result<LoadBalanceBuilde
         retry = retry.per_try_timeout(timeout)?;
     }
     let hedge = options.hedge_after.map(Hedge::after).transpose()?;
-    let balance = LoadBalance::builder()
+    let mut balance = LoadBalance::builder();
+    if let Some(path) = &options.health_path {
+        let mut check = HealthCheck::http(path)?;
+        if let Some(interval) = options.health_interval {
+            check = check.interval(interval)?;
+        }
+        balance = balance.health_check(check);
+    }
+    let balance = balance
         .policy(options.policy.clone())
         .client(client)
         .retry(retry)

@@ -163,6 +163,10 @@ fn is_client<S: 'static>() -> bool {
 }
 
 /// What follows from the end of an attempt.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an answer is about as large; its type is not known here"
+)]
 pub(super) enum Next<S, T> {
     /// The exchange has its response.
     Done(T),

@@ -25,6 +25,9 @@ A load-balancing reverse proxy.
   --idle-timeout DUR       longest time between two requests of a connection [default: 75s; 50s
                            over HTTP/2]
   --write-timeout DUR      longest time in which a client takes nothing of its response [default: 60s]
+  --health-path PATH       check each server by a GET of this path, like /healthz: two failures in a
+                           row shut it, one success opens it [default: no checks]
+  --health-interval DUR    time between two checks of a server [default: 15s]
   --retries N              how often a request is sent again, to another server, if that is safe; 0 turns
                            it off [default: 1]
   --per-try-timeout DUR    longest time of one attempt to its response head [default: none]
@@ -53,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) head_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Duration,
+    pub(crate) health_path: Option<String>,
+    pub(crate) health_interval: Option<Duration>,
     pub(crate) retries: Option<u32>,
     pub(crate) per_try_timeout: Option<Duration>,
     pub(crate) hedge_after: Option<Duration>,
@@ -76,6 +81,8 @@ impl Default for Options {
             head_timeout: Duration::from_secs(30),
             idle_timeout: None,
             write_timeout: Duration::from_secs(60),
+            health_path: None,
+            health_interval: None,
             retries: None,
             per_try_timeout: None,
             hedge_after: None,
@@ -94,7 +101,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Returns an error that names the flag, if one is not known or its value does not fit.
+    /// Returns an error that names the flag, if one is not known, its value does not fit, or it is of no use alone.
     pub(crate) fn parse() -> Result<Option<Self>, BoxError> {
         use lexopt::prelude::*;
 
@@ -125,6 +132,10 @@ impl Options {
                     options.idle_timeout = Some(value(next, &flag, values::duration)?);
                 }
                 "write-timeout" => options.write_timeout = value(next, &flag, values::duration)?,
+                "health-path" => options.health_path = Some(next.value()?.string()?),
+                "health-interval" => {
+                    options.health_interval = Some(value(next, &flag, values::time)?);
+                }
                 "retries" => options.retries = Some(value(next, &flag, values::number)?),
                 "per-try-timeout" => {
                     options.per_try_timeout = Some(value(next, &flag, values::time)?);
@@ -145,6 +156,9 @@ impl Options {
                 "help" => return Ok(None),
                 _ => return Err(Long(&flag).unexpected().into()),
             }
+        }
+        if options.health_interval.is_some() && options.health_path.is_none() {
+            return Err("--health-interval needs --health-path".into());
         }
         Ok(Some(options))
     }
