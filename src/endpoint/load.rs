@@ -533,6 +533,14 @@ impl Load {
         wait.is_some_and(|wait| wait.is_stall(lasting, norms.polls))
     }
 
+    /// Returns whether the endpoint was tried again after a long silence and has not answered since, so that it may turn
+    /// out to have [stalled](Self::is_stalled) when that request is late, too.
+    pub(crate) fn may_have_stalled(&self, now: Micros) -> bool {
+        self.outstanding
+            .wait(now)
+            .is_some_and(|wait| wait.again > 0)
+    }
+
     /// Records that the endpoint has to pass its active check before it gets its first request.
     pub(crate) fn await_check(&self) {
         self.check.store(Check::Awaited as u8, Relaxed);
