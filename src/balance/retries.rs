@@ -77,22 +77,24 @@ impl Retries {
         }
     }
 
-    /// Returns whether it is time to ask another endpoint as well. `given_up` is whether the first one was found not to
-    /// answer at all.
+    /// Returns whether it is time to ask another endpoint as well. If the first one was found not to answer at all, that
+    /// is when the request has waited for `given_up`, whether or not requests are hedged.
     pub(super) fn is_time(
         &self,
-        given_up: bool,
+        given_up: Option<Duration>,
         timer: Pin<&mut HedgeTimer>,
         cx: &mut Context<'_>,
     ) -> bool {
-        if given_up && self.policy.most() > 1 {
+        let given_up = given_up.filter(|_| self.policy.most() > 1);
+        if given_up.is_some_and(|delay| delay.is_zero()) {
             return true;
         }
-        let Some(hedge) = &self.hedge else {
+        // While the delay is not known yet, requests are measured.
+        let hedge = self.hedge.as_ref();
+        let hedge = hedge.map(|hedge| hedge.get().unwrap_or(Duration::MAX));
+        let Some(delay) = given_up.into_iter().chain(hedge).min() else {
             return false;
         };
-        // While the delay is not known yet, requests are measured.
-        let delay = hedge.get().unwrap_or(Duration::MAX);
         matches!(timer.poll_over(delay, cx), Poll::Ready(()))
     }
 }

@@ -103,6 +103,14 @@ impl InFlight {
         self.load.waiters().are_cut_off()
     }
 
+    /// Returns for how long an endpoint that is silent is given the chance to answer the request. Only a probe has any.
+    pub(crate) fn patience(&self) -> Duration {
+        match self.probe {
+            true => self.load.late_after(),
+            false => Duration::ZERO,
+        }
+    }
+
     /// Records that the request is about to be sent as `attempt`.
     ///
     /// If `body` is not empty, the wait for the head only begins when it has been sent, or when the endpoint wants no
@@ -165,11 +173,14 @@ impl InFlight {
 
     /// Records that another attempt of the same exchange was answered first, so that this one is cancelled.
     ///
-    /// That is no failure. But the time that it took is a lower bound of the endpoint's latency.
+    /// That is no failure, unless it was a probe. But the time that it took is a lower bound of the endpoint's latency.
     pub(crate) fn superseded(&mut self) {
         if let HeadWait::Since(sent) = self.wait {
             self.load.outlasted(sent);
         }
+        // A probe without an answer has not shown that the endpoint is well. If it did not count, the next request would
+        // be another probe.
+        self.end_probe(self.load.clock(), true);
         let _ = self.failed(&Error::new(ErrorKind::Superseded));
     }
 

@@ -58,6 +58,9 @@ const LASTING: f32 = 8.0;
 /// keep a connection for it.
 const EXCESS: f32 = 0.1;
 
+/// The longest time for which a probe of a silent endpoint is waited for before the request is sent elsewhere, too.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What keeps an endpoint busy at one moment.
 struct Busy {
     /// The number of requests that will likely be answered soon.
@@ -189,6 +192,11 @@ impl Load {
         self.siblings.median().map_or(Micros::MAX, |median| {
             micros(LASTING * self.latency.usual(median))
         })
+    }
+
+    /// Returns after which time an answer is late, or [`LATE`] while nothing is known of the cluster's latency.
+    pub(super) fn late_after(&self) -> Duration {
+        Duration::from_micros(self.lasting()).min(LATE)
     }
 
     /// Returns the recent answers, for a survey.

@@ -103,9 +103,12 @@ where
         &self.endpoint
     }
 
-    /// Returns whether the endpoint does not answer at all, so that another one should be asked.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.endpoint.is_silent()
+    /// Returns after which wait another endpoint should be asked, since this one does not answer at all: at once, but
+    /// for a probe, by which it may show that it does so again. `None` if the endpoint answers, as far as is known.
+    pub(super) fn given_up_after(&self) -> Option<Duration> {
+        let in_flight = self.in_flight.as_ref();
+        let patience = in_flight.map_or(Duration::ZERO, InFlight::patience);
+        self.endpoint.is_silent().then_some(patience)
     }
 
     /// Records that another attempt was answered first. The drop that follows then knows why.

@@ -14,7 +14,7 @@ use crate::{body::Timer, clock::after};
 pin_project! {
     /// Measures how long an attempt has waited for its response head.
     ///
-    /// Where nothing is hedged it is never started, and the clock is not read.
+    /// Where nothing is hedged it is started for probes of silent endpoints alone, and the clock is not read otherwise.
     #[derive(Default)]
     pub(in crate::balance) struct HedgeTimer {
         begun: Option<Instant>,
