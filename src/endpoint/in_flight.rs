@@ -148,8 +148,13 @@ impl InFlight {
             ResponseClass::Success => {
                 // A late answer that was overtaken by faster ones says something about its request, such as that it
                 // was a long poll, and not about the endpoint. Nor is there a latency if the endpoint answered before
-                // it had the whole request.
-                let latency = sent.filter(|_| !lasted).map(|sent| seconds(sent, now));
+                // it had the whole request, or refused to work at it.
+                let refused = status == StatusCode::TOO_MANY_REQUESTS;
+                if refused {
+                    self.load.turned_away(now);
+                }
+                let timed = sent.filter(|_| !lasted && !refused);
+                let latency = timed.map(|sent| seconds(sent, now));
                 self.load.succeeded(now, latency, self.probe);
                 self.end_probe(now, false);
             }

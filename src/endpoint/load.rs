@@ -452,6 +452,11 @@ impl Load {
         }
     }
 
+    /// Records that the endpoint has turned a request away, by a 429.
+    pub(super) fn turned_away(&self, now: Micros) {
+        self.latency.turned_away(now);
+    }
+
     /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has taken
     /// longer than expected, that is what is expected from now on.
     pub(super) fn outlasted(&self, sent: Micros) {
