@@ -395,10 +395,12 @@ fn repeat<S: Send + Sync + 'static>(
     outcome: Outcome,
 ) -> Option<(Picked<S>, Request<Body>)> {
     let copy = copy.as_deref_mut()?;
-    let mut picked = cluster.pick(tried, affinity, true);
+    // The last attempt is not for a probe, whose failure would be the client's.
+    let repeatable = copy.has_another(cluster.retries().policy());
+    let mut picked = cluster.pick(tried, affinity, repeatable);
     // An endpoint whose connection broke may well answer on another one. It would not answer otherwise than it has.
     if picked.is_none() && outcome.status().is_none() && outcome.is_sent() {
-        picked = cluster.pick(&[], affinity, true);
+        picked = cluster.pick(&[], affinity, repeatable);
     }
     let picked = picked.filter(|_| cluster.retries().withdraw())?;
     copy.repeat(cluster.retries().policy())
