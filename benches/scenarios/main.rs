@@ -16,6 +16,8 @@
 mod attacks;
 #[path = "../../tests/scenarios/cases.rs"]
 mod cases;
+#[path = "../../tests/scenarios/failing.rs"]
+mod failing;
 mod plot;
 mod rows;
 #[path = "../../tests/scenarios/sim/mod.rs"]

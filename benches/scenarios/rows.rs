@@ -1,10 +1,19 @@
 //! Which scenarios are shown, and how.
 
+use std::convert::identity;
+
+use http::Method;
+
 use crate::{
-    attacks::{self, BUSY, LOW},
+    attacks::{self, Attack, BUSY, LOW},
     cases,
+    failing::{self, BACK, CAPACITY, OUT, no_retry},
     plot::{Plot, Series},
-    sim::{client::Picks, load::Arrivals},
+    sim::{
+        client::Picks,
+        load::{Arrivals, Log, Pace, quantile},
+        server::{Fate, Outage},
+    },
 };
 
 pub struct Row {
@@ -61,9 +70,75 @@ pub fn rows() -> Vec<Row> {
         row("S23", "weights 3:2:1, 64 at a time", "", "≤ 1", 2, |p, s| off_weight(p, s, &[3, 2, 1], 64)),
         row("polls", "1 % long polls, p99 of the others in ms", "", "", 0,
             |p, s| 1e3 * cases::long_polls(p, s, 60.0)),
+        row("S3", "one of 10, without retries, errors in 30 s", "", "5 and probes", 1,
+            |p, s| errors(&failing::black_hole(p, s, 10, 1, no_retry))),
+        row("S3", "without ejection either", "", "", 1,
+            |p, s| errors(&failing::black_hole(p, s, 10, 1, failing::bare))),
+        row("S3", "two of 20, errors in 30 s", "2/N: 10 %", "0", 1,
+            |p, s| errors(&failing::black_hole(p, s, 20, 2, identity))),
+        row("S4", "one of 10 answers 429 above half its share, % it gets", "", "≤ 10", 1,
+            |p, s| 100.0 * failing::share_of_first(&failing::rate_limited(p, s), 10.0..40.0)),
+        row("S5", "errors in 30 s of clients that wait for 10 s", "", "0", 1,
+            |p, s| errors(&failing::stall(p, s, identity))),
+        row("S5", "requests sent to it", "", "a few", 1,
+            |p, s| failing::ended(&failing::stall(p, s, identity), Fate::Unanswered) as f64),
+        row("S7", "rolling restart of 4, GET errors", "", "0", 1,
+            |p, s| errors(&failing::rolling_restart(p, s, &Method::GET, identity))),
+        row("S7", "POST errors where the connection was refused", "", "0", 1, |p, s| {
+            let log = failing::rolling_restart(p, s, &Method::POST, identity);
+            errors(&log) - failing::ended(&log, Fate::Reset) as f64
+        }),
+        row("S7", "POSTs that more than one received", "", "0", 1, |p, s| {
+            let log = failing::rolling_restart(p, s, &Method::POST, identity);
+            failing::receivers(&log).values().filter(|servers| **servers > 1).count() as f64
+        }),
+        row("S14", "all 4 refuse, slowest error in ms", "", "ms", 1,
+            |p, s| 1e3 * failing::failed_in(&failing::all_down(p, s, Outage::Refuses, 1), OUT..BACK, 1.0)),
+        row("S14", "one returns, seconds to the first success", "", "≤ 1", 2,
+            |p, s| failing::first_success(&failing::all_down(p, s, Outage::Refuses, 1))),
+        row("S14", "all 4 hang, median error in ms, once known", "", "< 1000", 0,
+            |p, s| 1e3 * failing::failed_in(&failing::all_down(p, s, Outage::Hangs, 1), OUT + 6.0..BACK, 0.5)),
+        row("S14", "one returns, errors among 320 requests", "", "≤ 40", 1,
+            |p, s| failing::all_down(p, s, Outage::Hangs, 1).errors(BACK..f64::INFINITY).count() as f64),
+        row("S15", "one of 10 fails half, without retries, % errors after 60 s", "", "≤ 0.5", 2, |p, s| {
+            let log = failing::half_broken(p, s, no_retry);
+            100.0 * log.share(|sample| sample.at >= 60.0, |sample| !sample.ok)
+        }),
+        row("S16", "six of 10 fail, goodput in % of what the others can do", "", "", 1,
+            |p, s| 100.0 * failing::succeeded_in(&failing::most_fail(p, s, 300.0)).len() as f64 / 4_000.0),
+        row("S17", "one of two fails half, without retries, errors in 16 s", "", "≤ 5", 1,
+            |p, s| errors(&failing::small(p, s, 2, 0.5, no_retry))),
+        row("S18", "all fail, 3 retries, requests sent for each", "4", "≤ 1.2", 3,
+            |p, s| failing::sent_per_request(&failing::retry_storm(p, s, failing::three_retries))),
+        row("S18", "without ejection", "", "≤ 1.2", 3,
+            |p, s| failing::sent_per_request(&failing::retry_storm(p, s, failing::three_retries_alone))),
+        row("S19", "one of 3 fails at once, % errors", "", "0", 2, |p, s| {
+            let log = failing::one_fails_others_slow(p, s, identity);
+            100.0 * log.share(|_| true, |sample| !sample.ok)
+        }),
+        row("S20", "1 % answers 100 × slower, p999 in ms", "", "", 0,
+            |p, s| 1e3 * failing::rarely_slow(p, s, identity).quantile(0.999)),
+        row("S20", "hedged after 30 ms", "", "a tenth", 0,
+            |p, s| 1e3 * failing::rarely_slow(p, s, failing::hedge_after).quantile(0.999)),
+        row("S20", "hedged after the 95th percentile", "", "a tenth", 0,
+            |p, s| 1e3 * failing::rarely_slow(p, s, failing::hedge_percentile).quantile(0.999)),
+        row("S20", "% more requests for that", "2 to 5", "≤ 5", 1,
+            |p, s| 100.0 * (failing::sent_per_request(&failing::rarely_slow(p, s, failing::hedge_percentile)) - 1.0)),
+        row("S27", "twice the capacity, with limits, goodput in % of it", "", "≥ 90", 1,
+            |p, s| 5.0 * failing::succeeded_in(&failing::overload(p, s, failing::limits)).len() as f64 / CAPACITY),
+        row("S27", "p99 of what succeeds, in ms", "", "≤ 250", 0,
+            |p, s| 1e3 * quantile(failing::succeeded_in(&failing::overload(p, s, failing::limits)), 0.99)),
+        row("S29", "an ejected one heals, seconds from then to a request", "", "≤ 19.2", 1,
+            |p, s| failing::first_after_healing(&failing::heals(p, s, identity)) - failing::HEALED),
+        row("S29", "and from there to its full share", "", "≤ 10", 1, |p, s| {
+            let log = failing::heals(p, s, identity);
+            failing::full_share_after(&log, failing::first_after_healing(&log))
+        }),
         row("attacks", "furthest from its share, %, at a load of 4 %", "", "≤ 10", 1,
             |p, s| 100.0 * steered(p, s, LOW, 600.0)),
         row("attacks", "72 %", "", "≤ 10", 1, |p, s| 100.0 * steered(p, s, BUSY, 120.0)),
+        row("attacks", "by 500s and 503s, at a load of 4 %", "", "", 1, |p, s| 100.0 * failed(p, s, LOW, 600.0)),
+        row("attacks", "72 %", "", "≤ 12", 1, |p, s| 100.0 * failed(p, s, BUSY, 120.0)),
     ]
 }
 
@@ -73,11 +148,25 @@ fn off_weight(picks: Picks, seed: u64, weights: &[u32], at_once: usize) -> f64 {
     100.0 * cases::off_weight(picks, seed, weights, Arrivals::Closed { at_once, total })
 }
 
+/// The number of requests that did not succeed.
+fn errors(log: &Log) -> f64 {
+    failing::errors(log) as f64
+}
+
 /// The most that any of the attacks achieves.
 fn steered(picks: Picks, seed: u64, rate: f64, lasts: f64) -> f64 {
     attacks::ALL
         .iter()
         .map(|attack| attacks::steered(picks, seed, rate, lasts, *attack))
+        .fold(0.0, f64::max)
+}
+
+/// The most that a client achieves whose requests the application answers by failures.
+fn failed(picks: Picks, seed: u64, rate: f64, lasts: f64) -> f64 {
+    [Attack::Status(500), Attack::Status(503), Attack::LeaveAlone]
+        .map(|attack| (attack, Pace::PerSecond(4.0)))
+        .map(|attack| attacks::steered(picks, seed, rate, lasts, attack))
+        .into_iter()
         .fold(0.0, f64::max)
 }
 

@@ -83,22 +83,24 @@ impl Retries {
         }
     }
 
-    /// Returns whether it is time to ask another endpoint as well. `given_up` is whether the first one was found not to
-    /// answer at all.
+    /// Returns whether it is time to ask another endpoint as well. `patience` is how long to wait for the first one if it
+    /// was found not to answer at all, whether or not requests are hedged.
     pub(super) fn is_time(
         &self,
-        given_up: bool,
+        patience: Option<Duration>,
         timer: &mut HedgeTimer,
         cx: &mut Context<'_>,
     ) -> bool {
-        if given_up && self.policy.most() > 1 {
+        let patience = patience.filter(|_| self.policy.most() > 1);
+        if patience.is_some_and(|delay| delay.is_zero()) {
             return true;
         }
-        let Some(hedge) = &self.hedge else {
+        // While the delay is not known yet, requests are measured.
+        let hedge = self.hedge.as_ref();
+        let hedge = hedge.map(|hedge| hedge.get().unwrap_or(Duration::MAX));
+        let Some(delay) = patience.into_iter().chain(hedge).min() else {
             return false;
         };
-        // While the delay is not known yet, requests are measured.
-        let delay = hedge.get().unwrap_or(Duration::MAX);
         matches!(timer.poll_over(delay, cx), Poll::Ready(()))
     }
 }

@@ -31,6 +31,11 @@ impl Load {
         }
     }
 
+    /// Records that the endpoint has turned a request away, by a 429.
+    pub(super) fn turned_away(&self, now: Micros) {
+        self.latency.turned_away(now);
+    }
+
     /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has
     /// taken longer than expected, that is what is expected from now on.
     pub(super) fn outlasted(&self, sent: Micros) {
@@ -90,6 +95,17 @@ impl Load {
         }
     }
 
+    /// Returns whether the endpoint was ejected since it does not answer at all, and if so, for how long a request that
+    /// is waiting for it is given: a `probe` is there to find out whether it still does not.
+    pub(super) fn patience(&self, probe: bool) -> Option<Duration> {
+        let ejection = self.siblings.settings().ejection.as_ref()?;
+        let head_start = || match probe {
+            true => self.ejection.head_start(ejection),
+            false => Duration::ZERO,
+        };
+        self.ejection.is_silent().then(head_start)
+    }
+
     /// Returns when the next probe may be sent, or `None` if the endpoint is not ejected.
     pub(super) fn next_probe(&self) -> Option<Micros> {
         let dead = self.siblings.is_dead();
@@ -119,6 +135,13 @@ impl Load {
         let lasting = LASTING * self.latency.usual(norms.median);
         let wait = self.outstanding.wait(now);
         wait.is_some_and(|wait| wait.is_stall(lasting, norms.polls))
+    }
+
+    /// Returns whether the endpoint was tried again after a long silence and has not answered since, so that it may turn
+    /// out to have [stalled](Self::is_stalled) when that request is late, too.
+    pub(crate) fn may_have_stalled(&self, now: Micros) -> bool {
+        let wait = self.outstanding.wait(now);
+        wait.is_some_and(|wait| wait.again > 0)
     }
 
     /// Records that the endpoint has to pass its active check before it gets its first request.

@@ -103,6 +103,12 @@ impl InFlight {
         self.load.waiters().are_cut_off()
     }
 
+    /// Returns how long the request waits before another endpoint is asked as well, because this one does not answer at
+    /// all. `None` if it does answer.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.load.patience(self.probe)
+    }
+
     /// Records that the request is about to be sent as `attempt`.
     ///
     /// If `body` is not empty, the wait for the head only begins when it has been sent, or when the endpoint wants no
@@ -149,8 +155,13 @@ impl InFlight {
             ResponseClass::Success => {
                 // A late answer that was overtaken by faster ones says something about its request, such as that it
                 // was a long poll, and not about the endpoint. Nor is there a latency if the endpoint answered before
-                // it had the whole request.
-                let latency = sent.filter(|_| !lasted).map(|sent| seconds(sent, now));
+                // it had the whole request, or refused to work at it.
+                let refused = status == StatusCode::TOO_MANY_REQUESTS;
+                if refused {
+                    self.load.turned_away(now);
+                }
+                let timed = sent.filter(|_| !lasted && !refused);
+                let latency = timed.map(|sent| seconds(sent, now));
                 self.load.succeeded(now, latency, self.probe);
                 self.end_probe(now, false);
             }
@@ -174,11 +185,14 @@ impl InFlight {
 
     /// Records that another attempt of the same exchange was answered first, so that this one is cancelled.
     ///
-    /// That is no failure. But the time that it took is a lower bound of the endpoint's latency.
+    /// That is no failure, unless it was a probe. But the time that it took is a lower bound of the endpoint's latency.
     pub(crate) fn superseded(&mut self) {
         if let HeadWait::Since(sent) = self.wait {
             self.load.outlasted(sent);
         }
+        // A probe without an answer has not shown that the endpoint is well. If it did not count, the next request would
+        // be another probe.
+        self.end_probe(self.load.clock(), true);
         let _ = self.failed(&Error::new(ErrorKind::Superseded));
     }
 

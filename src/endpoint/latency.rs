@@ -48,6 +48,11 @@ const OUTLIER: f32 = 4.0;
 /// a whole cluster. It keeps getting a few, by which it shows that it works again.
 const FAILURE: f32 = 100.0;
 
+/// How much a 429 counts, in failures. It is no failure of the endpoint, which may have turned away one client alone; so
+/// a few must not move the requests of others. But an endpoint that turns away half of its requests has fewer in flight
+/// than others, and would get more for that, and is to get fewer.
+const TURNED_AWAY: f32 = 0.02;
+
 /// The factor within which the estimates of idle endpoints equal the median, so that endpoints that differ by chance
 /// alone take turns.
 const ALIKE: f32 = 1.1;
@@ -235,6 +240,13 @@ impl Latency {
     pub(super) fn polled(&self, now: Micros, requests: u64) {
         let mut evidence = self.evidence(now);
         evidence.polls += requests as f32;
+        self.store(now, evidence);
+    }
+
+    /// Records a 429. It comes fast, and must not make the endpoint look fast.
+    pub(super) fn turned_away(&self, now: Micros) {
+        let mut evidence = self.evidence(now);
+        evidence.failed += TURNED_AWAY;
         self.store(now, evidence);
     }
 

@@ -78,10 +78,14 @@ impl Siblings {
             .filter(|endpoint| endpoint.availability().is_well())
             .count();
         let failed = states().any(|state| state.rate(now).failures > 0);
+        let silent = endpoints
+            .iter()
+            .any(|endpoint| endpoint.load().may_have_stalled(now));
         ClusterHealth {
             panic: 2 * well < endpoints.len(),
             dead,
-            troubled: failed || well < endpoints.len(),
+            // Whether an endpoint has stalled shows later than at the survey after it was tried again.
+            troubled: failed || silent || well < endpoints.len(),
             probe_due: states()
                 .filter(|state| state.is_ejected())
                 .map(|state| state.next_probe(dead))

@@ -43,6 +43,13 @@ const DEAD_BACKOFF: Micros = 800_000;
 /// How long an endpoint must have worked for its next ejection to begin with the shortest back-off, at least.
 const FORGIVEN_AFTER: Micros = 10_000_000;
 
+/// The longest head start of a probe: a client should not wait longer than that for what is likely in vain.
+const HEAD_START: Duration = Duration::from_secs(1);
+
+/// How many standard deviations of a binomial distribution an endpoint's failures must exceed what those of its peers
+/// let expect. Every survey asks, so that less would come about by chance within minutes.
+const DEVIATIONS: f32 = 4.0;
+
 /// Why an endpoint should be ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trip {
@@ -128,10 +135,14 @@ impl EjectionState {
 
     /// Returns whether the endpoint's success rate is one to be ejected for, where that of its peers is `peers`.
     pub(crate) fn is_below(rate: Rate, peers: f32, ejection: &Ejection) -> bool {
-        // Where all fail alike, the cause is common to all, and none of them would do better.
+        // Where all fail alike, the cause is common to all, and none of them would do better. One client may be that
+        // cause, with requests that fail anywhere, and a few more of them here than there are chance.
+        let attempts = rate.attempts as f32;
+        let chance = DEVIATIONS * (attempts * peers * (1.0 - peers)).max(0.0).sqrt();
         rate.attempts >= ejection.min_requests.max(1)
             && rate.share() < ejection.rate
             && rate.share() < 0.9 * peers
+            && rate.failures as f32 > attempts * (1.0 - peers) + chance
     }
 
     /// Returns whether it is ejected, in probation or not.
@@ -215,6 +226,16 @@ impl EjectionState {
         self.probes.fetch_sub(1, AcqRel);
     }
 
+    /// Returns for how long a probe is waited for before its request is sent elsewhere as well: a tenth of the back-off,
+    /// and at most [`HEAD_START`].
+    ///
+    /// A probe needs a connection as a rule, and its rival does not. Without a head start, an endpoint that works again
+    /// would lose to the others each time, and never come back. As this grows with the back-off, one that is slow to
+    /// connect comes back as well.
+    pub(crate) fn head_start(&self, ejection: &Ejection) -> Duration {
+        (doubled(ejection, self.doubled.load(Relaxed)) / 10).min(HEAD_START)
+    }
+
     /// Admits the endpoint again, and returns for how long it was away. `None` if it was not ejected.
     pub(crate) fn admit(&self, now: Micros, ejection: &Ejection) -> Option<Duration> {
         if !self.ejected.swap(false, AcqRel) {
@@ -232,10 +253,35 @@ impl EjectionState {
 }
 
 /// Returns a back-off that has been doubled so many times, with up to a fifth more by `random`, from 0 to 1.
-fn backoff(doubled: u32, ejection: &Ejection, random: f32) -> Micros {
-    let factor = 1_u32.checked_shl(doubled).unwrap_or(u32::MAX);
-    let wait = ejection.base.saturating_mul(factor).min(ejection.max);
-    let wait = wait.as_secs_f64() * (1.0 + 0.2 * f64::from(random));
+fn backoff(times: u32, ejection: &Ejection, random: f32) -> Micros {
+    let wait = doubled(ejection, times).as_secs_f64() * (1.0 + 0.2 * f64::from(random));
     // Not so long that a sum with the time could overflow: a back-off of `Duration::MAX` is for good.
     (wait * 1e6).min(u64::MAX as f64 / 4.0) as Micros
+}
+
+/// Returns the shortest back-off, doubled so many times, and at most the longest.
+fn doubled(ejection: &Ejection, times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    ejection.base.saturating_mul(factor).min(ejection.max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_more_failures_than_those_of_the_peers_are_chance() {
+        let below = |failures, peers| {
+            let attempts = 48;
+            let rate = Rate { attempts, failures };
+            EjectionState::is_below(rate, peers, &Ejection::default())
+        };
+        // Twelve of 48, where the peers' rate lets eight be expected and up to seventeen come about by chance.
+        assert!(!below(12, 0.84));
+        assert!(!below(17, 0.84));
+        assert!(below(18, 0.84));
+        // Peers that never fail leave nothing to chance.
+        assert!(below(12, 1.0));
+        assert!(!below(9, 1.0), "that is not below the limit");
+    }
 }

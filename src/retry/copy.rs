@@ -60,6 +60,11 @@ impl RequestCopy {
             && retry.decide(head.method(), head.uri(), head.headers(), outcome)
     }
 
+    /// Returns whether the request may be repeated once more after the repeat that is about to be made.
+    pub(crate) fn has_another(&self, retry: &Retry) -> bool {
+        self.repeats + 2 < retry.most()
+    }
+
     /// Returns whether the request can be sent to another endpoint while the first attempt is in progress: it has to be
     /// harmless if both process it, and its whole body must be there. Once is enough.
     pub(crate) fn is_parallel(&self) -> bool {

@@ -48,6 +48,8 @@ pub enum Attack {
     Status(u16),
     /// They are answered at once by a 429 with a `Retry-After` of a minute.
     TooMany,
+    /// They are answered at once by a 503 with a `Retry-After` of a minute.
+    LeaveAlone,
     /// They are long polls that the client gives up after this many milliseconds.
     GivenUp(u32),
 }
@@ -113,8 +115,9 @@ impl Attack {
             Self::SlowUploads => (at_once, slow_body(clock)),
             Self::BrokenUploads => (at_once, broken_body(clock)),
             Self::Status(status) => (Reply { status, ..at_once }, Body::empty()),
-            Self::TooMany => {
-                let (status, retry_after) = (429, Some(60));
+            Self::TooMany | Self::LeaveAlone => {
+                let status = if self == Self::TooMany { 429 } else { 503 };
+                let retry_after = Some(60);
                 (
                     Reply {
                         status,

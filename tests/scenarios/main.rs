@@ -12,6 +12,8 @@
 
 mod attacks;
 mod cases;
+mod failing;
+mod failing_goals;
 mod goals;
 mod sim;
 mod simulation;

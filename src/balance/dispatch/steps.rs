@@ -137,7 +137,7 @@ where
             return false;
         };
         let retries = this.cluster.retries();
-        if !retries.is_time(attempt.is_given_up(), this.hedge, cx) || !copy.is_parallel() {
+        if !retries.is_time(attempt.patience(), this.hedge, cx) || !copy.is_parallel() {
             return false;
         }
         this.tried.push(attempt.endpoint().clone());
@@ -184,10 +184,12 @@ fn repeat<S: Send + Sync + 'static>(
     outcome: Outcome,
 ) -> Option<(Picked<S>, Request<Body>)> {
     let copy = copy.as_mut()?;
-    let mut picked = cluster.pick(tried, affinity, true);
+    // The last attempt is not for a probe, whose failure would be the client's.
+    let repeatable = copy.has_another(cluster.retries().policy());
+    let mut picked = cluster.pick(tried, affinity, repeatable);
     // An endpoint whose connection broke may well answer on another one. It would not answer otherwise than it has.
     if picked.is_none() && outcome.status().is_none() && outcome.is_sent() {
-        picked = cluster.pick(&[], affinity, true);
+        picked = cluster.pick(&[], affinity, repeatable);
     }
     let picked = picked.filter(|_| cluster.withdraw())?;
     copy.repeat(cluster.retries().policy())

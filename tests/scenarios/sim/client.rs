@@ -11,7 +11,8 @@ use std::{
 };
 
 use axum_upstream::{
-    Body, BoxError, EndpointSpec, LoadBalance,
+    Body, BoxError, EndpointSpec, LoadBalance, ReverseProxy,
+    balance::LoadBalanceBuilder,
     policy::{LeastRequest, P2c, Policy, Random, RoundRobin},
 };
 use futures_util::{Stream, StreamExt, stream};
@@ -73,7 +74,8 @@ impl Picks {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>>>>;
+/// A request on its way.
+pub type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>>>>;
 
 /// A client with a balancer of its own, which sees only the requests of this client.
 #[derive(Clone)]
@@ -116,11 +118,8 @@ impl Client {
         };
         let (first, last) = world.split();
         let specs = first.iter().enumerate().map(spec);
-        let balance = LoadBalance::builder()
-            .policy(policy)
-            .seed(seed)
-            .endpoints(specs)
-            .unwrap();
+        let builder = LoadBalance::builder().policy(policy).seed(seed);
+        let balance = (world.set)(builder).endpoints(specs).unwrap();
         if let Some(last) = last {
             let (handle, joins) = (balance.handle(), world.clock.at(world.joins));
             let spec = spec((first.len(), last));
@@ -129,7 +128,13 @@ impl Client {
                 handle.insert(spec);
             }));
         }
-        Self::of(move || balance.clone())
+        match world.response_timeout {
+            None => Self::of(move || balance.clone()),
+            Some(timeout) => {
+                let proxy = ReverseProxy::new(balance).response_timeout(timeout);
+                Self::of(move || proxy.clone())
+            }
+        }
     }
 
     /// Makes a client that sends each request with a service of its own, as axum does.
@@ -191,13 +196,19 @@ impl tower::util::rng::Rng for Seeded {
     }
 }
 
-/// What clients are made from: the servers and the time.
+/// What is set of a `LoadBalance`, beside its policy.
+pub type Settings = fn(LoadBalanceBuilder) -> LoadBalanceBuilder;
+
+/// What clients are made from: the servers, the settings and the time.
 pub struct World<'w, 't> {
     pub servers: &'w [Server],
     /// Their weights; 1 for those that it does not have.
     pub weights: &'w [u32],
     /// When the last of them joins; infinite if it is there from the start.
     pub joins: f64,
+    pub set: Settings,
+    /// The response timeout of the `ReverseProxy` in front of a `LoadBalance`; without one, there is no proxy.
+    pub response_timeout: Option<Duration>,
     pub clock: &'w Clock,
     pub tasks: &'w Tasks<'t>,
 }

@@ -1,8 +1,15 @@
 //! The load of a scenario, and the log of how its requests were answered.
 
-use std::{cell::RefCell, pin::pin, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    convert::identity,
+    ops::Range,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
 
-use axum_upstream::Body;
+use axum_upstream::{Body, Error};
 use futures_util::{
     StreamExt,
     future::{Either, ready, select},
@@ -12,9 +19,9 @@ use http::Request;
 use http_body_util::BodyExt;
 
 use super::{
-    client::{Client, Picks, World, in_turn},
+    client::{Client, Picks, Sending, Settings, World, in_turn},
     clock::{Clock, Tasks, run},
-    server::{At, Server},
+    server::{At, Hit, Server},
 };
 
 /// One request, whether it was answered or not.
@@ -24,6 +31,10 @@ pub struct Sample {
     pub at: f64,
     /// The seconds from then to the response head; infinite if there was none.
     pub latency: f64,
+    /// The seconds from then to the response head or the error; infinite if there was neither.
+    pub took: f64,
+    /// The status of the response, or that of the error; 0 if there was neither.
+    pub status: u16,
     /// The server that answered; `usize::MAX` if none did.
     pub server: usize,
     /// Whether the status was a success.
@@ -50,6 +61,15 @@ pub struct Setup<'s> {
     pub patience: f64,
     /// A client that sends other requests through the first balancer.
     pub attacker: Option<Rc<Attacker>>,
+    /// Makes the request of a number. An open loop numbers its requests from 0; all of a closed loop have that
+    /// number.
+    pub request: fn(u64) -> Request<Body>,
+    pub set: Settings,
+    /// The response timeout of the `ReverseProxy` in front of a `LoadBalance`; without one, there is no proxy.
+    pub response_timeout: Option<Duration>,
+    /// Whether the time stands still at every millisecond, so that timers of the code under test fire in time.
+    /// Without that, they fire at the next event of the simulation.
+    pub ticks: bool,
 }
 
 type MakeRequest = dyn Fn(&Clock) -> Request<Body>;
@@ -94,6 +114,8 @@ pub struct Log {
     pub samples: Vec<Sample>,
     /// The number of requests at each server, at each arrival of an open loop.
     pub here: Vec<Vec<usize>>,
+    /// The requests at each server, from the start of the run.
+    pub hits: Vec<Vec<Hit>>,
 }
 
 impl<'s> Setup<'s> {
@@ -118,6 +140,10 @@ impl<'s> Setup<'s> {
             joins: f64::INFINITY,
             patience: f64::INFINITY,
             attacker: None,
+            request: |_| Request::new(Body::empty()),
+            set: identity,
+            response_timeout: None,
+            ticks: false,
         }
     }
 
@@ -125,7 +151,7 @@ impl<'s> Setup<'s> {
     pub fn run(&self) -> Log {
         let log = Rc::new(RefCell::new(Log::default()));
         let mut rng = fastrand::Rng::with_seed(self.seed);
-        let parts = RefCell::new(None::<Parts>);
+        let (parts, sent) = (RefCell::new(None::<Parts>), Cell::new(0));
         run(
             // A request without an answer a minute after the last one was sent will have none.
             self.lasts + 60.0,
@@ -135,6 +161,8 @@ impl<'s> Setup<'s> {
                     servers: &servers,
                     weights: self.weights,
                     joins: self.joins,
+                    set: self.set,
+                    response_timeout: self.response_timeout,
                     clock,
                     tasks,
                 };
@@ -144,6 +172,14 @@ impl<'s> Setup<'s> {
                 if let Some(attacker) = self.attacker.clone() {
                     attacker.start(clock, tasks, &client);
                 }
+                if self.ticks {
+                    let (clock, end) = (clock.clone(), self.lasts + 1.0);
+                    tasks.push(Box::pin(async move {
+                        while clock.now() < end {
+                            clock.after(0.001).await;
+                        }
+                    }));
+                }
                 *parts.borrow_mut() = Some(Parts { servers, client });
             },
             |clock, tasks| {
@@ -152,10 +188,12 @@ impl<'s> Setup<'s> {
                 if let Arrivals::Closed { at_once, total } = self.arrivals {
                     for _ in 0..at_once {
                         let (clock, log, client) = (clock.clone(), log.clone(), client());
-                        let (each, patience) = (total / at_once, self.patience);
+                        let (each, patience, request) =
+                            (total / at_once, self.patience, self.request);
                         tasks.push(Box::pin(async move {
                             for _ in 0..each {
-                                exchange(&clock, clock.now(), &client, patience, &log).await;
+                                let sending = client.send(request(0));
+                                exchange(&clock, clock.now(), sending, patience, &log).await;
                             }
                         }));
                     }
@@ -170,8 +208,9 @@ impl<'s> Setup<'s> {
                 if now > 0.0 {
                     let (clock, log, client) = (clock.clone(), log.clone(), client());
                     let patience = self.patience;
+                    let request = (self.request)(sent.replace(sent.get() + 1));
                     tasks.push(Box::pin(async move {
-                        exchange(&clock, now, &client, patience, &log).await;
+                        exchange(&clock, now, client.send(request), patience, &log).await;
                     }));
                 }
                 let next = match self.arrivals {
@@ -183,27 +222,43 @@ impl<'s> Setup<'s> {
             },
         );
         let mut log = log.take();
+        if let Some(Parts { servers, .. }) = parts.take() {
+            log.hits = servers.iter().map(Server::hits).collect();
+        }
         log.samples.retain(|sample| sample.at >= self.warm_up);
         log
     }
 }
 
 /// Sends a request that is due at `at`, reads the response to its end, and logs it.
-async fn exchange(clock: &Clock, at: f64, client: &Client, patience: f64, log: &RefCell<Log>) {
+async fn exchange(clock: &Clock, at: f64, sending: Sending, patience: f64, log: &RefCell<Log>) {
     let nth = log.borrow().samples.len();
     log.borrow_mut().samples.push(Sample {
         at,
         latency: f64::INFINITY,
+        took: f64::INFINITY,
+        status: 0,
         server: usize::MAX,
         ok: false,
     });
     let exchange = async {
-        let Ok(response) = client.send(Request::new(Body::empty())).await else {
-            return;
+        let result = sending.await;
+        let took = clock.now() - at;
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                let error = error.downcast::<Error>();
+                let sample = &mut log.borrow_mut().samples[nth];
+                sample.took = took;
+                sample.status = error.map_or(0, |error| error.status().as_u16());
+                return;
+            }
         };
         log.borrow_mut().samples[nth] = Sample {
             at,
-            latency: clock.now() - at,
+            latency: took,
+            took,
+            status: response.status().as_u16(),
             server: response
                 .extensions()
                 .get::<At>()
@@ -270,6 +325,18 @@ impl Log {
             .map(|sample| sample.latency)
             .sum::<f64>()
             / self.samples.len() as f64
+    }
+
+    /// Returns the samples of requests that were due in this time and did not succeed.
+    pub fn errors(&self, during: Range<f64>) -> impl Iterator<Item = &Sample> {
+        let failed = move |sample: &&Sample| !sample.ok && during.contains(&sample.at);
+        self.samples.iter().filter(failed)
+    }
+
+    /// Returns how many requests were sent to the servers in this time.
+    pub fn sent(&self, during: Range<f64>) -> usize {
+        let within = |hit: &&Hit| during.contains(&hit.at);
+        self.hits.iter().flatten().filter(within).count()
     }
 
     /// Returns the share of samples, among those that `of` keeps, for which `is` holds.
