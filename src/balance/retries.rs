@@ -76,22 +76,24 @@ impl Retries {
         }
     }
 
-    /// Returns whether it is time to ask another endpoint as well. `given_up` is whether the first one was found not to
-    /// answer at all.
+    /// Returns whether it is time to ask another endpoint as well. `patience` is how long to wait for the first one if
+    /// it was found not to answer at all.
     pub(super) fn is_time(
         &self,
-        given_up: bool,
+        patience: Option<Duration>,
         timer: &mut HedgeTimer,
         cx: &mut Context<'_>,
     ) -> bool {
-        if given_up && self.policy.most() > 1 {
+        let patience = patience.filter(|_| self.policy.most() > 1);
+        if patience == Some(Duration::ZERO) {
             return true;
         }
-        let Some(hedge) = &self.hedge else {
+        // While the delay is not known yet, requests are measured.
+        let hedged = self.hedge.as_ref();
+        let hedged = hedged.map(|hedge| hedge.get().unwrap_or(Duration::MAX));
+        let Some(delay) = hedged.into_iter().chain(patience).min() else {
             return false;
         };
-        // While the delay is not known yet, requests are measured.
-        let delay = hedge.get().unwrap_or(Duration::MAX);
         matches!(timer.poll_over(delay, cx), Poll::Ready(()))
     }
 }

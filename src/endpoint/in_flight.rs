@@ -98,6 +98,12 @@ impl InFlight {
         self.load.waiters().watch(&mut self.waiter, cx);
     }
 
+    /// Returns how long the request waits before another endpoint is asked as well, because this one does not answer at
+    /// all. `None` if it does answer.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.load.patience(self.probe)
+    }
+
     /// Returns whether the endpoint was drained, and the time for what was in flight is over.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.load.waiters().are_cut_off()
@@ -165,8 +171,10 @@ impl InFlight {
 
     /// Records that another attempt of the same exchange was answered first, so that this one is cancelled.
     ///
-    /// That is no failure. But the time that it took is a lower bound of the endpoint's latency.
+    /// That is no failure. But the time that it took is a lower bound of the endpoint's latency, and a probe has shown
+    /// nothing good.
     pub(crate) fn superseded(&mut self) {
+        self.end_probe(self.load.clock(), true);
         if let HeadWait::Since(sent) = self.wait {
             self.load.outlasted(sent);
         }

@@ -502,6 +502,17 @@ impl Load {
         }
     }
 
+    /// Returns whether the endpoint was ejected since it does not answer at all, and if so, for how long a request that is
+    /// waiting for it is given: a `probe` is there to find out whether it still does not.
+    pub(super) fn patience(&self, probe: bool) -> Option<Duration> {
+        let ejection = self.siblings.settings().ejection.as_ref()?;
+        let head_start = || match probe {
+            true => self.ejection.head_start(ejection),
+            false => Duration::ZERO,
+        };
+        self.ejection.is_silent().then(head_start)
+    }
+
     /// Returns when the next probe may be sent, or `None` if the endpoint is not ejected.
     pub(super) fn next_probe(&self) -> Option<Micros> {
         let dead = self.siblings.is_dead();

@@ -132,11 +132,6 @@ impl<S> Endpoint<S> {
         begun.then(|| InFlight::new(self.load.clone(), self.load.start(self.weight), true))
     }
 
-    /// Returns whether the endpoint is ejected since it does not answer at all.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.load.ejection().is_silent()
-    }
-
     /// Returns when a probe may be sent, or `None` if the endpoint is not ejected.
     pub(crate) fn next_probe(&self) -> Option<Micros> {
         self.load.next_probe()

@@ -215,6 +215,15 @@ impl EjectionState {
         self.probes.fetch_sub(1, AcqRel);
     }
 
+    /// Returns for how long a probe is waited for before its request is sent elsewhere as well: a tenth of the back-off.
+    ///
+    /// A probe needs a connection as a rule, and its rival does not. Without a head start, an endpoint that works again
+    /// would lose to the others each time, and never come back. As this grows with the back-off, one that is slow to
+    /// connect comes back as well, and a client waits no more than 0.1 s for each second that went by without a probe.
+    pub(crate) fn head_start(&self, ejection: &Ejection) -> Duration {
+        doubled(ejection, self.doubled.load(Relaxed)) / 10
+    }
+
     /// Admits the endpoint again, and returns for how long it was away. `None` if it was not ejected.
     pub(crate) fn admit(&self, now: Micros, ejection: &Ejection) -> Option<Duration> {
         if !self.ejected.swap(false, AcqRel) {
@@ -232,10 +241,14 @@ impl EjectionState {
 }
 
 /// Returns a back-off that has been doubled so many times, with up to a fifth more by `random`, from 0 to 1.
-fn backoff(doubled: u32, ejection: &Ejection, random: f32) -> Micros {
-    let factor = 1_u32.checked_shl(doubled).unwrap_or(u32::MAX);
-    let wait = ejection.base.saturating_mul(factor).min(ejection.max);
-    let wait = wait.as_secs_f64() * (1.0 + 0.2 * f64::from(random));
+fn backoff(times: u32, ejection: &Ejection, random: f32) -> Micros {
+    let wait = doubled(ejection, times).as_secs_f64() * (1.0 + 0.2 * f64::from(random));
     // Not so long that a sum with the time could overflow: a back-off of `Duration::MAX` is for good.
     (wait * 1e6).min(u64::MAX as f64 / 4.0) as Micros
+}
+
+/// Returns the shortest back-off, doubled so many times, and at most the longest.
+fn doubled(ejection: &Ejection, times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    ejection.base.saturating_mul(factor).min(ejection.max)
 }

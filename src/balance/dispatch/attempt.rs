@@ -102,9 +102,10 @@ where
         &self.endpoint
     }
 
-    /// Returns whether the endpoint does not answer at all, so that another one should be asked.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.endpoint.is_silent()
+    /// Returns how long the attempt waits before another endpoint is asked as well, because this one does not answer at
+    /// all. `None` if it does answer.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.in_flight.as_ref().and_then(InFlight::patience)
     }
 
     /// Records that another attempt was answered first. The drop that follows then knows why.

@@ -357,7 +357,7 @@ where
             return false;
         };
         let retries = this.cluster.retries();
-        if !retries.is_time(attempt.is_given_up(), this.hedge, cx) || !copy.is_parallel() {
+        if !retries.is_time(attempt.patience(), this.hedge, cx) || !copy.is_parallel() {
             return false;
         }
         this.tried.push(attempt.endpoint().clone());
