@@ -5,7 +5,12 @@
 //! them is asked first. All other settings are the defaults unless a test says otherwise.
 
 mod bodies;
+mod draining;
 mod ejection;
 mod heads;
+mod http2;
+mod limits;
+mod replay;
 mod servers;
+mod slow;
 mod trial;

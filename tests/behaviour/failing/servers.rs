@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
 
-use crate::support::{Conn, Message, proxy::OK, server, server::Server};
+use crate::support::{Conn, Message, counted::Count, proxy::OK, server, server::Server, within};
 
 /// What a server does to a request, or to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,5 +209,63 @@ async fn trickle(conn: &mut Conn, counts: &Counts, bytes: &[u8], most: usize) {
             return;
         }
         counts.sent.fetch_add(1, SeqCst);
+    }
+}
+
+/// A server that answers when it is told to.
+pub struct Held {
+    server: Server,
+    paths: mpsc::UnboundedReceiver<String>,
+    go: Arc<Semaphore>,
+    /// The requests that it has.
+    pub count: Count,
+}
+
+impl Held {
+    pub async fn new() -> Self {
+        let (seen, paths) = mpsc::unbounded_channel();
+        let (count, go) = (Count::default(), Arc::new(Semaphore::new(0)));
+        let (entered, gate) = (count.clone(), go.clone());
+        let server = server::raw(move |mut conn| {
+            let (seen, entered, gate) = (seen.clone(), entered.clone(), gate.clone());
+            async move {
+                while let Some(request) = conn.request().await {
+                    let counted = entered.enter();
+                    let path = request.head.split(' ').nth(1).unwrap_or_default();
+                    let _ = seen.send(path.to_owned());
+                    tokio::select! {
+                        permit = gate.acquire() => permit.unwrap().forget(),
+                        _ = conn.closed() => return,
+                    }
+                    drop(counted);
+                    conn.send(OK).await;
+                }
+            }
+        });
+        Self {
+            server: server.await,
+            paths,
+            go,
+            count,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Waits for the next request, and returns its path.
+    pub async fn next(&mut self) -> String {
+        within(self.paths.recv()).await.unwrap()
+    }
+
+    /// The path of the next request, if one has come.
+    pub fn seen(&mut self) -> Option<String> {
+        self.paths.try_recv().ok()
+    }
+
+    /// Answers so many requests.
+    pub fn answer(&self, requests: usize) {
+        self.go.add_permits(requests);
     }
 }

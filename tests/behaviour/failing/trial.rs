@@ -121,6 +121,27 @@ impl Trial {
         self.send(get()).await
     }
 
+    /// Sends GETs until one is first sent to this endpoint, and returns what came of that one.
+    pub async fn get_from(&mut self, endpoint: usize) -> Seen {
+        loop {
+            let seen = self.get().await;
+            if seen.path().first() == Some(&endpoint) {
+                return seen;
+            }
+        }
+    }
+
+    /// Forgets the next exchange that was answered.
+    pub async fn forget(&mut self) {
+        within(self.infos.recv()).await.unwrap();
+    }
+
+    /// The endpoints that were asked for the next request that was answered.
+    pub async fn path(&mut self) -> Vec<usize> {
+        let answer = (0, http::HeaderMap::new(), String::new(), true);
+        self.seen(answer).await.path()
+    }
+
     pub async fn post(&mut self, body: impl Into<Body>) -> Seen {
         self.send(post(body)).await
     }
