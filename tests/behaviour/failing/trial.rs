@@ -1,6 +1,15 @@
 //! A proxy over a cluster that tells of each exchange, and a clock that can be moved.
 
-use std::time::Duration;
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 use axum::{Router, middleware::map_response, response::Response};
 use axum_upstream::{
@@ -12,16 +21,17 @@ use axum_upstream::{
 };
 use http::Request;
 use http_body_util::BodyExt;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::support::{Client, Http, eventually, server, server::Server, within};
 
-/// A proxy in front of a cluster.
+/// A proxy in front of a cluster, on a clock that only [`skip`] moves.
 pub struct Trial {
     pub proxy: Server,
     pub handle: Handle<upstream::Client>,
     urls: Vec<String>,
-    infos: mpsc::UnboundedReceiver<Info>,
+    infos: UnboundedReceiver<Info>,
+    _clock: Rc<FrozenClock>,
 }
 
 /// What came of one exchange.
@@ -75,9 +85,10 @@ impl Trial {
         urls: &[String],
         proxy: impl FnOnce(ReverseProxy<LoadBalance>) -> ReverseProxy<LoadBalance>,
     ) -> Self {
+        let clock = frozen();
         let backends = settings.urls(urls).unwrap();
         let handle = backends.handle();
-        let (tell, infos) = mpsc::unbounded_channel();
+        let (tell, infos) = unbounded_channel();
         let app = Router::new()
             .fallback_service(proxy(ReverseProxy::new(backends)))
             .layer(map_response(move |response: Response| {
@@ -91,6 +102,7 @@ impl Trial {
             handle,
             urls: urls.to_vec(),
             infos,
+            _clock: clock,
         }
     }
 
@@ -205,9 +217,58 @@ pub fn post(body: impl Into<Body>) -> Request<Body> {
     Request::post("/").body(body.into()).unwrap()
 }
 
-/// Moves the clock forward, at once. What is under way on sockets is not affected, unless a deadline has passed.
+/// Moves the clock forward, at once. It stands still otherwise.
 pub async fn skip(time: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
+    // A timer fires at the end of its millisecond.
+    tokio::time::advance(time + Duration::from_millis(1)).await;
+}
+
+/// A clock that stands still, however slow the machine is, until the last of these is dropped.
+///
+/// tokio's paused clock would move to the next deadline whenever nothing is left to do but to wait for a socket. It does
+/// not while a thread is blocked on its behalf.
+struct FrozenClock {
+    _thaw: mpsc::Sender<()>,
+    is_thawed: Arc<AtomicBool>,
+}
+
+thread_local! {
+    static CLOCK: RefCell<Weak<FrozenClock>> = const { RefCell::new(Weak::new()) };
+}
+
+/// After this long, the clock moves again, so that a test that waits for something that never comes fails.
+const TOO_LONG: Duration = Duration::from_secs(20);
+
+fn frozen() -> Rc<FrozenClock> {
+    CLOCK.with_borrow_mut(|clock| {
+        clock.upgrade().unwrap_or_else(|| {
+            tokio::time::pause();
+            let is_thawed = Arc::new(AtomicBool::new(false));
+            let (thaw, thawed) = mpsc::channel::<()>();
+            let flag = is_thawed.clone();
+            tokio::task::spawn_blocking(move || {
+                if thawed.recv_timeout(TOO_LONG) == Err(RecvTimeoutError::Timeout) {
+                    resume_once(&flag);
+                }
+            });
+            let frozen = Rc::new(FrozenClock {
+                _thaw: thaw,
+                is_thawed,
+            });
+            *clock = Rc::downgrade(&frozen);
+            frozen
+        })
+    })
+}
+
+impl Drop for FrozenClock {
+    fn drop(&mut self) {
+        resume_once(&self.is_thawed);
+    }
+}
+
+fn resume_once(is_thawed: &AtomicBool) {
+    if !is_thawed.swap(true, SeqCst) {
+        tokio::time::resume();
+    }
 }
