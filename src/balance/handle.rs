@@ -185,6 +185,8 @@ impl<S> Handle<S> {
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
         let snapshot = self.cluster.snapshot();
+        // Without a request, a back-off that is over would be reported as one that goes on.
+        snapshot.siblings.tick(&snapshot.active);
         let all = snapshot.all.iter();
         all.map(|endpoint| EndpointStatus::of(endpoint)).collect()
     }
