@@ -11,6 +11,7 @@ mod heads;
 mod http2;
 mod limits;
 mod replay;
+mod rolling;
 mod servers;
 mod slow;
 mod trial;
