@@ -3,11 +3,12 @@
 //! The cost by latency is `(in flight + 1) × estimate / weight`, which is how long one more request would take if the
 //! endpoint worked at one request at a time. Its parts:
 //!
-//! - *in flight*: fresh requests count in full. Lasting ones count a tenth, and only in excess of what endpoints of the
+//! - *in flight*: fresh requests count in full, and those that were [turned away](super::turned_away) as long as they
+//!   would have been there. Lasting ones count a tenth, and only in excess of what endpoints of the
 //!   cluster usually have, so that they hardly steer the requests of others.
 //! - *estimate*: see [`latency`](super::latency).
 //! - *weight*: the configured one; less during a slow start. If the endpoints of the cluster have different ones,
-//!   latencies within 10 % of the median count as the median.
+//!   latencies within 20 % of the median count as the median.
 
 use std::num::NonZeroU32;
 
@@ -77,20 +78,21 @@ impl Load {
             lasting,
             wait,
         } = self.busy(&norms, now);
-        let latency = self
-            .latency
-            .estimate(now, &norms, wait, self.requests.total());
+        // Chance must not decide against the turns by which weights are exact.
+        let uneven = self.siblings.uneven();
+        let total = self.requests.total();
+        let latency = self.latency.estimate(now, &norms, wait, total, uneven);
         let idle = match fresh {
             0 if latency.known => Idle::Takes(latency.about),
             0 => Idle::Unknown,
             _ => Idle::Busy,
         };
-        // Chance must not decide against the turns by which weights are exact.
-        let takes = match self.siblings.uneven() {
+        let takes = match uneven {
             true => latency.about,
             false => latency.exact,
         };
-        let in_flight = fresh as f32 + excess(lasting, norms.lasting, weight);
+        let turned_away = self.turned_away.in_flight(now, norms.median);
+        let in_flight = fresh as f32 + turned_away + excess(lasting, norms.lasting, weight);
         let weight = self.slow_start.weight(weight, now);
         let load = (in_flight + 1.0) / weight * takes;
         Cost {

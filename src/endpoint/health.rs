@@ -33,7 +33,7 @@ impl Load {
 
     /// Records that the endpoint has turned a request away, by a 429.
     pub(super) fn turned_away(&self, now: Micros) {
-        self.latency.turned_away(now);
+        self.turned_away.count(now);
     }
 
     /// Records that a request that was sent at `sent` has not been answered by now, and no longer will be. If it has
@@ -137,8 +137,8 @@ impl Load {
         wait.is_some_and(|wait| wait.is_stall(lasting, norms.polls))
     }
 
-    /// Returns whether the endpoint was tried again after a long silence and has not answered since, so that it may turn
-    /// out to have [stalled](Self::is_stalled) when that request is late, too.
+    /// Returns whether the endpoint was tried again after a long silence and has not answered since, so that it may
+    /// turn out to have [stalled](Self::is_stalled) when that request is late, too.
     pub(crate) fn may_have_stalled(&self, now: Micros) -> bool {
         let wait = self.outstanding.wait(now);
         wait.is_some_and(|wait| wait.again > 0)

@@ -190,8 +190,8 @@ impl InFlight {
         if let HeadWait::Since(sent) = self.wait {
             self.load.outlasted(sent);
         }
-        // A probe without an answer has not shown that the endpoint is well. If it did not count, the next request would
-        // be another probe.
+        // A probe without an answer has not shown that the endpoint is well. If it did not count, the next request
+        // would be another probe.
         self.end_probe(self.load.clock(), true);
         let _ = self.failed(&Error::new(ErrorKind::Superseded));
     }

@@ -34,6 +34,7 @@ use super::{
     siblings::{Micros, Siblings, micros},
     slow_start::SlowStart,
     turn::Turn,
+    turned_away::TurnedAway,
     waiters::Waiters,
 };
 use crate::health::EjectionState;
@@ -61,6 +62,8 @@ pub(crate) struct Load {
     pub(super) requests: RequestCounter,
     pub(super) limit: InFlightLimit,
     pub(super) outstanding: Outstanding,
+    /// The requests that the endpoint turned away.
+    pub(super) turned_away: TurnedAway,
     /// Whether it has answered successfully since it was inserted, or did not have to.
     pub(super) proven: AtomicBool,
     /// Whether it has answered since it was inserted, so that the next latency does not include connecting.
@@ -103,6 +106,7 @@ impl Load {
             latency,
             requests: RequestCounter::default(),
             outstanding: Outstanding::default(),
+            turned_away: TurnedAway::default(),
             proven: AtomicBool::new(newcomer.is_none()),
             acquainted: AtomicBool::default(),
             slow_start: SlowStart::new(newcomer),

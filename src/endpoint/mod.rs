@@ -51,6 +51,7 @@ mod spec;
 mod spread;
 mod survey;
 mod turn;
+mod turned_away;
 mod waiters;
 
 pub use self::{

@@ -31,8 +31,9 @@ type RetryRule = Arc<dyn Fn(&FailedAttempt<'_>) -> bool + Send + Sync>;
 ///   the endpoint said by gRPC's status that it did not process it; and its body is empty, or was
 ///   [kept](Self::replay_limit).
 ///
-/// It goes to an endpoint that it has not tried. If there is none, one whose connection broke is asked again, and any
-/// other failure is the response. So it is when the [budget](Self::budget) is used up.
+/// It goes to an endpoint that it has not tried. If there is none, one whose connection broke, or that let the per-try
+/// timeout pass, is asked again, and any other failure is the response. So it is when the [budget](Self::budget) is
+/// used up.
 ///
 /// A `POST` is never repeated by default if a byte of it may have reached an endpoint. Where the application says that
 /// it may be, say so:

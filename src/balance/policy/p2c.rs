@@ -62,7 +62,7 @@ const USUAL_SLACK: f64 = 1.05;
 /// 2. a lower `(requests in flight + 1) × latency / weight`. Two endpoints that are both idle are compared by latency
 ///    alone, and those within 10 % of the cluster's median are equal. So are two of different weights whose loads
 ///    differ by no more than the size of one request, and, in a cluster of different weights, all latencies within
-///    those 10 %;
+///    20 %;
 /// 3. further behind its turn by weight, then picked longer ago.
 ///
 /// If the better of the two costs more than usual, up to eight more are drawn. If the weights differ and there are no
