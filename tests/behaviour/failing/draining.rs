@@ -72,7 +72,7 @@ async fn draining() -> Draining {
     let slow = slow(&go).await;
     let url = slow.url();
     Draining {
-        trial: Trial::new(LoadBalance::builder().seed(1), &[url.clone()]).await,
+        trial: Trial::new(LoadBalance::builder().seed(1), std::slice::from_ref(&url)).await,
         go,
         url,
         _server: slow,
@@ -103,7 +103,8 @@ impl Draining {
     }
 }
 
-/// Completes with the last byte of what was in flight, tunnels included, and not before. #[tokio::test]
+/// Completes with the last byte of what was in flight, tunnels included, and not before.
+#[tokio::test]
 async fn a_drain_ends_with_the_last_byte() {
     let draining = draining().await;
     let handle = &draining.trial.handle;
