@@ -72,7 +72,7 @@ async fn draining() -> Draining {
     let slow = slow(&go).await;
     let url = slow.url();
     Draining {
-        trial: Trial::new(LoadBalance::builder().seed(1), &[url.clone()]).await,
+        trial: Trial::new(LoadBalance::builder().seed(1), std::slice::from_ref(&url)).await,
         go,
         url,
         _server: slow,
