@@ -44,7 +44,7 @@
 //! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
-//! - [`retry`]: how many requests are sent once more.
+//! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
 //! - [`rewrite`]: which fields of a request or response head are changed.
 //!
 //! # Features

@@ -57,17 +57,20 @@
 //! - No lock is held while code of the user runs: services, load measures, hash keys and discovery streams may use the
 //!   [`Handle`] of the cluster they belong to.
 //!
-//! # Limits
+//! # What is done about endpoints that fail
 //!
-//! - Only a request of which no byte was sent goes on to another endpoint, at most ten endpoints in all. Once any of it
-//!   has been sent, the error is the response, whatever the method.
-//! - There is no queue. Without an endpoint a request fails at once, unless discovery has not reported yet; see
-//!   [`LoadBalanceBuilder::ready_timeout`].
-//! - An endpoint that fails is [ejected](crate::health) for a while, and one that is slow gets fewer requests under
-//!   [`P2c`](policy::P2c). A `Retry-After` on a 503 is honoured by every policy. [Active checks](crate::health) are
-//!   opt-in.
-//! - Apart from the ready timeout there are no deadlines here: they belong to the
-//!   [`ReverseProxy`](crate::ReverseProxy) in front and to the [`Client`](crate::upstream::Client) behind.
+//! - A request of which no byte was sent goes to another endpoint, whatever its method, and to ten of them at most.
+//! - A request that an endpoint may have received is sent once more if its method is idempotent and its body was kept:
+//!   [`retry`](crate::retry) has the rules, and the budget.
+//! - An endpoint that fails is [ejected](crate::health::Ejection) for a while, and comes back by a single request. One
+//!   that is slow gets fewer requests under [`P2c`](policy::P2c). A `Retry-After` on a 503 is honoured by every policy.
+//! - Where no endpoint answers, or none is there, a request fails at once, unless discovery has not reported yet
+//!   ([`LoadBalanceBuilder::ready_timeout`]) or a hook wakes the cluster ([`LoadBalanceBuilder::wake`]).
+//! - Opt-in: [active checks](crate::health), [hedging](crate::retry::Hedge), and
+//!   [in-flight limits](LoadBalanceBuilder::max_in_flight) with a [queue](LoadBalanceBuilder::queue).
+//!
+//! But for the ready timeout, the per-try timeout and that of the queue there are no deadlines here: they belong to the
+//! [`ReverseProxy`](crate::ReverseProxy) in front and to the [`Client`](crate::upstream::Client) behind.
 
 // How the parts work together:
 //
@@ -76,8 +79,9 @@
 // - `cluster` is what all clones and handles share. A change (`handle`, `driver`) locks its `members` and publishes the
 //   next `snapshot`; a pick reads the latest snapshot and takes no lock of the cluster.
 // - `policy` picks from a snapshot. It never sends.
-// - `dispatch` is one request: it waits for discovery if it must, sends, and goes on to another endpoint after a
-//   failure to connect. `body` keeps the request in flight until the response has ended.
+// - `dispatch` is one request, the loop over its attempts: it waits if it must (`queueing`, `wake`), sends, and goes on
+//   to another endpoint as `retries` and `hedge_timer` say. `body` keeps the request in flight until the response has
+//   ended.
 // - `remembered` keeps the latency estimates of endpoints that left, so that a restart does not lose them.
 
 mod body;

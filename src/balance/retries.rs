@@ -83,8 +83,8 @@ impl Retries {
         }
     }
 
-    /// Returns whether it is time to ask another endpoint as well. `patience` is how long to wait for the first one if it
-    /// was found not to answer at all, whether or not requests are hedged.
+    /// Returns whether it is time to ask another endpoint as well. `patience` is how long to wait for the first one if
+    /// it was found not to answer at all, whether or not requests are hedged.
     pub(super) fn is_time(
         &self,
         patience: Option<Duration>,

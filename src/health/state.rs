@@ -226,8 +226,8 @@ impl EjectionState {
         self.probes.fetch_sub(1, AcqRel);
     }
 
-    /// Returns for how long a probe is waited for before its request is sent elsewhere as well: a tenth of the back-off,
-    /// and at most [`HEAD_START`].
+    /// Returns for how long a probe is waited for before its request is sent elsewhere as well: a tenth of the
+    /// back-off, and at most [`HEAD_START`].
     ///
     /// A probe needs a connection as a rule, and its rival does not. Without a head start, an endpoint that works again
     /// would lose to the others each time, and never come back. As this grows with the back-off, one that is slow to
