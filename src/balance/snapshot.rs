@@ -26,6 +26,10 @@ pub(super) struct Snapshot<S> {
 /// For how long a probe that is due waits for a request that could be sent again if the probe fails, in microseconds.
 const WAIT_FOR_REPEATABLE: u64 = 1_000_000;
 
+/// For how long it waits for a request of a client that is not bound to another endpoint, in microseconds. That client
+/// loses its session, but an endpoint must not stay away for good where all clients are bound.
+const WAIT_FOR_UNBOUND: u64 = 10_000_000;
+
 impl<S> Snapshot<S> {
     /// Picks an endpoint for a request, and counts the request there.
     ///
@@ -57,8 +61,11 @@ impl<S> Snapshot<S> {
         if !siblings.is_probe_due() {
             return None;
         }
-        let late = siblings.probe_overdue() >= WAIT_FOR_REPEATABLE;
-        let fit = !info.affinity.bound && (repeatable || late);
+        let overdue = siblings.probe_overdue();
+        let fit = match info.affinity.bound {
+            true => overdue >= WAIT_FOR_UNBOUND,
+            false => repeatable || overdue >= WAIT_FOR_REPEATABLE,
+        };
         if !fit && !siblings.is_dead() {
             return None;
         }
