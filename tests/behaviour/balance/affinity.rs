@@ -115,3 +115,74 @@ async fn a_client_cannot_choose_its_hash() {
         "by trusted proxies"
     );
 }
+
+/// A session is not moved to find out whether an ejected endpoint works again, unless nothing else does for long.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_the_last_to_probe() {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::Relaxed},
+        },
+        time::Duration,
+    };
+
+    use axum_upstream::endpoint::Availability;
+
+    let works = Arc::new(AtomicBool::new(true));
+    let service = |name: &'static str, works: Arc<AtomicBool>| {
+        service_fn(move |_: Request<Body>| {
+            let status = if works.load(Relaxed) { 200 } else { 503 };
+            let body = Body::from(name);
+            let response = Response::builder().status(status).body(body);
+            async move { Ok::<_, http::Error>(response?) }
+        })
+    };
+    let always = Arc::new(AtomicBool::new(true));
+    let specs = [
+        EndpointSpec::new("a", service("a", works.clone())),
+        EndpointSpec::new("b", service("b", always)),
+    ];
+    let sticky = Sticky::cookie("backend").unwrap().key([1; 16]);
+    let balance = LoadBalance::builder()
+        .policy(sticky)
+        .retry(axum_upstream::retry::Retry::never())
+        .ejection(
+            axum_upstream::health::Ejection::default()
+                .consecutive_failures(1)
+                .unwrap(),
+        )
+        .endpoints(specs)
+        .unwrap();
+    let visit = async |cookie: Option<&http::HeaderValue>| {
+        let mut request = super::request();
+        if let Some(cookie) = cookie {
+            request.headers_mut().insert("cookie", cookie.clone());
+        }
+        let response = balance.clone().oneshot(request).await.unwrap();
+        let info = response.extensions().get::<axum_upstream::Info>();
+        let endpoint = info.unwrap().endpoint().unwrap().to_owned();
+        (endpoint, response.headers().get("set-cookie").cloned())
+    };
+    // A client that is bound to `b`.
+    let cookie = loop {
+        if let (endpoint, Some(cookie)) = visit(None).await {
+            if endpoint == "b" {
+                break cookie;
+            }
+        }
+    };
+    works.store(false, Relaxed);
+    for _ in 0..4 {
+        visit(None).await;
+    }
+    let ejected = |endpoint: &axum_upstream::balance::EndpointStatus| {
+        matches!(endpoint.availability, Availability::Ejected { .. })
+    };
+    assert!(ejected(&balance.handle().endpoints()[0]));
+    works.store(true, Relaxed);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(visit(Some(&cookie)).await.0, "b");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(visit(Some(&cookie)).await.0, "a");
+}
