@@ -154,7 +154,7 @@ mod tests {
             assert_eq!(compare(one, two), Ordering::Less);
             assert_eq!(compare(one, one), Ordering::Equal);
             // The least difference there is.
-            let load = one.load.next_up();
+            let load = f64::from_bits(one.load.to_bits() + 1);
             assert_eq!(compare(one, Cost { load, ..one }), Ordering::Less);
         }
     }
