@@ -6,7 +6,7 @@
 //! ```text
 //! seen     = (mean × weight + median × prior) / (weight + prior)
 //! ratio    = (max(seen, silence) + 1 ms) / (median + 1 ms)
-//! estimate = ratio × (1 + 100 × failed / (weight + failed + 1)), or ratio if failed < 0.1
+//! estimate = ratio × (1 + 100 × failed / (weight + failed + 1))
 //! ```
 //!
 //! - `mean` is that of the successful answers, each of which loses weight by a factor of e in two seconds; `weight` is
@@ -47,11 +47,6 @@ const OUTLIER: f32 = 4.0;
 /// has to send the request again; and an endpoint that fails at once must not look fast, and so attract the requests of
 /// a whole cluster. It keeps getting a few, by which it shows that it works again.
 const FAILURE: f32 = 100.0;
-
-/// The weight of failures below which they no longer count: that of one failure 4.6 seconds ago. The endpoint is then
-/// tried again. Without this limit, the last traces of a failure kept an endpoint that works again from requests for
-/// half a minute, where the others answer within a millisecond: between equals, any difference decides.
-const FORGOTTEN: f32 = 0.1;
 
 /// The factor within which the estimates of idle endpoints equal the median, so that endpoints that differ by chance
 /// alone take turns.
@@ -211,10 +206,7 @@ impl Latency {
             _ => wait.silence,
         });
         let ratio = (seen.max(floor) + NOISE) / (median + NOISE);
-        let failures = match failed < FORGOTTEN {
-            true => 1.0,
-            false => 1.0 + FAILURE * failed / (weight + failed + 1.0),
-        };
+        let failures = 1.0 + FAILURE * failed / (weight + failed + 1.0);
         Estimate {
             exact: ratio * failures,
             about: about(ratio, if uneven { ALIKE_UNEVEN } else { ALIKE }) * failures,
