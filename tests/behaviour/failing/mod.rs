@@ -14,4 +14,4 @@ mod replay;
 mod rolling;
 mod servers;
 mod slow;
-mod trial;
+pub(crate) mod trial;

@@ -227,7 +227,7 @@ pub async fn skip(time: Duration) {
 ///
 /// tokio's paused clock would move to the next deadline whenever nothing is left to do but to wait for a socket. It does
 /// not while a thread is blocked on its behalf.
-struct FrozenClock {
+pub(crate) struct FrozenClock {
     _thaw: mpsc::Sender<()>,
     is_thawed: Arc<AtomicBool>,
 }
@@ -239,7 +239,8 @@ thread_local! {
 /// After this long, the clock moves again, so that a test that waits for something that never comes fails.
 const TOO_LONG: Duration = Duration::from_secs(20);
 
-fn frozen() -> Rc<FrozenClock> {
+/// Stops tokio's clock for as long as what it returns is held.
+pub(crate) fn frozen() -> Rc<FrozenClock> {
     CLOCK.with_borrow_mut(|clock| {
         clock.upgrade().unwrap_or_else(|| {
             tokio::time::pause();
