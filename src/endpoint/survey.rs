@@ -46,7 +46,7 @@ impl Siblings {
     }
 
     /// Takes a survey, unless one is being taken.
-    pub(crate) fn survey<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
+    fn survey<S>(&self, endpoints: &[Arc<Endpoint<S>>]) {
         if endpoints.is_empty() || !self.begin_survey() {
             return;
         }
