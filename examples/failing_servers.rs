@@ -8,9 +8,9 @@
 //! ```
 //!
 //! It prints a line per second, with the share of the answers and the availability of each server, and ends by itself
-//! after 21 seconds. All settings are the defaults; `docs/RESILIENCE.md` explains them. With these, an endpoint that fails
-//! is avoided for its cost from the first failure on, so that it is seldom ejected beside others that are well. One that
-//! is ejected for answering nothing is shown as silent.
+//! after 21 seconds. All settings are the defaults; `docs/RESILIENCE.md` explains them. A server that is killed or
+//! answers 503 is ejected within half a second, unless half of the cluster is already. One that is ejected for answering
+//! nothing is shown as silent.
 
 use std::{
     collections::HashMap,

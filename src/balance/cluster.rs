@@ -197,9 +197,12 @@ impl<S> Cluster<S> {
         &self.retries
     }
 
-    /// Counts a request of a client, which adds to the budget of retries. To be called after a pick, whose time it is.
-    pub(super) fn deposit(&self) {
-        self.retries.deposit(self.snapshot.load().siblings.now());
+    /// Counts a request of a client, for which an endpoint may have been `picked` just now: it adds to the budget of
+    /// retries.
+    pub(super) fn deposit(&self, picked: Option<&Picked<S>>) {
+        let now = picked.and_then(|picked| picked.in_flight.picked());
+        let now = now.unwrap_or_else(|| self.snapshot.load().siblings.now());
+        self.retries.deposit(now);
     }
 
     /// Takes one attempt out of the budget of retries. Returns false if there is none left.

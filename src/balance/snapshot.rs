@@ -30,6 +30,9 @@ const WAIT_FOR_REPEATABLE: u64 = 1_000_000;
 /// loses its session, but an endpoint must not stay away for good where all clients are bound.
 const WAIT_FOR_UNBOUND: u64 = 10_000_000;
 
+/// After what time another request may be a probe, if one was fit for none that is due, in microseconds.
+const LOOK_AGAIN: u64 = 10_000;
+
 impl<S> Snapshot<S> {
     /// Picks an endpoint for a request, and counts the request there.
     ///
@@ -52,10 +55,12 @@ impl<S> Snapshot<S> {
             .or_else(|| self.pick_untried(&info))
     }
 
-    /// Picks an ejected endpoint that is to be tried again, if one is and if the request is fit for that.
+    /// Picks an endpoint that is ejected or in doubt and is to be tried again, if one is and if the request is fit for
+    /// that.
     ///
     /// A probe is a request like any other, so that an endpoint comes back by what it has to do anyway. If possible, it
-    /// is one that does no harm when it fails: one that can be sent again, and that does not belong elsewhere.
+    /// is one that does no harm when it fails: one that can be sent again, and that does not belong elsewhere. An
+    /// endpoint in doubt is not tried with any other request.
     fn probe(&self, info: &PickInfo<'_, S>, repeatable: bool) -> Option<Picked<S>> {
         let siblings = &self.siblings;
         if !siblings.is_probe_due() {
@@ -69,11 +74,13 @@ impl<S> Snapshot<S> {
         if !fit && !siblings.is_dead() {
             return None;
         }
-        let ejected = self
+        let harmless = repeatable && !info.affinity.bound;
+        let candidates = self
             .active
             .iter()
             .filter(|endpoint| endpoint.next_probe().is_some());
-        let picked = ejected
+        let picked = candidates
+            .filter(|endpoint| harmless || !endpoint.is_doubted())
             .filter(|endpoint| info.untried(endpoint))
             .find_map(|endpoint| {
                 let in_flight = endpoint.start_probe()?;
@@ -87,7 +94,12 @@ impl<S> Snapshot<S> {
             .active
             .iter()
             .filter_map(|endpoint| endpoint.next_probe());
-        siblings.set_probe_due(next.min().unwrap_or(u64::MAX));
+        let next = next.min().unwrap_or(u64::MAX);
+        siblings.set_probe_due(match picked {
+            Some(_) => next,
+            // Not fit for any that is due. To look at all of them for each such request would be too slow.
+            None => next.max(siblings.now() + LOOK_AGAIN),
+        });
         picked
     }
 

@@ -16,7 +16,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -66,13 +66,16 @@ impl Timer {
     ) -> Poll<()> {
         let mut sleep = self.project().sleep;
         loop {
-            if let Some(armed) = sleep.as_mut().as_pin_mut() {
-                if armed.poll(cx).is_pending() {
-                    return Poll::Pending;
+            let fired = match sleep.as_mut().as_pin_mut() {
+                Some(armed) => {
+                    ready!(armed.poll(cx));
+                    true
                 }
-            }
+                None => false,
+            };
             match due() {
-                Some(due) if due > Instant::now() => {
+                // A timer that is armed for the first time is polled next, and reads the clock itself.
+                Some(due) if !fired || due > Instant::now() => {
                     sleep.set(Some(unconstrained(sleep_until(due))));
                 }
                 Some(_) => return Poll::Ready(()),

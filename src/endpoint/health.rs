@@ -60,6 +60,7 @@ impl Load {
         self.latency.failed(now);
         self.ejection.failed(now, outcome);
         if let Some(ejection) = &self.siblings.settings().ejection {
+            self.probe_when_due();
             match self.ejection.is_ejected() || self.ejection.trip(ejection).is_none() {
                 true => self.siblings.trouble(),
                 false => self.siblings.alarm(),
@@ -76,11 +77,13 @@ impl Load {
         }
     }
 
-    /// Begins a probe of an ejected endpoint, if one may be sent now.
+    /// Begins a probe of an endpoint that is ejected or in doubt, if one may be sent now.
     pub(super) fn begin_probe(&self) -> bool {
         let siblings = &self.siblings;
-        self.ejection
-            .begin_probe(siblings.now(), siblings.is_dead())
+        let (now, dead) = (siblings.now(), siblings.is_dead());
+        // One in doubt is used as long as it may be, and not otherwise.
+        (self.ejection.is_ejected() || self.availability().is_well())
+            && self.ejection.begin_probe(now, dead)
     }
 
     /// Ends a probe, which may have failed.
@@ -88,10 +91,14 @@ impl Load {
         if let Some(ejection) = &self.siblings.settings().ejection {
             let random = self.siblings.random();
             self.ejection.end_probe(now, failed, ejection, random);
-            if self.ejection.is_ejected() {
-                let due = self.ejection.next_probe(self.siblings.is_dead());
-                self.siblings.probe_at(due);
-            }
+            self.probe_when_due();
+        }
+    }
+
+    /// Has the next probe sent when it may be.
+    fn probe_when_due(&self) {
+        if let Some(due) = self.next_probe() {
+            self.siblings.probe_at(due);
         }
     }
 
@@ -106,12 +113,15 @@ impl Load {
         self.ejection.is_silent().then(head_start)
     }
 
-    /// Returns when the next probe may be sent, or `None` if the endpoint is not ejected.
+    /// Returns when the next probe may be sent, or `None` if the endpoint is neither ejected nor in doubt.
     pub(super) fn next_probe(&self) -> Option<Micros> {
-        let dead = self.siblings.is_dead();
-        self.ejection
-            .is_ejected()
-            .then(|| self.ejection.next_probe(dead))
+        self.siblings.settings().ejection.as_ref()?;
+        self.ejection.next_probe(self.siblings.is_dead())
+    }
+
+    /// Returns whether a probe would find out whether the endpoint has to be ejected.
+    pub(super) fn is_doubted(&self) -> bool {
+        !self.ejection.is_ejected() && self.ejection.is_doubted()
     }
 
     /// Ends the ejection. The endpoint gets its full share only after a while.
@@ -120,6 +130,8 @@ impl Load {
             return;
         };
         if let Some(away) = self.ejection.admit(now, ejection) {
+            // Its failures were what it was ejected for; they must not count twice.
+            self.latency.forgive(now);
             self.slow_start.restart(now, away);
             self.siblings.revive();
             // Others may be admitted or ejected now, and the panic may be over.

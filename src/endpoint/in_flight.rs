@@ -93,6 +93,11 @@ impl InFlight {
         self.picked.is_some()
     }
 
+    /// Returns the time of the pick. `None` if the request does not count.
+    pub(crate) fn picked(&self) -> Option<Micros> {
+        self.picked
+    }
+
     /// Has the task woken when the endpoint is found not to answer, or when it is drained and must be left.
     pub(crate) fn watch(&mut self, cx: &Context<'_>) {
         self.load.waiters().watch(&mut self.waiter, cx);

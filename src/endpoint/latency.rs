@@ -249,6 +249,15 @@ impl Latency {
         evidence.failed += 1.0;
         self.store(now, evidence);
     }
+
+    /// Forgets the failures.
+    pub(super) fn forgive(&self, now: Micros) {
+        let evidence = Evidence {
+            failed: 0.0,
+            ..self.evidence(now)
+        };
+        self.store(now, evidence);
+    }
 }
 
 /// Returns `ratio` moved toward 1 by the factor `alike`, and 1 if it is that near. There is no jump at the limit, so

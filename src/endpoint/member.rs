@@ -136,16 +136,21 @@ impl<S> Endpoint<S> {
         InFlight::new(self.load.clone(), self.load.start(self.weight), false)
     }
 
-    /// Counts a request by which this endpoint, which is ejected, is tried again. Returns `None` if it is not to be
+    /// Counts a request by which this endpoint, which is ejected or in doubt, is tried again. Returns `None` if it is not to be
     /// tried now.
     pub(crate) fn start_probe(&self) -> Option<InFlight> {
         let begun = self.load.begin_probe();
         begun.then(|| InFlight::new(self.load.clone(), self.load.start(self.weight), true))
     }
 
-    /// Returns when a probe may be sent, or `None` if the endpoint is not ejected.
+    /// Returns when a probe may be sent, or `None` if the endpoint is neither ejected nor in doubt.
     pub(crate) fn next_probe(&self) -> Option<Micros> {
         self.load.next_probe()
+    }
+
+    /// Returns whether a probe would find out whether the endpoint has to be ejected.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.load.is_doubted()
     }
 
     /// Returns the same server with another weight. It shares the service, and so its connections, and the load.

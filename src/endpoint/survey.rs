@@ -87,8 +87,7 @@ impl Siblings {
             // Whether an endpoint has stalled shows later than at the survey after it was tried again.
             troubled: failed || silent || well < endpoints.len(),
             probe_due: states()
-                .filter(|state| state.is_ejected())
-                .map(|state| state.next_probe(dead))
+                .filter_map(|state| state.next_probe(dead))
                 .min()
                 .unwrap_or(Micros::MAX),
         }

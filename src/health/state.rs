@@ -40,6 +40,10 @@ use crate::{
 /// back-off of a minute would keep a cluster out of use that is well again.
 const DEAD_BACKOFF: Micros = 800_000;
 
+/// How often an endpoint is tried that has failed, and of which it is not known yet whether it should be ejected.
+/// Requests avoid it, and would take long to show that.
+const DOUBT: Micros = 100_000;
+
 /// How long an endpoint must have worked for its next ejection to begin with the shortest back-off, at least.
 const FORGIVEN_AFTER: Micros = 10_000_000;
 
@@ -69,6 +73,8 @@ pub(crate) struct EjectionState {
     /// Attempts in which nothing was heard.
     silent: AtomicU32,
     rate: SuccessRate,
+    /// Whether it has failed since it last answered, and failed fast: a client hardly notices another attempt.
+    doubted: AtomicBool,
     ejected: AtomicBool,
     /// Whether it was ejected for its silence. Of no meaning while it is admitted.
     is_silent: AtomicBool,
@@ -76,7 +82,7 @@ pub(crate) struct EjectionState {
     since: AtomicU64,
     /// When the back-off ends, or ended.
     until: AtomicU64,
-    /// When the last probe was sent, or when it was ejected if that is later.
+    /// When the last probe was sent, or when it was ejected or last doubted if that is later.
     probed: AtomicU64,
     /// The number of probes that have not ended.
     probes: AtomicU32,
@@ -95,6 +101,9 @@ impl EjectionState {
                 run.store(0, Relaxed);
             }
         }
+        if self.is_doubted() {
+            self.doubted.store(false, Relaxed);
+        }
     }
 
     /// Counts an attempt that ended with success.
@@ -108,6 +117,11 @@ impl EjectionState {
     /// Counts an attempt at which the endpoint failed.
     pub(crate) fn failed(&self, now: Micros, outcome: &Outcome) {
         self.rate.add(now, true);
+        if !self.is_ejected() {
+            let fast = outcome.is_unavailable() && !outcome.is_timeout();
+            self.doubted.store(fast, Relaxed);
+            self.probed.store(now, Relaxed);
+        }
         match outcome.is_silent() {
             true => drop(self.silent.fetch_add(1, Relaxed)),
             false => self.silent.store(0, Relaxed),
@@ -189,20 +203,32 @@ impl EjectionState {
         self.ejected.store(true, Relaxed);
     }
 
-    /// Returns when the next probe may be sent, at the earliest. `dead` is whether none of the cluster answers.
-    pub(crate) fn next_probe(&self, dead: bool) -> Micros {
-        match dead {
-            // A probe that hangs must not keep the next one back: the endpoint may answer new requests.
-            true => self.probed.load(Relaxed) + DEAD_BACKOFF,
-            false if self.probes.load(Relaxed) > 0 => Micros::MAX,
-            false => self.until(),
+    /// Returns when the next probe may be sent, at the earliest. `None` if the endpoint is neither ejected nor in
+    /// doubt. `dead` is whether none of the cluster answers.
+    pub(crate) fn next_probe(&self, dead: bool) -> Option<Micros> {
+        let (ejected, probed) = (self.is_ejected(), self.probed.load(Relaxed));
+        if !ejected && !self.is_doubted() {
+            return None;
         }
+        Some(match dead {
+            // A probe that hangs must not keep the next one back: the endpoint may answer new requests.
+            true => probed + DEAD_BACKOFF,
+            false if self.probes.load(Relaxed) > 0 => Micros::MAX,
+            false if ejected => self.until(),
+            false => probed + DOUBT,
+        })
+    }
+
+    /// Returns whether it has failed since it last answered, and should be tried again soon. Of no meaning while it is
+    /// ejected.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Relaxed)
     }
 
     /// Begins a probe if one may be sent at `now`. Of several threads that ask at the same time, one gets it.
     pub(crate) fn begin_probe(&self, now: Micros, dead: bool) -> bool {
         let probed = self.probed.load(Relaxed);
-        if !self.is_ejected() || now < self.next_probe(dead) {
+        if self.next_probe(dead).is_none_or(|due| now < due) {
             return false;
         }
         // In the tick of the ejection itself the time is the same, and so no proof that this thread was the first.
@@ -242,6 +268,7 @@ impl EjectionState {
             return None;
         }
         self.admitted.store(now, Relaxed);
+        self.doubted.store(false, Relaxed);
         self.unavailable.store(0, Relaxed);
         self.silent.store(0, Relaxed);
         // A head is no proof of a whole body: one more that breaks will do.

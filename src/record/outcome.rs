@@ -6,7 +6,7 @@
 //! What a complete response says about its endpoint is a [`ResponseClass`]: [`class_of_head`] reads it from the head,
 //! [`class_of_grpc_status`] from gRPC's own status, which may come as late as the trailers.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 
 use crate::error::{Error, ErrorKind, Side};
 
@@ -109,21 +109,19 @@ impl Outcome {
     /// or a deadline passed before the response head.
     #[must_use]
     pub fn is_silent(&self) -> bool {
+        let unheard = self.is_timeout() || self.error == Some(ErrorKind::Connect);
+        self.stage < Stage::Body && unheard
+    }
+
+    /// Returns whether the attempt ended by a deadline that passed while it was the endpoint's turn.
+    pub(crate) fn is_timeout(&self) -> bool {
         use ErrorKind::{
-            Connect, ConnectTimeout, IdleTimeout, PerTryTimeout, ResponseTimeout, TotalTimeout,
+            ConnectTimeout, IdleTimeout, PerTryTimeout, ResponseTimeout, TotalTimeout,
         };
-        self.stage < Stage::Body
-            && matches!(
-                self.error,
-                Some(
-                    Connect
-                        | ConnectTimeout
-                        | IdleTimeout
-                        | PerTryTimeout
-                        | ResponseTimeout
-                        | TotalTimeout
-                )
-            )
+        matches!(
+            self.error,
+            Some(ConnectTimeout | IdleTimeout | PerTryTimeout | ResponseTimeout | TotalTimeout)
+        )
     }
 
     /// Returns whether the endpoint did what it was asked to do. A 404 is a success in this sense: the endpoint
@@ -245,6 +243,9 @@ fn class_of_status(status: StatusCode) -> ResponseClass {
     }
 }
 
+// A name that is parsed for each look-up costs more than the look-up.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// Returns what `grpc-status` says about its endpoint, or `None` if the field is absent.
 ///
 /// The field is in the trailers, or in the head of a response without messages ("Trailers-Only" in "gRPC over HTTP2");
@@ -253,7 +254,7 @@ fn class_of_status(status: StatusCode) -> ResponseClass {
 /// UNKNOWN (2), INTERNAL (13), UNAVAILABLE (14) and DATA_LOSS (15) are the server's own failures. DEADLINE_EXCEEDED (4)
 /// and RESOURCE_EXHAUSTED (8) are not: clients choose their deadlines and use up their own quotas.
 pub(crate) fn class_of_grpc_status(fields: &HeaderMap) -> Option<ResponseClass> {
-    Some(match fields.get("grpc-status")?.as_bytes() {
+    Some(match fields.get(&GRPC_STATUS)?.as_bytes() {
         b"2" | b"13" | b"15" => ResponseClass::Failure,
         b"14" => ResponseClass::Unavailable,
         _ => ResponseClass::Success,

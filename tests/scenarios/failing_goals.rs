@@ -12,11 +12,12 @@ use tower::{ServiceExt, service_fn};
 use crate::{
     attacks::{self, Attack, BUSY, LOW},
     failing::{
-        ALWAYS, BACK, CAPACITY, HEALED, OUT, all_down, bare, black_hole, ended, errors, failed_in,
-        first_after_healing, first_success, full_share_after, half_broken, heals, hedge_after,
-        hedge_percentile, limits, most_fail, no_retry, one_fails_others_slow, overload,
-        rarely_slow, rate_limited, receivers, retry_storm, rolling_restart, sent_per_request,
-        share_of_first, small, stall, succeeded_in, three_retries, three_retries_alone,
+        ALWAYS, BACK, CAPACITY, HEALED, OUT, SICK, all_down, bare, black_hole, ended, errors,
+        failed_in, first_after_healing, first_success, full_share_after, half_broken, heals,
+        hedge_after, hedge_percentile, limits, most_fail, no_retry, one_fails_others_slow,
+        overload, rarely_slow, rate_limited, receivers, retry_storm, rolling_restart,
+        sent_per_request, share_of_first, small, stall, succeeded_in, three_retries,
+        three_retries_alone,
     },
     sim::{
         client::Picks::{Default, TowerPeakEwma},
@@ -252,8 +253,12 @@ fn s29_a_server_that_heals_has_its_share_again_soon() {
     for seed in SEEDS {
         let log = heals(Default, seed, identity);
         assert_eq!(errors(&log), 0);
-        let here = log.hits[0].iter().copied();
-        let sick: Vec<_> = here.filter(|hit| hit.fate == Fate::Answered(503)).collect();
+        // Failures are consecutive once the last answer from before has arrived.
+        let here = || log.hits[0].iter();
+        let before = here().filter(|hit| hit.at < SICK).map(|hit| hit.ended);
+        let answered = before.fold(SICK, f64::max);
+        let failed = here().filter(|hit| hit.fate == Fate::Answered(503));
+        let sick: Vec<_> = failed.filter(|hit| hit.ended > answered).copied().collect();
         are_probes_after_five(&sick);
         let healed = first_after_healing(&log);
         // The back-off is 16 s and a fifth at most by then.

@@ -1,6 +1,7 @@
 //! [`AttemptFuture`]: the sending of a request to one endpoint, up to its response head.
 
 use std::{
+    any::TypeId,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -19,7 +20,7 @@ use crate::{
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error, ErrorKind},
     record::{AttemptGuard, Info, Outcome, Record, class_of_head},
-    upstream::SendError,
+    upstream::{Client, SendError},
 };
 
 pin_project! {
@@ -170,16 +171,24 @@ where
     }
 }
 
-/// Returns a response with a body that keeps the request in flight.
-pub(super) fn answered<B: http_body::Body>(
+/// Returns a response with a body that keeps the request in flight. `S` is the service that answered.
+pub(super) fn answered<S: 'static, B: http_body::Body>(
     mut response: Response<B>,
     in_flight: InFlight,
     record: &Arc<Record>,
 ) -> Response<ResponseBody<B>> {
-    inform(response.extensions_mut(), record);
+    if !is_client::<S>() {
+        inform(response.extensions_mut(), record);
+    }
     // The body of a 101 is empty and at its end. The tunnel takes it along, and ends the request with it.
     let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     response.map(|body| ResponseBody::new(body, in_flight, hold))
+}
+
+/// Returns whether the endpoints' service is the crate's client itself: what is sent to it reaches it as it is, and
+/// what it adds to a response is still there.
+pub(super) fn is_client<S: 'static>() -> bool {
+    TypeId::of::<S>() == TypeId::of::<Client>()
 }
 
 /// Adds the [`Info`] to the response's extensions, unless an inner cluster or client has done so.

@@ -1,7 +1,6 @@
 //! [`ResponseFuture`]: the states of a request, and the polling of its attempts.
 
 use std::{
-    any::TypeId,
     fmt,
     future::Future,
     pin::Pin,
@@ -16,7 +15,7 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use super::{
-    attempt::{AttemptFuture, Attempted, answered},
+    attempt::{AttemptFuture, Attempted, answered, is_client},
     waiting::{self, WaitFuture},
 };
 use crate::{
@@ -31,7 +30,6 @@ use crate::{
     error::{BoxError, Error},
     record::Record,
     retry::RequestCopy,
-    upstream::Client,
 };
 
 pin_project! {
@@ -122,7 +120,7 @@ where
             true => None,
             false => cluster.pick(&[], affinity, copy.is_some()),
         };
-        cluster.deposit();
+        cluster.deposit(picked.as_ref());
         let state = match picked {
             Some(picked) => DispatchState::Attempt {
                 attempt: AttemptFuture::begin(
@@ -155,11 +153,6 @@ where
             rival: None,
         }
     }
-}
-
-/// Returns whether the endpoints' service is the crate's client itself: what is sent to it then reaches it as it is.
-fn is_client<S: 'static>() -> bool {
-    TypeId::of::<S>() == TypeId::of::<Client>()
 }
 
 /// What follows from the end of an attempt.
@@ -217,7 +210,7 @@ where
                     if this.rival.is_some() {
                         self.as_mut().supersede();
                     }
-                    let answer = answered(response, in_flight, &self.record);
+                    let answer = answered::<S, B>(response, in_flight, &self.record);
                     return Poll::Ready(Ok(answer));
                 }
                 Poll::Ready(ended) => {

@@ -87,7 +87,8 @@ where
                 }
                 this.cluster
                     .mark(&mut response, *this.affinity, endpoint.name());
-                Next::Done(Ok(answered(response, in_flight, this.record)))
+                let answer = answered::<S, B>(response, in_flight, this.record);
+                Next::Done(Ok(answer))
             }
             Attempted::Failed {
                 error,

@@ -80,6 +80,8 @@ pub struct Hit {
     /// The number in its field [`NUMBER`], if it has one.
     pub number: Option<u64>,
     pub fate: Fate,
+    /// When its fate was decided, in seconds. Infinite if it was not answered.
+    pub ended: f64,
 }
 
 /// What a server did with a request.
@@ -224,7 +226,8 @@ impl Service<Request<Body>> for Server {
                     }
                 }
             };
-            server.hits.lock().unwrap()[nth].fate = fate;
+            let hit = &mut server.hits.lock().unwrap()[nth];
+            (hit.fate, hit.ended) = (fate, server.clock.now());
             result
         })
     }
@@ -240,6 +243,7 @@ impl Inner {
             at: self.clock.now(),
             number,
             fate: Fate::Unanswered,
+            ended: f64::INFINITY,
         });
         hits.len() - 1
     }
