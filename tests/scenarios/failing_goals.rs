@@ -4,7 +4,8 @@
 use std::{convert::identity, time::Duration};
 
 use axum_upstream::{
-    Body, EndpointSpec, Error, LoadBalance, balance::LoadBalanceBuilder, health::Ejection,
+    Body, EndpointSpec, Error, LoadBalance, balance::LoadBalanceBuilder, endpoint::Availability,
+    health::Ejection,
 };
 use http::{Method, Request, Response};
 use tower::{ServiceExt, service_fn};
@@ -310,4 +311,51 @@ async fn a_last_attempt_is_no_probe() {
     assert_eq!(response.status(), 200);
     let info = response.extensions().get::<axum_upstream::Info>().unwrap();
     assert_eq!(info.attempts().count(), 2, "the first one was a probe");
+}
+
+/// Sends requests of this method for a second to three endpoints of which the first answers 503. Returns whether it is
+/// ejected then, and how many of the answers were 503s.
+async fn one_of_three_is_unavailable(method: &Method) -> (bool, usize) {
+    let endpoint = |nth: usize| {
+        let answer = move |_: Request<Body>| async move {
+            let status = if nth == 0 { 503 } else { 200 };
+            Ok::<_, Error>(
+                Response::builder()
+                    .status(status)
+                    .body(Body::empty())
+                    .unwrap(),
+            )
+        };
+        EndpointSpec::new(nth.to_string(), service_fn(answer))
+    };
+    let balance = LoadBalance::builder()
+        .seed(1)
+        .endpoints((0..3).map(endpoint))
+        .unwrap();
+    let mut failed = 0;
+    for _ in 0..50 {
+        let request = Request::builder().method(method);
+        let request = request.body(Body::empty()).unwrap();
+        let response = balance.clone().oneshot(request).await.unwrap();
+        failed += usize::from(response.status() == 503);
+        tokio::time::advance(Duration::from_millis(20)).await;
+    }
+    let first = &balance.handle().endpoints()[0];
+    (
+        matches!(first.availability, Availability::Ejected { .. }),
+        failed,
+    )
+}
+
+/// An endpoint that fails is avoided for its cost. It is tried until it is known, with requests that lose nothing.
+#[tokio::test(start_paused = true)]
+async fn a_failing_endpoint_is_ejected_beside_others_that_are_well() {
+    let seen = one_of_three_is_unavailable(&Method::GET).await;
+    assert_eq!(seen, (true, 0), "no client has seen anything of it");
+    let seen = one_of_three_is_unavailable(&Method::POST).await;
+    assert_eq!(
+        seen,
+        (false, 1),
+        "a request that is sent once is not for trying"
+    );
 }
