@@ -81,6 +81,15 @@ impl Default for LoadBalanceBuilder {
 }
 
 impl LoadBalanceBuilder {
+    /// Names the cluster, in [`Info`](crate::Info), logs, metrics and the status page. Default: `default`.
+    ///
+    /// Clusters of one application should have different names.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.endpoints.cluster = name.into();
+        self
+    }
+
     /// Sets how an endpoint is picked for a request. Default: [`P2c::new`](super::policy::P2c::new).
     #[must_use]
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {

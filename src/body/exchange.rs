@@ -37,7 +37,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, combinators::UnsyncBoxBody
 use super::link::Link;
 use crate::{
     error::{BoxError, Error},
-    record::{ClientFacts, OnSent, Record, UploadState},
+    record::{ClientFacts, ExchangeGuard, OnSent, Record, UploadState},
 };
 
 /// The body of a request on its way to an endpoint: what a `tower::Service` that serves as an endpoint receives.
@@ -125,6 +125,12 @@ impl Body {
             *self = std::mem::take(self).with_record(Arc::default());
         }
         self.link.record.get_or_insert_default()
+    }
+
+    /// Returns the end of the exchange, if it begins here: if neither a proxy nor a balancer has received the request.
+    pub(crate) fn begin_exchange(&mut self) -> Option<ExchangeGuard> {
+        let begins = self.link.record.is_none();
+        begins.then(|| ExchangeGuard::new(self.record().clone()))
     }
 
     /// Returns what is known of the client. Nothing is if no proxy has received the request.
@@ -295,6 +301,9 @@ impl http_body::Body for Body {
         };
         let polled = Pin::new(body).poll_frame(cx);
         let state = self.state(&polled);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.link.sent_data(frame.data_ref().map_or(0, Bytes::len));
+        }
         self.link.note(state);
         polled
     }

@@ -4,18 +4,20 @@
 //! [`Guard`] that moves from the response future into [`GuardedBody`], and learns there how the body ended:
 //!
 //! - The last frame, or the end: [`Guard::complete`].
+//! - Data: [`Guard::data`].
 //! - Trailers: [`Guard::trailers`], then [`Guard::complete`].
 //! - An error: [`Guard::failed`].
 //! - Dropped before its end: the guard is dropped. It decides by itself what that means.
 //!
-//! The guard is notified once, by the first of these, and is gone from the body afterwards. No frame is changed,
-//! delayed or counted, and no deadline is enforced here: `response.rs` does that, outside of this body.
+//! The guard is notified of one end, the first of these, and is gone from the body afterwards. No frame is changed
+//! or delayed, and no deadline is enforced here: `response.rs` does that, outside of this body.
 
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -32,6 +34,9 @@ pub(crate) trait Guard<E> {
     /// The body is complete.
     fn complete(self);
 
+    /// So many bytes of data have arrived.
+    fn data(&mut self, bytes: usize);
+
     /// The trailers have arrived, which may contain a gRPC status. [`complete`](Self::complete) follows at once.
     fn trailers(&mut self, trailers: &HeaderMap);
 
@@ -45,6 +50,12 @@ impl<E> Guard<E> for Option<AttemptGuard> {
     fn complete(self) {
         if let Some(attempt) = self {
             attempt.answered(ResponseClass::Success);
+        }
+    }
+
+    fn data(&mut self, bytes: usize) {
+        if let Some(attempt) = self {
+            attempt.receive(bytes);
         }
     }
 
@@ -129,6 +140,9 @@ impl<B: Body, G: Guard<B::Error>> Body for GuardedBody<B, G> {
         }
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         let guard = this.guard;
+        if let (Some(Ok(frame)), Some(guard)) = (&frame, guard.as_mut()) {
+            guard.data(frame.data_ref().map_or(0, Buf::remaining));
+        }
         match &frame {
             Some(Err(error)) => {
                 if let Some(guard) = guard.take() {

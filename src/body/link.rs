@@ -49,6 +49,13 @@ impl Link {
         }
     }
 
+    /// Counts bytes of the body that move on.
+    pub(super) fn sent_data(&self, bytes: usize) {
+        if let Some(record) = &self.record {
+            record.sent(self.generation, bytes as u64);
+        }
+    }
+
     /// Notifies those that wait for the body to be sent. Later calls do nothing.
     fn sent(&mut self) {
         // Nothing waits for a body that was empty from the beginning, as most are.

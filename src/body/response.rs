@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::{Deadlines, Timer, gathered::GatheredBody};
 use crate::{
     error::{BoxError, Error, ErrorKind},
-    record::Record,
+    record::{ExchangeGuard, Record},
     rewrite::TrailerRule,
 };
 
@@ -46,9 +46,9 @@ pin_project! {
         // `None` if the exchange goes on as a tunnel: the response body belongs to the tunnel then.
         #[pin]
         inner: Option<GatheredBody<B>>,
-        // Where the reason is recorded when a deadline ends the exchange. `None` with a tunnel, as are the rule and all
-        // deadlines.
-        record: Option<Arc<Record>>,
+        // The end of the exchange, dropped after the body, with which the attempt ends; and its record, which keeps the
+        // reason when a deadline ends it. `None` with a tunnel, as are the rule and all deadlines.
+        exchange: Option<ExchangeGuard>,
         deadlines: Deadlines,
         trailers: Option<TrailerRule>,
         // Boxed, and made when first needed: most bodies never pause, and move several times.
@@ -63,13 +63,13 @@ impl<B> DeadlineBody<B> {
     /// Wraps the body of a response. `trailers` is the rule that the response's head asks for.
     pub(crate) fn new(
         inner: B,
-        record: Arc<Record>,
+        exchange: Option<ExchangeGuard>,
         deadlines: Deadlines,
         trailers: TrailerRule,
     ) -> Self {
         Self {
             inner: Some(GatheredBody::new(inner)),
-            record: Some(record),
+            exchange,
             deadlines,
             trailers: Some(trailers),
             timer: None,
@@ -81,7 +81,7 @@ impl<B> DeadlineBody<B> {
     pub(crate) fn tunnel() -> Self {
         Self {
             inner: None,
-            record: None,
+            exchange: None,
             deadlines: Deadlines::default(),
             trailers: None,
             timer: None,
@@ -108,6 +108,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.project();
+        let record = this.exchange.as_ref().and_then(ExchangeGuard::record);
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(None);
         };
@@ -116,6 +117,9 @@ where
             Poll::Ready(Some(Ok(_))) if this.deadlines.is_over() => ErrorKind::TotalTimeout,
             Poll::Ready(Some(Ok(mut frame))) => {
                 *this.waiting = None;
+                if let (Some(data), Some(record)) = (frame.data_ref(), record) {
+                    record.passed_on(data.len() as u64);
+                }
                 if let (Some(trailers), Some(rule)) = (frame.trailers_mut(), &this.trailers) {
                     rule.strip(trailers);
                 }
@@ -125,7 +129,7 @@ where
             Poll::Ready(Some(Err(error))) => {
                 // A body of this crate, such as that of an inner proxy, has decided the kind already.
                 let error = Error::own_or(ErrorKind::ResponseBody, error);
-                return Poll::Ready(Some(Err(broken(error, this.record.as_deref()))));
+                return Poll::Ready(Some(Err(broken(error, record))));
             }
             Poll::Pending => {
                 // With an upload still in transfer, its last movement counts too: see [`Deadlines::due`].
@@ -137,13 +141,10 @@ where
         };
         // Before the server drops this body, and with it the guard of the attempt, which would otherwise take the drop
         // for a client that disconnected.
-        if let Some(record) = this.record {
+        if let Some(record) = record {
             record.stop(stopped);
         }
-        Poll::Ready(Some(Err(broken(
-            Error::new(stopped),
-            this.record.as_deref(),
-        ))))
+        Poll::Ready(Some(Err(broken(Error::new(stopped), record))))
     }
 
     /// A tunnel's body is at its end from the beginning.
@@ -161,9 +162,9 @@ where
 /// Logs the failure of a response body, and returns it with the endpoint's name.
 ///
 /// It is logged here because the error goes to the server around the proxy, which may not show it.
-fn broken(error: Error, record: Option<&Record>) -> Error {
+fn broken(error: Error, record: Option<&Arc<Record>>) -> Error {
     let endpoint = record
-        .and_then(Record::last_attempt)
+        .and_then(|record| record.last_attempt())
         .map(|last| last.shared_endpoint());
     let error = error.at_any(endpoint);
     tracing::warn!(error = &error as &dyn StdError, "response body broken off");
@@ -185,7 +186,7 @@ mod tests {
     fn silent(deadlines: Deadlines) -> Pin<Box<DeadlineBody<Silent>>> {
         Box::pin(DeadlineBody::new(
             StreamBody::new(stream::pending()),
-            Arc::default(),
+            Some(ExchangeGuard::new(Arc::default())),
             deadlines,
             TrailerRule::default(),
         ))
@@ -202,7 +203,7 @@ mod tests {
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IdleTimeout);
         assert_eq!(
-            body.record.as_ref().unwrap().stopped(),
+            body.exchange.as_ref().unwrap().record().unwrap().stopped(),
             Some(ErrorKind::IdleTimeout)
         );
         assert_eq!(start.elapsed().as_secs(), 100);

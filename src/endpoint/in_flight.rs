@@ -30,7 +30,10 @@ use super::{load::Load, siblings::Micros};
 use crate::{
     body::{Body, Guard},
     error::{Error, ErrorKind},
-    record::{AttemptGuard, OnSent, Outcome, ResponseClass, class_of_grpc_status},
+    record::{
+        AttemptGuard, Beginning, ExchangeGuard, OnSent, Outcome, ResponseClass,
+        class_of_grpc_status,
+    },
 };
 
 /// One request in flight at an endpoint, which counts there until this is dropped.
@@ -93,6 +96,26 @@ impl InFlight {
         self.picked.is_some()
     }
 
+    /// Returns when the attempt begins: at the time of the pick.
+    pub(crate) fn beginning(&self) -> Beginning {
+        let siblings = &self.load.siblings;
+        siblings.beginning(self.picked.unwrap_or_else(|| siblings.now()))
+    }
+
+    /// Counts bytes of response data.
+    fn receive(&mut self, bytes: usize) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.receive(bytes);
+        }
+    }
+
+    /// Has the exchange end with the attempt: see [`AttemptGuard::ends`].
+    pub(crate) fn ends(&mut self, exchange: Option<ExchangeGuard>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.ends(exchange);
+        }
+    }
+
     /// Returns the time of the pick. `None` if the request does not count.
     pub(crate) fn picked(&self) -> Option<Micros> {
         self.picked
@@ -143,7 +166,7 @@ impl InFlight {
         let now = self.load.clock();
         self.class = class;
         if let Some(attempt) = &self.attempt {
-            attempt.reached_body(status);
+            attempt.reached_body(status, Some(now));
         }
         let sent = self.end_wait();
         let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
@@ -282,6 +305,10 @@ impl<E> Guard<E> for InFlight {
     /// Ends the attempt as the head and the trailers said.
     fn complete(mut self) {
         self.complete_with(self.class);
+    }
+
+    fn data(&mut self, bytes: usize) {
+        self.receive(bytes);
     }
 
     /// Takes the class of a gRPC response, which is in the trailers unless there was no message.

@@ -15,7 +15,7 @@ use super::{
     siblings::{Micros, Siblings},
     spec::{Connect, EndpointSpec, Metric},
 };
-use crate::health::ConnectFuture;
+use crate::{health::ConnectFuture, record::EndpointId};
 
 /// What a [`Cost`] is measured by. A policy chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) enum Measure {
 /// There is one server for each insertion: an endpoint that is replaced under its name is another one. Several
 /// `Endpoint`s may be the same server under different settings; [`is`](Self::is) compares that.
 pub(crate) struct Endpoint<S> {
-    name: Arc<str>,
+    id: Arc<EndpointId>,
     /// What its cost is divided by. Never 0: the cluster keeps an endpoint of weight 0 out of what policies see.
     weight: NonZeroU32,
     priority: u8,
@@ -67,8 +67,9 @@ impl<S> Endpoint<S> {
             ..
         } = spec;
         let load = Arc::new(Load::new(siblings.clone(), latency));
+        let cluster = siblings.settings().cluster.clone();
         Self {
-            name,
+            id: Arc::new(EndpointId::new(Some(cluster), name)),
             weight,
             priority,
             metric,
@@ -80,7 +81,12 @@ impl<S> Endpoint<S> {
 
     /// Returns the name, its identity within the cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
+        self.id.name()
+    }
+
+    /// Returns its name and that of its cluster.
+    pub(crate) fn id(&self) -> &Arc<EndpointId> {
+        &self.id
     }
 
     /// Returns the weight, at least 1.
@@ -156,7 +162,7 @@ impl<S> Endpoint<S> {
     /// Returns the same server with another weight. It shares the service, and so its connections, and the load.
     pub(crate) fn with_weight(&self, weight: NonZeroU32) -> Self {
         Self {
-            name: self.name.clone(),
+            id: self.id.clone(),
             weight,
             priority: self.priority,
             metric: self.metric.clone(),
@@ -203,7 +209,7 @@ impl<S: Clone> Endpoint<S> {
 impl<S> fmt::Debug for Endpoint<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
-            .field("name", &self.name)
+            .field("name", self.name())
             .field("weight", &self.weight)
             .field("load", &self.load)
             .finish_non_exhaustive()

@@ -20,7 +20,7 @@ use super::norms::{Findings, LearnedNorms, Norms};
 pub(super) use crate::clock::Micros;
 #[cfg(feature = "adaptive-limit")]
 use crate::limit::AdaptiveConcurrency;
-use crate::{health::Ejection, limit::Queue};
+use crate::{health::Ejection, limit::Queue, record::Beginning};
 
 /// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
 /// and what it finds is an average over two seconds.
@@ -46,6 +46,8 @@ const CATCH_UP_UNEVEN: u64 = 16;
 /// The settings that all endpoints of a cluster share.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedSettings {
+    /// The name of the cluster.
+    pub(crate) cluster: Arc<str>,
     /// When an endpoint that fails is ejected. `None` ejects none.
     pub(crate) ejection: Option<Ejection>,
     /// The most requests in flight at each endpoint, at least 1. `None` is no limit.
@@ -60,6 +62,7 @@ pub(crate) struct SharedSettings {
 impl Default for SharedSettings {
     fn default() -> Self {
         Self {
+            cluster: "default".into(),
             ejection: Some(Ejection::default()),
             max_in_flight: None,
             max_total: None,
@@ -138,6 +141,14 @@ impl Siblings {
     /// Returns the settings.
     pub(crate) fn settings(&self) -> &SharedSettings {
         &self.settings
+    }
+
+    /// Returns when an attempt begins for which an endpoint was picked at this time.
+    pub(super) fn beginning(&self, at: Micros) -> Beginning {
+        Beginning {
+            epoch: self.epoch,
+            at,
+        }
     }
 
     /// Converts to an `Instant`.

@@ -28,7 +28,7 @@ use super::{config::Config, head_timer::HeadTimer, hooks::ResponseChanges};
 use crate::{
     body::{Body, DeadlineBody, ReadBody, UnreadWatch},
     error::{BoxError, Error, ErrorKind},
-    record::{Info, Record, UploadState},
+    record::{ExchangeGuard, Info, Record, UploadState},
     rewrite::TrailerRule,
     tunnel::{OpenTunnels, UpgradeRequest, announce},
     upstream::SendError,
@@ -75,8 +75,8 @@ pin_project! {
         pub(super) upgrade: Option<UpgradeRequest>,
         // The version that the client speaks.
         pub(super) version: Version,
-        // The record of the exchange, which the request body carries too.
-        pub(super) record: Arc<Record>,
+        // The end of the exchange. It moves on with the response.
+        pub(super) end: Option<ExchangeGuard>,
         // What hooks that have seen the request do to the response.
         pub(super) changes: ResponseChanges,
         // Calls the service once it is ready. What bounds that wait is the same timer.
@@ -96,7 +96,7 @@ impl<S: Service<Request<Body>>> ForwardFuture<S> {
 
     /// Returns the record of the exchange, also after the future is ready.
     pub(crate) fn record(&self) -> &Arc<Record> {
-        &self.exchange.record
+        self.exchange.timer.record()
     }
 }
 
@@ -120,7 +120,7 @@ where
             Poll::Pending => {
                 // No waker of the upload is needed: the timer looks at it by itself.
                 let kind = ready!(exchange.timer.as_mut().poll_expired(cx));
-                exchange.record.stop(kind);
+                exchange.timer.record().stop(kind);
                 Error::new(kind)
             }
         };
@@ -156,9 +156,9 @@ where
         };
         // Before the body is dropped, whose guard would take it for a client that left.
         let head = self.head(&mut parts, required);
-        let trailers = head.inspect_err(|error| self.record.stop(error.kind()))?;
-        let (record, deadlines) = (self.record.clone(), self.timer.rest());
-        let body = DeadlineBody::new(body, record.clone(), deadlines.clone(), trailers);
+        let trailers = head.inspect_err(|error| self.record().stop(error.kind()))?;
+        let (record, deadlines) = (self.record().clone(), self.timer.rest());
+        let body = DeadlineBody::new(body, self.end.take(), deadlines.clone(), trailers);
         // A stream's window can be closed while the connection's socket takes everything.
         let multiplexed = *self.version >= Version::HTTP_2;
         let body = ReadBody::watched_by(self.unread, body, deadlines, record, multiplexed);
@@ -179,18 +179,24 @@ where
     /// Panics outside of a tokio runtime.
     fn switch(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         let Some(upgrade) = self.upgrade.take() else {
-            self.record.stop(ErrorKind::Upgrade);
+            self.record().stop(ErrorKind::Upgrade);
             return Err(Error::new(ErrorKind::Upgrade));
         };
-        let (token, tunnel) = upgrade.agree(response, self.record.clone(), self.timer.idle())?;
-        let (mut parts, tunnel) = tunnel.into_parts();
+        let (token, tunnel) = upgrade.agree(response, self.record().clone(), self.timer.idle())?;
+        let (mut parts, mut tunnel) = tunnel.into_parts();
         let head = self.head(&mut parts, Some(token));
-        head.inspect_err(|error| self.record.stop(error.kind()))?;
+        head.inspect_err(|error| self.record().stop(error.kind()))?;
+        tunnel.ends(self.end.take());
         self.tunnels.open(tunnel);
         Ok(Response::from_parts(
             parts,
             ReadBody::unwatched(DeadlineBody::tunnel()),
         ))
+    }
+
+    /// Returns the record of the exchange.
+    fn record(&self) -> &Arc<Record> {
+        self.timer.record()
     }
 
     /// Makes a response head fit to be sent down, and returns the rule for its trailers.
@@ -211,6 +217,7 @@ where
         }
         self.inform(&mut parts.extensions);
         self.config.hooks.response(self.changes, parts);
+        self.record().set_status(parts.status);
         Ok(trailers)
     }
 
@@ -218,7 +225,7 @@ where
     /// client has usually done so: a second insertion would allocate.
     fn inform(&self, extensions: &mut Extensions) {
         if extensions.get::<Info>().is_none() {
-            extensions.insert(Info::new(self.record.clone()));
+            extensions.insert(Info::new(self.record().clone()));
         }
     }
 
@@ -229,7 +236,7 @@ where
     /// nowhere else to send it.
     fn failed(&self, error: BoxError) -> Error {
         let (error, _) = SendError::split(error);
-        match self.record.upload().state() {
+        match self.record().upload().state() {
             UploadState::TooLarge => Error::new(ErrorKind::BodyTooLarge).with(error),
             UploadState::Broken => Error::new(ErrorKind::RequestBody).with(error),
             _ => error,
@@ -239,7 +246,7 @@ where
     /// Names the endpoint of the last attempt, unless the error names one.
     fn name(&self, error: Error) -> Error {
         error.at_any(
-            self.record
+            self.record()
                 .last_attempt()
                 .map(|last| last.shared_endpoint()),
         )

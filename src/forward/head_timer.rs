@@ -57,6 +57,11 @@ impl HeadTimer {
         }
     }
 
+    /// Returns the record of the exchange.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
     /// Returns what bounds the exchange once the head has arrived.
     ///
     /// The idle time is the same as before the head. The total time goes on from the beginning of the exchange.

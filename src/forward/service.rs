@@ -31,7 +31,7 @@ use super::{
 use crate::{
     body::{Body, GatheredBody, RequestBody, UnreadWatch},
     error::{Error, ErrorKind},
-    record::{ClientFacts, Record},
+    record::{ClientFacts, ExchangeGuard, Record},
     rewrite::{
         ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, is_grpc, wants_trailers,
     },
@@ -155,7 +155,8 @@ where
             .with_record(record.clone());
         // Here the hooks have run: one of them may have set deadlines of this request.
         let timeouts = config.timeouts.of_request(&parts);
-        let timer = HeadTimer::new(timeouts, record.clone());
+        let end = Some(ExchangeGuard::new(record.clone()));
+        let timer = HeadTimer::new(timeouts, record);
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {
             config: config.clone(),
@@ -163,7 +164,7 @@ where
             unread: self.unread.clone(),
             upgrade,
             version,
-            record,
+            end,
             changes,
             response,
             timer,

@@ -126,7 +126,9 @@ where
                     Ok(response) => response.map(AxumBody::new),
                     Err(error) => {
                         let record = future.as_ref().get_ref().record();
-                        responder.respond(error, Some(Info::new(record.clone())))
+                        let response = responder.respond(error, Some(Info::new(record.clone())));
+                        record.set_status(response.status());
+                        response
                     }
                 };
                 client.settle(&mut response);

@@ -3,12 +3,19 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{
+            AtomicBool, AtomicU16, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+            fence,
+        },
     },
+    time::Duration,
 };
 
-use tokio::time::Instant;
+use http::StatusCode;
+
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     attempt::Attempt,
@@ -49,6 +56,12 @@ pub(crate) struct ClientConnection {
     client: Option<IpAddr>,
 }
 
+/// Told of the end of exchanges, once for each.
+pub(crate) trait OnEnd: std::fmt::Debug + Send + Sync {
+    /// Called by the task that ends the exchange; must not block.
+    fn ended(&self, record: &Record);
+}
+
 /// Everything that is known of one exchange.
 ///
 /// One `Arc` holds it from the arrival of the request to the last byte of the response, or to the end of its tunnel.
@@ -62,6 +75,18 @@ pub(crate) struct Record {
     stopped: OnceLock<ErrorKind>,
     /// Whether the exchange went on as a tunnel, which has ended.
     complete: AtomicBool,
+    /// The status of the response that the client is sent; 0 before.
+    status: AtomicU16,
+    /// The number of bytes of response data that were passed on.
+    received: AtomicU64,
+    /// Whether the exchange has ended.
+    finished: AtomicBool,
+    /// How long it took, in microseconds, if it did not end with its last attempt.
+    ended_after: AtomicU64,
+    /// Told of the end of the exchange.
+    observer: Option<Arc<dyn OnEnd>>,
+    /// Made when a task waits for the end.
+    ended: OnceLock<watch::Sender<()>>,
     /// The first attempt; the others follow through `Attempt::next`.
     attempts: OnceLock<Attempt>,
 }
@@ -75,8 +100,20 @@ impl Record {
             upload: Upload::default(),
             stopped: OnceLock::new(),
             complete: AtomicBool::new(false),
+            status: AtomicU16::new(0),
+            received: AtomicU64::new(0),
+            finished: AtomicBool::new(false),
+            ended_after: AtomicU64::new(0),
+            observer: None,
+            ended: OnceLock::new(),
             attempts: OnceLock::new(),
         }
+    }
+
+    /// Has the end of the exchange told to `observer`.
+    pub(crate) fn observed_by(mut self, observer: Option<Arc<dyn OnEnd>>) -> Self {
+        self.observer = observer;
+        self
     }
 
     /// Returns when the exchange began.
@@ -103,6 +140,11 @@ impl Record {
     /// Records that the request body has moved to `state` now, if its upload is still the latest.
     pub(crate) fn touch_upload(&self, generation: u32, state: UploadState) {
         self.upload.touch(self.start, generation, state);
+    }
+
+    /// Counts bytes of the request body that move, if its upload is still the latest.
+    pub(crate) fn sent(&self, generation: u32, bytes: u64) {
+        self.upload.add(generation, bytes);
     }
 
     /// Returns when the request body last moved, or the beginning of the exchange if it never has.
@@ -134,6 +176,73 @@ impl Record {
         self.complete.load(Relaxed)
     }
 
+    /// Records the status of the response that the client is sent.
+    pub(crate) fn set_status(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Relaxed);
+    }
+
+    /// Returns the status of the response that the client is sent, or `None` if there is none yet.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.status.load(Relaxed)).ok()
+    }
+
+    /// Counts bytes of response data that were passed on.
+    pub(crate) fn passed_on(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Relaxed);
+    }
+
+    /// Returns the number of bytes of response data that were passed on.
+    pub(crate) fn response_bytes(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Records that the exchange has ended, with its last attempt if it had one. Only the first call counts.
+    pub(super) fn finish(&self) {
+        if self.finished.swap(true, SeqCst) {
+            return;
+        }
+        // Nearly always known already, and then the clock is not read.
+        if self.last_attempt().is_none_or(|last| !last.has_ended()) {
+            let micros = u64::try_from(self.start.elapsed().as_micros());
+            self.ended_after.store(micros.unwrap_or(u64::MAX), Relaxed);
+        }
+        if let Some(observer) = &self.observer {
+            observer.ended(self);
+        }
+        // Either the channel is seen here, or the end by the task that has made it just now.
+        fence(SeqCst);
+        if let Some(ended) = self.ended.get() {
+            ended.send_replace(());
+        }
+    }
+
+    /// Returns how long the exchange took, to the last byte of the response or the end of its tunnel. `None` before.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        if !self.finished.load(SeqCst) {
+            return None;
+        }
+        let last = self.last_attempt().and_then(Attempt::ended);
+        let after = Duration::from_micros(self.ended_after.load(Relaxed));
+        Some(last.map_or(after, |ended| {
+            ended.saturating_duration_since(self.start).max(after)
+        }))
+    }
+
+    /// Completes when the exchange has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub(crate) async fn ended(&self) {
+        let channel = self.ended.get_or_init(|| watch::Sender::new(()));
+        let mut ended = channel.subscribe();
+        fence(SeqCst);
+        if self.duration().is_none() {
+            // The sender is part of `self`, so it is not gone.
+            let _ = ended.changed().await;
+        }
+    }
+
     /// Returns all attempts, in the order in which they began.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         std::iter::successors(self.attempts.get(), |attempt| attempt.next())
@@ -150,9 +259,11 @@ impl Record {
         self.attempts_around(nth).for_each(Attempt::not_sent);
     }
 
-    /// Records that the request is about to be written to a connection, for the same attempts.
-    pub(crate) fn sending(&self, nth: Option<usize>) {
-        self.attempts_around(nth).for_each(Attempt::sending);
+    /// Records that the request is about to be written to a connection, for the same attempts. `reused` is whether the
+    /// connection was open before.
+    pub(crate) fn sending(&self, nth: Option<usize>, reused: bool) {
+        self.attempts_around(nth)
+            .for_each(|attempt| attempt.sending(reused));
     }
 
     /// Returns the attempt at index `nth`, the one that it is part of, and so on outward. Attempts at the same time,
@@ -163,8 +274,44 @@ impl Record {
     }
 
     /// Adds an attempt, and returns its index among all.
-    pub(super) fn push(&self, attempt: Attempt) -> usize {
+    pub(super) fn push(&self, attempt: impl Fn() -> Attempt) -> usize {
         Attempt::append(&self.attempts, attempt)
+    }
+}
+
+/// Ends an exchange when it is dropped.
+///
+/// The part with which the exchange began has it: a proxy, or a balancer or client that is used without one. It moves
+/// on with the response, and is dropped after the guard of the last attempt, when the last byte has been passed on.
+#[derive(Debug)]
+pub(crate) struct ExchangeGuard {
+    /// `None` once the end is up to another part.
+    record: Option<Arc<Record>>,
+}
+
+impl ExchangeGuard {
+    /// Returns the guard of an exchange. There must be one.
+    pub(crate) fn new(record: Arc<Record>) -> Self {
+        let record = Some(record);
+        Self { record }
+    }
+
+    /// Returns the record of the exchange.
+    pub(crate) fn record(&self) -> Option<&Arc<Record>> {
+        self.record.as_ref()
+    }
+
+    /// Leaves it to another part to end the exchange.
+    pub(super) fn hand_over(mut self) {
+        self.record = None;
+    }
+}
+
+impl Drop for ExchangeGuard {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            record.finish();
+        }
     }
 }
 
@@ -182,7 +329,7 @@ mod tests {
     #[test]
     fn attempts_stand_in_the_order_of_their_beginning() {
         let record = Record::default();
-        let nths = ["a", "b", "c"].map(|name| record.push(Attempt::new(name.into(), 0, None)));
+        let nths = ["a", "b", "c"].map(|name| record.push(|| Attempt::of(name, 0)));
         let names: Vec<_> = record.attempts().map(Attempt::endpoint).collect();
         assert_eq!((nths, &names[..]), ([0, 1, 2], &["a", "b", "c"][..]));
     }
@@ -193,5 +340,23 @@ mod tests {
         record.stop(ErrorKind::ResponseTimeout);
         record.stop(ErrorKind::TotalTimeout);
         assert_eq!(record.stopped(), Some(ErrorKind::ResponseTimeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_is_told_to_all_who_wait() {
+        let record = Arc::<Record>::default();
+        let guard = ExchangeGuard::new(record.clone());
+        let wait = || {
+            let record = record.clone();
+            tokio::spawn(async move { record.ended().await })
+        };
+        let (one, other) = (wait(), wait());
+        tokio::time::advance(Duration::from_millis(5)).await;
+        assert_eq!(record.duration(), None);
+        drop(guard);
+        one.await.unwrap();
+        other.await.unwrap();
+        wait().await.unwrap();
+        assert_eq!(record.duration(), Some(Duration::from_millis(5)));
     }
 }

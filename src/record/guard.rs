@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{
-    attempt::Attempt,
-    exchange::Record,
+    attempt::{Attempt, Beginning},
+    endpoint_id::EndpointId,
+    exchange::{ExchangeGuard, Record},
     outcome::{Ending, Outcome, ResponseClass, Standing},
 };
-use crate::error::Error;
+use crate::{clock::Micros, error::Error};
 
 /// An attempt in progress. Its outcome is decided exactly once: by the first of [`answered`](Self::answered),
 /// [`failed`](Self::failed) and [`dropped`](Self::dropped), or by the drop of the guard if none was called.
@@ -20,7 +21,9 @@ use crate::error::Error;
 pub(crate) struct AttemptGuard {
     record: Arc<Record>,
     /// The attempt's index in the record: attempts never move, and a reference cannot be stored beside the `Arc`.
-    nth: usize,
+    nth: u32,
+    /// Whether the exchange ends with the attempt.
+    last: bool,
 }
 
 impl AttemptGuard {
@@ -29,20 +32,34 @@ impl AttemptGuard {
     /// `parent` is the index of the attempt at the endpoint that is the cluster of this one.
     pub(crate) fn begin(
         record: &Arc<Record>,
-        endpoint: &Arc<str>,
-        depth: u8,
-        parent: Option<usize>,
+        endpoint: &Arc<EndpointId>,
+        (depth, parent): (u8, Option<usize>),
+        beginning: Beginning,
     ) -> Self {
-        let nth = record.push(Attempt::new(endpoint.clone(), depth, parent));
+        let start = record.start();
+        let attempt = || Attempt::new(endpoint.clone(), depth, parent, start, beginning);
         Self {
+            nth: record.push(attempt) as u32,
             record: record.clone(),
-            nth,
+            last: false,
         }
     }
 
     /// Returns the attempt's index in its record.
     pub(crate) fn nth(&self) -> usize {
-        self.nth
+        self.nth as usize
+    }
+
+    /// Has the exchange end with the attempt, whose response is the one that is passed on.
+    pub(crate) fn ends(&mut self, exchange: Option<ExchangeGuard>) {
+        self.last |= exchange.map(ExchangeGuard::hand_over).is_some();
+    }
+
+    /// Counts bytes of response data.
+    pub(crate) fn receive(&self, bytes: usize) {
+        if let Some(attempt) = self.attempt() {
+            attempt.receive(bytes as u64);
+        }
     }
 
     /// Returns how the attempt ended, or `None` while it is in progress.
@@ -62,10 +79,11 @@ impl AttemptGuard {
         )
     }
 
-    /// Records that the response head has arrived, with this status.
-    pub(crate) fn reached_body(&self, status: StatusCode) {
+    /// Records that the response head has arrived, with this status: at a time of the clock by which the attempt has
+    /// begun, or now.
+    pub(crate) fn reached_body(&self, status: StatusCode, at: Option<Micros>) {
         if let Some(attempt) = self.attempt() {
-            attempt.reached_body(status);
+            attempt.reached_body(status, at);
         }
     }
 
@@ -113,14 +131,20 @@ impl AttemptGuard {
 
     /// Returns the attempt. Walks the list, which has one or two elements.
     fn attempt(&self) -> Option<&Attempt> {
-        self.record.attempts().nth(self.nth)
+        self.record.attempts().nth(self.nth())
     }
 }
 
 impl Drop for AttemptGuard {
-    /// Decides that the attempt was cancelled if nothing else has been decided.
+    /// Decides that the attempt was cancelled if nothing else has been decided, and records when it ended.
     fn drop(&mut self) {
         self.dropped();
+        if let Some(attempt) = self.attempt() {
+            attempt.end();
+        }
+        if self.last {
+            self.record.finish();
+        }
     }
 }
 
@@ -134,7 +158,8 @@ mod tests {
 
     fn begun() -> (Arc<Record>, AttemptGuard) {
         let record = Arc::<Record>::default();
-        let guard = AttemptGuard::begin(&record, &"a".into(), 0, None);
+        let endpoint = Arc::new(EndpointId::new(None, "a".into()));
+        let guard = AttemptGuard::begin(&record, &endpoint, (0, None), Beginning::now());
         (record, guard)
     }
 
@@ -168,7 +193,7 @@ mod tests {
     #[test]
     fn a_body_that_breaks_ends_an_attempt_in_its_body() {
         let (record, guard) = begun();
-        guard.reached_body(StatusCode::OK);
+        guard.reached_body(StatusCode::OK, None);
         guard.failed(&Error::new(ErrorKind::ResponseBody));
         assert_eq!(outcome(&record).stage(), Stage::Body);
         assert!(outcome(&record).is_failure() && outcome(&record).is_sent());

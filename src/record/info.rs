@@ -1,6 +1,8 @@
 //! The public view of an exchange, for logs and metrics.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
 
 use super::{attempt::Attempt, exchange::Record};
 
@@ -58,6 +60,66 @@ impl Info {
         path
     }
 
+    /// Returns the [name](crate::balance::LoadBalanceBuilder::name) of the cluster of the outermost endpoint, or `None`
+    /// if no endpoint of a cluster was tried.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        let last = self
+            .attempts()
+            .filter(|attempt| attempt.depth() == 0)
+            .last();
+        last?.cluster()
+    }
+
+    /// Returns the status of the response that the client is sent. `None` until there is one, and for a request that no
+    /// [`ReverseProxy`](crate::ReverseProxy) has received.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status()
+    }
+
+    /// Returns how long the exchange took, from the arrival of the request head to the last byte of the response, or to
+    /// the end of its tunnel. `None` while it is in progress; [`ended`](Self::ended) waits for that.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        self.0.duration()
+    }
+
+    /// Returns the number of bytes of the request body that were sent in the last attempt, so far.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.0.upload().bytes()
+    }
+
+    /// Returns the number of bytes of response data that the proxy has passed on so far. 0 for a request that no
+    /// [`ReverseProxy`](crate::ReverseProxy) has received, and for a tunnel; [`Attempt::response_bytes`] has what
+    /// came from the endpoint.
+    #[must_use]
+    pub fn response_bytes(&self) -> u64 {
+        self.0.response_bytes()
+    }
+
+    /// Completes when the exchange has ended: when the last byte of the response has been passed on, the client has
+    /// left, or the tunnel is closed.
+    ///
+    /// ```
+    /// # use axum_upstream::Info;
+    /// fn log<B>(response: &http::Response<B>) {
+    ///     let Some(info) = response.extensions().get::<Info>().cloned() else { return };
+    ///     tokio::spawn(async move {
+    ///         info.ended().await;
+    ///         println!("{:?}, {} bytes", info.duration(), info.response_bytes());
+    ///     });
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn ended(&self) {
+        self.0.ended().await;
+    }
+
     /// Returns all attempts in the order in which they began, those inside nested clusters included.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.0.attempts()
@@ -80,7 +142,7 @@ mod tests {
         let info = Info::new(record.clone());
         assert_eq!(info.endpoint(), None);
         for (name, depth) in [("blue", 0), ("a", 1), ("b", 1), ("green", 0), ("c", 1)] {
-            record.push(Attempt::new(name.into(), depth, None));
+            record.push(|| Attempt::of(name, depth));
         }
         assert_eq!(info.path(), ["green", "c"]);
         assert_eq!(info.endpoint(), Some("c"));

@@ -18,11 +18,13 @@
 //! ```text
 //! Record ── upload: Upload            one per exchange
 //!       ├── stopped: ErrorKind        set at most once
+//!       ├── ended                     set once, by the part that the exchange began with
 //!       └── attempts: Attempt ─► Attempt ─► …    in order of their start, those of inner clusters included
 //!                        └── outcome           set once, by its AttemptGuard
 //! ```
 
 mod attempt;
+mod endpoint_id;
 mod exchange;
 mod guard;
 mod info;
@@ -35,7 +37,9 @@ pub use self::{
     outcome::{Outcome, Stage},
 };
 pub(crate) use self::{
-    exchange::{ClientConnection, ClientFacts, Record},
+    attempt::Beginning,
+    endpoint_id::EndpointId,
+    exchange::{ClientConnection, ClientFacts, ExchangeGuard, OnEnd, Record},
     guard::AttemptGuard,
     outcome::{ResponseClass, class_of_grpc_status, class_of_head},
     upload::{OnSent, UploadState},

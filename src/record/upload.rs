@@ -61,6 +61,8 @@ pub(crate) struct Upload {
     /// An [`UploadState`] in the lowest eight bits, and above them the generation that it belongs to. In one atomic, so
     /// that the check of a generation and the change of its state are one step.
     state: AtomicU64,
+    /// The number of bytes of the latest upload so far.
+    bytes: AtomicU64,
 }
 
 /// Where the generation begins in [`Upload::state`].
@@ -79,6 +81,7 @@ impl Default for Upload {
         Self {
             moved: AtomicU64::new(0),
             state: AtomicU64::new(pack(0, UploadState::None)),
+            bytes: AtomicU64::new(0),
         }
     }
 }
@@ -115,6 +118,7 @@ impl Upload {
     /// What the body of an earlier generation does is no longer recorded.
     pub(super) fn begin(&self, start: Instant, state: UploadState) -> u32 {
         self.moved.store(millis_since(start), Relaxed);
+        self.bytes.store(0, Relaxed);
         let mut before = self.state.load(Relaxed);
         loop {
             // The generation would wrap after four billion attempts of one exchange.
@@ -140,6 +144,18 @@ impl Upload {
         let change = |latest| (unpack(latest).0 == generation).then(|| pack(generation, state));
         // If another upload has begun by now, it has moved just now, too, so only the state must not change.
         let _ = self.state.fetch_update(Release, Relaxed, change);
+    }
+
+    /// Counts bytes of the body of this generation. Does nothing if that is not the latest.
+    pub(super) fn add(&self, generation: u32, bytes: u64) {
+        if self.state_of(generation).is_some() {
+            self.bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// Returns the number of bytes of the latest upload so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
     }
 
     /// Returns when the body last moved, or the beginning of the exchange if it never has.

@@ -30,7 +30,11 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{body::Timer, clock::after, record::Record};
+use crate::{
+    body::Timer,
+    clock::after,
+    record::{ExchangeGuard, Record},
+};
 
 /// A tunnel that an endpoint has agreed to, before it is opened.
 pub(crate) struct Tunnel<B> {
@@ -45,6 +49,8 @@ pub(crate) struct Tunnel<B> {
     /// The body of the 101, which is empty: its guard counts the tunnel as load at its endpoint. It stays pending, or
     /// fails when the endpoint has been drained and the tunnel has to end.
     held: B,
+    /// The end of the exchange. Dropped after `held`, with which the attempt ends.
+    end: Option<ExchangeGuard>,
 }
 
 impl<B: Body> Tunnel<B> {
@@ -62,7 +68,13 @@ impl<B: Body> Tunnel<B> {
             record,
             idle,
             held,
+            end: None,
         }
+    }
+
+    /// Has the exchange end with the tunnel.
+    pub(crate) fn ends(&mut self, exchange: Option<ExchangeGuard>) {
+        self.end = exchange;
     }
 
     /// Relays bytes until both sides have closed, one connection fails, nothing has moved for the idle timeout, the
@@ -77,9 +89,12 @@ impl<B: Body> Tunnel<B> {
             record,
             idle,
             held,
+            end,
         } = self;
         let agreed = Instant::now();
         let exchange = record.clone();
+        // Of what is declared later, each is dropped before.
+        let _end = end;
         let mut held = pin!(held);
         let relayed = async {
             let ends = async { tokio::try_join!(downstream, upstream) };

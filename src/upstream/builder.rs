@@ -355,7 +355,7 @@ impl ClientBuilder {
             return Err(Error::config("resolve", missing));
         }
         if let Some(name) = &self.name {
-            target.name = name.clone();
+            target.rename(name);
         }
         let target = Arc::new(target);
         let connector = Connector::new(self.resolver.clone(), self.custom.clone());

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Info, Record, class_of_head},
+    record::{AttemptGuard, Beginning, Info, Record, class_of_head},
     rewrite::{Fields, Seen},
 };
 
@@ -101,8 +101,9 @@ impl Client {
     ///
     /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
+        let mut exchange = request.body_mut().begin_exchange();
         let record = request.body_mut().record().clone();
-        let attempt = self.begin(&record, request.body());
+        let mut attempt = self.begin(&record, request.body());
         let nth = attempt
             .as_ref()
             .map(AttemptGuard::nth)
@@ -142,9 +143,14 @@ impl Client {
                 Err(error) => return Err(ended(attempt, error)),
             };
             let reused = checkout.is_reused();
-            record.sending(nth);
+            record.sending(nth, reused);
             let mut failed = match send_on(checkout, request, seen).await {
-                Ok(response) => return Ok(answered(response, attempt, record)),
+                Ok(response) => {
+                    if let Some(attempt) = &mut attempt {
+                        attempt.ends(exchange.take());
+                    }
+                    return Ok(answered(response, attempt, record));
+                }
                 Err(Failure::Send(failed)) => *failed,
                 Err(Failure::Response(error)) => {
                     let error = Error::new(ErrorKind::Connection)
@@ -182,7 +188,8 @@ impl Client {
         let parent = body.attempt();
         let begun = parent.and_then(|nth| record.attempts().nth(nth));
         let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
-        (!is_own).then(|| AttemptGuard::begin(record, &self.target.name, body.depth(), parent))
+        let place = (body.depth(), parent);
+        (!is_own).then(|| AttemptGuard::begin(record, &self.target.id, place, Beginning::now()))
     }
 
     /// Returns the error of an exchange that failed on its connection.
@@ -239,7 +246,7 @@ fn answered(
     record: Arc<Record>,
 ) -> Response<ClientBody> {
     if let Some(attempt) = &attempt {
-        attempt.reached_body(response.status());
+        attempt.reached_body(response.status(), None);
         let class = class_of_head(&response);
         if class.is_failure() {
             attempt.answered(class);

@@ -16,6 +16,7 @@ use http::{HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
     error::{BoxError, Error},
+    record::EndpointId,
     rewrite::{self, Fields, Seen, is_lent},
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) url: Arc<str>,
     /// For logs, errors and as the endpoint's identity: the URL, unless the client was given a name.
     pub(crate) name: Arc<str>,
+    /// What records call it where no balancer has a name for it.
+    pub(crate) id: Arc<EndpointId>,
     /// The file of a Unix socket.
     pub(crate) socket: Option<PathBuf>,
     /// The authority as a `Host`, made once.
@@ -187,6 +190,18 @@ pub(crate) fn canonical_url(url: &str) -> Option<Arc<str>> {
     parse(url).ok().map(|target| target.url)
 }
 
+/// Returns the identity of an endpoint that is in no cluster.
+fn alone(name: &Arc<str>) -> Arc<EndpointId> {
+    Arc::new(EndpointId::new(None, name.clone()))
+}
+
+impl Target {
+    /// Gives it another name than its URL.
+    pub(crate) fn rename(&mut self, name: &Arc<str>) {
+        (self.name, self.id) = (name.clone(), alone(name));
+    }
+}
+
 /// Parses a URL: `scheme://host[:port][/base]` or `unix:/path`. What has no meaning for an endpoint is refused rather
 /// than ignored: user and password, query, fragment.
 fn parse(url: &str) -> Result<Target, BoxError> {
@@ -201,6 +216,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
             scheme: Scheme::Unix,
             socket: Some(file.into()),
             url: name.clone(),
+            id: alone(&name),
             name,
             ..parse("http://localhost")?
         });
@@ -253,6 +269,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
         scheme,
         origin: format!("{connect}://{authority}").parse()?,
         name: url.clone(),
+        id: alone(&url),
         url,
         socket: None,
         host: HeaderValue::from_str(authority.as_str())?,

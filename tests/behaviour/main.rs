@@ -10,6 +10,7 @@ mod connect;
 mod deadlines;
 mod empty_bodies;
 mod expect;
+mod facts;
 mod failing;
 mod framing;
 mod grpc;

@@ -86,7 +86,12 @@ where
             endpoint,
             mut in_flight,
         } = picked;
-        let attempt = AttemptGuard::begin(record, endpoint.name(), depth, parent);
+        let attempt = AttemptGuard::begin(
+            record,
+            endpoint.id(),
+            (depth, parent),
+            in_flight.beginning(),
+        );
         let body = request.body_mut();
         body.set_attempt(attempt.nth(), depth.saturating_add(1));
         in_flight.begin(attempt, body);

@@ -28,7 +28,7 @@ use crate::{
     body::Body,
     endpoint::Endpoint,
     error::{BoxError, Error},
-    record::Record,
+    record::{ExchangeGuard, Record},
     retry::RequestCopy,
 };
 
@@ -59,6 +59,8 @@ pin_project! {
         // Computed once from the request as it came, so that all attempts agree.
         pub(super) affinity: Affinity,
         pub(super) record: Arc<Record>,
+        // The end of the exchange, if there is no proxy around. It moves on with the response.
+        pub(super) exchange: Option<ExchangeGuard>,
         // How many clusters are around this one, and the attempt there that this is a part of: an endpoint may be a
         // `LoadBalance` itself.
         pub(super) place: (u8, Option<usize>),
@@ -108,6 +110,7 @@ where
         tasks: Option<&Arc<JoinSet<()>>>,
         mut request: Request<Body>,
     ) -> Self {
+        let exchange = request.body_mut().begin_exchange();
         let record = request.body_mut().record().clone();
         let place = (request.body().depth(), request.body().attempt());
         let affinity = cluster.affinity(&request);
@@ -146,6 +149,7 @@ where
             cluster,
             affinity,
             record,
+            exchange,
             place,
             tried: Vec::new(),
             copy,
@@ -197,7 +201,7 @@ where
                 Poll::Ready(Attempted::Answered {
                     mut response,
                     endpoint,
-                    in_flight,
+                    mut in_flight,
                 }) if !this
                     .cluster
                     .retries()
@@ -207,6 +211,7 @@ where
                     this.cluster
                         .mark(&mut response, *this.affinity, endpoint.name());
                     *this.copy = None;
+                    in_flight.ends(this.exchange.take());
                     if this.rival.is_some() {
                         self.as_mut().supersede();
                     }

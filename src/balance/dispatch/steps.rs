@@ -65,7 +65,7 @@ where
             Attempted::Answered {
                 mut response,
                 endpoint,
-                in_flight,
+                mut in_flight,
             } => {
                 let retries = this.cluster.retries();
                 retries.took(this.hedge);
@@ -87,6 +87,7 @@ where
                 }
                 this.cluster
                     .mark(&mut response, *this.affinity, endpoint.name());
+                in_flight.ends(this.exchange.take());
                 let answer = answered::<S, B>(response, in_flight, this.record);
                 Next::Done(Ok(answer))
             }
