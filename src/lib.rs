@@ -98,6 +98,9 @@ mod random;
 mod record;
 pub mod retry;
 pub mod rewrite;
+#[cfg(feature = "status")]
+pub mod status;
+mod telemetry;
 mod tunnel;
 pub mod upstream;
 

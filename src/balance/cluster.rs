@@ -38,6 +38,7 @@ use crate::{
     endpoint::{Availability, Endpoint, EndpointSpec, Load, SharedSettings, Siblings},
     error::{Error, ErrorKind},
     retry::{Hedge, Retry},
+    telemetry::{ClusterStats, TimelineKind},
     upstream::ClientBuilder,
 };
 
@@ -73,6 +74,8 @@ pub(super) struct Cluster<S> {
     client: ClientBuilder,
     ready_timeout: Duration,
     retries: Retries,
+    /// What is counted, for the status.
+    stats: ClusterStats,
     /// Where requests wait while all endpoints are full. `None` lets them fail at once.
     queueing: Option<Queueing>,
     wake: Option<Wake>,
@@ -106,6 +109,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
             client: config.client,
             ready_timeout: config.ready_timeout,
             retries: Retries::new(config.retry, config.hedge),
+            stats: ClusterStats::default(),
             queueing,
             wake: config.wake,
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
@@ -133,8 +137,15 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         let displaced = members.take_displaced();
         // After the swap: a pick that finds an endpoint draining looks for another one in the latest snapshot, which
         // must not have that endpoint.
-        for endpoint in displaced.left.iter().chain(&displaced.parked) {
+        let left = displaced
+            .left
+            .iter()
+            .map(|left| (left, TimelineKind::Removed));
+        let parked = displaced.parked.iter();
+        let parked = parked.map(|parked| (parked, TimelineKind::Drained));
+        for (endpoint, kind) in left.chain(parked) {
             endpoint.load().drain();
+            endpoint.load().note(kind, || None);
         }
         // Dropping an endpoint may drop its service, which is the user's. So the old snapshot, like `displaced` at the
         // end of this function, outlives the lock.
@@ -203,11 +214,23 @@ impl<S> Cluster<S> {
         let now = picked.and_then(|picked| picked.in_flight.picked());
         let now = now.unwrap_or_else(|| self.snapshot.load().siblings.now());
         self.retries.deposit(now);
+        self.stats.request();
     }
 
     /// Takes one attempt out of the budget of retries. Returns false if there is none left.
     pub(super) fn withdraw(&self) -> bool {
         self.retries.withdraw(self.snapshot.load().siblings.now())
+    }
+
+    /// Returns the policy.
+    #[cfg(feature = "status")]
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Returns what is counted.
+    pub(super) fn stats(&self) -> &ClusterStats {
+        &self.stats
     }
 
     /// Returns whether requests wait in the queue, so that others must not be picked for before.

@@ -179,6 +179,12 @@ impl<S> Handle<S> {
         Self { cluster }
     }
 
+    /// Returns the cluster.
+    #[cfg(feature = "status")]
+    pub(super) fn cluster(&self) -> &Arc<Cluster<S>> {
+        &self.cluster
+    }
+
     /// Returns the endpoints as they are now, in the order of their insertion, those of weight 0 included.
     ///
     /// Endpoints that were removed and still drain are not among them.

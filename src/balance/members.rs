@@ -26,7 +26,10 @@ use super::{
     remembered::Remembered,
     snapshot::Snapshot,
 };
-use crate::endpoint::{Endpoint, EndpointSpec, Load, Siblings, name_of_url};
+use crate::{
+    endpoint::{Endpoint, EndpointSpec, Load, Siblings, name_of_url},
+    telemetry::TimelineKind,
+};
 
 /// The members of a cluster, as changes work on them.
 ///
@@ -170,6 +173,8 @@ impl<S> Members<S> {
         match NonZeroU32::new(weight) {
             Some(weight) => {
                 if weight.get() != member.endpoint.weight() {
+                    let change = || Some(format!("from {before} to {weight}"));
+                    member.endpoint.load().note(TimelineKind::Weight, change);
                     let same_server = Arc::new(member.endpoint.with_weight(weight));
                     let before = mem::replace(&mut member.endpoint, same_server);
                     self.displaced.before.push(before);
@@ -302,6 +307,7 @@ impl<S> Member<S> {
     fn resume(&mut self) {
         if mem::take(&mut self.parked) {
             self.endpoint.load().resume();
+            self.endpoint.load().note(TimelineKind::Restored, || None);
         }
     }
 }

@@ -90,6 +90,8 @@ mod cluster;
 mod construct;
 mod dispatch;
 mod driver;
+#[cfg(feature = "status")]
+mod explain;
 mod handle;
 mod hash;
 mod hedge_timer;
@@ -101,6 +103,8 @@ mod remembered;
 mod retries;
 mod service;
 mod snapshot;
+#[cfg(feature = "status")]
+mod status;
 mod wake;
 
 pub use self::{

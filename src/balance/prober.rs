@@ -214,7 +214,7 @@ fn record<S>(endpoint: &Endpoint<S>, change: Option<HealthChange>) {
             tracing::info!(endpoint = %name, "health check passed; the endpoint gets requests again");
         }
         Some(HealthChange::Shut(reason)) => {
-            load.check_failed();
+            load.check_failed(&reason.to_string());
             tracing::warn!(endpoint = %name, %reason, "health check failed; the endpoint gets no requests");
         }
         None => {}

@@ -76,6 +76,12 @@ impl Retries {
         self.budget.withdraw(now)
     }
 
+    /// Returns how many attempts the budget allows at `now`.
+    #[cfg(feature = "status")]
+    pub(super) fn budget_left(&self, now: Micros) -> f64 {
+        self.budget.left(now)
+    }
+
     /// Notes how long an attempt took to its response head, from which the delay of hedging may be learned.
     pub(super) fn took(&self, timer: &HedgeTimer) {
         if let (Some(hedge), Some(took)) = (&self.hedge, timer.elapsed()) {

@@ -104,6 +104,13 @@ impl Load {
         }
     }
 
+    /// Returns the load part of the cost by latency, in seconds. `None` while nothing is known of the latencies.
+    #[cfg(feature = "status")]
+    pub(super) fn cost_in_seconds(&self, weight: NonZeroU32) -> Option<f64> {
+        let norms = self.siblings.norms()?;
+        Some(self.cost(weight).load * f64::from(norms.median))
+    }
+
     /// Returns the cost by requests in flight alone. Lasting ones count in full.
     pub(super) fn cost_in_flight(&self, weight: NonZeroU32) -> Cost {
         let in_flight = self.requests.total();

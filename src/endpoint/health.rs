@@ -3,7 +3,10 @@
 //!
 //! The state of all that is part of [`Load`], whose other methods are in `load.rs`.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::{
     load::{Check, LASTING, Load},
@@ -12,6 +15,7 @@ use super::{
 use crate::{
     health::{Ejection, Trip},
     record::Outcome,
+    telemetry::{Timeline, TimelineKind},
 };
 
 impl Load {
@@ -70,10 +74,43 @@ impl Load {
 
     /// Ejects the endpoint, and wakes the requests that wait for its answer: another endpoint may answer them.
     pub(super) fn eject(&self, now: Micros, trip: Trip, ejection: &Ejection) {
+        if !self.ejection.is_ejected() {
+            self.note(TimelineKind::Ejected, || {
+                Some(self.cause(now, trip, ejection))
+            });
+        }
         self.ejection
             .eject(now, trip, ejection, self.siblings.random());
-        if trip == Trip::Silent {
+        if trip.is_silent() {
             self.waiters.wake();
+        }
+    }
+
+    /// Returns why the endpoint is ejected, for the timeline.
+    fn cause(&self, now: Micros, trip: Trip, ejection: &Ejection) -> String {
+        let limit = ejection.consecutive;
+        let why = match trip {
+            Trip::Failing => format!("{limit} failures in a row"),
+            Trip::Silent => format!("no answer to {limit} requests in a row"),
+            Trip::Stalled => return "no answer, while others answer".into(),
+            Trip::BelowRate => {
+                let rate = self.ejection.rate(now).share();
+                format!("success rate {:.0} %", 100.0 * rate)
+            }
+        };
+        match self.stats.last_error() {
+            Some(error) => format!("{why}: {error}"),
+            None => why,
+        }
+    }
+
+    /// Notes in the timeline of the cluster what happens to the endpoint. `cause` is not called if nothing is kept.
+    pub(crate) fn note(&self, kind: TimelineKind, cause: impl FnOnce() -> Option<String>) {
+        if Timeline::KEEPS {
+            let cause = cause().map(Arc::from);
+            self.stats.changed(cause.clone());
+            let timeline = self.siblings.timeline();
+            timeline.add(self.id.name(), kind, cause);
         }
     }
 
@@ -132,6 +169,7 @@ impl Load {
         if let Some(away) = self.ejection.admit(now, ejection) {
             // Its failures were what it was ejected for; they must not count twice.
             self.latency.forgive(now);
+            self.note(TimelineKind::Admitted, || None);
             self.slow_start.restart(now, away);
             self.siblings.revive();
             // Others may be admitted or ejected now, and the panic may be over.
@@ -166,17 +204,21 @@ impl Load {
     /// Records that the endpoint passes its active check, which ends an ejection as well.
     pub(crate) fn check_passed(&self) {
         if self.check.swap(Check::Passed as u8, Relaxed) != Check::Passed as u8 {
+            self.note(TimelineKind::PassedCheck, || None);
             self.siblings.alarm();
         }
         self.admit(self.clock());
     }
 
-    /// Records that the endpoint fails its active check. One that has yet to pass it stays so.
-    pub(crate) fn check_failed(&self) {
+    /// Records that the endpoint fails its active check, and why. One that has yet to pass it stays so.
+    pub(crate) fn check_failed(&self, reason: &str) {
         let (passed, failed) = (Check::Passed as u8, Check::Failed as u8);
         let _ = self
             .check
             .compare_exchange(passed, failed, Relaxed, Relaxed);
+        self.note(TimelineKind::FailedCheck, || {
+            Some(format!("health check failed: {reason}"))
+        });
         self.siblings.alarm();
     }
 

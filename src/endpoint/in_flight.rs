@@ -170,6 +170,7 @@ impl InFlight {
         }
         let sent = self.end_wait();
         let lasted = sent.is_some_and(|sent| self.load.answered(sent, now));
+        self.load.stats.answered(status, now, sent);
         if let Some(sent) = sent.filter(|_| !lasted) {
             // Both say that the endpoint has too much to do; other failures say nothing about that.
             use StatusCode as Status;
@@ -207,7 +208,7 @@ impl InFlight {
             .attempt
             .as_ref()
             .and_then(|attempt| attempt.failed(error));
-        self.book(outcome);
+        self.book(outcome, Some(error));
         outcome
     }
 
@@ -245,13 +246,16 @@ impl InFlight {
             .attempt
             .as_ref()
             .and_then(|attempt| attempt.answered(class));
-        self.book(outcome);
+        self.book(outcome, None);
     }
 
-    /// Reports the outcome of the attempt to the load, unless one has been reported.
-    fn book(&mut self, outcome: Option<Outcome>) {
+    /// Reports the outcome of the attempt to the load, unless one has been reported; `error` is what led to it.
+    fn book(&mut self, outcome: Option<Outcome>, error: Option<&Error>) {
         if mem::replace(&mut self.booked, true) {
             return;
+        }
+        if let Some(outcome) = &outcome {
+            self.load.stats.decided(outcome, error);
         }
         let failure = outcome.filter(Outcome::is_failure);
         let sent = self.end_wait();
@@ -331,9 +335,12 @@ impl Drop for InFlight {
         // The clock is not read for a request whose outcome was reported, as nearly all are.
         if !self.booked {
             let outcome = self.attempt.as_ref().and_then(AttemptGuard::dropped);
-            self.book(outcome);
+            self.book(outcome, None);
         }
         self.load.waiters().forget(self.waiter.take());
+        if let Some(attempt) = &self.attempt {
+            self.load.stats.transferred(attempt);
+        }
         if let Some(picked) = self.picked {
             self.load.end(picked);
         }

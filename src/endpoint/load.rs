@@ -37,7 +37,11 @@ use super::{
     turned_away::TurnedAway,
     waiters::Waiters,
 };
-use crate::health::EjectionState;
+use crate::{
+    health::EjectionState,
+    record::EndpointId,
+    telemetry::{EndpointStats, TimelineKind},
+};
 
 /// The `away_until` of an endpoint that drains.
 const NEVER: Micros = Micros::MAX;
@@ -57,6 +61,8 @@ pub(super) const LASTING: f32 = 8.0;
 /// *acquainted* once it has answered at all; the latency before that includes the first connecting, and is not used.
 #[derive(Debug)]
 pub(crate) struct Load {
+    /// Its name and that of its cluster.
+    pub(super) id: Arc<EndpointId>,
     pub(super) siblings: Arc<Siblings>,
     pub(super) latency: Arc<Latency>,
     pub(super) requests: RequestCounter,
@@ -82,6 +88,8 @@ pub(crate) struct Load {
     pub(super) idle: Notify,
     /// The requests that wait for something of the endpoint.
     pub(super) waiters: Waiters,
+    /// What is counted of its attempts, for the status.
+    pub(super) stats: EndpointStats,
 }
 
 /// What an active check says of an endpoint.
@@ -98,9 +106,10 @@ pub(super) enum Check {
 
 impl Load {
     /// Makes the load of an endpoint that is inserted now. `latency` is the estimate of the last endpoint of its name.
-    pub(crate) fn new(siblings: Arc<Siblings>, latency: Arc<Latency>) -> Self {
+    pub(crate) fn new(id: Arc<EndpointId>, siblings: Arc<Siblings>, latency: Arc<Latency>) -> Self {
         let newcomer = siblings.median().map(|_| siblings.clock());
-        Self {
+        let load = Self {
+            id,
             limit: InFlightLimit::new(siblings.settings()),
             siblings,
             latency,
@@ -116,7 +125,48 @@ impl Load {
             turn: Turn::default(),
             idle: Notify::default(),
             waiters: Waiters::default(),
+            stats: EndpointStats::default(),
+        };
+        if newcomer.is_some() {
+            load.note(TimelineKind::Added, || None);
         }
+        load
+    }
+
+    /// Returns what is counted of its attempts.
+    #[cfg(feature = "status")]
+    pub(crate) fn stats(&self) -> &EndpointStats {
+        &self.stats
+    }
+
+    /// Returns the 50th, 90th and 99th percentile of how long recent attempts took to their response head.
+    #[cfg(feature = "status")]
+    pub(crate) fn percentiles(&self) -> Option<[Duration; 3]> {
+        self.stats.percentiles(self.siblings.now())
+    }
+
+    /// Returns the attempts of the last ten seconds.
+    #[cfg(feature = "status")]
+    pub(crate) fn recent_rate(&self) -> crate::health::Rate {
+        self.ejection.rate(self.siblings.now())
+    }
+
+    /// Returns how long the next response head is expected to take, or `None` if too little is known.
+    #[cfg(feature = "status")]
+    pub(crate) fn latency_estimate(&self) -> Option<Duration> {
+        let (norms, now) = (self.siblings.norms()?, self.siblings.now());
+        let wait = self.outstanding.wait(now);
+        let total = self.requests.total();
+        let estimate = self.latency.estimate(now, &norms, wait, total, false);
+        let seconds = f64::from(estimate.exact * norms.median);
+        estimate
+            .known
+            .then(|| Duration::from_secs_f64(seconds.min(1e9)))
+    }
+
+    /// Returns its name and that of its cluster.
+    pub(super) fn id(&self) -> &Arc<EndpointId> {
+        &self.id
     }
 
     /// Returns what its attempts say about it.

@@ -33,7 +33,6 @@ pub(crate) enum Measure {
 /// There is one server for each insertion: an endpoint that is replaced under its name is another one. Several
 /// `Endpoint`s may be the same server under different settings; [`is`](Self::is) compares that.
 pub(crate) struct Endpoint<S> {
-    id: Arc<EndpointId>,
     /// What its cost is divided by. Never 0: the cluster keeps an endpoint of weight 0 out of what policies see.
     weight: NonZeroU32,
     priority: u8,
@@ -66,10 +65,10 @@ impl<S> Endpoint<S> {
             service,
             ..
         } = spec;
-        let load = Arc::new(Load::new(siblings.clone(), latency));
         let cluster = siblings.settings().cluster.clone();
+        let id = Arc::new(EndpointId::new(Some(cluster), name));
+        let load = Arc::new(Load::new(id, siblings.clone(), latency));
         Self {
-            id: Arc::new(EndpointId::new(Some(cluster), name)),
             weight,
             priority,
             metric,
@@ -81,12 +80,12 @@ impl<S> Endpoint<S> {
 
     /// Returns the name, its identity within the cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
-        self.id.name()
+        self.id().name()
     }
 
     /// Returns its name and that of its cluster.
     pub(crate) fn id(&self) -> &Arc<EndpointId> {
-        &self.id
+        self.load.id()
     }
 
     /// Returns the weight, at least 1.
@@ -123,6 +122,13 @@ impl<S> Endpoint<S> {
                 self.load.cost_in_flight(self.weight)
             }
         }
+    }
+
+    /// Returns about how long one more request would take here, in seconds per unit of weight: what the default policy
+    /// compares. `None` while nothing is known of the latencies.
+    #[cfg(feature = "status")]
+    pub(crate) fn estimated_cost(&self) -> Option<f64> {
+        self.load.cost_in_seconds(self.weight)
     }
 
     /// Returns whether it may be given requests, as of the last [tick](Siblings::tick).
@@ -162,7 +168,6 @@ impl<S> Endpoint<S> {
     /// Returns the same server with another weight. It shares the service, and so its connections, and the load.
     pub(crate) fn with_weight(&self, weight: NonZeroU32) -> Self {
         Self {
-            id: self.id.clone(),
             weight,
             priority: self.priority,
             metric: self.metric.clone(),

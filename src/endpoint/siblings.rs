@@ -20,7 +20,7 @@ use super::norms::{Findings, LearnedNorms, Norms};
 pub(super) use crate::clock::Micros;
 #[cfg(feature = "adaptive-limit")]
 use crate::limit::AdaptiveConcurrency;
-use crate::{health::Ejection, limit::Queue, record::Beginning};
+use crate::{health::Ejection, limit::Queue, record::Beginning, telemetry::Timeline};
 
 /// How old the norms may become before a pick takes another survey: 100 ms. A survey costs as much as dozens of picks,
 /// and what it finds is an average over two seconds.
@@ -107,6 +107,7 @@ pub(crate) struct Siblings {
     turn: AtomicU64,
     /// The number of picks so far.
     picks: AtomicU64,
+    timeline: Timeline,
 }
 
 impl Default for Siblings {
@@ -135,7 +136,13 @@ impl Siblings {
             lightest: AtomicU32::default(),
             turn: AtomicU64::default(),
             picks: AtomicU64::default(),
+            timeline: Timeline::default(),
         }
+    }
+
+    /// Returns what has happened to the endpoints.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// Returns the settings.
@@ -177,7 +184,7 @@ impl Siblings {
     }
 
     /// Returns whether fewer than half of the endpoints are well, so that all are used.
-    pub(super) fn panic(&self) -> bool {
+    pub(crate) fn panic(&self) -> bool {
         self.panic.load(Relaxed)
     }
 

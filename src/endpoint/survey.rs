@@ -100,32 +100,34 @@ impl Siblings {
         let mut ejected = 0;
         let (mut stalled, mut failing) = (Vec::new(), Vec::new());
         for endpoint in endpoints {
-            let state = endpoint.load().ejection();
+            let (load, state) = (endpoint.load(), endpoint.load().ejection());
             if state.is_ejected() {
                 ejected += 1;
             }
             match state.trip(ejection) {
                 Some(Trip::Silent) => {
                     ejected += usize::from(!state.is_ejected());
-                    endpoint.load().eject(now, Trip::Silent, ejection);
+                    load.eject(now, Trip::Silent, ejection);
                 }
                 _ if state.is_ejected() => {}
-                Some(Trip::Failing) => failing.push(endpoint),
-                None if endpoint.load().is_stalled(now) => stalled.push(endpoint),
-                None if rates.are_above(state.rate(now), ejection) => failing.push(endpoint),
+                Some(trip) => failing.push((load, trip)),
+                None if load.is_stalled(now) => stalled.push(load),
+                None if rates.are_above(state.rate(now), ejection) => {
+                    failing.push((load, Trip::BelowRate));
+                }
                 None => {}
             }
         }
         // Where many stand still at once, it is what they share that does, and they will go on together.
         if 2 * (ejected + stalled.len()) <= endpoints.len() {
             ejected += stalled.len();
-            for endpoint in stalled {
-                endpoint.load().eject(now, Trip::Silent, ejection);
+            for load in stalled {
+                load.eject(now, Trip::Stalled, ejection);
             }
         }
         let room = ejection.most(endpoints.len()).saturating_sub(ejected);
-        for endpoint in failing.into_iter().take(room) {
-            endpoint.load().eject(now, Trip::Failing, ejection);
+        for (load, trip) in failing.into_iter().take(room) {
+            load.eject(now, trip, ejection);
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ejection {
-    pub(super) consecutive: u32,
+    pub(crate) consecutive: u32,
     pub(super) rate: f32,
     pub(super) min_requests: u32,
     pub(super) base: Duration,

@@ -57,10 +57,21 @@ const DEVIATIONS: f32 = 4.0;
 /// Why an endpoint should be ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trip {
-    /// It answers, but fails.
+    /// It answers, but has failed several times in a row.
     Failing,
-    /// It does not answer at all.
+    /// It answers, but fails more often than it should.
+    BelowRate,
+    /// It has not answered several requests in a row.
     Silent,
+    /// It answers nothing, and others do.
+    Stalled,
+}
+
+impl Trip {
+    /// Returns whether nothing is heard from the endpoint at all.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::Silent | Self::Stalled)
+    }
 }
 
 /// What the attempts at one endpoint say about it, and whether it is ejected.
@@ -178,13 +189,13 @@ impl EjectionState {
     ///
     /// Called by one thread at a time. `random` is from 0 to 1.
     pub(crate) fn eject(&self, now: Micros, trip: Trip, ejection: &Ejection, random: f32) {
-        if trip == Trip::Silent {
+        if trip.is_silent() {
             self.is_silent.store(true, Relaxed);
         }
         if self.is_ejected() {
             return;
         }
-        self.is_silent.store(trip == Trip::Silent, Relaxed);
+        self.is_silent.store(trip.is_silent(), Relaxed);
         let away = self
             .until
             .load(Relaxed)

@@ -62,6 +62,13 @@ impl AttemptGuard {
         }
     }
 
+    /// Returns the number of bytes of request and response data so far.
+    #[cfg(feature = "status")]
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let received = self.attempt().map_or(0, Attempt::response_bytes);
+        (self.record.upload().bytes(), received)
+    }
+
     /// Returns how the attempt ended, or `None` while it is in progress.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         self.attempt()?.outcome()

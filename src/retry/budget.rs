@@ -130,6 +130,15 @@ impl RetryLedger {
         self.withdraw_at(slot(now))
     }
 
+    /// Returns how many retries there may be at `now`.
+    #[cfg(feature = "status")]
+    pub(crate) fn left(&self, now: Micros) -> f64 {
+        let now = slot(now);
+        let requests = self.requests.sum(now, SLOTS_PER_SECOND) as f64;
+        let allowed = f64::from(self.budget.per_second) + self.budget.ratio * requests;
+        (allowed - self.retries.sum(now, SLOTS_PER_SECOND + 1) as f64).max(0.0)
+    }
+
     /// [`withdraw`](Self::withdraw) in a slot of time.
     fn withdraw_at(&self, now: u32) -> bool {
         let requests = self.requests.sum(now, SLOTS_PER_SECOND) as f64;

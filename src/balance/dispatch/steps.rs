@@ -151,6 +151,7 @@ where
         let Some(request) = copy.again(retries.policy()) else {
             return false;
         };
+        this.cluster.stats().hedge();
         tracing::debug!(
             slow = %attempt.endpoint().name(), next = %picked.endpoint.name(),
             "asking another endpoint as well"
@@ -194,8 +195,9 @@ fn repeat<S: Send + Sync + 'static>(
         picked = cluster.pick(&[], affinity, repeatable);
     }
     let picked = picked.filter(|_| cluster.withdraw())?;
-    copy.repeat(cluster.retries().policy())
-        .map(|request| (picked, request))
+    let request = copy.repeat(cluster.retries().policy())?;
+    cluster.stats().retry();
+    Some((picked, request))
 }
 
 /// Reads what is there of a response that is not passed on. If that is all of it, its connection can be used again.

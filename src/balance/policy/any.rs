@@ -113,6 +113,41 @@ impl Policy {
         }
     }
 
+    /// Returns the name from which a policy of this kind is parsed.
+    #[cfg(feature = "status")]
+    pub(in crate::balance) fn name(&self) -> &'static str {
+        match self {
+            Self::P2c(p2c) => p2c.name(),
+            Self::RoundRobin(_) => "round-robin",
+            Self::LeastRequest(_) => "least-request",
+            Self::Random(_) => "random",
+            Self::ConsistentHash(_) => "hash",
+            Self::Sticky(_) => "sticky",
+        }
+    }
+
+    /// Returns by which rule it picks for a request with this affinity, in a sentence for people.
+    #[cfg(feature = "status")]
+    pub(in crate::balance) fn rule(&self, affinity: Affinity) -> &'static str {
+        match self {
+            Self::P2c(_) => {
+                "the cheaper of two drawn at random, and of up to eight more while that is dear; \
+                 of a few endpoints of different weights, the cheapest; of equals, the one whose turn it is"
+            }
+            Self::RoundRobin(_) => "the next one by its turn",
+            Self::LeastRequest(_) => "the one with the fewest requests in flight for its weight",
+            Self::Random(_) => "drawn at random by weight",
+            Self::ConsistentHash(_) if affinity.key.is_some() => {
+                "the first usable one by the hash of the request's key"
+            }
+            Self::ConsistentHash(_) => "drawn at random, since the request has no key",
+            Self::Sticky(_) if affinity.bound => {
+                "the one that the cookie names, as long as it is usable"
+            }
+            Self::Sticky(sticky) => sticky.over.rule(affinity),
+        }
+    }
+
     /// Makes the picker of one tier, over no endpoints yet. [`Sticky`] does not get here: see [`picker`](Self::picker).
     fn flat<S: Send + Sync + 'static>(&self, rng: fastrand::Rng) -> Arc<dyn Picker<S>> {
         match self {

@@ -115,6 +115,16 @@ impl P2c {
         }
     }
 
+    /// Returns the name from which it is parsed; the last one has none.
+    #[cfg(feature = "status")]
+    pub(super) fn name(&self) -> &'static str {
+        match self.measure {
+            Measure::Latency => "p2c",
+            Measure::InFlight => "p2c-in-flight",
+            Measure::Reported => "p2c-reported",
+        }
+    }
+
     /// Makes a picker over no endpoints yet.
     pub(super) fn picker<S: Send + Sync + 'static>(
         &self,

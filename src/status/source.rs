@@ -1,0 +1,95 @@
+//! A cluster, whatever its endpoints are.
+
+use std::{fmt, sync::Arc};
+
+use http::Request;
+
+use crate::{
+    balance::{Handle, LoadBalance},
+    body::Body,
+    telemetry::{ClusterReport, Explanation},
+};
+
+/// A cluster whose status is shown, made of a [`LoadBalance`] or a [`Handle`].
+///
+/// It keeps the endpoints and their connections, but not the task that follows a discovery.
+#[derive(Clone)]
+pub struct StatusSource(Arc<dyn Source>);
+
+/// What is asked of a cluster.
+trait Source: Send + Sync {
+    fn report(&self) -> ClusterReport;
+    fn explain(&self, request: &Request<Body>) -> Explanation;
+    fn drain(&self, endpoint: &str) -> bool;
+    fn restore(&self, endpoint: &str) -> bool;
+    fn set_weight(&self, endpoint: &str, weight: u32) -> bool;
+}
+
+impl<S: Send + Sync + 'static> Source for Handle<S> {
+    fn report(&self) -> ClusterReport {
+        self.status()
+    }
+
+    fn explain(&self, request: &Request<Body>) -> Explanation {
+        Self::explain(self, request)
+    }
+
+    fn drain(&self, endpoint: &str) -> bool {
+        Self::set_weight(self, endpoint, 0).is_some()
+    }
+
+    fn restore(&self, endpoint: &str) -> bool {
+        Self::restore(self, endpoint)
+    }
+
+    fn set_weight(&self, endpoint: &str, weight: u32) -> bool {
+        Self::set_weight(self, endpoint, weight).is_some()
+    }
+}
+
+impl StatusSource {
+    /// Returns the status.
+    pub(super) fn report(&self) -> ClusterReport {
+        self.0.report()
+    }
+
+    /// Returns where a request would go.
+    pub(super) fn explain(&self, request: &Request<Body>) -> Explanation {
+        self.0.explain(request)
+    }
+
+    /// Lets an endpoint have no new requests. Returns false if there is none of this name.
+    pub(super) fn drain(&self, endpoint: &str) -> bool {
+        self.0.drain(endpoint)
+    }
+
+    /// Gives an endpoint its weight back.
+    pub(super) fn restore(&self, endpoint: &str) -> bool {
+        self.0.restore(endpoint)
+    }
+
+    /// Gives an endpoint another weight.
+    pub(super) fn set_weight(&self, endpoint: &str, weight: u32) -> bool {
+        self.0.set_weight(endpoint, weight)
+    }
+}
+
+impl<S: Send + Sync + 'static> From<&LoadBalance<S>> for StatusSource {
+    fn from(balance: &LoadBalance<S>) -> Self {
+        balance.handle().into()
+    }
+}
+
+impl<S: Send + Sync + 'static> From<Handle<S>> for StatusSource {
+    fn from(handle: Handle<S>) -> Self {
+        Self(Arc::new(handle))
+    }
+}
+
+impl fmt::Debug for StatusSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StatusSource")
+            .field(&self.0.report().name)
+            .finish()
+    }
+}
