@@ -31,7 +31,7 @@ impl DryRun {
             match &*name {
                 "cluster" => cluster = Some(value.into_owned()),
                 "method" => {
-                    *request.method_mut() = value.parse::<Method>().map_err(|_| invalid())?
+                    *request.method_mut() = value.parse::<Method>().map_err(|_| invalid())?;
                 }
                 "path" => *request.uri_mut() = value.parse().map_err(|_| invalid())?,
                 "header" => {

@@ -8,6 +8,7 @@
 //! Without `--upstream` it starts three small servers of its own, so that a browser on <http://127.0.0.1:8080> shows
 //! the balancing on each reload. `--help` lists the flags.
 
+mod admin;
 mod connection;
 mod demo;
 mod files;
@@ -129,6 +130,16 @@ async fn run(options: Options) -> Result<(), Failure> {
     let balance = balance(&options, client).and_then(|balance| balance.urls(&upstreams));
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
     let handle = balance.handle();
+    // Ends with this function.
+    let mut _admin = None;
+    let mut status = None;
+    if let Some(address) = options.admin {
+        match admin::serve(address, &balance).await {
+            Ok((address, tasks)) => (status, _admin) = (Some(address), Some(tasks)),
+            // The proxy works without it.
+            Err(error) => tracing::warn!(%error, "no status page: cannot listen on {address}"),
+        }
+    }
     let mut proxy = ReverseProxy::new(balance);
     if let Some(timeout) = options.response_timeout {
         proxy = proxy.response_timeout(timeout);
@@ -139,6 +150,9 @@ async fn run(options: Options) -> Result<(), Failure> {
         println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
     }
     println!("try: curl -i http://{address}/hello");
+    if let Some(status) = status {
+        println!("status: http://{status}/");
+    }
     let gateway = Gateway {
         proxy,
         server: Server::new(limits(&options)),

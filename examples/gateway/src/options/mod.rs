@@ -14,6 +14,7 @@ pub(crate) const HELP: &str = "\
 A load-balancing reverse proxy.
 
   --listen ADDR            where to listen [default: 127.0.0.1:8080]
+  --admin ADDR             where to serve the status page, or off [default: 127.0.0.1:9901]
   --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
                            unix:/path, with an optional ;weight=N [default: three demo servers]
   --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
@@ -48,6 +49,8 @@ RUST_LOG rules the log: RUST_LOG=warn turns off the line per request.";
 /// HTTP.
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
+    /// `None` serves no status page.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) upstreams: Vec<String>,
     pub(crate) policy: Policy,
     pub(crate) workers: Option<usize>,
@@ -73,6 +76,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
             upstreams: Vec::new(),
             policy: Policy::default(),
             workers: None,
@@ -118,6 +122,7 @@ impl Options {
             let next = &mut parser;
             match flag.as_str() {
                 "listen" => options.listen = value(next, &flag, values::address)?,
+                "admin" => options.admin = value(next, &flag, values::address_or_off)?,
                 "upstream" => options.upstreams.push(next.value()?.string()?),
                 "policy" => options.policy = value(next, &flag, values::policy)?,
                 "workers" => options.workers = Some(value(next, &flag, values::count)?),

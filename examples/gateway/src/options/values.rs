@@ -29,6 +29,16 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
 }
 
+/// Parses an address and a port, or `off`.
+pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
+    match text {
+        "off" => Ok(None),
+        address => self::address(address)
+            .map(Some)
+            .map_err(|_| "must be an address and a port, like 127.0.0.1:9901, or off"),
+    }
+}
+
 /// Parses the name of a balancing policy. The cookie of `sticky` is named for this program.
 pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
     if name == "sticky" {
