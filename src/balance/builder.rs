@@ -60,6 +60,8 @@ pub struct LoadBalanceBuilder {
     hedge: Option<Hedge>,
     queue: QueueSettings,
     wake: Option<Wake>,
+    #[cfg(feature = "status")]
+    explains: bool,
 }
 
 impl Default for LoadBalanceBuilder {
@@ -76,6 +78,8 @@ impl Default for LoadBalanceBuilder {
             hedge: None,
             queue: QueueSettings::default(),
             wake: None,
+            #[cfg(feature = "status")]
+            explains: false,
         }
     }
 }
@@ -94,6 +98,17 @@ impl LoadBalanceBuilder {
     #[must_use]
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
         self.policy = policy.into();
+        self
+    }
+
+    /// Sets whether each attempt says why it went where it did, by
+    /// [`Attempt::explanation`](crate::Attempt::explanation): what was compared, and what was left out. Default: false.
+    ///
+    /// It makes a list of all endpoints for each pick, so it is for debugging, and for clusters of some dozens.
+    #[cfg(feature = "status")]
+    #[must_use]
+    pub fn explain(mut self, explains: bool) -> Self {
+        self.explains = explains;
         self
     }
 
@@ -423,6 +438,8 @@ impl LoadBalanceBuilder {
             hedge: self.hedge,
             queue: self.queue.clone(),
             wake: self.wake.as_ref().map(Wake::fresh),
+            #[cfg(feature = "status")]
+            explains: self.explains,
         });
         Ok((Arc::new(cluster), seed))
     }

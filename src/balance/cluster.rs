@@ -63,6 +63,9 @@ pub(super) struct ClusterConfig {
     pub(super) queue: QueueSettings,
     /// What wakes an empty cluster. `None` lets its requests fail at once.
     pub(super) wake: Option<Wake>,
+    /// Whether each attempt says why it went where it did.
+    #[cfg(feature = "status")]
+    pub(super) explains: bool,
 }
 
 /// The members of a cluster, how one of them is picked, and whether discovery has reported yet.
@@ -76,6 +79,9 @@ pub(super) struct Cluster<S> {
     retries: Retries,
     /// What is counted, for the status.
     stats: ClusterStats,
+    /// Whether each attempt says why it went where it did.
+    #[cfg(feature = "status")]
+    explains: bool,
     /// Where requests wait while all endpoints are full. `None` lets them fail at once.
     queueing: Option<Queueing>,
     wake: Option<Wake>,
@@ -110,6 +116,8 @@ impl<S: Send + Sync + 'static> Cluster<S> {
             ready_timeout: config.ready_timeout,
             retries: Retries::new(config.retry, config.hedge),
             stats: ClusterStats::default(),
+            #[cfg(feature = "status")]
+            explains: config.explains,
             queueing,
             wake: config.wake,
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
@@ -315,7 +323,14 @@ impl<S> Cluster<S> {
         repeatable: bool,
     ) -> Option<Picked<S>> {
         loop {
-            let picked = self.snapshot.load().pick(tried, affinity, repeatable)?;
+            let snapshot = self.snapshot.load();
+            #[cfg(feature = "status")]
+            let compared = self
+                .explains
+                .then(|| Box::new(self.compared(&snapshot, tried, affinity)));
+            let picked = snapshot.pick(tried, affinity, repeatable)?;
+            #[cfg(feature = "status")]
+            let picked = picked.explained(compared);
             // If a change came in between, the latest snapshot does not have this endpoint; if other picks have taken
             // the room that it had, it is full by now. So the loop goes on only as often as others change the cluster,
             // and dropping `picked` takes the request off the count.

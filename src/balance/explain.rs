@@ -1,12 +1,20 @@
-//! Why a request goes where it goes: a pick that is looked at, and not sent.
+//! Why a request goes where it goes: what was compared, and a pick that is looked at and not sent.
+
+use std::sync::Arc;
 
 use http::Request;
 
-use super::{cluster::Cluster, handle::Handle, policy::PickInfo};
+use super::{
+    cluster::Cluster,
+    handle::Handle,
+    policy::{Affinity, PickInfo},
+    snapshot::Snapshot,
+    status,
+};
 use crate::{
     body::Body,
     endpoint::Endpoint,
-    telemetry::{Candidate, Explanation},
+    record::{Candidate, Explanation},
 };
 
 impl<S: Send + Sync + 'static> Handle<S> {
@@ -20,19 +28,13 @@ impl<S: Send + Sync + 'static> Handle<S> {
     }
 }
 
-impl<S: Send + Sync + 'static> Cluster<S> {
+impl<S> Cluster<S> {
+    /// Returns where a request would go.
     fn explain(&self, request: &Request<Body>) -> Explanation {
         let affinity = self.affinity(request);
         let snapshot = self.snapshot();
         snapshot.siblings.tick(&snapshot.active);
-        let candidates = snapshot.all.iter().map(|endpoint| candidate(endpoint));
-        let mut explanation = Explanation {
-            cluster: snapshot.siblings.settings().cluster.clone(),
-            policy: self.policy().name(),
-            picked: None,
-            reason: self.policy().rule(affinity).into(),
-            endpoints: candidates.collect(),
-        };
+        let mut explanation = self.compared(&snapshot, &[], affinity);
         let info = PickInfo {
             tried: &[],
             affinity,
@@ -43,17 +45,32 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         }
         explanation
     }
-}
 
-/// Returns what is compared of an endpoint.
-fn candidate<S>(endpoint: &Endpoint<S>) -> Candidate {
-    let (load, report) = (endpoint.load(), super::status::availability(endpoint));
-    Candidate {
-        name: endpoint.name().clone(),
-        state: report.0,
-        cause: report.1,
-        cost: endpoint.estimated_cost(),
-        in_flight: load.in_flight(),
-        latency_estimate: load.latency_estimate(),
+    /// Returns what is compared when an endpoint is picked, as of the last tick.
+    pub(super) fn compared(
+        &self,
+        snapshot: &Snapshot<S>,
+        tried: &[Arc<Endpoint<S>>],
+        affinity: Affinity,
+    ) -> Explanation {
+        let candidates = snapshot.all.iter().map(|endpoint| {
+            let (state, cause) = status::availability(endpoint);
+            Candidate {
+                name: endpoint.name().clone(),
+                state,
+                cause,
+                cost: endpoint.estimated_cost(),
+                in_flight: endpoint.load().in_flight(),
+                tried: tried.iter().any(|tried| tried.is(endpoint)),
+                latency_estimate: endpoint.load().latency_estimate(),
+            }
+        });
+        Explanation {
+            cluster: snapshot.siblings.settings().cluster.clone(),
+            policy: self.policy().name(),
+            picked: None,
+            reason: self.policy().rule(affinity).into(),
+            endpoints: candidates.collect(),
+        }
     }
 }

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::{cluster::Cluster, handle::Handle, queueing::Queueing, service::LoadBalance};
 use crate::{
     endpoint::{Availability, Endpoint},
-    telemetry::{ClusterReport, EndpointReport, EndpointState},
+    record::EndpointState,
+    telemetry::{ClusterReport, EndpointReport},
 };
 
 impl<S> LoadBalance<S> {

@@ -36,6 +36,9 @@ use crate::{
     },
 };
 
+#[cfg(feature = "status")]
+use crate::record::Explanation;
+
 /// One request in flight at an endpoint, which counts there until this is dropped.
 ///
 /// It is held by the response future, then by the response body, or by the tunnel of an upgrade. So the request leaves
@@ -60,6 +63,9 @@ pub(crate) struct InFlight {
     booked: bool,
     /// The key of the task that waits for the attempt, among the waiters of the endpoint.
     waiter: Option<usize>,
+    /// Why the endpoint was picked, until the attempt begins.
+    #[cfg(feature = "status")]
+    explanation: Option<Box<Explanation>>,
 }
 
 /// The wait for the response head, by which the load measures the endpoint.
@@ -88,7 +94,21 @@ impl InFlight {
             class: ResponseClass::Success,
             booked: false,
             waiter: None,
+            #[cfg(feature = "status")]
+            explanation: None,
         }
+    }
+
+    /// Returns whether the request is a probe that has not ended.
+    #[cfg(feature = "status")]
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
+    /// Keeps why the endpoint was picked, for the attempt that begins.
+    #[cfg(feature = "status")]
+    pub(crate) fn explain(&mut self, explanation: Box<Explanation>) {
+        self.explanation = Some(explanation);
     }
 
     /// Returns whether the request counts. If not, the endpoint had no room for it, and it must not be sent.
@@ -142,6 +162,8 @@ impl InFlight {
     /// If `body` is not empty, the wait for the head only begins when it has been sent, or when the endpoint wants no
     /// more of it.
     pub(crate) fn begin(&mut self, attempt: AttemptGuard, body: &mut Body) {
+        #[cfg(feature = "status")]
+        attempt.explain(self.explanation.take());
         self.attempt = Some(attempt);
         if !http_body::Body::is_end_stream(body) {
             if let HeadWait::Since(since) = mem::replace(&mut self.wait, HeadWait::Over) {

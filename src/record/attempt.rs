@@ -20,6 +20,9 @@ use super::{
 };
 use crate::clock::Micros;
 
+#[cfg(feature = "status")]
+use super::explanation::Explanation;
+
 /// One attempt of an exchange: the sending of its request to one endpoint.
 ///
 /// [`Info::attempts`](super::Info::attempts) returns those of an exchange. It is a live view: the
@@ -52,6 +55,9 @@ pub struct Attempt {
     received: AtomicU64,
     /// Set once, at the end of the attempt.
     outcome: OnceLock<Outcome>,
+    /// Why its endpoint was picked, if that is asked for.
+    #[cfg(feature = "status")]
+    explanation: OnceLock<Box<Explanation>>,
     /// The attempt that started after this one. Attempts are only ever added, so the list needs no lock.
     next: OnceLock<Box<Self>>,
 }
@@ -112,6 +118,8 @@ impl Attempt {
             ended: AtomicU64::new(0),
             received: AtomicU64::new(0),
             outcome: OnceLock::new(),
+            #[cfg(feature = "status")]
+            explanation: OnceLock::new(),
             next: OnceLock::new(),
         }
     }
@@ -178,6 +186,21 @@ impl Attempt {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         StatusCode::from_u16(self.status.load(Relaxed)).ok()
+    }
+
+    /// Returns why its endpoint was picked: what was compared, and by which rule. `None` unless the cluster was
+    /// [asked for that](crate::balance::LoadBalanceBuilder::explain).
+    #[cfg(feature = "status")]
+    #[must_use]
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.explanation.get().map(AsRef::as_ref)
+    }
+
+    /// Adds why its endpoint was picked.
+    #[cfg(feature = "status")]
+    pub(super) fn explain(&self, explanation: Box<Explanation>) {
+        // Called once, before anything else can have the attempt.
+        let _ = self.explanation.set(explanation);
     }
 
     /// Returns how the attempt ended, or `None` while it is in progress.

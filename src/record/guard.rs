@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{clock::Micros, error::Error};
 
+#[cfg(feature = "status")]
+use super::explanation::Explanation;
+
 /// An attempt in progress. Its outcome is decided exactly once: by the first of [`answered`](Self::answered),
 /// [`failed`](Self::failed) and [`dropped`](Self::dropped), or by the drop of the guard if none was called.
 ///
@@ -59,6 +62,14 @@ impl AttemptGuard {
     pub(crate) fn receive(&self, bytes: usize) {
         if let Some(attempt) = self.attempt() {
             attempt.receive(bytes as u64);
+        }
+    }
+
+    /// Adds why its endpoint was picked.
+    #[cfg(feature = "status")]
+    pub(crate) fn explain(&self, explanation: Option<Box<Explanation>>) {
+        if let (Some(attempt), Some(explanation)) = (self.attempt(), explanation) {
+            attempt.explain(explanation);
         }
     }
 

@@ -26,11 +26,17 @@
 mod attempt;
 mod endpoint_id;
 mod exchange;
+#[cfg(feature = "status")]
+mod explanation;
 mod guard;
 mod info;
 mod outcome;
 mod upload;
 
+#[cfg(feature = "status")]
+pub(crate) use self::explanation::optional_seconds;
+#[cfg(feature = "status")]
+pub use self::explanation::{Candidate, EndpointState, Explanation};
 pub use self::{
     attempt::Attempt,
     info::Info,

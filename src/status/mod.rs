@@ -42,7 +42,9 @@ pub use self::{
     router::{StatusRouter, status_router},
     source::StatusSource,
 };
-pub use crate::telemetry::{
-    Candidate, ClusterReport, EndpointReport, EndpointState, Explanation, LastError, StatusCounts,
-    TimelineEvent, TimelineKind,
+pub use crate::{
+    record::{Candidate, EndpointState, Explanation},
+    telemetry::{
+        ClusterReport, EndpointReport, LastError, StatusCounts, TimelineEvent, TimelineKind,
+    },
 };

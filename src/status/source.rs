@@ -7,7 +7,8 @@ use http::Request;
 use crate::{
     balance::{Handle, LoadBalance},
     body::Body,
-    telemetry::{ClusterReport, Explanation},
+    record::Explanation,
+    telemetry::ClusterReport,
 };
 
 /// A cluster whose status is shown, made of a [`LoadBalance`] or a [`Handle`].

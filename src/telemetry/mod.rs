@@ -16,9 +16,7 @@ mod stats;
 mod timeline;
 
 #[cfg(feature = "status")]
-pub use self::report::{
-    Candidate, ClusterReport, EndpointReport, EndpointState, Explanation, LastError, StatusCounts,
-};
+pub use self::report::{ClusterReport, EndpointReport, LastError, StatusCounts};
 #[cfg(not(feature = "status"))]
 pub(crate) use self::timeline::TimelineKind;
 #[cfg(feature = "status")]

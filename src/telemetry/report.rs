@@ -12,6 +12,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::timeline::TimelineEvent;
+use crate::record::{EndpointState, optional_seconds};
 
 /// The status of a cluster at one moment, from [`LoadBalance::status`](crate::LoadBalance::status).
 #[derive(Clone, Debug, Serialize)]
@@ -97,62 +98,6 @@ pub struct EndpointReport {
     pub last_errors: Vec<LastError>,
 }
 
-/// Where a request would go and why, from [`Handle::explain`](crate::balance::Handle::explain).
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Explanation {
-    /// The name of the cluster.
-    pub cluster: Arc<str>,
-    /// The name of its policy, from which [`Policy`](crate::policy::Policy) can be parsed.
-    pub policy: &'static str,
-    /// The endpoint that was picked, or `None` if there is none for the request.
-    pub picked: Option<Arc<str>>,
-    /// By which rule the endpoint was picked, or why none was.
-    pub reason: String,
-    /// All endpoints, with what is compared of them.
-    pub endpoints: Vec<Candidate>,
-}
-
-/// What is compared of an endpoint when one is picked.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Candidate {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Whether it may be given requests.
-    pub state: EndpointState,
-    /// Why it may not.
-    pub cause: Option<Arc<str>>,
-    /// About how long one more request would take there, in seconds per unit of weight: what
-    /// [`P2c::new`](crate::policy::P2c::new) compares. `None` while nothing is known of the latencies.
-    pub cost: Option<f64>,
-    /// How many requests are in flight.
-    pub in_flight: usize,
-    /// How long the next response head is expected to take.
-    #[serde(
-        rename = "latency_estimate_seconds",
-        serialize_with = "optional_seconds"
-    )]
-    pub latency_estimate: Option<Duration>,
-}
-
-/// Whether an endpoint may be given requests: the variants of [`Availability`](crate::endpoint::Availability).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "they are those of `Availability`")]
-pub enum EndpointState {
-    Usable,
-    Untested,
-    LeftAlone,
-    Ejected,
-    Probation,
-    FailedCheck,
-    Unchecked,
-    Full,
-    Draining,
-}
-
 /// How many responses there were, by the class of their status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -199,16 +144,6 @@ fn optional_unix_ms<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     at.map(millis).serialize(serializer)
-}
-
-/// Serializes a duration as seconds, or null.
-fn optional_seconds<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration
-        .map(|duration| duration.as_secs_f64())
-        .serialize(serializer)
 }
 
 /// Returns the milliseconds since 1970.

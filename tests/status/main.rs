@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, body::Body as AxumBody};
 use axum_upstream::{
-    Body, BoxError, EndpointSpec, LoadBalance,
+    Body, BoxError, EndpointSpec, Info, LoadBalance,
     endpoint::BoxService,
     status::{EndpointState, StatusRouter, TimelineKind, status_router},
 };
@@ -227,6 +227,46 @@ async fn a_dry_run_says_where_a_request_would_go() {
     ] {
         assert_eq!(ask(&router, get(path)).await.0.status(), status);
     }
+}
+
+/// A request that was retried says of each attempt why it went where it did.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_says_why_if_asked() {
+    let answer = |status: u16| {
+        let answer = move |_: Request<Body>| async move {
+            let response = Response::builder().status(status);
+            Ok::<_, BoxError>(response.body(Body::empty()).unwrap())
+        };
+        EndpointSpec::new(status.to_string(), service_fn(answer)).boxed()
+    };
+    let endpoints = || [answer(503), answer(200)];
+    let silent = LoadBalance::builder().endpoints(endpoints()).unwrap();
+    let response = silent.oneshot(Request::default()).await.unwrap();
+    let info = response.extensions().get::<Info>().unwrap();
+    assert!(
+        info.attempts()
+            .all(|attempt| attempt.explanation().is_none())
+    );
+
+    let builder = LoadBalance::builder().explain(true).seed(1);
+    let balance = builder.endpoints(endpoints()).unwrap();
+    let mut probed = false;
+    for _ in 0..10 {
+        let response = balance.clone().oneshot(Request::default()).await.unwrap();
+        let info = response.extensions().get::<Info>().unwrap();
+        let mut before = Vec::new();
+        for attempt in info.attempts() {
+            let why = attempt.explanation().unwrap();
+            assert_eq!(why.picked.as_deref(), Some(attempt.endpoint()));
+            let tried = why.endpoints.iter().filter(|candidate| candidate.tried);
+            let tried: Vec<_> = tried.map(|candidate| candidate.name.to_string()).collect();
+            assert_eq!(tried, before);
+            before.push(attempt.endpoint().to_owned());
+            probed |= why.reason.starts_with("a probe");
+        }
+        advance(Duration::from_millis(110)).await;
+    }
+    assert!(probed, "the one that fails was tried until it was known");
 }
 
 #[tokio::test(start_paused = true)]

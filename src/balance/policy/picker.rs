@@ -8,6 +8,8 @@
 use std::sync::Arc;
 
 use crate::endpoint::{Endpoint, InFlight, Measure, Rank};
+#[cfg(feature = "status")]
+use crate::record::Explanation;
 
 /// The endpoints that a picker picks from, in the order of their insertion.
 pub(in crate::balance) type Endpoints<S> = [Arc<Endpoint<S>>];
@@ -107,6 +109,19 @@ impl<S> Picked<S> {
             endpoint: endpoint.clone(),
             in_flight: endpoint.start(),
         }
+    }
+
+    /// Adds what was compared, if that is asked for.
+    #[cfg(feature = "status")]
+    pub(in crate::balance) fn explained(mut self, compared: Option<Box<Explanation>>) -> Self {
+        if let Some(mut compared) = compared {
+            compared.picked = Some(self.endpoint.name().clone());
+            if self.in_flight.is_probe() {
+                compared.reason = "a probe, to see whether it works".into();
+            }
+            self.in_flight.explain(compared);
+        }
+        self
     }
 }
 
