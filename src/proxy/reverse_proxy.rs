@@ -33,6 +33,7 @@ use crate::{
     body::Body,
     error::{BoxError, Error},
     forward::{Forward, Start},
+    record::Info,
     rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
     upstream::Client,
 };
@@ -424,6 +425,41 @@ impl<S> ReverseProxy<S> {
         let hooks = &mut self.forward.config_mut().hooks;
         hooks.on_response_to(move |request| Box::new(hook(request)));
         self
+    }
+
+    /// Adds `Server-Timing` to the responses to requests for which `wanted` returns true: how long the request waited
+    /// for an endpoint, a connection and the response head, which the developer tools of browsers show. Default: to
+    /// none.
+    ///
+    /// The field names no endpoint, but tells how long what takes, so it is for clients that are trusted. The head is
+    /// the one that is sent to the endpoint, as with [`rewrite_response_to`](Self::rewrite_response_to). Entries of the
+    /// endpoint's own stay.
+    ///
+    /// ```
+    /// # use axum_upstream::ReverseProxy;
+    /// #[derive(Clone)]
+    /// struct Staff;
+    ///
+    /// // An authentication in front has put it into the extensions.
+    /// let proxy = ReverseProxy::to("http://127.0.0.1:5000")?
+    ///     .server_timing(|request| request.extensions.get::<Staff>().is_some());
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn server_timing(
+        self,
+        wanted: impl Fn(&RequestParts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.rewrite_response_to(move |request| {
+            let wanted = wanted(request);
+            move |response| {
+                let info = response.extensions.get::<Info>().filter(|_| wanted);
+                if let Some(timing) = info.and_then(Info::server_timing) {
+                    let name = HeaderName::from_static("server-timing");
+                    response.headers.append(name, timing);
+                }
+            }
+        })
     }
 
     /// Adds a hook that changes the response which an error has become: an error page, another status. Default: the

@@ -31,6 +31,7 @@ mod explanation;
 mod guard;
 mod info;
 mod outcome;
+mod server_timing;
 mod upload;
 
 #[cfg(feature = "status")]

@@ -130,3 +130,20 @@ async fn a_connection_is_new_and_then_reused_and_bytes_are_counted_both_ways() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn server_timing_is_for_those_who_are_trusted() {
+    let mut proxy =
+        ReverseProxy::new(slow()).server_timing(|request| request.headers.contains_key("x-staff"));
+    let response = proxy.call(get()).await.unwrap();
+    assert!(!response.headers().contains_key("server-timing"));
+    let mut request = get();
+    request
+        .headers_mut()
+        .insert("x-staff", "1".parse().unwrap());
+    let response = proxy.call(request).await.unwrap();
+    assert_eq!(
+        response.headers()["server-timing"],
+        "wait;dur=0.000, upstream;dur=250.000"
+    );
+}
