@@ -11,13 +11,8 @@ use http::{Request, Response};
 use tower::{Service, discover::Discover};
 
 use super::{
-    cluster::{Cluster, ClusterConfig},
-    driver,
-    policy::Policy,
-    prober,
-    queueing::QueueSettings,
-    service::LoadBalance,
-    wake::Wake,
+    cluster::Cluster, cluster_config::ClusterConfig, driver, policy::Policy, prober,
+    queueing::QueueSettings, service::LoadBalance, wake::Wake,
 };
 #[cfg(feature = "adaptive-limit")]
 use crate::limit::AdaptiveConcurrency;
@@ -61,7 +56,7 @@ pub struct LoadBalanceBuilder {
     queue: QueueSettings,
     wake: Option<Wake>,
     #[cfg(feature = "status")]
-    explains: bool,
+    pub(super) explains: bool,
 }
 
 impl Default for LoadBalanceBuilder {
@@ -98,17 +93,6 @@ impl LoadBalanceBuilder {
     #[must_use]
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
         self.policy = policy.into();
-        self
-    }
-
-    /// Sets whether each attempt says why it went where it did, by
-    /// [`Attempt::explanation`](crate::Attempt::explanation): what was compared, and what was left out. Default: false.
-    ///
-    /// It makes a list of all endpoints for each pick, so it is for debugging, and for clusters of some dozens.
-    #[cfg(feature = "status")]
-    #[must_use]
-    pub fn explain(mut self, explains: bool) -> Self {
-        self.explains = explains;
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Request;
 
 use super::{
+    builder::LoadBalanceBuilder,
     cluster::Cluster,
     handle::Handle,
     policy::{Affinity, PickInfo},
@@ -16,6 +17,18 @@ use crate::{
     endpoint::Endpoint,
     record::{Candidate, Explanation},
 };
+
+impl LoadBalanceBuilder {
+    /// Sets whether each attempt says why it went where it did, by
+    /// [`Attempt::explanation`](crate::Attempt::explanation): what was compared, and what was left out. Default: false.
+    ///
+    /// It makes a list of all endpoints for each pick, so it is for debugging, and for clusters of some dozens.
+    #[must_use]
+    pub fn explain(mut self, explains: bool) -> Self {
+        self.explains = explains;
+        self
+    }
+}
 
 impl<S: Send + Sync + 'static> Handle<S> {
     /// Returns where a request like this one would go now, and why: a dry run, in which nothing is sent.

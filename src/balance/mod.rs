@@ -87,6 +87,7 @@
 mod body;
 mod builder;
 mod cluster;
+mod cluster_config;
 mod construct;
 mod dispatch;
 mod driver;

@@ -14,25 +14,16 @@
 //! The guard decides nothing. Which ends are failures is decided by the [record](crate::record), and what they cost by
 //! [`Load`].
 
-use std::{
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
-    },
-    task::Context,
-    time::Duration,
-};
+use std::{mem, sync::Arc, task::Context, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 
-use super::{load::Load, siblings::Micros};
+use super::{load::Load, siblings::Micros, upload_clock::UploadClock};
 use crate::{
     body::{Body, Guard},
     error::{Error, ErrorKind},
     record::{
-        AttemptGuard, Beginning, ExchangeGuard, OnSent, Outcome, ResponseClass,
-        class_of_grpc_status,
+        AttemptGuard, Beginning, ExchangeGuard, Outcome, ResponseClass, class_of_grpc_status,
     },
 };
 
@@ -294,7 +285,7 @@ impl InFlight {
         let now = self.load.clock();
         // The wait goes on only if the attempt ended without a head.
         if let Some(sent) = sent {
-            match failure.is_some_and(|failure| is_answer(&failure)) {
+            match failure.is_some_and(|failure| failure.is_heard()) {
                 true => drop(self.load.answered(sent, now)),
                 false => self.load.given_up(sent, now),
             }
@@ -367,66 +358,6 @@ impl Drop for InFlight {
             self.load.end(picked);
         }
     }
-}
-
-/// Notes when an endpoint has received the whole of a request with a body.
-///
-/// It is shared by the request body, which may be polled by a task of its own, and the guard. `sent` goes from
-/// [`UNSENT`] to a time and then to [`STOPPED`], or to that at once; the two race, and each end of the race is handled
-/// by the one that comes second.
-#[derive(Debug)]
-struct UploadClock {
-    load: Arc<Load>,
-    /// The time, or one of the two constants.
-    sent: AtomicU64,
-}
-
-/// The body has not ended yet.
-const UNSENT: u64 = u64::MAX;
-/// Nothing is waited for any more.
-const STOPPED: u64 = u64::MAX - 1;
-
-impl UploadClock {
-    /// Makes a clock for a body that has not ended.
-    fn new(load: Arc<Load>) -> Self {
-        Self {
-            load,
-            sent: AtomicU64::new(UNSENT),
-        }
-    }
-
-    /// Ends the wait. Returns the time when the body ended, or `None` if it has not, or if this was called before.
-    fn stop(&self) -> Option<Micros> {
-        Some(self.sent.swap(STOPPED, AcqRel)).filter(|sent| *sent < STOPPED)
-    }
-}
-
-impl OnSent for UploadClock {
-    /// Begins the wait, unless it is over already.
-    fn sent(&self) {
-        let now = self.load.clock();
-        // Counted before it is published: a stop at this moment then ends a wait that has been counted.
-        self.load.sent(now);
-        if self
-            .sent
-            .compare_exchange(UNSENT, now, AcqRel, Acquire)
-            .is_err()
-        {
-            self.load.unsent(now);
-        }
-    }
-}
-
-/// Returns whether a failure shows that the endpoint is alive.
-///
-/// A connection that breaks or a response that is invalid does: something was heard. A connection that cannot be made
-/// does not, nor does a deadline; then the endpoint may have stalled, and the silence goes on.
-fn is_answer(failure: &Outcome) -> bool {
-    use ErrorKind::{Connection, ResponseBody, Service, Upgrade};
-    matches!(
-        failure.error(),
-        Some(Connection | ResponseBody | Service | Upgrade)
-    )
 }
 
 /// Returns the time from `since` to `now` in seconds.

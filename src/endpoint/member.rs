@@ -148,8 +148,8 @@ impl<S> Endpoint<S> {
         InFlight::new(self.load.clone(), self.load.start(self.weight), false)
     }
 
-    /// Counts a request by which this endpoint, which is ejected or in doubt, is tried again. Returns `None` if it is not to be
-    /// tried now.
+    /// Counts a request by which this endpoint, which is ejected or in doubt, is tried again. Returns `None` if it is
+    /// not to be tried now.
     pub(crate) fn start_probe(&self) -> Option<InFlight> {
         let begun = self.load.begin_probe();
         begun.then(|| InFlight::new(self.load.clone(), self.load.start(self.weight), true))

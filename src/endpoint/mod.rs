@@ -19,7 +19,8 @@
 // How the files work together. Each one depends only on those further down.
 //
 // - `member`: an endpoint in use, the service and everything below; `survey`: the periodic look at all of them.
-// - `in_flight`: the guard of one request, which reports to the load what becomes of it.
+// - `in_flight`: the guard of one request, which reports to the load what becomes of it; with `upload_clock`, which
+//   notes when its body has been sent.
 // - `load`: the state of one endpoint. It combines what the following observe into a `cost`: `request_counter` (how
 //   many requests are in flight) and `in_flight_limit` (how many there may be), `outstanding` (whether it answers at
 //   all), `latency` (how long it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is
@@ -42,6 +43,8 @@ mod latency;
 mod load;
 mod member;
 mod norms;
+#[cfg(feature = "status")]
+mod observed;
 mod outstanding;
 mod request_counter;
 mod retry_after;
@@ -52,6 +55,7 @@ mod spread;
 mod survey;
 mod turn;
 mod turned_away;
+mod upload_clock;
 mod waiters;
 
 pub use self::{

@@ -113,6 +113,18 @@ impl Outcome {
         self.stage < Stage::Body && unheard
     }
 
+    /// Returns whether a failure shows that the endpoint is alive.
+    ///
+    /// A connection that breaks or a response that is invalid does: something was heard. A connection that cannot be
+    /// made does not, nor does a deadline; then the endpoint may have stalled, and the silence goes on.
+    pub(crate) fn is_heard(&self) -> bool {
+        use ErrorKind::{Connection, ResponseBody, Service, Upgrade};
+        matches!(
+            self.error,
+            Some(Connection | ResponseBody | Service | Upgrade)
+        )
+    }
+
     /// Returns whether the attempt ended by a deadline that passed while it was the endpoint's turn.
     pub(crate) fn is_timeout(&self) -> bool {
         use ErrorKind::{

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::source::StatusSource;
-use crate::telemetry::ClusterReport;
+use crate::telemetry::{ClusterReport, millis};
 
 /// For how long a report is as good as a new one. A little less than the second after which the next event is sent.
 const FRESH: Duration = Duration::from_millis(900);
@@ -88,10 +88,4 @@ impl Feed {
         // Nothing in it can fail to be serialized: there are no maps with other keys than strings.
         serde_json::to_vec(&status).unwrap_or_default().into()
     }
-}
-
-/// Returns the milliseconds since 1970.
-fn millis(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

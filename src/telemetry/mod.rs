@@ -1,27 +1,45 @@
 //! What is kept and told of the work that the crate does, beside the facts of each exchange in [`Info`](crate::Info).
 //!
 //! What is here observes, and decides nothing. A part whose feature is off is a type without content, whose methods do
-//! nothing, so that no other module has to know of features.
+//! nothing, so that other modules need not know of features.
 
 // `stats` counts for each endpoint, with `percentiles` for its latencies; `timeline` is what has happened in a cluster;
-// `report` is the data that both become.
+// `report` is the data that both become. `no_stats` and `no_timeline` take their places without the feature.
 
+#[cfg(not(feature = "status"))]
+mod no_stats;
+#[cfg(not(feature = "status"))]
+mod no_timeline;
 #[cfg(feature = "status")]
 mod percentiles;
 #[cfg(feature = "status")]
 mod report;
-#[cfg_attr(not(feature = "status"), path = "no_stats.rs")]
+#[cfg(feature = "status")]
 mod stats;
-#[cfg_attr(not(feature = "status"), path = "no_timeline.rs")]
+#[cfg(feature = "status")]
 mod timeline;
+mod timeline_kind;
+#[cfg(feature = "status")]
+mod unix_time;
 
-#[cfg(feature = "status")]
-pub use self::report::{ClusterReport, EndpointReport, LastError, StatusCounts};
+#[cfg_attr(
+    not(feature = "status"),
+    expect(unreachable_pub, reason = "public with the feature alone")
+)]
+pub use self::timeline_kind::TimelineKind;
 #[cfg(not(feature = "status"))]
-pub(crate) use self::timeline::TimelineKind;
+pub(crate) use self::{
+    no_stats::{NoClusterStats as ClusterStats, NoEndpointStats as EndpointStats},
+    no_timeline::NoTimeline as Timeline,
+};
 #[cfg(feature = "status")]
-pub use self::timeline::{TimelineEvent, TimelineKind};
+pub use self::{
+    report::{ClusterReport, EndpointReport, LastError, StatusCounts},
+    timeline::TimelineEvent,
+};
+#[cfg(feature = "status")]
 pub(crate) use self::{
     stats::{ClusterStats, EndpointStats},
     timeline::Timeline,
+    unix_time::millis,
 };

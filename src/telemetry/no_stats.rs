@@ -12,9 +12,9 @@ use crate::{
 
 /// Counts nothing of the attempts at an endpoint.
 #[derive(Debug, Default)]
-pub(crate) struct EndpointStats;
+pub(crate) struct NoEndpointStats;
 
-impl EndpointStats {
+impl NoEndpointStats {
     /// Does nothing, as all methods here.
     #[inline]
     pub(crate) fn answered(&self, _: StatusCode, _: Micros, _: Option<Micros>) {}
@@ -36,9 +36,9 @@ impl EndpointStats {
 
 /// Counts nothing of a cluster.
 #[derive(Debug, Default)]
-pub(crate) struct ClusterStats;
+pub(crate) struct NoClusterStats;
 
-impl ClusterStats {
+impl NoClusterStats {
     #[inline]
     pub(crate) fn request(&self) {}
 

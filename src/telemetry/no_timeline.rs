@@ -2,25 +2,13 @@
 
 use std::sync::Arc;
 
-/// What has happened to an endpoint.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum TimelineKind {
-    Added,
-    Removed,
-    Ejected,
-    Admitted,
-    Drained,
-    Restored,
-    Weight,
-    FailedCheck,
-    PassedCheck,
-}
+use super::timeline_kind::TimelineKind;
 
 /// No events.
 #[derive(Debug, Default)]
-pub(crate) struct Timeline;
+pub(crate) struct NoTimeline;
 
-impl Timeline {
+impl NoTimeline {
     /// Whether anything is kept at all.
     pub(crate) const KEEPS: bool = false;
 

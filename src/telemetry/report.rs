@@ -6,12 +6,15 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::timeline::TimelineEvent;
+use super::{
+    timeline::TimelineEvent,
+    unix_time::{optional_unix_ms, unix_ms},
+};
 use crate::record::{EndpointState, optional_seconds};
 
 /// The status of a cluster at one moment, from [`LoadBalance::status`](crate::LoadBalance::status).
@@ -131,23 +134,4 @@ pub struct LastError {
     pub error: &'static str,
     /// What is known of it, cut to a few hundred bytes. It may contain what the endpoint has sent.
     pub message: String,
-}
-
-/// Serializes a time as milliseconds since 1970 in UTC.
-pub(super) fn unix_ms<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(millis(*at))
-}
-
-/// The same, or null.
-fn optional_unix_ms<S: Serializer>(
-    at: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    at.map(millis).serialize(serializer)
-}
-
-/// Returns the milliseconds since 1970.
-fn millis(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

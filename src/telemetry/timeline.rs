@@ -1,4 +1,4 @@
-//! What has happened to the endpoints of a cluster: who was ejected, when and why, and what came back.
+//! What has happened to the endpoints of a cluster: which were ejected, when and why, and which came back.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::report::unix_ms;
+use super::{timeline_kind::TimelineKind, unix_time::unix_ms};
 
 /// How many events are kept.
 const KEPT: usize = 100;
@@ -28,31 +28,6 @@ pub struct TimelineEvent {
     pub kind: TimelineKind,
     /// Why, if it is known. It may contain what an endpoint has sent.
     pub cause: Option<Arc<str>>,
-}
-
-/// What has happened to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TimelineKind {
-    /// It was added to the cluster.
-    Added,
-    /// It was removed from the cluster.
-    Removed,
-    /// It was taken out for its failures.
-    Ejected,
-    /// It is used again after an ejection.
-    Admitted,
-    /// It gets no new requests, by [`Handle::drain`](crate::balance::Handle::drain) or a weight of 0.
-    Drained,
-    /// It gets requests again after that.
-    Restored,
-    /// It was given another weight.
-    Weight,
-    /// It failed its health check.
-    FailedCheck,
-    /// It passed its health check after it had failed it.
-    PassedCheck,
 }
 
 /// The latest events of a cluster.
