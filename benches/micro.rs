@@ -55,6 +55,20 @@ impl Service<Request<Body>> for Instant {
     }
 }
 
+/// The status of so many endpoints, as data.
+#[cfg(feature = "status")]
+#[divan::bench(args = [10, 1_000])]
+fn status(bencher: Bencher<'_, '_>, endpoints: usize) {
+    let runtime = runtime();
+    let specs =
+        (0..endpoints).map(|nth| EndpointSpec::new(format!("http://10.0.0.{nth}"), Instant));
+    let mut balance = LoadBalance::builder().seed(1).endpoints(specs).unwrap();
+    for _ in 0..10 * endpoints {
+        drop(runtime.block_on(balance.call(Request::default())));
+    }
+    bencher.bench_local(|| balance.status());
+}
+
 /// A pick among so many endpoints, by one thread and by two at once.
 #[divan::bench(args = [2, 10, 100, 1_000, 10_000], threads = [1, 2])]
 fn pick(bencher: Bencher<'_, '_>, endpoints: usize) {

@@ -15,7 +15,7 @@ impl<S> LoadBalance<S> {
     /// Returns the status of the cluster: of every endpoint whether it may be given requests and why not, its load, its
     /// counters and its last errors; and what has happened to them.
     ///
-    /// It is a copy, which takes about a microsecond per endpoint to make. Counters are read one after the other while
+    /// It is a copy, which takes some 0.2 µs per endpoint to make. Counters are read one after the other while
     /// requests go on, so they may differ by a few requests.
     #[must_use]
     pub fn status(&self) -> ClusterReport {
@@ -28,6 +28,18 @@ impl<S> Handle<S> {
     #[must_use]
     pub fn status(&self) -> ClusterReport {
         self.cluster().report()
+    }
+}
+
+impl<S> Handle<S> {
+    /// Returns the name of the cluster.
+    pub(crate) fn cluster_name(&self) -> Arc<str> {
+        self.cluster()
+            .snapshot()
+            .siblings
+            .settings()
+            .cluster
+            .clone()
     }
 }
 

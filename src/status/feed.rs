@@ -52,7 +52,7 @@ impl Feed {
     pub(super) fn cluster(&self, name: Option<&str>) -> Option<&StatusSource> {
         let mut clusters = self.clusters.iter();
         match name {
-            Some(name) => clusters.find(|cluster| *cluster.report().name == *name),
+            Some(name) => clusters.find(|cluster| *cluster.name() == *name),
             None => clusters.next(),
         }
     }

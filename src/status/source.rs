@@ -19,6 +19,7 @@ pub struct StatusSource(Arc<dyn Source>);
 
 /// What is asked of a cluster.
 trait Source: Send + Sync {
+    fn name(&self) -> Arc<str>;
     fn report(&self) -> ClusterReport;
     fn explain(&self, request: &Request<Body>) -> Explanation;
     fn drain(&self, endpoint: &str) -> bool;
@@ -27,6 +28,10 @@ trait Source: Send + Sync {
 }
 
 impl<S: Send + Sync + 'static> Source for Handle<S> {
+    fn name(&self) -> Arc<str> {
+        self.cluster_name()
+    }
+
     fn report(&self) -> ClusterReport {
         self.status()
     }
@@ -49,6 +54,11 @@ impl<S: Send + Sync + 'static> Source for Handle<S> {
 }
 
 impl StatusSource {
+    /// Returns the name of the cluster.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.0.name()
+    }
+
     /// Returns the status.
     pub(super) fn report(&self) -> ClusterReport {
         self.0.report()
@@ -89,8 +99,6 @@ impl<S: Send + Sync + 'static> From<Handle<S>> for StatusSource {
 
 impl fmt::Debug for StatusSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StatusSource")
-            .field(&self.0.report().name)
-            .finish()
+        f.debug_tuple("StatusSource").field(&self.name()).finish()
     }
 }
