@@ -119,6 +119,8 @@ pub mod docs {
     pub mod headers {}
     #[doc = include_str!("../docs/LIMITS.md")]
     pub mod limits {}
+    #[doc = include_str!("../docs/OBSERVABILITY.md")]
+    pub mod observability {}
     #[doc = include_str!("../docs/RESILIENCE.md")]
     pub mod resilience {}
     #[doc = include_str!("../docs/TESTING.md")]
