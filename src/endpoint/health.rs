@@ -65,9 +65,9 @@ impl Load {
         self.ejection.failed(now, outcome);
         if let Some(ejection) = &self.siblings.settings().ejection {
             self.probe_when_due();
-            match self.ejection.is_ejected() || self.ejection.trip(ejection).is_none() {
-                true => self.siblings.trouble(),
-                false => self.siblings.alarm(),
+            match !self.ejection.is_ejected() && self.ejection.trips_now(ejection) {
+                true => self.siblings.alarm(),
+                false => self.siblings.trouble(),
             }
         }
     }

@@ -158,6 +158,16 @@ impl EjectionState {
         (reached(&self.unavailable) || reached(&self.broken)).then_some(Trip::Failing)
     }
 
+    /// Returns whether the last failure was the one by which the endpoint has to be ejected.
+    ///
+    /// Where it cannot be, since too many are already, each further failure would be a reason to look at all endpoints
+    /// again.
+    pub(crate) fn trips_now(&self, ejection: &Ejection) -> bool {
+        let runs = [&self.unavailable, &self.broken, &self.silent];
+        runs.iter()
+            .any(|run| run.load(Relaxed) == ejection.consecutive)
+    }
+
     /// Returns whether the endpoint's success rate is one to be ejected for, where that of its peers is `peers`.
     pub(crate) fn is_below(rate: Rate, peers: f32, ejection: &Ejection) -> bool {
         // Where all fail alike, the cause is common to all, and none of them would do better. One client may be that
