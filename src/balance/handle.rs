@@ -123,9 +123,10 @@ impl<S: Send + Sync + 'static> Handle<S> {
     /// flight have until `deadline` to finish.
     ///
     /// Completes when none is in flight, the last bytes of all responses have left, and all tunnels are closed; or when
-    /// the time is over. What is left is cut off then: a request without a response is answered by 503, a response
-    /// breaks off, and a tunnel is closed without a word of this proxy to either side. Returns how many were cut off,
-    /// or `None` if no such endpoint exists. `Duration::MAX` waits without a limit.
+    /// the time is over. What is left is cut off then: a request without a response goes elsewhere if it may be
+    /// repeated, and is answered by 503 otherwise, a response breaks off, and a tunnel is closed without a word of this
+    /// proxy to either side. Returns how many were cut off, or `None` if no such endpoint exists. `Duration::MAX` waits
+    /// without a limit.
     ///
     /// The endpoint stays in the cluster with a weight of 0, as after [`set_weight`](Self::set_weight), until
     /// [`restore`](Self::restore). A [`ResponseBody`](super::ResponseBody) that nothing polls, since the client does

@@ -25,8 +25,8 @@ type RetryRule = Arc<dyn Fn(&FailedAttempt<'_>) -> bool + Send + Sync>;
 /// hold:
 ///
 /// - It failed in a way for which another endpoint may do better: its connection broke before the response head, the
-///   [per-try timeout](Self::per_try_timeout) passed, or the response is a 502, 503 or 504, or a gRPC UNAVAILABLE
-///   without a message.
+///   [per-try timeout](Self::per_try_timeout) passed, the deadline of a [drain](crate::balance::Handle::drain) did, or
+///   the response is a 502, 503 or 504, or a gRPC UNAVAILABLE without a message.
 /// - It can be repeated: its method is idempotent (RFC 9110 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT and DELETE), unless
 ///   the endpoint said by gRPC's status that it did not process it; and its body is empty, or was
 ///   [kept](Self::replay_limit).
@@ -283,9 +283,14 @@ impl FailedAttempt<'_> {
     pub fn by_default(&self) -> bool {
         let outcome = &self.outcome;
         if let Some(error) = outcome.error() {
-            use ErrorKind::{Connection, PerTryTimeout, Service};
-            let elsewhere = matches!(error, Connection | PerTryTimeout | Service);
-            return elsewhere && outcome.is_unavailable() && self.method.is_idempotent();
+            use ErrorKind::{Connection, Drained, PerTryTimeout, Service};
+            let elsewhere = match error {
+                Connection | PerTryTimeout | Service => outcome.is_unavailable(),
+                // No failure of the endpoint, but it will not answer.
+                Drained => outcome.status().is_none(),
+                _ => false,
+            };
+            return elsewhere && self.method.is_idempotent();
         }
         match outcome.status() {
             Some(status) if self.retry.is_failure(status) => self.method.is_idempotent(),

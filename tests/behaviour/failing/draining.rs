@@ -178,6 +178,23 @@ async fn a_drain_cuts_off_what_is_left_at_its_deadline() {
     assert!(within(again.frame()).await.unwrap().is_ok());
 }
 
+/// A request that may be repeated, and has no head at the deadline of a drain, goes to another endpoint.
+#[tokio::test]
+async fn what_a_drain_cuts_off_is_sent_elsewhere() {
+    let go = Arc::new(Semaphore::new(0));
+    let (slow, other) = (slow(&go).await, good().await);
+    let mut trial = Trial::new(in_turn(), &[slow.url(), other.url()]).await;
+    let pending = http::Request::get("/pending");
+    let pending = pending.body(axum_upstream::Body::empty()).unwrap();
+    let pending = tokio::spawn(answer_from(trial.proxy.address, pending));
+    eventually(|| trial.in_flight(0) == 1).await;
+    let cut_off = trial.handle.drain(&slow.url(), Duration::ZERO).await;
+    assert_eq!(cut_off, Some(1));
+    let seen = trial.seen(within(pending).await.unwrap()).await;
+    assert_eq!(seen.status, 200);
+    assert_eq!(seen.path(), [0, 1]);
+}
+
 /// Of several endpoints, the others take the requests.
 #[tokio::test]
 async fn requests_go_elsewhere_during_a_drain() {
