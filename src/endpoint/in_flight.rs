@@ -16,7 +16,7 @@
 
 use std::{mem, sync::Arc, task::Context, time::Duration};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{load::Load, siblings::Micros, upload_clock::UploadClock};
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     record::{
         AttemptGuard, Beginning, ExchangeGuard, Outcome, ResponseClass, class_of_grpc_status,
     },
+    telemetry::MethodLabel,
 };
 
 #[cfg(feature = "status")]
@@ -47,6 +48,7 @@ pub(crate) struct InFlight {
     probe: bool,
     /// The attempt that sends the request; `None` until [`begin`](Self::begin).
     attempt: Option<AttemptGuard>,
+    method: MethodLabel,
     wait: HeadWait,
     /// What the response says about the endpoint, as of now: the trailers of a gRPC response may still change it.
     class: ResponseClass,
@@ -81,6 +83,7 @@ impl InFlight {
             picked,
             probe,
             attempt: None,
+            method: MethodLabel::of(&Method::GET),
             wait: picked.map_or(HeadWait::Over, HeadWait::Since),
             class: ResponseClass::Success,
             booked: false,
@@ -148,14 +151,16 @@ impl InFlight {
         self.load.patience(self.probe)
     }
 
-    /// Records that the request is about to be sent as `attempt`.
+    /// Records that the request, of which this is the method, is about to be sent as `attempt`.
     ///
     /// If `body` is not empty, the wait for the head only begins when it has been sent, or when the endpoint wants no
     /// more of it.
-    pub(crate) fn begin(&mut self, attempt: AttemptGuard, body: &mut Body) {
+    pub(crate) fn begin(&mut self, attempt: AttemptGuard, method: MethodLabel, body: &mut Body) {
         #[cfg(feature = "status")]
         attempt.explain(self.explanation.take());
+        self.load.metrics.began();
         self.attempt = Some(attempt);
+        self.method = method;
         if !http_body::Body::is_end_stream(body) {
             if let HeadWait::Since(since) = mem::replace(&mut self.wait, HeadWait::Over) {
                 self.load.unsent(since);
@@ -356,6 +361,9 @@ impl Drop for InFlight {
         }
         if let Some(picked) = self.picked {
             self.load.end(picked);
+        }
+        if let Some(attempt) = &self.attempt {
+            self.load.metrics.ended(self.method, || attempt.end());
         }
     }
 }
