@@ -116,13 +116,6 @@ impl InFlight {
         siblings.beginning(self.picked.unwrap_or_else(|| siblings.now()))
     }
 
-    /// Counts bytes of response data.
-    fn receive(&mut self, bytes: usize) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.receive(bytes);
-        }
-    }
-
     /// Has the exchange end with the attempt: see [`AttemptGuard::ends`].
     pub(crate) fn ends(&mut self, exchange: Option<ExchangeGuard>) {
         if let Some(attempt) = &mut self.attempt {
@@ -330,7 +323,9 @@ impl<E> Guard<E> for InFlight {
     }
 
     fn data(&mut self, bytes: usize) {
-        self.receive(bytes);
+        if let Some(attempt) = &self.attempt {
+            attempt.receive(bytes);
+        }
     }
 
     /// Takes the class of a gRPC response, which is in the trailers unless there was no message.
@@ -358,12 +353,10 @@ impl Drop for InFlight {
         self.load.waiters().forget(self.waiter.take());
         if let Some(attempt) = &self.attempt {
             self.load.stats.transferred(attempt);
+            self.load.metrics.ended(self.method, || attempt.end());
         }
         if let Some(picked) = self.picked {
             self.load.end(picked);
-        }
-        if let Some(attempt) = &self.attempt {
-            self.load.metrics.ended(self.method, || attempt.end());
         }
     }
 }

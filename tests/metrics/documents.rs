@@ -15,8 +15,12 @@ fn read(path: &str) -> String {
 
 /// The rows of the page: name, type and the keys of the labels.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let page = read("docs/parts/metrics.md");
-    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let page = [read("docs/OBSERVABILITY.md"), read("docs/parts/metrics.md")].concat();
+    let rows = page.lines().filter(|line| {
+        ["| `axum_upstream_", "| `http_"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    });
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let labels = cells[4].split('`').skip(1).step_by(2).map(str::to_owned);

@@ -22,10 +22,10 @@ use crate::record::{Attempt, AttemptGuard, EndpointId, Record};
 
 /// The metrics of one endpoint. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct EndpointMetrics(Arc<EndpointState>);
+pub(crate) struct EndpointMetrics(Arc<EndpointInstruments>);
 
 #[derive(Debug)]
-struct EndpointState {
+struct EndpointInstruments {
     id: Arc<EndpointId>,
     /// What was last said about the availability, see [`told`]. 0 if nothing was.
     available: AtomicU8,
@@ -47,7 +47,7 @@ struct AttemptInstruments {
 impl EndpointMetrics {
     /// Returns those of an endpoint, or of a client that is used on its own.
     pub(crate) fn of_endpoint(id: &Arc<EndpointId>) -> Self {
-        Self(Arc::new(EndpointState {
+        Self(Arc::new(EndpointInstruments {
             id: id.clone(),
             available: AtomicU8::new(0),
             telling: Mutex::default(),
@@ -126,7 +126,7 @@ impl EndpointMetrics {
     }
 }
 
-impl EndpointState {
+impl EndpointInstruments {
     fn attempts(&self) -> &AttemptInstruments {
         self.attempts.get_or_init(|| {
             let labels = self.labels();

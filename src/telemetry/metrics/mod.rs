@@ -1,5 +1,5 @@
-//! Metrics, for the recorder of the [`metrics`](https://docs.rs/metrics) crate that the application installs: an exporter
-//! for Prometheus, for example. Nothing else has to be set.
+//! Metrics, for the recorder of the [`metrics`](https://docs.rs/metrics) crate that the application installs: an
+//! exporter for Prometheus, for example. Nothing else has to be set.
 //!
 //! ```no_run
 //! use axum_upstream::metrics::DURATION_BUCKETS;
@@ -15,8 +15,8 @@
 //! ```
 //!
 //! **Install the recorder before the first request is served**, and before a cluster with a discovery or with health
-//! checks is built. What is counted with every request is registered once, at its first use, and stays with the recorder
-//! that was there at that time, or with none.
+//! checks is built. What is counted with every request is registered once, at its first use, and stays with the
+//! recorder that was there at that time, or with none.
 //!
 //! # Names and labels
 //!
