@@ -131,28 +131,48 @@ fn browser_request() -> Request<Body> {
 #[divan::bench]
 fn proxied_request(bencher: Bencher<'_, '_>) {
     let runtime = runtime();
-    let mut client = runtime.block_on(async {
-        let connector = tower::service_fn(|_: http::Uri| async {
-            let (ours, theirs) = duplex(64 * 1024);
-            tokio::spawn(async move {
-                let answer = service_fn(|_| async {
-                    Ok::<_, Infallible>(Response::new(Body::from("hello")))
-                });
-                auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(theirs), answer)
-                    .await
-            });
-            Ok::<_, Infallible>(TokioIo::new(ours))
-        });
-        let upstream = Client::builder()
-            .connector(connector)
-            .build("http://endpoint")
-            .unwrap();
-        in_memory(ReverseProxy::new(
-            LoadBalance::builder().endpoints([upstream.into()]).unwrap(),
-        ))
-    });
+    let mut client = runtime.block_on(proxied());
     bencher.bench_local(|| runtime.block_on(get(&mut client)));
+}
+
+/// The same with metrics that an exporter for Prometheus collects, rather than none.
+#[cfg(feature = "metrics")]
+#[divan::bench]
+fn measured_request(bencher: Bencher<'_, '_>) {
+    use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Suffix("_duration_seconds".into()),
+            &axum_upstream::metrics::DURATION_BUCKETS,
+        )
+        .unwrap()
+        .build_recorder();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let runtime = runtime();
+    let mut client = runtime.block_on(proxied());
+    bencher.bench_local(|| runtime.block_on(get(&mut client)));
+}
+
+/// A client of a proxy in front of an endpoint.
+async fn proxied() -> DuplexStream {
+    let connector = tower::service_fn(|_: http::Uri| async {
+        let (ours, theirs) = duplex(64 * 1024);
+        tokio::spawn(async move {
+            let answer =
+                service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from("hello"))) });
+            auto::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(theirs), answer)
+                .await
+        });
+        Ok::<_, Infallible>(TokioIo::new(ours))
+    });
+    let upstream = Client::builder()
+        .connector(connector)
+        .build("http://endpoint")
+        .unwrap();
+    in_memory(ReverseProxy::new(
+        LoadBalance::builder().endpoints([upstream.into()]).unwrap(),
+    ))
 }
 
 /// The same without the proxy: what hyper's server, the client here and the pipe cost by themselves.

@@ -58,6 +58,7 @@
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
+//! | `metrics` | no | metrics for the recorders of the [metrics] crate, such as an exporter for Prometheus |
 //!
 //! HTTP/1 to endpoints needs no feature. Which versions clients can speak is decided by the server around the proxy,
 //! for example by axum's feature `http2`.
@@ -79,6 +80,7 @@
 //! it.
 //!
 //! [axum]: https://docs.rs/axum
+//! [metrics]: https://docs.rs/metrics
 //! [ring]: https://docs.rs/ring
 //! [aws-lc-rs]: https://docs.rs/aws-lc-rs
 
@@ -134,6 +136,8 @@ struct Readme;
 
 #[cfg(feature = "adaptive-limit")]
 pub use self::limit::AdaptiveConcurrency;
+#[cfg(feature = "metrics")]
+pub use self::telemetry::metrics;
 pub use self::{
     balance::{LoadBalance, policy},
     body::Body,

@@ -38,7 +38,7 @@ use crate::{
     body::Body,
     endpoint::{Availability, Endpoint, EndpointSpec, Load, Siblings},
     error::{Error, ErrorKind},
-    telemetry::{ClusterStats, TimelineKind},
+    telemetry::{ClusterMetrics, ClusterStats, TimelineKind},
     upstream::ClientBuilder,
 };
 
@@ -59,6 +59,7 @@ pub(super) struct Cluster<S> {
     /// Where requests wait while all endpoints are full. `None` lets them fail at once.
     queueing: Option<Queueing>,
     wake: Option<Wake>,
+    metrics: ClusterMetrics,
     /// What picks read. Only [`change`](Self::change) stores a new one.
     snapshot: ArcSwap<Snapshot<S>>,
     /// Locked by changes, so that each builds on the one before. No code of the user runs under this lock.
@@ -79,6 +80,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
         let subset = config.subset.map(|size| Subset { size, seed });
         let queueing = config.queue.build();
         let queue = queueing.as_ref().map(|queueing| queueing.queue().clone());
+        let metrics = ClusterMetrics::of_cluster(&config.endpoints.cluster);
         let mut members = Members::new(subset, Siblings::new(config.endpoints, queue));
         if config.awaits_checks {
             members.await_checks();
@@ -94,6 +96,7 @@ impl<S: Send + Sync + 'static> Cluster<S> {
             explains: config.explains,
             queueing,
             wake: config.wake,
+            metrics,
             snapshot: ArcSwap::from_pointee(members.snapshot(&picker)),
             members: Mutex::new(members),
             told: watch::Sender::new(true),
@@ -197,11 +200,19 @@ impl<S> Cluster<S> {
         let now = now.unwrap_or_else(|| self.snapshot.load().siblings.now());
         self.retries.deposit(now);
         self.stats.request();
+        self.metrics.budget(now, || self.retries.budget_left(now));
     }
 
     /// Takes one attempt out of the budget of retries. Returns false if there is none left.
     pub(super) fn withdraw(&self) -> bool {
-        self.retries.withdraw(self.snapshot.load().siblings.now())
+        let granted = self.retries.withdraw(self.snapshot.load().siblings.now());
+        self.metrics.withdrew(granted);
+        granted
+    }
+
+    /// Returns what counts its retries, its queue and its discovery.
+    pub(super) fn metrics(&self) -> &ClusterMetrics {
+        &self.metrics
     }
 
     /// Returns the policy.

@@ -89,11 +89,16 @@ where
         // A tokio channel returns `Pending` once the task has used up its cooperative budget, which 128 messages do.
         // That would split a batch. The batch has its own bound, after which the task yields.
         let end = unconstrained(end).await;
+        let mut reported = matches!(end, BatchEnd::Full | BatchEnd::Empty);
         if !batch.is_empty() {
+            reported |= matches!(end, BatchEnd::Stream);
             cluster.change(|members| batch.into_iter().for_each(|step| step.take(members)));
         }
         // Even if nothing has changed: an error, the end of the stream and the removal of an unknown key are reports.
         cluster.tell();
+        if reported {
+            cluster.metrics().discovered();
+        }
         match end {
             // There may be more, but other tasks get to run first.
             BatchEnd::Full => yield_now().await,
@@ -102,6 +107,7 @@ where
             // none.
             BatchEnd::Error(error) => {
                 tracing::warn!(%error, "discovery failed; the last endpoints stay");
+                cluster.metrics().discovery_failed();
                 // A stream that fails on every poll must not take up a core.
                 sleep(RETRY_AFTER).await;
             }

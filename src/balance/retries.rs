@@ -77,7 +77,6 @@ impl Retries {
     }
 
     /// Returns how many attempts the budget allows at `now`.
-    #[cfg(feature = "status")]
     pub(super) fn budget_left(&self, now: Micros) -> f64 {
         self.budget.left(now)
     }

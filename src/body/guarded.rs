@@ -22,11 +22,6 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{
-    error::{Error, ErrorKind},
-    record::{AttemptGuard, ResponseClass, class_of_grpc_status},
-};
-
 /// Notified when a response body ends, and how. A guard that is not notified is dropped with the body.
 ///
 /// `E` is the error of the body.
@@ -42,37 +37,6 @@ pub(crate) trait Guard<E> {
 
     /// The body has failed.
     fn failed(self, error: &E);
-}
-
-/// The guard of a response whose attempt no balancer counts: a [`Client`](crate::upstream::Client) that is used on its
-/// own. `None` where a balancer in front has a guard of its own around this body.
-impl<E> Guard<E> for Option<AttemptGuard> {
-    fn complete(self) {
-        if let Some(attempt) = self {
-            attempt.answered(ResponseClass::Success);
-        }
-    }
-
-    fn data(&mut self, bytes: usize) {
-        if let Some(attempt) = self {
-            attempt.receive(bytes);
-        }
-    }
-
-    fn trailers(&mut self, trailers: &HeaderMap) {
-        let class = class_of_grpc_status(trailers).filter(|class| class.is_failure());
-        if let (Some(attempt), Some(class)) = (self, class) {
-            attempt.answered(class);
-        }
-    }
-
-    /// Whatever the error is, the head had been received, so the endpoint broke off its body. The record decides
-    /// whether the client was to blame.
-    fn failed(self, _: &E) {
-        if let Some(attempt) = self {
-            attempt.failed(&Error::new(ErrorKind::ResponseBody));
-        }
-    }
 }
 
 pin_project! {

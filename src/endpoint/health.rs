@@ -75,12 +75,14 @@ impl Load {
     /// Ejects the endpoint, and wakes the requests that wait for its answer: another endpoint may answer them.
     pub(super) fn eject(&self, now: Micros, trip: Trip, ejection: &Ejection) {
         if !self.ejection.is_ejected() {
+            self.metrics.ejected(trip.as_str());
             self.note(TimelineKind::Ejected, || {
                 Some(self.cause(now, trip, ejection))
             });
         }
         self.ejection
             .eject(now, trip, ejection, self.siblings.random());
+        self.tell_availability();
         if trip.is_silent() {
             self.waiters.wake();
         }
@@ -170,6 +172,8 @@ impl Load {
             // Its failures were what it was ejected for; they must not count twice.
             self.latency.forgive(now);
             self.note(TimelineKind::Admitted, || None);
+            self.metrics.admitted();
+            self.tell_availability();
             self.slow_start.restart(now, away);
             self.siblings.revive();
             // Others may be admitted or ejected now, and the panic may be over.
@@ -207,6 +211,7 @@ impl Load {
             self.note(TimelineKind::PassedCheck, || None);
             self.siblings.alarm();
         }
+        self.tell_availability();
         self.admit(self.clock());
     }
 
@@ -216,6 +221,7 @@ impl Load {
         let _ = self
             .check
             .compare_exchange(passed, failed, Relaxed, Relaxed);
+        self.tell_availability();
         self.note(TimelineKind::FailedCheck, || {
             Some(format!("health check failed: {reason}"))
         });
@@ -227,6 +233,7 @@ impl Load {
     pub(super) fn leave_alone(&self, now: Micros, wait: Duration) {
         let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
         self.away_until.fetch_max(now.saturating_add(wait), Relaxed);
+        self.tell_availability();
         self.siblings.trouble();
     }
 }

@@ -16,7 +16,7 @@
 
 use std::{mem, sync::Arc, task::Context, time::Duration};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{load::Load, siblings::Micros, upload_clock::UploadClock};
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     record::{
         AttemptGuard, Beginning, ExchangeGuard, Outcome, ResponseClass, class_of_grpc_status,
     },
+    telemetry::MethodLabel,
 };
 
 #[cfg(feature = "status")]
@@ -47,6 +48,7 @@ pub(crate) struct InFlight {
     probe: bool,
     /// The attempt that sends the request; `None` until [`begin`](Self::begin).
     attempt: Option<AttemptGuard>,
+    method: MethodLabel,
     wait: HeadWait,
     /// What the response says about the endpoint, as of now: the trailers of a gRPC response may still change it.
     class: ResponseClass,
@@ -81,6 +83,7 @@ impl InFlight {
             picked,
             probe,
             attempt: None,
+            method: MethodLabel::of(&Method::GET),
             wait: picked.map_or(HeadWait::Over, HeadWait::Since),
             class: ResponseClass::Success,
             booked: false,
@@ -113,13 +116,6 @@ impl InFlight {
         siblings.beginning(self.picked.unwrap_or_else(|| siblings.now()))
     }
 
-    /// Counts bytes of response data.
-    fn receive(&mut self, bytes: usize) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.receive(bytes);
-        }
-    }
-
     /// Has the exchange end with the attempt: see [`AttemptGuard::ends`].
     pub(crate) fn ends(&mut self, exchange: Option<ExchangeGuard>) {
         if let Some(attempt) = &mut self.attempt {
@@ -148,14 +144,16 @@ impl InFlight {
         self.load.patience(self.probe)
     }
 
-    /// Records that the request is about to be sent as `attempt`.
+    /// Records that the request, of which this is the method, is about to be sent as `attempt`.
     ///
     /// If `body` is not empty, the wait for the head only begins when it has been sent, or when the endpoint wants no
     /// more of it.
-    pub(crate) fn begin(&mut self, attempt: AttemptGuard, body: &mut Body) {
+    pub(crate) fn begin(&mut self, attempt: AttemptGuard, method: MethodLabel, body: &mut Body) {
         #[cfg(feature = "status")]
         attempt.explain(self.explanation.take());
+        self.load.metrics.began();
         self.attempt = Some(attempt);
+        self.method = method;
         if !http_body::Body::is_end_stream(body) {
             if let HeadWait::Since(since) = mem::replace(&mut self.wait, HeadWait::Over) {
                 self.load.unsent(since);
@@ -325,7 +323,9 @@ impl<E> Guard<E> for InFlight {
     }
 
     fn data(&mut self, bytes: usize) {
-        self.receive(bytes);
+        if let Some(attempt) = &self.attempt {
+            attempt.receive(bytes);
+        }
     }
 
     /// Takes the class of a gRPC response, which is in the trailers unless there was no message.
@@ -353,6 +353,7 @@ impl Drop for InFlight {
         self.load.waiters().forget(self.waiter.take());
         if let Some(attempt) = &self.attempt {
             self.load.stats.transferred(attempt);
+            self.load.metrics.ended(self.method, || attempt.end());
         }
         if let Some(picked) = self.picked {
             self.load.end(picked);

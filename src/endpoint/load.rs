@@ -40,7 +40,7 @@ use super::{
 use crate::{
     health::EjectionState,
     record::EndpointId,
-    telemetry::{EndpointStats, TimelineKind},
+    telemetry::{EndpointMetrics, EndpointStats, TimelineKind},
 };
 
 /// The `away_until` of an endpoint that drains.
@@ -90,6 +90,7 @@ pub(crate) struct Load {
     pub(super) waiters: Waiters,
     /// What is counted of its attempts, for the status.
     pub(super) stats: EndpointStats,
+    pub(super) metrics: EndpointMetrics,
 }
 
 /// What an active check says of an endpoint.
@@ -109,6 +110,7 @@ impl Load {
     pub(crate) fn new(id: Arc<EndpointId>, siblings: Arc<Siblings>, latency: Arc<Latency>) -> Self {
         let newcomer = siblings.median().map(|_| siblings.clock());
         let load = Self {
+            metrics: EndpointMetrics::of_endpoint(&id),
             id,
             limit: InFlightLimit::new(siblings.settings()),
             siblings,
@@ -162,6 +164,7 @@ impl Load {
     /// both could miss each other.
     pub(crate) fn drain(&self) {
         self.away_until.store(NEVER, SeqCst);
+        self.tell_availability();
     }
 
     /// Returns whether the endpoint drains; see [`drain`](Self::drain).
@@ -179,6 +182,7 @@ impl Load {
         self.waiters.resume();
         // If the endpoint does not drain, this must not end the time for which it asked to be left alone.
         let _ = self.away_until.compare_exchange(NEVER, 0, SeqCst, SeqCst);
+        self.tell_availability();
     }
 
     /// Returns the number of fresh and of lasting requests at `now`.
@@ -232,6 +236,11 @@ impl Load {
             true => Availability::Usable,
             false => Availability::Untested,
         }
+    }
+
+    /// Has the metrics know whether the endpoint is available. To be called where that may have changed.
+    pub(super) fn tell_availability(&self) {
+        self.metrics.available(|| self.availability().is_well());
     }
 
     /// Returns how the endpoint ranks among its siblings.

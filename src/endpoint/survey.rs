@@ -54,6 +54,7 @@ impl Siblings {
         let step = endpoints.len().div_ceil(SAMPLE);
         let sampled = || endpoints.iter().step_by(step);
         let seen = look(sampled(), self.now());
+        sampled().for_each(|endpoint| endpoint.load().tell_availability());
         let weights = || sampled().map(|endpoint| endpoint.weight());
         let lightest = weights()
             .min()
@@ -75,6 +76,7 @@ impl Siblings {
         let dead = states().all(EjectionState::is_silent);
         let well = endpoints
             .iter()
+            .inspect(|endpoint| endpoint.load().tell_availability())
             .filter(|endpoint| endpoint.availability().is_well())
             .count();
         let failed = states().any(|state| state.rate(now).failures > 0);

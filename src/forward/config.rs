@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::{hooks::HeadHooks, timeouts::Timeouts};
-use crate::rewrite::Rewrite;
+use crate::{rewrite::Rewrite, telemetry::ExchangeMetrics};
 
 /// All settings of forwarding, shared by the clones of a proxy.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) upgrades: Vec<String>,
     /// The user's hooks on heads.
     pub(crate) hooks: HeadHooks,
+    /// Shared by all clones of a proxy, those with other settings too.
+    pub(super) metrics: ExchangeMetrics,
 }
 
 impl Default for Config {
@@ -35,6 +37,7 @@ impl Default for Config {
             body_limit: u64::MAX,
             upgrades: vec!["websocket".into()],
             hooks: HeadHooks::default(),
+            metrics: ExchangeMetrics::default(),
         }
     }
 }

@@ -124,6 +124,8 @@ where
                 Error::new(kind)
             }
         };
+        // A reason that is known already stays.
+        exchange.record().stop(error.kind());
         Poll::Ready(Err(exchange.name(error)))
     }
 }

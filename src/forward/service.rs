@@ -123,7 +123,16 @@ where
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
         // From the fields as the client sent them: the rewrite replaces them by what the endpoint is to see.
-        let record = Arc::new(Record::new(client_facts(&config.rewrite, &parts, received)));
+        let record = Record::new(client_facts(&config.rewrite, &parts, received))
+            .observed_by(config.metrics.begin(&parts.method));
+        let record = Arc::new(record);
+        // The exchange ends with it if the request goes no further.
+        let end = Some(ExchangeGuard::new(record.clone()));
+        let refused = |error: Error| {
+            record.stop(error.kind());
+            record.set_status(error.status());
+            error
+        };
 
         let prefix = config
             .rewrite
@@ -136,9 +145,14 @@ where
             scheme: received.scheme,
             prefix: prefix.as_ref(),
         };
-        let trailers = match config.rewrite.request(&mut parts, seen, downstream)? {
+        let answered = |response: Response<Body>| {
+            record.set_status(response.status());
+            Ok(Start::Answered(response))
+        };
+        let next = config.rewrite.request(&mut parts, seen, downstream);
+        let trailers = match next.map_err(refused)? {
             NextStep::Forward(trailers) => trailers,
-            NextStep::Answer => return Ok(Start::Answered(answer(&parts))),
+            NextStep::Answer => return answered(answer(&parts)),
         };
         // Only now, because the rewrite removes the field.
         if let Some(upgrade) = &upgrade {
@@ -146,16 +160,14 @@ where
         }
         let changes = match config.hooks.request(&mut parts) {
             Ok(changes) => changes,
-            Err(Refused::Answer(response)) => return Ok(Start::Answered(*response)),
-            Err(Refused::Error(error)) => return Err(error),
+            Err(Refused::Answer(response)) => return answered(*response),
+            Err(Refused::Error(error)) => return Err(refused(error)),
         };
 
-        let body = self
-            .limit(&parts, trailers, body)?
-            .with_record(record.clone());
+        let body = self.limit(&parts, trailers, body).map_err(refused)?;
+        let body = body.with_record(record.clone());
         // Here the hooks have run: one of them may have set deadlines of this request.
         let timeouts = config.timeouts.of_request(&parts);
-        let end = Some(ExchangeGuard::new(record.clone()));
         let timer = HeadTimer::new(timeouts, record);
         let response = Oneshot::new(self.service.clone(), Request::from_parts(parts, body));
         Ok(Start::Sent(ForwardFuture::new(Exchange {

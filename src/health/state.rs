@@ -68,6 +68,16 @@ pub(crate) enum Trip {
 }
 
 impl Trip {
+    /// Returns the name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::BelowRate => "below_rate",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+        }
+    }
+
     /// Returns whether nothing is heard from the endpoint at all.
     pub(crate) fn is_silent(self) -> bool {
         matches!(self, Self::Silent | Self::Stalled)

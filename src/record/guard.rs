@@ -126,6 +126,15 @@ impl AttemptGuard {
         }
     }
 
+    /// Ends the attempt before the drop, which then finds it ended, and returns it with its record: cancelled, if
+    /// nothing else has been decided.
+    pub(crate) fn end(&self) -> Option<(&Record, &Attempt)> {
+        self.dropped();
+        let attempt = self.attempt()?;
+        attempt.end();
+        Some((&self.record, attempt))
+    }
+
     /// Decides the outcome from what the record knows, and returns the one that was decided first.
     ///
     /// Always returns one: the attempt is in the record for as long as the record lives. The `Option` spares the caller
@@ -157,7 +166,7 @@ impl Drop for AttemptGuard {
     /// Decides that the attempt was cancelled if nothing else has been decided, and records when it ended.
     fn drop(&mut self) {
         self.dropped();
-        if let Some(attempt) = self.attempt() {
+        if let Some(attempt) = self.attempt().filter(|attempt| !attempt.has_ended()) {
             attempt.end();
         }
         if self.last {

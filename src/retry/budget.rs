@@ -131,18 +131,21 @@ impl RetryLedger {
     }
 
     /// Returns how many retries there may be at `now`.
-    #[cfg(feature = "status")]
     pub(crate) fn left(&self, now: Micros) -> f64 {
         let now = slot(now);
+        let retries = self.retries.sum(now, SLOTS_PER_SECOND + 1) as f64;
+        (self.allowed(now) - retries).max(0.0)
+    }
+
+    /// Returns how many retries the requests of the last second allow.
+    fn allowed(&self, now: u32) -> f64 {
         let requests = self.requests.sum(now, SLOTS_PER_SECOND) as f64;
-        let allowed = f64::from(self.budget.per_second) + self.budget.ratio * requests;
-        (allowed - self.retries.sum(now, SLOTS_PER_SECOND + 1) as f64).max(0.0)
+        f64::from(self.budget.per_second) + self.budget.ratio * requests
     }
 
     /// [`withdraw`](Self::withdraw) in a slot of time.
     fn withdraw_at(&self, now: u32) -> bool {
-        let requests = self.requests.sum(now, SLOTS_PER_SECOND) as f64;
-        let allowed = f64::from(self.budget.per_second) + self.budget.ratio * requests;
+        let allowed = self.allowed(now);
         let retries = || self.retries.sum(now, SLOTS_PER_SECOND + 1) as f64;
         // In an outage most calls end here, without a write that other threads would wait for.
         if retries() + 1.0 > allowed {

@@ -4,8 +4,14 @@
 //! nothing, so that other modules need not know of features.
 
 // `stats` counts for each endpoint, with `percentiles` for its latencies; `timeline` is what has happened in a cluster;
-// `report` is the data that both become. `no_stats` and `no_timeline` take their places without the feature.
+// `report` is the data that both become. `no_stats` and `no_timeline` take their places without the feature. `metrics`
+// and `metrics_off` are for the recorders of the `metrics` crate.
 
+mod close_cause;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod metrics_off;
 #[cfg(not(feature = "status"))]
 mod no_stats;
 #[cfg(not(feature = "status"))]
@@ -43,3 +49,17 @@ pub(crate) use self::{
     timeline::Timeline,
     unix_time::millis,
 };
+
+pub(crate) use self::close_cause::CloseCause;
+#[cfg(feature = "metrics")]
+pub(crate) use self::metrics::{
+    ClusterMetrics, EndpointMetrics, ExchangeMetrics, MeasuredAttempt, MethodLabel, OpenConnection,
+    PoolMetrics,
+};
+#[cfg(not(feature = "metrics"))]
+pub(crate) use self::metrics_off::{
+    Unmeasured as ClusterMetrics, Unmeasured as EndpointMetrics, Unmeasured as ExchangeMetrics,
+    Unmeasured as MethodLabel, Unmeasured as OpenConnection, Unmeasured as PoolMetrics,
+};
+#[cfg(not(feature = "metrics"))]
+pub(crate) use crate::record::AttemptGuard as MeasuredAttempt;

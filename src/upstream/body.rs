@@ -10,12 +10,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::http1::Http1Body;
 #[cfg(feature = "http2")]
 use super::http2::Http2Body;
-use crate::{body::GuardedBody, error::BoxError, record::AttemptGuard};
+use crate::{
+    body::{Guard, GuardedBody},
+    error::{BoxError, Error, ErrorKind},
+    record::{ResponseClass, class_of_grpc_status},
+    telemetry::MeasuredAttempt,
+};
 
 /// The response body of [`Client`](super::Client). Yields data and trailers as the endpoint sends them.
 ///
@@ -31,7 +37,7 @@ use crate::{body::GuardedBody, error::BoxError, record::AttemptGuard};
 /// Dropping it before its end cancels the exchange: an HTTP/1 connection closes, an HTTP/2 stream is reset. Read it to
 /// its end to have the connection reused.
 #[derive(Debug)]
-pub struct ClientBody(GuardedBody<VersionBody, Option<AttemptGuard>>);
+pub struct ClientBody(GuardedBody<VersionBody, Option<MeasuredAttempt>>);
 
 /// A response body as it is received over one version of HTTP.
 #[derive(Debug)]
@@ -48,7 +54,7 @@ impl ClientBody {
     ///
     /// `attempt` is the client's own, or `None` if a balancer in front has begun the attempt. `hold` keeps the attempt
     /// open although the body is empty, as for a 101.
-    pub(super) fn new(body: VersionBody, attempt: Option<AttemptGuard>, hold: bool) -> Self {
+    pub(super) fn new(body: VersionBody, attempt: Option<MeasuredAttempt>, hold: bool) -> Self {
         Self(GuardedBody::new(body, attempt, hold))
     }
 }
@@ -70,6 +76,37 @@ impl http_body::Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
+    }
+}
+
+/// The guard of a response whose attempt no balancer counts: a [`Client`](crate::upstream::Client) that is used on its
+/// own. `None` where a balancer in front has a guard of its own around this body.
+impl<E> Guard<E> for Option<MeasuredAttempt> {
+    fn complete(self) {
+        if let Some(attempt) = self {
+            attempt.answered(ResponseClass::Success);
+        }
+    }
+
+    fn data(&mut self, bytes: usize) {
+        if let Some(attempt) = self {
+            attempt.receive(bytes);
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        let class = class_of_grpc_status(trailers).filter(|class| class.is_failure());
+        if let (Some(attempt), Some(class)) = (self, class) {
+            attempt.answered(class);
+        }
+    }
+
+    /// Whatever the error is, the head had been received, so the endpoint broke off its body. The record decides
+    /// whether the client was to blame.
+    fn failed(self, _: &E) {
+        if let Some(attempt) = self {
+            attempt.failed(&Error::new(ErrorKind::ResponseBody));
+        }
     }
 }
 

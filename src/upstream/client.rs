@@ -31,6 +31,7 @@ use crate::{
     error::{Error, ErrorKind},
     record::{AttemptGuard, Beginning, Info, Record, class_of_head},
     rewrite::{Fields, Seen},
+    telemetry::MeasuredAttempt,
 };
 
 /// Sends requests to one server, over a connection pool of its own.
@@ -103,10 +104,10 @@ impl Client {
     async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
         let mut exchange = request.body_mut().begin_exchange();
         let record = request.body_mut().record().clone();
-        let mut attempt = self.begin(&record, request.body());
+        let mut attempt = self.begin(&record, &request);
         let nth = attempt
             .as_ref()
-            .map(AttemptGuard::nth)
+            .map(|attempt| attempt.nth())
             .or(request.body().attempt());
         let seen = Seen::in_head(request.headers());
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
@@ -144,6 +145,9 @@ impl Client {
             };
             let reused = checkout.is_reused();
             record.sending(nth, reused);
+            if reused {
+                self.pool.metrics.reused();
+            }
             let mut failed = match send_on(checkout, request, seen).await {
                 Ok(response) => {
                     if let Some(attempt) = &mut attempt {
@@ -184,12 +188,17 @@ impl Client {
     }
 
     /// Begins an attempt of the client's own, unless a balancer has begun one for an endpoint of this name.
-    fn begin(&self, record: &Arc<Record>, body: &Body) -> Option<AttemptGuard> {
+    fn begin(&self, record: &Arc<Record>, request: &Request<Body>) -> Option<MeasuredAttempt> {
+        let body = request.body();
         let parent = body.attempt();
         let begun = parent.and_then(|nth| record.attempts().nth(nth));
         let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
         let place = (body.depth(), parent);
-        (!is_own).then(|| AttemptGuard::begin(record, &self.target.id, place, Beginning::now()))
+        (!is_own).then(|| {
+            let id = &self.target.id;
+            let attempt = AttemptGuard::begin(record, id, place, Beginning::now());
+            self.pool.attempts.measured(request.method(), attempt)
+        })
     }
 
     /// Returns the error of an exchange that failed on its connection.
@@ -203,7 +212,7 @@ impl Client {
     /// outcome.
     fn unsent(
         &self,
-        attempt: Option<AttemptGuard>,
+        attempt: Option<MeasuredAttempt>,
         error: Error,
         request: Request<Body>,
     ) -> SendError {
@@ -215,7 +224,7 @@ impl Client {
 }
 
 /// Returns the error of a request that may have been sent. Records it as the attempt's outcome.
-fn ended(attempt: Option<AttemptGuard>, error: Error) -> SendError {
+fn ended(attempt: Option<MeasuredAttempt>, error: Error) -> SendError {
     if let Some(attempt) = attempt {
         attempt.failed(&error);
     }
@@ -242,7 +251,7 @@ async fn send_on(
 /// attempt into the body, where it ends.
 fn answered(
     mut response: Response<VersionBody>,
-    attempt: Option<AttemptGuard>,
+    attempt: Option<MeasuredAttempt>,
     record: Arc<Record>,
 ) -> Response<ClientBody> {
     if let Some(attempt) = &attempt {

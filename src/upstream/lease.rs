@@ -5,7 +5,7 @@
 
 use tokio::{runtime, time::Instant};
 
-use crate::limit::Permit;
+use crate::{limit::Permit, telemetry::OpenConnection};
 
 /// What a new connection receives for its life.
 pub(super) struct Lease {
@@ -16,6 +16,8 @@ pub(super) struct Lease {
     pub(super) expires: Option<Instant>,
     /// Its place among the open connections, held until its socket is closed. `None` if their number is not limited.
     pub(super) permit: Option<Permit>,
+    /// Counts it as open for as long as its socket is.
+    pub(super) open: OpenConnection,
 }
 
 /// Where a connection returns to when its exchange is over.

@@ -20,6 +20,7 @@ use crate::{
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error, ErrorKind},
     record::{AttemptGuard, Info, Outcome, Record, class_of_head},
+    telemetry::MethodLabel,
     upstream::{Client, SendError},
 };
 
@@ -92,9 +93,10 @@ where
             (depth, parent),
             in_flight.beginning(),
         );
+        let method = MethodLabel::of(request.method());
         let body = request.body_mut();
         body.set_attempt(attempt.nth(), depth.saturating_add(1));
-        in_flight.begin(attempt, body);
+        in_flight.begin(attempt, method, body);
         Self {
             timer: PerTryTimer::new(per_try, record),
             response: Oneshot::new(endpoint.service(), request),

@@ -241,7 +241,10 @@ where
                     self.as_mut().supersede();
                     return Poll::Ready(answer);
                 }
-                Next::Again(picked, request) => self.as_mut().begin(picked, request),
+                Next::Again(picked, request) => {
+                    self.cluster.metrics().retried();
+                    self.as_mut().begin(picked, request);
+                }
                 Next::Rival => {}
             }
         }

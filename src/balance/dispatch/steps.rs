@@ -159,6 +159,7 @@ where
         let per_try = retries.per_try();
         let rival = AttemptFuture::begin(picked, request, this.record, *this.place, per_try);
         *this.rival = Some(Box::pin(rival));
+        this.cluster.metrics().hedged();
         true
     }
 

@@ -95,18 +95,27 @@ impl<S: Send + Sync + 'static> WaitingRequest<'_, S> {
     /// Waits in the queue for room at an endpoint.
     async fn queued(&self, queueing: &Queueing, key: u64) -> Result<Picked<S>, Error> {
         let deadline = after(Instant::now(), queueing.deadline());
-        let overloaded = |why| Error::new(ErrorKind::Overloaded).detail(why);
+        let metrics = self.cluster.metrics();
+        let overloaded = |cause, why| {
+            metrics.queue_rejected(cause);
+            Error::new(ErrorKind::Overloaded).detail(why)
+        };
         let mut ticket = queueing
             .queue()
             .join(key)
-            .ok_or_else(|| overloaded("the queue is full"))?;
+            .ok_or_else(|| overloaded("full", "the queue is full"))?;
+        let _queued = metrics.queued();
         loop {
             match timeout_at(deadline, ticket.notice()).await {
                 Ok(Notice::Look) => {}
                 Ok(Notice::PushedOut) => {
-                    return Err(overloaded("the queue is full of requests of the same key"));
+                    let why = "the queue is full of requests of the same key";
+                    return Err(overloaded("pushed_out", why));
                 }
-                Err(_) => return Err(overloaded("no room within the queue's deadline")),
+                Err(_) => {
+                    let why = "no room within the queue's deadline";
+                    return Err(overloaded("deadline", why));
+                }
             }
             if let Some(picked) = self.now() {
                 return Ok(picked);

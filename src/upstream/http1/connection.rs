@@ -37,6 +37,7 @@ use crate::{
     body::Body,
     error::{Error, ErrorKind},
     record::ClientConnection,
+    telemetry::CloseCause,
     upstream::{
         bounds::MessageBounds,
         connect::Io,
@@ -114,8 +115,9 @@ impl Http1 {
             runtime,
             expires,
             permit,
+            open,
         } = lease;
-        let state = Arc::<IoState>::default();
+        let state = Arc::new(IoState::new(open));
         // The bound has room for a head after interim responses of the same size, or for trailers after what is read
         // ahead.
         let io = Http1Io::new(io, state.clone(), 2 * bounds.size + BUFFER, permit);
@@ -194,6 +196,21 @@ impl Http1 {
     /// Returns when the connection takes no more requests, or `None` if never.
     pub(in crate::upstream) fn expires(&self) -> Option<Instant> {
         self.0.expires
+    }
+
+    /// Returns that the connection has reached the end of its life, as a reason to close it. `None` if it has not.
+    pub(in crate::upstream) fn expiry(&self) -> Option<CloseCause> {
+        self.has_expired().then_some(CloseCause::MaxLifetime)
+    }
+
+    /// Notes whether the connection waits for a request, for metrics.
+    pub(in crate::upstream) fn set_idle(&self, idle: bool) {
+        self.0.io.open().set_idle(idle);
+    }
+
+    /// Notes why the connection is about to be closed, for metrics.
+    pub(in crate::upstream) fn closes(&self, cause: CloseCause) {
+        self.0.io.open().closes(cause);
     }
 
     /// Returns whether the response is complete while the request is not.

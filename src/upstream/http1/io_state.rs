@@ -17,11 +17,13 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
+use crate::telemetry::OpenConnection;
+
 /// Bytes that a frame may have cost beyond its length: the line with the size of its chunk, with an extension.
 const PER_FRAME: usize = 256;
 
 /// The state of one stream, from the handshake to the end of the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct IoState {
     /// No other request may be sent on this connection. Never reset.
     spent: AtomicBool,
@@ -33,9 +35,27 @@ pub(super) struct IoState {
     /// Bytes that have been read and not passed on: heads, those of interim responses too, chunk sizes and trailers,
     /// and the part of a body that has been read ahead.
     unpassed: AtomicUsize,
+    /// Counts the connection as open.
+    open: OpenConnection,
 }
 
 impl IoState {
+    /// Returns the state of a connection that `open` counts.
+    pub(super) fn new(open: OpenConnection) -> Self {
+        Self {
+            spent: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
+            unpassed: AtomicUsize::new(0),
+            open,
+        }
+    }
+
+    /// Returns what counts the connection.
+    pub(super) fn open(&self) -> &OpenConnection {
+        &self.open
+    }
+
     /// Returns whether the connection may not be reused.
     pub(super) fn is_spent(&self) -> bool {
         self.spent.load(Relaxed)
@@ -99,10 +119,15 @@ impl IoState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::PoolMetrics;
+
+    fn state() -> IoState {
+        IoState::new(PoolMetrics::of_pool(&"a".into()).opened())
+    }
 
     #[test]
     fn what_is_passed_on_pays_for_what_was_read() {
-        let state = IoState::default();
+        let state = state();
         state.has_read(1000);
         state.passed_frame(600);
         assert_eq!(state.unpassed(), 1000 - 600 - PER_FRAME);
@@ -117,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_request_is_asked_for_once() {
-        let state = IoState::default();
+        let state = state();
         assert!(!state.take_asking());
         state.ask();
         assert!(state.take_asking());

@@ -65,10 +65,13 @@ impl Http2 {
         // Dropped with the future, which ends the task if the handshake is given up.
         let task = spawn.socket_task();
         let Lease {
-            expires, permit, ..
+            expires,
+            permit,
+            open,
+            ..
         } = lease;
         let waiters = permit.as_ref().map(Permit::waiters);
-        let io = Http2Io::new(io, permit);
+        let io = Http2Io::new(io, permit, open);
         let builder = settings.builder(spawn.clone(), bounds);
         let unreachable = |error| Error::new(ErrorKind::Connect).with(error);
         let handshake = builder.handshake(TokioIo::new(io)).await;

@@ -21,6 +21,7 @@ use super::{
 use crate::upstream::connect::Versions;
 use crate::{
     limit::Permits,
+    telemetry::{CloseCause, EndpointMetrics, PoolMetrics},
     upstream::{
         connect::Connector,
         http1::Http1,
@@ -50,6 +51,10 @@ pub(in crate::upstream) struct Pool {
     /// reset: an endpoint that learns HTTP/2 later is spoken to over HTTP/2 if ALPN chooses it, but its first requests
     /// do not wait.
     pub(super) speaks_http1: AtomicBool,
+    /// The metrics of the connections.
+    pub(in crate::upstream) metrics: PoolMetrics,
+    /// Those of the attempts that no balancer counts.
+    pub(in crate::upstream) attempts: EndpointMetrics,
 }
 
 impl Pool {
@@ -62,6 +67,8 @@ impl Pool {
         let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
         let open = limits.max_open.map(|max| Arc::new(Permits::new(max)));
         Self {
+            metrics: PoolMetrics::of_pool(&target.name),
+            attempts: EndpointMetrics::of_endpoint(&target.id),
             target,
             connector,
             limits,
@@ -99,6 +106,7 @@ impl Pool {
                     reused: true,
                 });
             }
+            http1.closes(http1.expiry().unwrap_or(CloseCause::Endpoint));
         }
         self.stream(demand)
     }
@@ -166,6 +174,9 @@ impl Home<Http1> for Pool {
     /// sent, a task finishes that first.
     fn take_back(&self, mut http1: Http1) {
         if !http1.is_reusable() {
+            if let Some(cause) = http1.expiry() {
+                http1.closes(cause);
+            }
             if http1.is_still_sending() {
                 http1.send_rest();
             }

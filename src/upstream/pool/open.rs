@@ -172,6 +172,7 @@ impl Pool {
                 runtime,
                 expires,
                 permit,
+                open: self.metrics.opened(),
             },
             self.limits.bounds,
         );

@@ -15,7 +15,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::reaper::{Bell, Reaper};
 #[cfg(feature = "http2")]
 use crate::upstream::http2::{Http2, Stream};
-use crate::{clock::after, record::ClientConnection, upstream::http1::Http1};
+use crate::{
+    clock::after, record::ClientConnection, telemetry::CloseCause, upstream::http1::Http1,
+};
 
 /// The connections of one runtime.
 pub(super) struct Shelf {
@@ -64,6 +66,14 @@ struct IdleConnection {
     due: Instant,
 }
 
+impl IdleConnection {
+    /// Returns the connection, which idles no longer.
+    fn taken(self) -> Http1 {
+        self.http1.set_idle(false);
+        self.http1
+    }
+}
+
 impl Default for Shelf {
     fn default() -> Self {
         Self {
@@ -91,9 +101,9 @@ impl Shelf {
             client.is_some() && idle.http1.owner() == client && Instant::now() < idle.due
         };
         if let Some(own) = self.owned.iter().rposition(is_own) {
-            return Some(self.owned.remove(own).http1);
+            return Some(self.owned.remove(own).taken());
         }
-        self.idle.pop().map(|idle| idle.http1)
+        self.idle.pop().map(IdleConnection::taken)
     }
 
     /// Keeps an idle connection for `idle_timeout`, or to the end of its life. Returns it if there are `max_idle`
@@ -105,8 +115,10 @@ impl Shelf {
         idle_timeout: Duration,
     ) -> Option<Http1> {
         if self.idle.len() + self.owned.len() >= max_idle || idle_timeout.is_zero() {
+            http1.closes(CloseCause::Surplus);
             return Some(http1);
         }
+        http1.set_idle(true);
         let (shelf, timeout) = match http1.owner() {
             Some(_) => (&mut self.owned, idle_timeout.min(OWNED_IDLE)),
             None => (&mut self.idle, idle_timeout),
@@ -178,7 +190,9 @@ impl Shelf {
     pub(super) fn evict(&mut self) -> Option<Evicted> {
         for idle in [&mut self.idle, &mut self.owned] {
             if !idle.is_empty() {
-                return Some(Evicted::Http1(idle.remove(0).http1));
+                let http1 = idle.remove(0).http1;
+                http1.closes(CloseCause::Evicted);
+                return Some(Evicted::Http1(http1));
             }
         }
         #[cfg(feature = "http2")]
@@ -200,7 +214,13 @@ impl Shelf {
         let mut next = after(now, idle_timeout.max(SHORTEST_SLEEP));
         for all in [&mut self.idle, &mut self.owned] {
             for mut idle in std::mem::take(all) {
-                if idle.due <= now || !idle.http1.is_reusable() {
+                let is_due = idle.due <= now;
+                if is_due || !idle.http1.is_reusable() {
+                    let otherwise = match is_due {
+                        true => CloseCause::IdleTimeout,
+                        false => CloseCause::Endpoint,
+                    };
+                    idle.http1.closes(idle.http1.expiry().unwrap_or(otherwise));
                     gone.push(idle.http1);
                 } else {
                     next = next.min(idle.due);
