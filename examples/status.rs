@@ -16,9 +16,7 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
-use axum_upstream::{
-    Body, BoxError, EndpointSpec, LoadBalance, ReverseProxy, status::StatusRouter,
-};
+use axum_upstream::{BoxError, EndpointSpec, LoadBalance, ReverseProxy, status::StatusRouter};
 use http::Request;
 use tokio::time::interval;
 use tower::ServiceExt;

@@ -1,4 +1,4 @@
-//! What metrics there are: their names, units and meanings. `docs/parts/metrics.md` has the same table with the labels.
+//! What metrics there are: their names, units and meanings. `docs/OBSERVABILITY.md` has the same table with the labels.
 
 use metrics::Unit;
 
