@@ -1,37 +1,80 @@
-//! The status page, on an address of its own.
+//! The status page and the metrics, on an address of their own.
 
-use std::{io, net::SocketAddr};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     extract::Request,
     middleware::{self, Next},
     response::{IntoResponse, Response},
+    routing::get,
 };
-use axum_upstream::{LoadBalance, status::status_router};
+use axum_upstream::{LoadBalance, metrics::DURATION_BUCKETS, status::status_router};
 use http::{StatusCode, Uri, header};
-use tokio::{net::TcpListener, task::JoinSet};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::{net::TcpListener, task::JoinSet, time::interval};
 
-/// Serves the status of a cluster until the returned set is dropped. Returns the address as well.
-///
-/// # Errors
-///
-/// Returns the error of the system if it is not possible to listen there.
-pub(crate) async fn serve(
+use crate::BoxError;
+
+/// How often what the histograms have recorded is added up. Until then it takes memory.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The content type of the text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4";
+
+/// A listener for status and metrics. Made before the cluster, since metrics go to the recorder that is there then.
+pub(crate) struct Admin {
+    listener: TcpListener,
     address: SocketAddr,
-    balance: &LoadBalance,
-) -> io::Result<(SocketAddr, JoinSet<()>)> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let mut app = status_router(balance);
-    if address.ip().is_loopback() {
-        app = app.layer(middleware::from_fn(local));
+    metrics: PrometheusHandle,
+}
+
+impl Admin {
+    /// Listens, and installs the recorder of metrics for the process.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system if it is not possible to listen there.
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, BoxError> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let durations = Matcher::Suffix("_duration_seconds".into());
+        let metrics = PrometheusBuilder::new()
+            .set_buckets_for_metric(durations, &DURATION_BUCKETS)?
+            .install_recorder()?;
+        Ok(Self {
+            listener,
+            address,
+            metrics,
+        })
     }
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        // It never ends, and retries what fails.
-        let _ = axum::serve(listener, app).await;
-    });
-    Ok((address, tasks))
+
+    /// Returns where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves the status of a cluster, and the metrics, until the returned set is dropped.
+    pub(crate) fn serve(self, balance: &LoadBalance) -> JoinSet<()> {
+        let (rendered, kept) = (self.metrics.clone(), self.metrics);
+        let metrics = move || async move { ([(header::CONTENT_TYPE, METRICS)], rendered.render()) };
+        let mut app = status_router(balance).route("/metrics", get(metrics));
+        if self.address.ip().is_loopback() {
+            app = app.layer(middleware::from_fn(local));
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // It never ends, and retries what fails.
+            let _ = axum::serve(self.listener, app).await;
+        });
+        tasks.spawn(async move {
+            let mut ticks = interval(UPKEEP);
+            loop {
+                ticks.tick().await;
+                kept.run_upkeep();
+            }
+        });
+        tasks
+    }
 }
 
 /// Answers only requests that are meant for this machine.

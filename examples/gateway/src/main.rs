@@ -29,6 +29,7 @@ use axum_upstream::{
 use tokio::runtime;
 
 use crate::{
+    admin::Admin,
     connection::{ConnectionLimits, HeadLimits, QuietLimits, Server},
     files::Connections,
     options::Options,
@@ -125,21 +126,22 @@ async fn run(options: Options) -> Result<(), Failure> {
         true => demo::servers().await.map_err(Failure::Run)?,
         false => options.upstreams.clone(),
     };
+    let admin = match options.admin {
+        Some(address) => Admin::bind(address)
+            .await
+            // The proxy works without it.
+            .inspect_err(|error| tracing::warn!(%error, "no status page on {address}"))
+            .ok(),
+        None => None,
+    };
     let connections = Connections::share(options.max_connections, upstreams.len());
     let client = client(&options, connections.per_endpoint);
     let balance = balance(&options, client).and_then(|balance| balance.urls(&upstreams));
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
     let handle = balance.handle();
+    let status = admin.as_ref().map(Admin::address);
     // Ends with this function.
-    let mut _admin = None;
-    let mut status = None;
-    if let Some(address) = options.admin {
-        match admin::serve(address, &balance).await {
-            Ok((address, tasks)) => (status, _admin) = (Some(address), Some(tasks)),
-            // The proxy works without it.
-            Err(error) => tracing::warn!(%error, "no status page: cannot listen on {address}"),
-        }
-    }
+    let _admin = admin.map(|admin| admin.serve(&balance));
     let mut proxy = ReverseProxy::new(balance);
     if let Some(timeout) = options.response_timeout {
         proxy = proxy.response_timeout(timeout);
@@ -151,7 +153,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     }
     println!("try: curl -i http://{address}/hello");
     if let Some(status) = status {
-        println!("status: http://{status}/");
+        println!("status: http://{status}/ (and /metrics)");
     }
     let gateway = Gateway {
         proxy,

@@ -14,7 +14,8 @@ pub(crate) const HELP: &str = "\
 A load-balancing reverse proxy.
 
   --listen ADDR            where to listen [default: 127.0.0.1:8080]
-  --admin ADDR             where to serve the status page, or off [default: 127.0.0.1:9901]
+  --admin ADDR             where to serve the status page and /metrics, or off
+                           [default: 127.0.0.1:9901]
   --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
                            unix:/path, with an optional ;weight=N [default: three demo servers]
   --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
