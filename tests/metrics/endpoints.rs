@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum_upstream::{
     LoadBalance, ReverseProxy, discover::Change, endpoint::BoxService, policy::RoundRobin,
-    retry::Retry,
+    retry::Retry, upstream::Client,
 };
 use futures_util::poll;
 use http::StatusCode;
@@ -157,4 +157,48 @@ pub async fn connected(metrics: &Metrics) {
     assert_eq!(["open", "idle"].map(connections), [0.0, 0.0]);
 }
 
-as_tests!(ejected_and_admitted queued discovered connected);
+/// Each for the cause that closes it.
+pub async fn closed(metrics: &Metrics) {
+    let causes = |endpoint: &str| {
+        let samples = metrics.scrape().into_iter().filter(|sample| {
+            sample.metric == "axum_upstream_connections_closed_total"
+                && sample.labels.get("endpoint") == Some(endpoint)
+        });
+        let causes = samples.map(|sample| sample.labels["cause"].clone());
+        causes.collect::<Vec<_>>()
+    };
+    let get = || request("GET", "/");
+
+    let (url, _server) = server().await;
+    let none_idle = Client::builder().pool_max_idle(0).build(&url).unwrap();
+    send(&ReverseProxy::new(none_idle), get()).await;
+    assert_eq!(causes(&url), ["surplus"]);
+
+    let (url, _server) = server().await;
+    let idle = Client::builder().pool_idle_timeout(Duration::from_secs(5));
+    let proxy = ReverseProxy::new(idle.build(&url).unwrap());
+    send(&proxy, get()).await;
+    tokio::time::pause();
+    advance(Duration::from_secs(6)).await;
+    eventually(|| causes(&url) == ["idle_timeout"]).await;
+    tokio::time::resume();
+
+    let (url, _server) = server().await;
+    let short = Client::builder().max_lifetime(Duration::from_secs(5));
+    let proxy = ReverseProxy::new(short.build(&url).unwrap());
+    send(&proxy, get()).await;
+    tokio::time::pause();
+    advance(Duration::from_secs(6)).await;
+    eventually(|| causes(&url) == ["max_lifetime"]).await;
+    tokio::time::resume();
+
+    let (url, _server) = server().await;
+    let proxy = ReverseProxy::to(&url).unwrap();
+    // Without its body, the exchange is given up.
+    drop(proxy.forward(get()).await);
+    assert_eq!(causes(&url), ["exchange"]);
+    let labels = [("endpoint", url.as_str()), ("outcome", "client_gone")];
+    assert_eq!(metrics.sum("axum_upstream_attempts_total", &labels), 1.0);
+}
+
+as_tests!(closed ejected_and_admitted queued discovered connected);

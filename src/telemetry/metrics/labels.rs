@@ -107,3 +107,28 @@ impl OutcomeLabel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_makes_up_no_method() {
+        let label = |method: &str| MethodLabel::of(&method.parse().unwrap()).as_str();
+        for method in [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
+        ] {
+            assert_eq!(label(method), method);
+        }
+        assert_eq!(["get", "BREW", "_OTHER"].map(label), ["_OTHER"; 3]);
+    }
+
+    #[test]
+    fn a_status_is_its_class() {
+        let label = |status| StatusLabel::of(StatusCode::from_u16(status).ok()).as_str();
+        assert_eq!(
+            [0, 101, 200, 304, 499, 599].map(label),
+            ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
+        );
+    }
+}

@@ -76,3 +76,35 @@ pub(super) struct Series {
     pub(super) count: Counter,
     pub(super) duration: Histogram,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn each_key_is_made_once() {
+        let (chain, made) = (Chain::default(), Cell::new(0));
+        let get = |key: &'static str| {
+            *chain.get(&key, || {
+                made.set(made.get() + 1);
+                made.get()
+            })
+        };
+        assert_eq!(["a", "b", "a", "c", "b"].map(get), [1, 2, 1, 3, 2]);
+        assert_eq!(made.get(), 3);
+    }
+
+    #[test]
+    fn threads_agree() {
+        let chain = Chain::<usize, usize>::default();
+        let get = |key| *chain.get(&key, || key);
+        std::thread::scope(|scope| {
+            for first in 0..4 {
+                scope.spawn(move || (0..100).for_each(|nth| _ = get((first * 25 + nth) % 100)));
+            }
+        });
+        assert!((0..100).all(|key| get(key) == key));
+    }
+}
