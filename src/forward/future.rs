@@ -124,8 +124,6 @@ where
                 Error::new(kind)
             }
         };
-        // A reason that is known already stays.
-        exchange.record().stop(error.kind());
         Poll::Ready(Err(exchange.name(error)))
     }
 }

@@ -129,7 +129,7 @@ where
         // The exchange ends with it if the request goes no further.
         let end = Some(ExchangeGuard::new(record.clone()));
         let refused = |error: Error| {
-            record.stop(error.kind());
+            record.fail(error.kind());
             record.set_status(error.status());
             error
         };

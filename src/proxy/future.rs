@@ -126,6 +126,7 @@ where
                     Ok(response) => response.map(AxumBody::new),
                     Err(error) => {
                         let record = future.as_ref().get_ref().record();
+                        record.fail(error.kind());
                         let response = responder.respond(error, Some(Info::new(record.clone())));
                         record.set_status(response.status());
                         response

@@ -73,6 +73,8 @@ pub(crate) struct Record {
     upload: Upload,
     /// Why the proxy itself gave the exchange up. Set at most once.
     stopped: OnceLock<ErrorKind>,
+    /// Why the client was given no response of an endpoint, or left before it had one.
+    failed: OnceLock<ErrorKind>,
     /// Whether the exchange went on as a tunnel, which has ended.
     complete: AtomicBool,
     /// The status of the response that the client is sent; 0 before.
@@ -99,6 +101,7 @@ impl Record {
             client,
             upload: Upload::default(),
             stopped: OnceLock::new(),
+            failed: OnceLock::new(),
             complete: AtomicBool::new(false),
             status: AtomicU16::new(0),
             received: AtomicU64::new(0),
@@ -164,6 +167,28 @@ impl Record {
     /// Returns why the proxy gave the exchange up, or `None` if it did not.
     pub(crate) fn stopped(&self) -> Option<ErrorKind> {
         self.stopped.get().copied()
+    }
+
+    /// Records that the client was given an error of this kind in place of a response, or has left before it had one.
+    ///
+    /// Unlike [`stop`](Self::stop), it says nothing about an attempt that is still in progress.
+    pub(crate) fn fail(&self, kind: ErrorKind) {
+        let _ = self.failed.set(kind);
+    }
+
+    /// Returns why the exchange failed, or `None` if it has not.
+    ///
+    /// An attempt counts if none came after it, those that lost against another one aside.
+    pub(crate) fn error(&self) -> Option<ErrorKind> {
+        let of_attempt = || {
+            let errors = self
+                .attempts()
+                .map(|attempt| attempt.outcome().and_then(|outcome| outcome.error()));
+            let decisive = errors.filter(|error| *error != Some(ErrorKind::Superseded));
+            decisive.last().flatten()
+        };
+        let failed = self.failed.get().copied();
+        failed.or_else(|| self.stopped()).or_else(of_attempt)
     }
 
     /// Records that the tunnel which the exchange has become has ended: what is dropped from now on is complete.

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::StatusCode;
 
 use super::{attempt::Attempt, exchange::Record};
+use crate::error::ErrorKind;
 
 /// What happened to a request: its attempts, their endpoints and their outcomes.
 ///
@@ -76,6 +77,16 @@ impl Info {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status()
+    }
+
+    /// Returns why the exchange failed: the kind of the error that the client was given in place of a response, or what
+    /// ended it before the last byte of the response, such as a client that has left. `None` if it has not failed. A
+    /// response that reports a failure, such as a 503 of the endpoint, has been relayed and is no error.
+    ///
+    /// Like the outcome of an attempt, it appears at the end of the exchange.
+    #[must_use]
+    pub fn error(&self) -> Option<ErrorKind> {
+        self.0.error()
     }
 
     /// Returns how long the exchange took, from the arrival of the request head to the last byte of the response, or to

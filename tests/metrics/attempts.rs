@@ -9,6 +9,7 @@ use axum_upstream::{
 };
 use futures_util::poll;
 use http::{Request, StatusCode};
+use tower::timeout::Timeout;
 
 use crate::{
     scrape::Metrics,
@@ -155,6 +156,25 @@ pub async fn hedged(metrics: &Metrics) {
     assert!((0.010..0.013).contains(&lasted), "{lasted}");
 }
 
+/// A layer in between that gives up is an error of the exchange, and no failure of the endpoint.
+pub async fn given_up(metrics: &Metrics) {
+    tokio::time::pause();
+    let backends = LoadBalance::builder()
+        .name("impatient")
+        .endpoints([hanging("slow")])
+        .unwrap();
+    let proxy = ReverseProxy::new(Timeout::new(backends, Duration::from_millis(10)));
+    let status = send(&proxy, request("GET", "/")).await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    tokio::time::resume();
+    let counted = |name, outcome| {
+        let labels = [("cluster", "impatient"), ("outcome", outcome)];
+        metrics.sum(name, &labels)
+    };
+    assert_eq!(counted("axum_upstream_requests_total", "service"), 1.0);
+    assert_eq!(counted("axum_upstream_attempts_total", "client_gone"), 1.0);
+}
+
 pub async fn out_of_budget(metrics: &Metrics) {
     tokio::time::pause();
     let budget = RetryBudget::new().ratio(0.0).unwrap().per_second(1);
@@ -180,4 +200,4 @@ pub async fn out_of_budget(metrics: &Metrics) {
     assert_eq!(failed, 3.0);
 }
 
-as_tests!(retried_and_cancelled refused hedged out_of_budget);
+as_tests!(retried_and_cancelled refused hedged given_up out_of_budget);

@@ -93,7 +93,7 @@ fn passed_on(record: &Record) -> Option<&Attempt> {
 
 /// Returns how an exchange ended of which this is the decisive attempt.
 fn outcome(record: &Record, last: Option<&Attempt>) -> OutcomeLabel {
-    if let Some(kind) = record.stopped() {
+    if let Some(kind) = record.error() {
         return OutcomeLabel::Error(kind);
     }
     match last.and_then(Attempt::outcome) {
