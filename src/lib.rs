@@ -45,6 +45,7 @@
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
+//! - [`access_log`]: a log with one line per exchange.
 //! - [`rewrite`]: which fields of a request or response head are changed.
 //!
 //! # Features
@@ -58,6 +59,7 @@
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
+//! | `opentelemetry` | no | trace context: requests continue the trace of their `traceparent`, attempts send one of their own |
 //!
 //! HTTP/1 to endpoints needs no feature. Which versions clients can speak is decided by the server around the proxy,
 //! for example by axum's feature `http2`.
@@ -98,6 +100,7 @@ mod random;
 mod record;
 pub mod retry;
 pub mod rewrite;
+mod telemetry;
 mod tunnel;
 pub mod upstream;
 
@@ -138,4 +141,5 @@ pub use self::{
     health::HealthCheck,
     proxy::{ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
+    telemetry::access_log,
 };

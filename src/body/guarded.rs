@@ -21,6 +21,7 @@ use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tracing::span::EnteredSpan;
 
 use crate::{
     error::{Error, ErrorKind},
@@ -31,6 +32,9 @@ use crate::{
 ///
 /// `E` is the error of the body.
 pub(crate) trait Guard<E> {
+    /// Enters the span of the attempt, if it is enabled, while the body is polled.
+    fn enter(&self) -> Option<EnteredSpan>;
+
     /// The body is complete.
     fn complete(self);
 
@@ -47,6 +51,10 @@ pub(crate) trait Guard<E> {
 /// The guard of a response whose attempt no balancer counts: a [`Client`](crate::upstream::Client) that is used on its
 /// own. `None` where a balancer in front has a guard of its own around this body.
 impl<E> Guard<E> for Option<AttemptGuard> {
+    fn enter(&self) -> Option<EnteredSpan> {
+        self.as_ref().and_then(AttemptGuard::enter)
+    }
+
     fn complete(self) {
         if let Some(attempt) = self {
             attempt.answered(ResponseClass::Success);
@@ -138,6 +146,7 @@ impl<B: Body, G: Guard<B::Error>> Body for GuardedBody<B, G> {
         if *this.hold {
             return Poll::Pending;
         }
+        let _entered = this.guard.as_ref().and_then(Guard::enter);
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         let guard = this.guard;
         if let (Some(Ok(frame)), Some(guard)) = (&frame, guard.as_mut()) {

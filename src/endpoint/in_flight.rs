@@ -25,6 +25,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
+use tracing::span::EnteredSpan;
 
 use super::{load::Load, siblings::Micros};
 use crate::{
@@ -100,6 +101,11 @@ impl InFlight {
     pub(crate) fn beginning(&self) -> Beginning {
         let siblings = &self.load.siblings;
         siblings.beginning(self.picked.unwrap_or_else(|| siblings.now()))
+    }
+
+    /// Enters the span of the attempt, if it is enabled.
+    pub(crate) fn enter(&self) -> Option<EnteredSpan> {
+        self.attempt.as_ref().and_then(AttemptGuard::enter)
     }
 
     /// Counts bytes of response data.
@@ -302,6 +308,10 @@ impl InFlight {
 
 /// The guard of the response body, whose end is the end of the attempt.
 impl<E> Guard<E> for InFlight {
+    fn enter(&self) -> Option<EnteredSpan> {
+        self.enter()
+    }
+
     /// Ends the attempt as the head and the trailers said.
     fn complete(mut self) {
         self.complete_with(self.class);

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     body::{Body, GatheredBody, RequestBody, UnreadWatch},
     error::{Error, ErrorKind},
-    record::{ClientFacts, ExchangeGuard, Record},
+    record::{ClientFacts, ExchangeGuard, InfoSlot, Record},
     rewrite::{
         ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, is_grpc, wants_trailers,
     },
@@ -124,6 +124,9 @@ where
         let version = parts.version;
         // From the fields as the client sent them: the rewrite replaces them by what the endpoint is to see.
         let record = Arc::new(Record::new(client_facts(&config.rewrite, &parts, received)));
+        if let Some(slot) = parts.extensions.get::<InfoSlot>() {
+            slot.fill(&record);
+        }
 
         let prefix = config
             .rewrite

@@ -16,9 +16,11 @@ use std::{
 use http::StatusCode;
 
 use tokio::{sync::watch, time::Instant};
+use tracing::{Span, span::EnteredSpan};
 
 use super::{
     attempt::Attempt,
+    open_span::{AtEnd, OpenSpan, spans_are_wanted},
     upload::{Upload, UploadState},
 };
 use crate::error::ErrorKind;
@@ -73,6 +75,8 @@ pub(crate) struct Record {
     upload: Upload,
     /// Why the proxy itself gave the exchange up. Set at most once.
     stopped: OnceLock<ErrorKind>,
+    /// Why the client was given no response of an endpoint, or left before it had one.
+    failed: OnceLock<ErrorKind>,
     /// Whether the exchange went on as a tunnel, which has ended.
     complete: AtomicBool,
     /// The status of the response that the client is sent; 0 before.
@@ -85,6 +89,8 @@ pub(crate) struct Record {
     ended_after: AtomicU64,
     /// Told of the end of the exchange.
     observer: Option<Arc<dyn OnEnd>>,
+    /// Open until the end, if spans are enabled.
+    span: OpenSpan<Self>,
     /// Made when a task waits for the end.
     ended: OnceLock<watch::Sender<()>>,
     /// The first attempt; the others follow through `Attempt::next`.
@@ -99,12 +105,14 @@ impl Record {
             client,
             upload: Upload::default(),
             stopped: OnceLock::new(),
+            failed: OnceLock::new(),
             complete: AtomicBool::new(false),
             status: AtomicU16::new(0),
             received: AtomicU64::new(0),
             finished: AtomicBool::new(false),
             ended_after: AtomicU64::new(0),
             observer: None,
+            span: OpenSpan::default(),
             ended: OnceLock::new(),
             attempts: OnceLock::new(),
         }
@@ -166,6 +174,43 @@ impl Record {
         self.stopped.get().copied()
     }
 
+    /// Records that the client was given an error of this kind in place of a response, or has left before it had one.
+    ///
+    /// Unlike [`stop`](Self::stop), it says nothing about an attempt that is still in progress.
+    pub(crate) fn fail(&self, kind: ErrorKind) {
+        let _ = self.failed.set(kind);
+    }
+
+    /// Returns why the exchange failed, or `None` if it has not.
+    ///
+    /// An attempt counts if none came after it, those that lost against another one aside.
+    pub(crate) fn error(&self) -> Option<ErrorKind> {
+        let of_attempt = || {
+            let errors = self
+                .attempts()
+                .map(|attempt| attempt.outcome().and_then(|outcome| outcome.error()));
+            let decisive = errors.filter(|error| *error != Some(ErrorKind::Superseded));
+            decisive.last().flatten()
+        };
+        let failed = self.failed.get().copied();
+        failed.or_else(|| self.stopped()).or_else(of_attempt)
+    }
+
+    /// Keeps a span until the exchange has ended, and has `at_end` called then.
+    pub(crate) fn open_span(&self, span: Span, at_end: AtEnd<Self>) {
+        self.span.open(span, at_end);
+    }
+
+    /// Returns the span of the exchange, if it is enabled and open.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.span.get()
+    }
+
+    /// Enters the span of the exchange, if it is enabled and open.
+    pub(crate) fn enter(&self) -> Option<EnteredSpan> {
+        spans_are_wanted().then(|| self.span.enter()).flatten()
+    }
+
     /// Records that the tunnel which the exchange has become has ended: what is dropped from now on is complete.
     pub(crate) fn complete(&self) {
         self.complete.store(true, Relaxed);
@@ -209,6 +254,7 @@ impl Record {
         if let Some(observer) = &self.observer {
             observer.ended(self);
         }
+        self.span.close(self);
         // Either the channel is seen here, or the end by the task that has made it just now.
         fence(SeqCst);
         if let Some(ended) = self.ended.get() {

@@ -16,6 +16,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
+use tracing::Instrument;
 
 use super::{
     body::{ClientBody, VersionBody},
@@ -29,8 +30,9 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Beginning, Info, Record, class_of_head},
+    record::{AttemptGuard, Beginning, ExchangeGuard, Info, Record, class_of_head},
     rewrite::{Fields, Seen},
+    telemetry::{open_attempt, sent_to},
 };
 
 /// Sends requests to one server, over a connection pool of its own.
@@ -100,14 +102,17 @@ impl Client {
     /// many idle connections as there are; each attempt closes one, so the loop ends.
     ///
     /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
-    async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
-        let mut exchange = request.body_mut().begin_exchange();
-        let record = request.body_mut().record().clone();
-        let mut attempt = self.begin(&record, request.body());
-        let nth = attempt
-            .as_ref()
-            .map(AttemptGuard::nth)
-            .or(request.body().attempt());
+    async fn send(
+        self,
+        mut request: Request<Body>,
+        begun: Begun,
+    ) -> Result<Response<ClientBody>, SendError> {
+        let Begun {
+            record,
+            mut exchange,
+            mut attempt,
+            nth,
+        } = begun;
         let seen = Seen::in_head(request.headers());
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
         // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
@@ -183,13 +188,31 @@ impl Client {
         }
     }
 
-    /// Begins an attempt of the client's own, unless a balancer has begun one for an endpoint of this name.
-    fn begin(&self, record: &Arc<Record>, body: &Body) -> Option<AttemptGuard> {
-        let parent = body.attempt();
+    /// Begins the exchange, unless a proxy or a balancer has, and an attempt of the client's own, unless a balancer has
+    /// begun one for an endpoint of this name.
+    fn begin(&self, request: &mut Request<Body>) -> Begun {
+        let exchange = request.body_mut().begin_exchange();
+        let record = request.body_mut().record().clone();
+        let (depth, parent) = (request.body().depth(), request.body().attempt());
         let begun = parent.and_then(|nth| record.attempts().nth(nth));
         let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
-        let place = (body.depth(), parent);
-        (!is_own).then(|| AttemptGuard::begin(record, &self.target.id, place, Beginning::now()))
+        let place = (depth, parent);
+        let attempt = (!is_own)
+            .then(|| AttemptGuard::begin(&record, &self.target.id, place, Beginning::now()));
+        if attempt
+            .as_ref()
+            .is_some_and(|attempt| open_attempt(attempt, request))
+        {
+            request.body_mut().keep_head();
+        }
+        let nth = attempt.as_ref().map(AttemptGuard::nth).or(parent);
+        sent_to(&record, nth, request.uri().path(), || self.target.in_span());
+        Begun {
+            record,
+            exchange,
+            attempt,
+            nth,
+        }
     }
 
     /// Returns the error of an exchange that failed on its connection.
@@ -212,6 +235,17 @@ impl Client {
         }
         SendError::unsent(error, request)
     }
+}
+
+/// What a client has begun by sending a request.
+struct Begun {
+    record: Arc<Record>,
+    /// `None` if a proxy or a balancer in front ends the exchange.
+    exchange: Option<ExchangeGuard>,
+    /// `None` if a balancer in front has begun the attempt.
+    attempt: Option<AttemptGuard>,
+    /// The index of the attempt that sends the request, the client's own or that of the balancer.
+    nth: Option<usize>,
 }
 
 /// Returns the error of a request that may have been sent. Records it as the attempt's outcome.
@@ -289,9 +323,15 @@ impl Service<Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> ClientFuture {
+    fn call(&mut self, mut request: Request<Body>) -> ClientFuture {
+        let begun = self.begin(&mut request);
+        let span = begun.attempt.as_ref().and_then(AttemptGuard::span);
+        let sent = self.clone().send(request, begun);
         // Boxed because the futures of the versions, hyper's among them, have no name.
-        ClientFuture(Box::pin(self.clone().send(request)))
+        ClientFuture(match span {
+            Some(span) => Box::pin(sent.instrument(span)),
+            None => Box::pin(sent),
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     endpoint::{Endpoint, InFlight, retry_after},
     error::{BoxError, Error, ErrorKind},
     record::{AttemptGuard, Info, Outcome, Record, class_of_head},
+    telemetry::open_attempt,
     upstream::{Client, SendError},
 };
 
@@ -92,7 +93,11 @@ where
             (depth, parent),
             in_flight.beginning(),
         );
+        let has_changed = open_attempt(&attempt, &mut request);
         let body = request.body_mut();
+        if has_changed {
+            body.keep_head();
+        }
         body.set_attempt(attempt.nth(), depth.saturating_add(1));
         in_flight.begin(attempt, body);
         Self {
@@ -132,6 +137,7 @@ where
     /// A future that is polled after its completion stays pending.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let _entered = this.in_flight.as_ref().and_then(InFlight::enter);
         let polled = this.response.poll(cx);
         let Some(in_flight) = this.in_flight.as_mut() else {
             return Poll::Pending;
