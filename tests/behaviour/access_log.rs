@@ -5,11 +5,7 @@ use std::{
     convert::Infallible,
     io::{self, Write},
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -27,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Client, Conn, Http, eventually, server, within};
+use crate::support::{Client, Conn, Http, server, within};
 
 const STEP: Duration = Duration::from_millis(250);
 
@@ -513,11 +509,9 @@ async fn each_exchange_has_one_line_under_load() {
     within(async {
         let good = server::app(Router::new().fallback(any(|| async { vec![b'x'; 100_000] }))).await;
         let broken = server::raw(|mut conn| async move {
-            while conn.request().await.is_some() {
-                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-                    .await;
-                break;
-            }
+            conn.request().await;
+            let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+            conn.send(half).await;
         })
         .await;
         let failing = server::app(
@@ -560,11 +554,9 @@ async fn each_exchange_has_one_line_under_load() {
         }
         // What the clients have left ends when the proxy's connections notice.
         let expected = || arrived.0.lock().unwrap().values().sum::<usize>();
-        let is_written = AtomicUsize::new(0);
         loop {
             log.flush().await;
-            is_written.store(kept.json().len(), Relaxed);
-            if is_written.load(Relaxed) >= expected() {
+            if kept.json().len() >= expected() {
                 break;
             }
             tokio::task::yield_now().await;
@@ -633,5 +625,4 @@ async fn the_client_is_the_one_behind_trusted_proxies() {
     request.headers_mut().insert("x-forwarded-for", forwarded);
     drop(Box::pin(log.layer(proxy).oneshot(request)).now_or_never());
     assert_eq!(line(&log, &kept).await["client"], json!("203.0.113.5"));
-    eventually(|| kept.json().len() == 1).await;
 }

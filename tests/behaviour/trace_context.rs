@@ -14,6 +14,8 @@ use tracing::{Instrument, subscriber::DefaultGuard};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
 
+use crate::support::{proxy::OK, server, spans::subscribe, within};
+
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
@@ -28,7 +30,7 @@ fn exporting() -> (InMemorySpanExporter, SdkTracerProvider, DefaultGuard) {
     let subscriber = tracing_subscriber::registry()
         .with(LevelFilter::DEBUG)
         .with(layer);
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = subscribe(subscriber);
     (exporter, provider, guard)
 }
 
@@ -114,7 +116,6 @@ async fn a_request_is_part_of_the_trace_around_the_proxy() {
 /// A client sends again from a copy of the head, which must not be that from before the attempt.
 #[tokio::test]
 async fn what_is_sent_again_on_another_connection_has_the_span_of_its_attempt() {
-    use crate::support::{proxy::OK, server, within};
     within(async {
         let (exporter, _provider, _guard) = exporting();
         let (sent, mut requests) = tokio::sync::mpsc::unbounded_channel();

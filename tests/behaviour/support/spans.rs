@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
@@ -38,6 +38,17 @@ impl Seen {
     }
 }
 
+/// Makes a subscriber that of this thread until the guard is dropped.
+///
+/// While there is only one subscriber in the process, `tracing` asks that of the thread which comes to a span first
+/// whether anybody wants it. In a thread of another test there is none, and then the span is off for all. So two more
+/// are kept, which want everything.
+pub fn subscribe(subscriber: impl Into<Dispatch>) -> DefaultGuard {
+    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
+    tracing::dispatcher::set_default(&subscriber.into())
+}
+
 /// The spans so far, in the order of their beginning.
 #[derive(Clone, Default)]
 pub struct Spans(Arc<Mutex<Vec<Seen>>>);
@@ -49,7 +60,7 @@ impl Spans {
         let subscriber = tracing_subscriber::registry()
             .with(level)
             .with(spans.clone());
-        (spans, tracing::subscriber::set_default(subscriber))
+        (spans, subscribe(subscriber))
     }
 
     pub fn all(&self) -> Vec<Seen> {
