@@ -148,11 +148,12 @@ pub(crate) fn open_attempt<B>(attempt: &AttemptGuard, request: &mut Request<B>) 
     if span.is_disabled() {
         return false;
     }
-    attempt.open_span(span.clone(), attempt_ended);
     #[cfg(feature = "opentelemetry")]
-    return super::trace_context::inject(&span, request.headers_mut());
+    let has_changed = super::trace_context::inject(&span, request.headers_mut());
     #[cfg(not(feature = "opentelemetry"))]
-    false
+    let has_changed = false;
+    attempt.open_span(span, attempt_ended);
+    has_changed
 }
 
 /// A server to which an endpoint's client sends, for the span of the attempt.

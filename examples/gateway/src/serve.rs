@@ -13,7 +13,10 @@
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use axum_upstream::{LoadBalance, ReverseProxy};
+use axum_upstream::{
+    LoadBalance, ReverseProxy,
+    access_log::{AccessLog, AccessLogLayer},
+};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::{
@@ -21,7 +24,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::sleep,
 };
-use tower::Service;
+use tower::{Layer, Service};
 use tracing::Level;
 
 use crate::{
@@ -53,6 +56,10 @@ pub(crate) struct Gateway {
     pub(crate) idle: Duration,
     /// How long requests in flight and tunnels may take after the signal.
     pub(crate) drain_timeout: Duration,
+    /// Whether each request has a line among all else that is logged.
+    pub(crate) short_lines: bool,
+    /// Logs a line at the end of each request.
+    pub(crate) access_log: Option<AccessLogLayer>,
 }
 
 impl Gateway {
@@ -72,9 +79,20 @@ impl Gateway {
             }
             let (server, stage) = (Arc::clone(&server), stage.subscribe());
             let proxy = self.proxy.clone().client_addr(peer);
+            let (short_lines, access_log) = (self.short_lines, self.access_log.clone());
             tokio::spawn(async move {
-                let answer = move |request| answer(proxy, request);
-                match server.serve(stream, place, stage, answer).await {
+                let served = match access_log {
+                    Some(log) => {
+                        let proxy = log.layer(proxy);
+                        let answer = move |request| logged(proxy, request);
+                        server.serve(stream, place, stage, answer).await
+                    }
+                    None => {
+                        let answer = move |request| answer(proxy, request, short_lines);
+                        server.serve(stream, place, stage, answer).await
+                    }
+                };
+                match served {
                     Ok(()) => {}
                     // hyper has answered it, with a 400, 414 or 431.
                     Err(error) if error.is_parse() => tracing::info!(%peer, %error, "bad request"),
@@ -118,9 +136,17 @@ impl Gateway {
     }
 }
 
-/// Forwards one request, and logs it.
-async fn answer(mut proxy: Proxy, request: Request<Incoming>) -> Response<Body> {
-    let mut line = tracing::enabled!(Level::INFO).then(|| LogLine::new(&request));
+/// Forwards one request that is in the access log.
+async fn logged(mut proxy: AccessLog<Proxy>, request: Request<Incoming>) -> Response<Body> {
+    match proxy.call(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+/// Forwards one request, and logs it if there are short lines.
+async fn answer(mut proxy: Proxy, request: Request<Incoming>, short: bool) -> Response<Body> {
+    let mut line = (short && tracing::enabled!(Level::INFO)).then(|| LogLine::new(&request));
     let response = match proxy.call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
