@@ -4,6 +4,8 @@
 //! attempt a client span. Both are at `DEBUG`, with the target `axum_upstream`. What could be a secret is in neither:
 //! no query, no user information of a URL, no header field but `User-Agent`.
 //!
+//! Numbers are `i64`, which OpenTelemetry's layer exports as such; it makes text of a `u64`.
+//!
 //! A span is made here, and kept in the record of its exchange until that ends (`record/open_span.rs`). Where no
 //! subscriber wants it, nothing is computed or stored.
 
@@ -37,7 +39,7 @@ pub(crate) fn request_span<B>(request: &Request<B>, scheme: &'static str) -> Spa
         url.scheme = scheme,
         url.path = request.uri().path(),
         server.address = server(request).map(|(address, _)| address),
-        server.port = server(request).and_then(|(_, port)| port),
+        server.port = server(request).and_then(|(_, port)| port).map(i64::from),
         client.address = Empty,
         network.protocol.version = version(request.version()),
         user_agent.original = text(request, &header::USER_AGENT),
@@ -81,7 +83,7 @@ fn request_ended(record: &Record, span: &Span) {
 /// demand, and for a client that leaves.
 fn add_response(span: &Span, status: Option<StatusCode>, error: Option<(&str, Side)>) {
     if let Some(status) = status {
-        span.record("http.response.status_code", status.as_u16());
+        span.record("http.response.status_code", i64::from(status.as_u16()));
     }
     let failed = status.filter(StatusCode::is_server_error);
     match (error, failed) {
@@ -193,7 +195,7 @@ pub(crate) fn sent_to<'a>(
     } = server();
     span.record("server.address", address);
     if let Some(port) = port {
-        span.record("server.port", port);
+        span.record("server.port", i64::from(port));
     }
     // `*`, the target of an OPTIONS request, is no part of a URL.
     let path = path.strip_prefix('*').unwrap_or(path);
@@ -204,7 +206,7 @@ pub(crate) fn sent_to<'a>(
 /// Adds to the span of an attempt how it has ended. For a client, a 4xx is an error as well.
 fn attempt_ended(attempt: &Attempt, span: &Span) {
     if let Some(status) = attempt.status() {
-        span.record("http.response.status_code", status.as_u16());
+        span.record("http.response.status_code", i64::from(status.as_u16()));
     }
     let outcome = attempt.outcome();
     let failed = attempt
@@ -230,10 +232,10 @@ fn attempt_ended(attempt: &Attempt, span: &Span) {
 }
 
 /// Returns how many attempts with the same purpose there were before the one at index `nth`. `None` for the first.
-fn resends(record: &Record, nth: usize, attempt: &Attempt) -> Option<u64> {
+fn resends(record: &Record, nth: usize, attempt: &Attempt) -> Option<i64> {
     let before = record.attempts().take(nth);
     let same = before.filter(|other| other.parent() == attempt.parent());
-    Some(same.count() as u64).filter(|count| *count > 0)
+    Some(same.count() as i64).filter(|count| *count > 0)
 }
 
 /// Returns a method that is known to the conventions. Others could be of any number.
