@@ -20,6 +20,7 @@ use http::{HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyStream, StreamBody};
 use tower::{Service, util::Oneshot};
+use tracing::Span;
 
 use super::{
     answer::answer,
@@ -35,6 +36,7 @@ use crate::{
     rewrite::{
         ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, is_grpc, wants_trailers,
     },
+    telemetry::open_request,
     tunnel::{OpenTunnels, UpgradeRequest},
 };
 
@@ -47,6 +49,8 @@ pub(crate) struct Received {
     pub(crate) scheme: &'static str,
     /// The path prefix that a router has removed before.
     pub(crate) prefix: Option<String>,
+    /// The span of the request, which may be disabled.
+    pub(crate) span: Span,
 }
 
 /// Forwards requests to a service, as a gateway must.
@@ -124,6 +128,7 @@ where
         let version = parts.version;
         // From the fields as the client sent them: the rewrite replaces them by what the endpoint is to see.
         let record = Arc::new(Record::new(client_facts(&config.rewrite, &parts, received)));
+        open_request(&record, &received.span);
         if let Some(slot) = parts.extensions.get::<InfoSlot>() {
             slot.fill(&record);
         }

@@ -34,7 +34,7 @@ use crate::{
     error::{BoxError, Error},
     forward::{Forward, Start},
     rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
-    telemetry,
+    telemetry::answered,
     upstream::Client,
 };
 
@@ -560,20 +560,22 @@ where
         ReqBody::Error: Into<BoxError>,
     {
         let received = client_addr::received(&request, self.scheme, self.client.as_ref());
-        let span = telemetry::request_span(&request, received.scheme);
-        let _entered = span.enter();
+        let _entered = received.span.enter();
         let client = Http10::of(&request);
         let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
-        let response = match self.forward.start(request.map(Body::new), &received) {
-            Ok(Start::Sent(future)) => {
-                telemetry::open_request(future.record(), &span);
-                return ProxyFuture::sent(future, responder, client);
+        match self.forward.start(request.map(Body::new), &received) {
+            Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder, client),
+            Ok(Start::Answered(response)) => {
+                let response = response.map(AxumBody::new);
+                answered(&received.span, &response);
+                ProxyFuture::done(response, client)
             }
-            Ok(Start::Answered(response)) => response.map(AxumBody::new),
-            Err(error) => responder.respond(error, None),
-        };
-        telemetry::answered(&span, &response);
-        ProxyFuture::done(response, client)
+            Err(error) => {
+                let response = responder.respond(error, None);
+                answered(&received.span, &response);
+                ProxyFuture::done(response, client)
+            }
+        }
     }
 }
 

@@ -207,8 +207,12 @@ impl Record {
     }
 
     /// Enters the span of the exchange, if it is enabled and open.
+    #[inline]
     pub(crate) fn enter(&self) -> Option<EnteredSpan> {
-        spans_are_wanted().then(|| self.span.enter()).flatten()
+        match spans_are_wanted() {
+            true => self.span.enter(),
+            false => None,
+        }
     }
 
     /// Records that the tunnel which the exchange has become has ended: what is dropped from now on is complete.

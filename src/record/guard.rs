@@ -63,10 +63,17 @@ impl AttemptGuard {
     }
 
     /// Enters the span of the attempt, if it is enabled and open.
+    #[inline]
     pub(crate) fn enter(&self) -> Option<EnteredSpan> {
-        spans_are_wanted()
-            .then(|| self.attempt()?.enter())
-            .flatten()
+        match spans_are_wanted() {
+            true => self.enter_attempt(),
+            false => None,
+        }
+    }
+
+    #[cold]
+    fn enter_attempt(&self) -> Option<EnteredSpan> {
+        self.attempt()?.enter()
     }
 
     /// Has the exchange end with the attempt, whose response is the one that is passed on.

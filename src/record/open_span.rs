@@ -44,6 +44,7 @@ impl<T> OpenSpan<T> {
     }
 
     /// Enters the span, if there is one and it is open. What is logged until the drop of the result is part of it.
+    #[cold]
     pub(super) fn enter(&self) -> Option<EnteredSpan> {
         self.get().map(Span::entered)
     }
@@ -65,6 +66,7 @@ impl<T> SpanState<T> {
 }
 
 /// Returns whether any subscriber may want spans of this crate. The answer costs one load.
+#[inline]
 pub(crate) fn spans_are_wanted() -> bool {
     LevelFilter::current() >= Level::DEBUG
 }

@@ -16,7 +16,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
     body::{ClientBody, VersionBody},
@@ -30,7 +30,9 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Beginning, ExchangeGuard, Info, Record, class_of_head},
+    record::{
+        AttemptGuard, Beginning, ExchangeGuard, Info, Record, class_of_head, spans_are_wanted,
+    },
     rewrite::{Fields, Seen},
     telemetry::{open_attempt, sent_to},
 };
@@ -105,14 +107,17 @@ impl Client {
     async fn send(
         self,
         mut request: Request<Body>,
-        begun: Begun,
+        begun: Option<Box<Begun>>,
     ) -> Result<Response<ClientBody>, SendError> {
         let Begun {
             record,
             mut exchange,
             mut attempt,
             nth,
-        } = begun;
+        } = match begun {
+            Some(begun) => *begun,
+            None => self.begin(&mut request),
+        };
         let seen = Seen::in_head(request.headers());
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
         // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
@@ -186,6 +191,17 @@ impl Client {
                 record.not_sent(nth);
             }
         }
+    }
+
+    /// Sends a request in the span of the client's own attempt.
+    ///
+    /// It is apart from the usual way because requests are large, and each step in between moves them.
+    #[cold]
+    fn call_in_span(&self, mut request: Request<Body>) -> ClientFuture {
+        let begun = self.begin(&mut request);
+        let span = begun.attempt.as_ref().and_then(AttemptGuard::span);
+        let sent = self.clone().send(request, Some(Box::new(begun)));
+        ClientFuture(Box::pin(sent.instrument(span.unwrap_or_else(Span::none))))
     }
 
     /// Begins the exchange, unless a proxy or a balancer has, and an attempt of the client's own, unless a balancer has
@@ -323,15 +339,12 @@ impl Service<Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> ClientFuture {
-        let begun = self.begin(&mut request);
-        let span = begun.attempt.as_ref().and_then(AttemptGuard::span);
-        let sent = self.clone().send(request, begun);
+    fn call(&mut self, request: Request<Body>) -> ClientFuture {
+        if spans_are_wanted() {
+            return self.call_in_span(request);
+        }
         // Boxed because the futures of the versions, hyper's among them, have no name.
-        ClientFuture(match span {
-            Some(span) => Box::pin(sent.instrument(span)),
-            None => Box::pin(sent),
-        })
+        ClientFuture(Box::pin(self.clone().send(request, None)))
     }
 }
 
