@@ -10,13 +10,10 @@
 //! Tunnels have until the drain timeout as well, and are closed then. Nothing is said in them: a WebSocket close is for
 //! the two sides to send.
 
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use axum_upstream::{
-    LoadBalance, ReverseProxy,
-    access_log::{AccessLog, AccessLogLayer},
-};
+use axum_upstream::{LoadBalance, ReverseProxy, access_log::AccessLogLayer};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::{
@@ -24,7 +21,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::sleep,
 };
-use tower::{Layer, Service};
+use tower::{Layer, Service, service_fn};
 use tracing::Level;
 
 use crate::{
@@ -81,18 +78,8 @@ impl Gateway {
             let proxy = self.proxy.clone().client_addr(peer);
             let (short_lines, access_log) = (self.short_lines, self.access_log.clone());
             tokio::spawn(async move {
-                let served = match access_log {
-                    Some(log) => {
-                        let proxy = log.layer(proxy);
-                        let answer = move |request| logged(proxy, request);
-                        server.serve(stream, place, stage, answer).await
-                    }
-                    None => {
-                        let answer = move |request| answer(proxy, request, short_lines);
-                        server.serve(stream, place, stage, answer).await
-                    }
-                };
-                match served {
+                let answer = move |request| answer(proxy, request, short_lines, access_log);
+                match server.serve(stream, place, stage, answer).await {
                     Ok(()) => {}
                     // hyper has answered it, with a 400, 414 or 431.
                     Err(error) if error.is_parse() => tracing::info!(%peer, %error, "bad request"),
@@ -136,16 +123,34 @@ impl Gateway {
     }
 }
 
+/// Forwards one request, and logs it.
+async fn answer(
+    proxy: Proxy,
+    request: Request<Incoming>,
+    short: bool,
+    access_log: Option<AccessLogLayer>,
+) -> Response<Body> {
+    match access_log {
+        // Boxed: without the log, the future of each request is as small as it can be.
+        Some(log) => Box::pin(logged(log, proxy, request)).await,
+        None => forward(proxy, request, short).await,
+    }
+}
+
 /// Forwards one request that is in the access log.
-async fn logged(mut proxy: AccessLog<Proxy>, request: Request<Incoming>) -> Response<Body> {
-    match proxy.call(request).await {
+async fn logged(log: AccessLogLayer, proxy: Proxy, request: Request<Incoming>) -> Response<Body> {
+    let forward = service_fn(|request| {
+        let proxy = proxy.clone();
+        async { Ok::<_, Infallible>(forward(proxy, request, false).await) }
+    });
+    match log.layer(forward).call(request).await {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     }
 }
 
-/// Forwards one request, and logs it if there are short lines.
-async fn answer(mut proxy: Proxy, request: Request<Incoming>, short: bool) -> Response<Body> {
+/// Forwards one request, with a short line in the log if there are such lines.
+async fn forward(mut proxy: Proxy, request: Request<Incoming>, short: bool) -> Response<Body> {
     let mut line = (short && tracing::enabled!(Level::INFO)).then(|| LogLine::new(&request));
     let response = match proxy.call(request).await {
         Ok(response) => response,
