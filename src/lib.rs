@@ -59,7 +59,7 @@
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
-//! | `opentelemetry` | no | trace context: requests continue the trace of their `traceparent`, attempts send one of their own |
+//! | `opentelemetry` | no | trace context: a request continues its client's trace, an attempt sends its own span |
 //!
 //! HTTP/1 to endpoints needs no feature. Which versions clients can speak is decided by the server around the proxy,
 //! for example by axum's feature `http2`.

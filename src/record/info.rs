@@ -85,8 +85,8 @@ impl Info {
     }
 
     /// Returns the client's address: that of its connection or, behind a proxy that is
-    /// [trusted](crate::ReverseProxy::trusted_peers), the one that this proxy reports. `None` if it is not known, and for
-    /// a request that no [`ReverseProxy`](crate::ReverseProxy) has received.
+    /// [trusted](crate::ReverseProxy::trusted_peers), the one that this proxy reports. `None` if it is not known, and
+    /// for a request that no [`ReverseProxy`](crate::ReverseProxy) has received.
     #[must_use]
     pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client().address

@@ -124,8 +124,8 @@ macro_rules! attempt_span {
     };
 }
 
-/// Makes the span of an attempt that begins, and keeps it open until the attempt has ended. It is a child of the current
-/// span or, where there is none, of that of the attempt or the exchange around.
+/// Makes the span of an attempt that begins, and keeps it open until the attempt has ended. It is a child of the
+/// current span or, where there is none, of that of the attempt or the exchange around.
 ///
 /// Returns whether the request has been told of it, and has another head now.
 pub(crate) fn open_attempt<B>(attempt: &AttemptGuard, request: &mut Request<B>) -> bool {

@@ -16,9 +16,10 @@ use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::{
+    begun::Begun,
     body::{ClientBody, VersionBody},
     connect::Versions,
     error::{Failure, SendError},
@@ -30,11 +31,8 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{
-        AttemptGuard, Beginning, ExchangeGuard, Info, Record, class_of_head, spans_are_wanted,
-    },
+    record::{AttemptGuard, Info, Record, class_of_head, spans_are_wanted},
     rewrite::{Fields, Seen},
-    telemetry::{open_attempt, sent_to},
 };
 
 /// Sends requests to one server, over a connection pool of its own.
@@ -116,7 +114,7 @@ impl Client {
             nth,
         } = match begun {
             Some(begun) => *begun,
-            None => self.begin(&mut request),
+            None => Begun::by(&self.target, &mut request),
         };
         let seen = Seen::in_head(request.headers());
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
@@ -198,37 +196,10 @@ impl Client {
     /// It is apart from the usual way because requests are large, and each step in between moves them.
     #[cold]
     fn call_in_span(&self, mut request: Request<Body>) -> ClientFuture {
-        let begun = self.begin(&mut request);
-        let span = begun.attempt.as_ref().and_then(AttemptGuard::span);
+        let begun = Begun::by(&self.target, &mut request);
+        let span = begun.span();
         let sent = self.clone().send(request, Some(Box::new(begun)));
-        ClientFuture(Box::pin(sent.instrument(span.unwrap_or_else(Span::none))))
-    }
-
-    /// Begins the exchange, unless a proxy or a balancer has, and an attempt of the client's own, unless a balancer has
-    /// begun one for an endpoint of this name.
-    fn begin(&self, request: &mut Request<Body>) -> Begun {
-        let exchange = request.body_mut().begin_exchange();
-        let record = request.body_mut().record().clone();
-        let (depth, parent) = (request.body().depth(), request.body().attempt());
-        let begun = parent.and_then(|nth| record.attempts().nth(nth));
-        let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
-        let place = (depth, parent);
-        let attempt = (!is_own)
-            .then(|| AttemptGuard::begin(&record, &self.target.id, place, Beginning::now()));
-        if attempt
-            .as_ref()
-            .is_some_and(|attempt| open_attempt(attempt, request))
-        {
-            request.body_mut().keep_head();
-        }
-        let nth = attempt.as_ref().map(AttemptGuard::nth).or(parent);
-        sent_to(&record, nth, request.uri().path(), || self.target.in_span());
-        Begun {
-            record,
-            exchange,
-            attempt,
-            nth,
-        }
+        ClientFuture(Box::pin(sent.instrument(span)))
     }
 
     /// Returns the error of an exchange that failed on its connection.
@@ -251,17 +222,6 @@ impl Client {
         }
         SendError::unsent(error, request)
     }
-}
-
-/// What a client has begun by sending a request.
-struct Begun {
-    record: Arc<Record>,
-    /// `None` if a proxy or a balancer in front ends the exchange.
-    exchange: Option<ExchangeGuard>,
-    /// `None` if a balancer in front has begun the attempt.
-    attempt: Option<AttemptGuard>,
-    /// The index of the attempt that sends the request, the client's own or that of the balancer.
-    nth: Option<usize>,
 }
 
 /// Returns the error of a request that may have been sent. Records it as the attempt's outcome.

@@ -1,6 +1,9 @@
 //! Escapes what clients and users have chosen, so that it can neither end a line or a value nor control a terminal.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    ops::RangeInclusive,
+};
 
 /// Writes a text as a JSON string, with its quotes.
 ///
@@ -34,10 +37,17 @@ pub(super) fn common(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Characters that end a line for some readers, or change the direction of what is shown.
+const MISLEADING: [RangeInclusive<char>; 4] = [
+    '\u{200e}'..='\u{200f}',
+    '\u{2028}'..='\u{2029}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2066}'..='\u{2069}',
+];
+
 /// Returns whether a character can be written as it is. All that are not are below U+10000.
 fn is_harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    !c.is_control() && !MISLEADING.iter().any(|range| range.contains(&c))
 }
 
 fn push(out: &mut Vec<u8>, c: char) {

@@ -8,8 +8,8 @@ use std::{
 use http::StatusCode;
 
 use super::{
+    entry::{LogEntry, LoggedAnswer},
     escape,
-    line::{LogEntry, LoggedAnswer},
 };
 use crate::{error::ErrorKind, record::Info};
 

@@ -10,10 +10,12 @@ use std::{
 use http::Extensions;
 use tower::Layer;
 
-use super::{format::AccessLogFormat, service::AccessLog, writer::LogQueue};
-
-/// Finds the client's address.
-type ClientAddress = dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync;
+use super::{
+    format::AccessLogFormat,
+    service::AccessLog,
+    settings::{ClientAddress, LogSettings},
+    writer::LogQueue,
+};
 
 /// The number of lines that may wait for the thread, unless another one is set.
 const QUEUE: usize = 8192;
@@ -23,14 +25,6 @@ const QUEUE: usize = 8192;
 /// Clones, and the services that they make, share one queue and one thread. See the [module docs](super).
 #[derive(Clone)]
 pub struct AccessLogLayer(Arc<LogSettings>);
-
-/// What the services of a layer share.
-pub(super) struct LogSettings {
-    pub(super) queue: Arc<LogQueue>,
-    /// The names of fields of a query that are logged.
-    pub(super) query_fields: Vec<String>,
-    pub(super) client_address: Box<ClientAddress>,
-}
 
 impl AccessLogLayer {
     /// Logs to standard output.
@@ -143,8 +137,8 @@ impl AccessLogBuilder {
         self
     }
 
-    /// Names fields of the query that are logged with the path, in the form in which the client has sent them. Names are
-    /// compared byte by byte. Default: none.
+    /// Names fields of the query that are logged with the path, in the form in which the client has sent them. Names
+    /// are compared byte by byte. Default: none.
     #[must_use]
     pub fn query_fields<I>(mut self, names: I) -> Self
     where

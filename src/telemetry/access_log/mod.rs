@@ -43,11 +43,13 @@
 //! [named](AccessLogBuilder::query_fields). Whatever a client has sent is escaped, so that it can forge no line.
 
 mod body;
+mod entry;
 mod escape;
 mod format;
 mod layer;
 mod line;
 mod service;
+mod settings;
 mod writer;
 
 pub use self::{

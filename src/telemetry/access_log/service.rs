@@ -12,7 +12,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{body::AccessLogBody, layer::LogSettings, line::PendingLine};
+use super::{body::AccessLogBody, line::PendingLine, settings::LogSettings};
 
 /// Logs one line per exchange of the service that it wraps: what an [`AccessLogLayer`](super::AccessLogLayer) makes.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{format::AccessLogFormat, line::LogEntry};
+use super::{entry::LogEntry, format::AccessLogFormat};
 
 /// How long lines are gathered before they are written. Under load the thread wakes once for many of them, and so does
 /// hardly any request have to wake it.
