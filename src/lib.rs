@@ -45,6 +45,7 @@
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
+//! - [`access_log`]: a log with one line per exchange.
 //! - [`rewrite`]: which fields of a request or response head are changed.
 //!
 //! # Features
@@ -59,6 +60,7 @@
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
 //! | `metrics` | no | metrics for the recorders of the [metrics] crate, such as an exporter for Prometheus |
+//! | `opentelemetry` | no | trace context: a request continues its client's trace, an attempt sends its own span |
 //!
 //! HTTP/1 to endpoints needs no feature. Which versions clients can speak is decided by the server around the proxy,
 //! for example by axum's feature `http2`.
@@ -147,4 +149,5 @@ pub use self::{
     health::HealthCheck,
     proxy::{ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
+    telemetry::access_log,
 };

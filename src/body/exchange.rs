@@ -249,6 +249,11 @@ impl Body {
         self.link.head = Some(head);
     }
 
+    /// Withdraws that copy, since the head has changed.
+    pub(crate) fn keep_head(&mut self) {
+        self.link.head = None;
+    }
+
     /// Has `on_sent` notified once, when the body has been sent to its end or is dropped.
     ///
     /// A body that is empty notifies only when it is dropped: it is never polled.

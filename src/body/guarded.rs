@@ -21,11 +21,15 @@ use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tracing::span::EnteredSpan;
 
 /// Notified when a response body ends, and how. A guard that is not notified is dropped with the body.
 ///
 /// `E` is the error of the body.
 pub(crate) trait Guard<E> {
+    /// Enters the span of the attempt, if it is enabled, while the body is polled.
+    fn enter(&self) -> Option<EnteredSpan>;
+
     /// The body is complete.
     fn complete(self);
 
@@ -102,6 +106,7 @@ impl<B: Body, G: Guard<B::Error>> Body for GuardedBody<B, G> {
         if *this.hold {
             return Poll::Pending;
         }
+        let _entered = this.guard.as_ref().and_then(Guard::enter);
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         let guard = this.guard;
         if let (Some(Ok(frame)), Some(guard)) = (&frame, guard.as_mut()) {

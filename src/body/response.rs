@@ -109,6 +109,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.project();
         let record = this.exchange.as_ref().and_then(ExchangeGuard::record);
+        let _entered = record.and_then(|record| record.enter());
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(None);
         };

@@ -103,6 +103,7 @@ impl<B: Send> Unread for SharedBody<B> {
         };
         slot.released = Some(kind);
         drop(slot);
+        let _entered = self.record.enter();
         tracing::debug!(error = %Error::new(kind), "response not read");
         // Before the body is dropped: that drop decides the outcome of the attempt.
         self.record.stop(kind);

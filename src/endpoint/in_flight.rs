@@ -17,6 +17,7 @@
 use std::{mem, sync::Arc, task::Context, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode};
+use tracing::span::EnteredSpan;
 
 use super::{load::Load, siblings::Micros, upload_clock::UploadClock};
 use crate::{
@@ -114,6 +115,11 @@ impl InFlight {
     pub(crate) fn beginning(&self) -> Beginning {
         let siblings = &self.load.siblings;
         siblings.beginning(self.picked.unwrap_or_else(|| siblings.now()))
+    }
+
+    /// Enters the span of the attempt, if it is enabled.
+    pub(crate) fn enter(&self) -> Option<EnteredSpan> {
+        self.attempt.as_ref().and_then(AttemptGuard::enter)
     }
 
     /// Has the exchange end with the attempt: see [`AttemptGuard::ends`].
@@ -317,6 +323,10 @@ impl InFlight {
 
 /// The guard of the response body, whose end is the end of the attempt.
 impl<E> Guard<E> for InFlight {
+    fn enter(&self) -> Option<EnteredSpan> {
+        self.enter()
+    }
+
     /// Ends the attempt as the head and the trailers said.
     fn complete(mut self) {
         self.complete_with(self.class);

@@ -20,6 +20,7 @@ use http::{HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyStream, StreamBody};
 use tower::{Service, util::Oneshot};
+use tracing::Span;
 
 use super::{
     answer::answer,
@@ -31,10 +32,11 @@ use super::{
 use crate::{
     body::{Body, GatheredBody, RequestBody, UnreadWatch},
     error::{Error, ErrorKind},
-    record::{ClientFacts, ExchangeGuard, Record},
+    record::{ClientFacts, ExchangeGuard, InfoSlot, Record},
     rewrite::{
         ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, is_grpc, wants_trailers,
     },
+    telemetry::open_request,
     tunnel::{OpenTunnels, UpgradeRequest},
 };
 
@@ -47,6 +49,8 @@ pub(crate) struct Received {
     pub(crate) scheme: &'static str,
     /// The path prefix that a router has removed before.
     pub(crate) prefix: Option<String>,
+    /// The span of the request, which may be disabled.
+    pub(crate) span: Span,
 }
 
 /// Forwards requests to a service, as a gateway must.
@@ -126,6 +130,10 @@ where
         let record = Record::new(client_facts(&config.rewrite, &parts, received))
             .observed_by(config.metrics.begin(&parts.method));
         let record = Arc::new(record);
+        open_request(&record, &received.span);
+        if let Some(slot) = parts.extensions.get::<InfoSlot>() {
+            slot.fill(&record);
+        }
         // The exchange ends with it if the request goes no further.
         let end = Some(ExchangeGuard::new(record.clone()));
         let refused = |error: Error| {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, NestedPath, OriginalUri};
 use http::{Extensions, Request, uri::Scheme};
 
-use crate::{forward::Received, rewrite::ClientAddr};
+use crate::{forward::Received, rewrite::ClientAddr, telemetry::request_span};
 
 /// Collects what is known of a request from its extensions.
 ///
@@ -33,6 +33,7 @@ pub(super) fn received<B>(
     Received {
         client,
         scheme,
+        span: request_span(request, scheme),
         prefix: nested_prefix(extensions, request.uri().path()),
     }
 }

@@ -26,7 +26,7 @@ use tower::Service;
 use super::{http10::Http10, respond::ErrorResponder};
 use crate::{
     body::Body,
-    error::{BoxError, Error},
+    error::{BoxError, Error, ErrorKind},
     forward::ForwardFuture,
     record::Info,
 };
@@ -53,7 +53,10 @@ pin_project! {
         // Logs a client that disconnected before it had a response head.
         fn drop(this: Pin<&mut Self>) {
             // nginx's status for a request whose client has closed the connection. It is logged only.
-            if matches!(this.state, ProxyState::Sent { .. }) {
+            if let ProxyState::Sent { future, .. } = &this.state {
+                let record = future.record();
+                record.fail(ErrorKind::ClientGone);
+                let _entered = record.enter();
                 tracing::debug!(status = 499, "the client went away");
             }
         }
@@ -115,6 +118,10 @@ where
     /// Never yields an error: what failed has become a response.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let _entered = match this.state.as_ref().get_ref() {
+            ProxyState::Sent { future, .. } => future.record().enter(),
+            ProxyState::Done { .. } => None,
+        };
         let response = match this.state.as_mut().project() {
             ProxyProj::Sent {
                 mut future,

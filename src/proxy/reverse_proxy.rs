@@ -35,6 +35,7 @@ use crate::{
     forward::{Forward, Start},
     record::Info,
     rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
+    telemetry::answered,
     upstream::Client,
 };
 
@@ -595,12 +596,21 @@ where
         ReqBody::Error: Into<BoxError>,
     {
         let received = client_addr::received(&request, self.scheme, self.client.as_ref());
+        let _entered = received.span.enter();
         let client = Http10::of(&request);
         let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder, client),
-            Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new), client),
-            Err(error) => ProxyFuture::done(responder.respond(error, None), client),
+            Ok(Start::Answered(response)) => {
+                let response = response.map(AxumBody::new);
+                answered(&received.span, &response);
+                ProxyFuture::done(response, client)
+            }
+            Err(error) => {
+                let response = responder.respond(error, None);
+                answered(&received.span, &response);
+                ProxyFuture::done(response, client)
+            }
         }
     }
 }

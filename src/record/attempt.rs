@@ -13,9 +13,11 @@ use std::{
 
 use http::StatusCode;
 use tokio::time::Instant;
+use tracing::{Span, span::EnteredSpan};
 
 use super::{
     endpoint_id::EndpointId,
+    open_span::{AtEnd, OpenSpan},
     outcome::{Ending, Outcome, Stage, Standing},
 };
 use crate::clock::Micros;
@@ -58,6 +60,8 @@ pub struct Attempt {
     /// Why its endpoint was picked, if that is asked for.
     #[cfg(feature = "status")]
     explanation: OnceLock<Box<Explanation>>,
+    /// Open until the end, if spans are enabled.
+    span: OpenSpan<Self>,
     /// The attempt that started after this one. Attempts are only ever added, so the list needs no lock.
     next: OnceLock<Box<Self>>,
 }
@@ -120,6 +124,7 @@ impl Attempt {
             outcome: OnceLock::new(),
             #[cfg(feature = "status")]
             explanation: OnceLock::new(),
+            span: OpenSpan::default(),
             next: OnceLock::new(),
         }
     }
@@ -178,7 +183,7 @@ impl Attempt {
     }
 
     /// Returns the index of the attempt of the enclosing cluster.
-    pub(super) fn parent(&self) -> Option<usize> {
+    pub(crate) fn parent(&self) -> Option<usize> {
         self.parent
     }
 
@@ -279,6 +284,22 @@ impl Attempt {
     /// Records that the attempt ends now.
     pub(super) fn end(&self) {
         self.ended.store(self.beginning.clock(), Relaxed);
+        self.span.close(self);
+    }
+
+    /// Keeps a span until the attempt has ended, and has `at_end` called then.
+    pub(crate) fn open_span(&self, span: Span, at_end: AtEnd<Self>) {
+        self.span.open(span, at_end);
+    }
+
+    /// Returns the span of the attempt, if it is enabled and open.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.span.get()
+    }
+
+    /// Enters the span of the attempt, if it is enabled and open.
+    pub(super) fn enter(&self) -> Option<EnteredSpan> {
+        self.span.enter()
     }
 
     /// Records that the attempt waits for a connection, and that nothing has been sent.

@@ -16,9 +16,11 @@ use std::{
 use http::StatusCode;
 
 use tokio::{sync::watch, time::Instant};
+use tracing::{Span, span::EnteredSpan};
 
 use super::{
     attempt::Attempt,
+    open_span::{AtEnd, OpenSpan, spans_are_wanted},
     upload::{Upload, UploadState},
 };
 use crate::error::ErrorKind;
@@ -87,6 +89,8 @@ pub(crate) struct Record {
     ended_after: AtomicU64,
     /// Told of the end of the exchange.
     observer: Option<Arc<dyn OnEnd>>,
+    /// Open until the end, if spans are enabled.
+    span: OpenSpan<Self>,
     /// Made when a task waits for the end.
     ended: OnceLock<watch::Sender<()>>,
     /// The first attempt; the others follow through `Attempt::next`.
@@ -108,6 +112,7 @@ impl Record {
             finished: AtomicBool::new(false),
             ended_after: AtomicU64::new(0),
             observer: None,
+            span: OpenSpan::default(),
             ended: OnceLock::new(),
             attempts: OnceLock::new(),
         }
@@ -191,6 +196,25 @@ impl Record {
         failed.or_else(|| self.stopped()).or_else(of_attempt)
     }
 
+    /// Keeps a span until the exchange has ended, and has `at_end` called then.
+    pub(crate) fn open_span(&self, span: Span, at_end: AtEnd<Self>) {
+        self.span.open(span, at_end);
+    }
+
+    /// Returns the span of the exchange, if it is enabled and open.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.span.get()
+    }
+
+    /// Enters the span of the exchange, if it is enabled and open.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<EnteredSpan> {
+        match spans_are_wanted() {
+            true => self.span.enter(),
+            false => None,
+        }
+    }
+
     /// Records that the tunnel which the exchange has become has ended: what is dropped from now on is complete.
     pub(crate) fn complete(&self) {
         self.complete.store(true, Relaxed);
@@ -234,6 +258,7 @@ impl Record {
         if let Some(observer) = &self.observer {
             observer.ended(self);
         }
+        self.span.close(self);
         // Either the channel is seen here, or the end by the task that has made it just now.
         fence(SeqCst);
         if let Some(ended) = self.ended.get() {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use tracing::{Span, span::EnteredSpan};
 
 use super::{
     attempt::{Attempt, Beginning},
     endpoint_id::EndpointId,
     exchange::{ExchangeGuard, Record},
+    open_span::spans_are_wanted,
     outcome::{Ending, Outcome, ResponseClass, Standing},
 };
 use crate::{clock::Micros, error::Error};
@@ -51,6 +53,30 @@ impl AttemptGuard {
     /// Returns the attempt's index in its record.
     pub(crate) fn nth(&self) -> usize {
         self.nth as usize
+    }
+
+    /// Returns the record of the exchange.
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// Returns the span of the attempt, if it is enabled and open.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.attempt()?.span()
+    }
+
+    /// Enters the span of the attempt, if it is enabled and open.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<EnteredSpan> {
+        match spans_are_wanted() {
+            true => self.enter_attempt(),
+            false => None,
+        }
+    }
+
+    #[cold]
+    fn enter_attempt(&self) -> Option<EnteredSpan> {
+        self.attempt()?.enter()
     }
 
     /// Has the exchange end with the attempt, whose response is the one that is passed on.

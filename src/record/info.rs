@@ -1,6 +1,11 @@
 //! The public view of an exchange, for logs and metrics.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::StatusCode;
 
@@ -79,6 +84,14 @@ impl Info {
         self.0.status()
     }
 
+    /// Returns the client's address: that of its connection or, behind a proxy that is
+    /// [trusted](crate::ReverseProxy::trusted_peers), the one that this proxy reports. `None` if it is not known, and
+    /// for a request that no [`ReverseProxy`](crate::ReverseProxy) has received.
+    #[must_use]
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.0.client().address
+    }
+
     /// Returns why the exchange failed: the kind of the error that the client was given in place of a response, or what
     /// ended it before the last byte of the response, such as a client that has left. `None` if it has not failed. A
     /// response that reports a failure, such as a 503 of the endpoint, has been relayed and is no error.
@@ -134,6 +147,30 @@ impl Info {
     /// Returns all attempts in the order in which they began, those inside nested clusters included.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.0.attempts()
+    }
+}
+
+/// A place for the [`Info`] of an exchange, in the extensions of its request.
+///
+/// The proxy that receives the request fills it, so that a layer around knows of the exchange even if it is given no
+/// response: its client may leave before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InfoSlot(Arc<OnceLock<Info>>);
+
+impl InfoSlot {
+    /// Puts the view of `record` in, unless a proxy around has been there first.
+    pub(crate) fn fill(&self, record: &Arc<Record>) {
+        let _ = self.0.set(Info::new(record.clone()));
+    }
+
+    /// Puts a view in that a response came with, unless there is one.
+    pub(crate) fn fill_with(&self, info: &Info) {
+        let _ = self.0.set(info.clone());
+    }
+
+    /// Returns the view, or `None` if no proxy has received the request.
+    pub(crate) fn get(&self) -> Option<&Info> {
+        self.0.get()
     }
 }
 

@@ -12,8 +12,8 @@
 //!
 //! How an attempt ended is decided in one place, [`Outcome::decide`], and only once.
 //!
-//! Nothing here takes a lock: fields are atomics or are set once, and attempts are only ever appended. Nothing here
-//! logs, counts or decides about retries either; those who need an outcome read it.
+//! Nothing here takes a lock, except for a span that is enabled: fields are atomics or are set once, and attempts are
+//! only ever appended. Nothing here logs, counts or decides about retries either; those who need an outcome read it.
 //!
 //! ```text
 //! Record ── upload: Upload            one per exchange
@@ -30,6 +30,7 @@ mod exchange;
 mod explanation;
 mod guard;
 mod info;
+mod open_span;
 mod outcome;
 mod server_timing;
 mod upload;
@@ -48,6 +49,8 @@ pub(crate) use self::{
     endpoint_id::EndpointId,
     exchange::{ClientConnection, ClientFacts, ExchangeGuard, OnEnd, Record},
     guard::AttemptGuard,
+    info::InfoSlot,
+    open_span::spans_are_wanted,
     outcome::{ResponseClass, class_of_grpc_status, class_of_head},
     upload::{OnSent, UploadState},
 };

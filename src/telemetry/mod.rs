@@ -5,8 +5,10 @@
 
 // `stats` counts for each endpoint, with `percentiles` for its latencies; `timeline` is what has happened in a cluster;
 // `report` is the data that both become. `no_stats` and `no_timeline` take their places without the feature. `metrics`
-// and `metrics_off` are for the recorders of the `metrics` crate.
+// and `metrics_off` are for the recorders of the `metrics` crate. `span` describes exchanges and attempts for `tracing`,
+// `trace_context` links their spans with those of others, and `access_log` is a layer that has a line for each exchange.
 
+pub mod access_log;
 mod close_cause;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -20,11 +22,14 @@ mod no_timeline;
 mod percentiles;
 #[cfg(feature = "status")]
 mod report;
+mod span;
 #[cfg(feature = "status")]
 mod stats;
 #[cfg(feature = "status")]
 mod timeline;
 mod timeline_kind;
+#[cfg(feature = "opentelemetry")]
+mod trace_context;
 #[cfg(feature = "status")]
 mod unix_time;
 
@@ -50,7 +55,6 @@ pub(crate) use self::{
     unix_time::millis,
 };
 
-pub(crate) use self::close_cause::CloseCause;
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{
     ClusterMetrics, EndpointMetrics, ExchangeMetrics, MeasuredAttempt, MethodLabel, OpenConnection,
@@ -60,6 +64,10 @@ pub(crate) use self::metrics::{
 pub(crate) use self::metrics_off::{
     Unmeasured as ClusterMetrics, Unmeasured as EndpointMetrics, Unmeasured as ExchangeMetrics,
     Unmeasured as MethodLabel, Unmeasured as OpenConnection, Unmeasured as PoolMetrics,
+};
+pub(crate) use self::{
+    close_cause::CloseCause,
+    span::{SpanServer, answered, open_attempt, open_request, request_span, sent_to},
 };
 #[cfg(not(feature = "metrics"))]
 pub(crate) use crate::record::AttemptGuard as MeasuredAttempt;

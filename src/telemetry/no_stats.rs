@@ -12,7 +12,7 @@ use crate::{
 
 /// Counts nothing of the attempts at an endpoint.
 #[derive(Debug, Default)]
-pub(crate) struct NoEndpointStats;
+pub(crate) struct NoEndpointStats(());
 
 impl NoEndpointStats {
     /// Does nothing, as all methods here.
@@ -36,7 +36,7 @@ impl NoEndpointStats {
 
 /// Counts nothing of a cluster.
 #[derive(Debug, Default)]
-pub(crate) struct NoClusterStats;
+pub(crate) struct NoClusterStats(());
 
 impl NoClusterStats {
     #[inline]

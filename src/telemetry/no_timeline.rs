@@ -6,7 +6,7 @@ use super::timeline_kind::TimelineKind;
 
 /// No events.
 #[derive(Debug, Default)]
-pub(crate) struct NoTimeline;
+pub(crate) struct NoTimeline(());
 
 impl NoTimeline {
     /// Whether anything is kept at all.

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use http_body::Body;
 use tokio::{sync::watch, time::timeout};
+use tracing::Instrument;
 
 use super::relay::Tunnel;
 
@@ -39,7 +40,8 @@ impl OpenTunnels {
         B: Body + Send + 'static,
     {
         let mut closing = self.closing.subscribe();
-        tokio::spawn(async move {
+        let span = tunnel.span();
+        let run = async move {
             let alone = async {
                 if closing.wait_for(|closing| *closing).await.is_err() {
                     // The proxy is gone, and with it the only caller of `close`.
@@ -47,7 +49,8 @@ impl OpenTunnels {
                 }
             };
             tunnel.run(alone).await;
-        });
+        };
+        tokio::spawn(run.instrument(span));
     }
 
     /// Returns the number of open tunnels.

@@ -29,6 +29,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     time::Instant,
 };
+use tracing::Span;
 
 use crate::{
     body::Timer,
@@ -70,6 +71,11 @@ impl<B: Body> Tunnel<B> {
             held,
             end: None,
         }
+    }
+
+    /// Returns the span of the exchange, or one that is disabled.
+    pub(super) fn span(&self) -> Span {
+        self.record.span().unwrap_or_else(Span::none)
     }
 
     /// Has the exchange end with the tunnel.

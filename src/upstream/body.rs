@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use tracing::span::EnteredSpan;
 
 use super::http1::Http1Body;
 #[cfg(feature = "http2")]
@@ -82,6 +83,10 @@ impl http_body::Body for ClientBody {
 /// The guard of a response whose attempt no balancer counts: a [`Client`](crate::upstream::Client) that is used on its
 /// own. `None` where a balancer in front has a guard of its own around this body.
 impl<E> Guard<E> for Option<MeasuredAttempt> {
+    fn enter(&self) -> Option<EnteredSpan> {
+        self.as_ref().and_then(|attempt| attempt.enter())
+    }
+
     fn complete(self) {
         if let Some(attempt) = self {
             attempt.answered(ResponseClass::Success);

@@ -16,8 +16,10 @@ use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::client::conn::TrySendError;
 use tower::Service;
+use tracing::Instrument;
 
 use super::{
+    begun::Begun,
     body::{ClientBody, VersionBody},
     connect::Versions,
     error::{Failure, SendError},
@@ -29,7 +31,7 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{AttemptGuard, Beginning, Info, Record, class_of_head},
+    record::{Info, Record, class_of_head, spans_are_wanted},
     rewrite::{Fields, Seen},
     telemetry::MeasuredAttempt,
 };
@@ -101,14 +103,20 @@ impl Client {
     /// many idle connections as there are; each attempt closes one, so the loop ends.
     ///
     /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
-    async fn send(self, mut request: Request<Body>) -> Result<Response<ClientBody>, SendError> {
-        let mut exchange = request.body_mut().begin_exchange();
-        let record = request.body_mut().record().clone();
-        let mut attempt = self.begin(&record, &request);
-        let nth = attempt
-            .as_ref()
-            .map(|attempt| attempt.nth())
-            .or(request.body().attempt());
+    async fn send(
+        self,
+        mut request: Request<Body>,
+        begun: Option<Box<Begun>>,
+    ) -> Result<Response<ClientBody>, SendError> {
+        let Begun {
+            record,
+            mut exchange,
+            mut attempt,
+            nth,
+        } = match begun {
+            Some(begun) => *begun,
+            None => Begun::by(&self.target, &self.pool.attempts, &mut request),
+        };
         let seen = Seen::in_head(request.headers());
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
         // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
@@ -187,18 +195,15 @@ impl Client {
         }
     }
 
-    /// Begins an attempt of the client's own, unless a balancer has begun one for an endpoint of this name.
-    fn begin(&self, record: &Arc<Record>, request: &Request<Body>) -> Option<MeasuredAttempt> {
-        let body = request.body();
-        let parent = body.attempt();
-        let begun = parent.and_then(|nth| record.attempts().nth(nth));
-        let is_own = begun.is_some_and(|begun| begun.shared_endpoint() == &self.target.name);
-        let place = (body.depth(), parent);
-        (!is_own).then(|| {
-            let id = &self.target.id;
-            let attempt = AttemptGuard::begin(record, id, place, Beginning::now());
-            self.pool.attempts.measured(request.method(), attempt)
-        })
+    /// Sends a request in the span of the client's own attempt.
+    ///
+    /// It is apart from the usual way because requests are large, and each step in between moves them.
+    #[cold]
+    fn call_in_span(&self, mut request: Request<Body>) -> ClientFuture {
+        let begun = Begun::by(&self.target, &self.pool.attempts, &mut request);
+        let span = begun.span();
+        let sent = self.clone().send(request, Some(Box::new(begun)));
+        ClientFuture(Box::pin(sent.instrument(span)))
     }
 
     /// Returns the error of an exchange that failed on its connection.
@@ -299,8 +304,11 @@ impl Service<Request<Body>> for Client {
     }
 
     fn call(&mut self, request: Request<Body>) -> ClientFuture {
+        if spans_are_wanted() {
+            return self.call_in_span(request);
+        }
         // Boxed because the futures of the versions, hyper's among them, have no name.
-        ClientFuture(Box::pin(self.clone().send(request)))
+        ClientFuture(Box::pin(self.clone().send(request, None)))
     }
 }
 

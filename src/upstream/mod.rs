@@ -39,6 +39,7 @@
 //! sends what it is given, and adds only what belongs to the connection. Every limit of messages and connections is in
 //! [`docs::limits`](crate::docs::limits).
 
+mod begun;
 mod body;
 mod bounds;
 mod builder;

@@ -18,6 +18,7 @@ use crate::{
     error::{BoxError, Error},
     record::EndpointId,
     rewrite::{self, Fields, Seen, is_lent},
+    telemetry::SpanServer,
 };
 
 /// How to speak to an endpoint. Taken from the scheme of its URL.
@@ -106,6 +107,21 @@ impl Target {
             80
         };
         self.authority.port_u16().unwrap_or(default)
+    }
+
+    /// Returns what spans say of the server.
+    pub(crate) fn in_span(&self) -> SpanServer<'_> {
+        let socket = self.socket.as_ref().and_then(|socket| socket.to_str());
+        SpanServer {
+            address: socket.unwrap_or_else(|| self.host_name()),
+            port: socket.is_none().then(|| self.port()),
+            scheme: match self.scheme {
+                Scheme::Https => "https",
+                Scheme::Http | Scheme::H2c | Scheme::Unix => "http",
+            },
+            authority: self.authority.as_str(),
+            base_path: &self.base,
+        }
     }
 
     /// Points a head in origin form at this endpoint: its base path in front; its authority as `Host`, unless another

@@ -4,6 +4,7 @@
 // A test binary exports nothing, so the lint would have every `pub` of `support` be `pub(crate)`.
 #![allow(unreachable_pub)]
 
+mod access_log;
 mod auth;
 mod balance;
 mod connect;
@@ -30,5 +31,8 @@ mod pool;
 mod streaming;
 mod support;
 mod tls;
+#[cfg(feature = "opentelemetry")]
+mod trace_context;
+mod tracing;
 mod unread;
 mod upgrade;

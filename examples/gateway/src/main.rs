@@ -22,6 +22,7 @@ use std::{error::Error as StdError, process::ExitCode, time::Duration};
 
 use axum_upstream::{
     Error, HealthCheck, LoadBalance, ReverseProxy,
+    access_log::AccessLogLayer,
     balance::LoadBalanceBuilder,
     retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
@@ -32,6 +33,7 @@ use crate::{
     admin::Admin,
     connection::{ConnectionLimits, HeadLimits, QuietLimits, Server},
     files::Connections,
+    log::RequestLog,
     options::Options,
     serve::Gateway,
 };
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(2, &error),
     };
-    let lines = match log::start() {
+    let lines = match log::start(options.access_log) {
         Ok(lines) => lines,
         Err(error) => return fail(1, &error.into()),
     };
@@ -147,6 +149,12 @@ async fn run(options: Options) -> Result<(), Failure> {
         proxy = proxy.response_timeout(timeout);
     }
 
+    let access_log = match options.access_log {
+        RequestLog::Access(format) => Some(AccessLogLayer::new(format)),
+        RequestLog::Short | RequestLog::Off => None,
+    };
+    let access_log = access_log.transpose();
+
     println!("listening on http://{address}");
     for endpoint in handle.endpoints() {
         println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
@@ -161,6 +169,8 @@ async fn run(options: Options) -> Result<(), Failure> {
         places: connections.clients,
         idle: options.idle_timeout.unwrap_or(IDLE),
         drain_timeout: options.drain_timeout,
+        short_lines: options.access_log == RequestLog::Short,
+        access_log: access_log.map_err(|error| Failure::Run(error.into()))?,
     };
     gateway.serve(listener, serve::shutdown_signal()).await;
     Ok(())

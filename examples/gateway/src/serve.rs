@@ -10,10 +10,10 @@
 //! Tunnels have until the drain timeout as well, and are closed then. Nothing is said in them: a WebSocket close is for
 //! the two sides to send.
 
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use axum_upstream::{LoadBalance, ReverseProxy};
+use axum_upstream::{LoadBalance, ReverseProxy, access_log::AccessLogLayer};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::{
@@ -21,7 +21,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::sleep,
 };
-use tower::Service;
+use tower::{Layer, Service, service_fn};
 use tracing::Level;
 
 use crate::{
@@ -53,6 +53,10 @@ pub(crate) struct Gateway {
     pub(crate) idle: Duration,
     /// How long requests in flight and tunnels may take after the signal.
     pub(crate) drain_timeout: Duration,
+    /// Whether each request has a line among all else that is logged.
+    pub(crate) short_lines: bool,
+    /// Logs a line at the end of each request.
+    pub(crate) access_log: Option<AccessLogLayer>,
 }
 
 impl Gateway {
@@ -72,8 +76,9 @@ impl Gateway {
             }
             let (server, stage) = (Arc::clone(&server), stage.subscribe());
             let proxy = self.proxy.clone().client_addr(peer);
+            let (short_lines, access_log) = (self.short_lines, self.access_log.clone());
             tokio::spawn(async move {
-                let answer = move |request| answer(proxy, request);
+                let answer = move |request| answer(proxy, request, short_lines, access_log);
                 match server.serve(stream, place, stage, answer).await {
                     Ok(()) => {}
                     // hyper has answered it, with a 400, 414 or 431.
@@ -119,8 +124,34 @@ impl Gateway {
 }
 
 /// Forwards one request, and logs it.
-async fn answer(mut proxy: Proxy, request: Request<Incoming>) -> Response<Body> {
-    let mut line = tracing::enabled!(Level::INFO).then(|| LogLine::new(&request));
+async fn answer(
+    proxy: Proxy,
+    request: Request<Incoming>,
+    short: bool,
+    access_log: Option<AccessLogLayer>,
+) -> Response<Body> {
+    match access_log {
+        // Boxed: without the log, the future of each request is as small as it can be.
+        Some(log) => Box::pin(logged(log, proxy, request)).await,
+        None => forward(proxy, request, short).await,
+    }
+}
+
+/// Forwards one request that is in the access log.
+async fn logged(log: AccessLogLayer, proxy: Proxy, request: Request<Incoming>) -> Response<Body> {
+    let forward = service_fn(|request| {
+        let proxy = proxy.clone();
+        async { Ok::<_, Infallible>(forward(proxy, request, false).await) }
+    });
+    match log.layer(forward).call(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+/// Forwards one request, with a short line in the log if there are such lines.
+async fn forward(mut proxy: Proxy, request: Request<Incoming>, short: bool) -> Response<Body> {
+    let mut line = (short && tracing::enabled!(Level::INFO)).then(|| LogLine::new(&request));
     let response = match proxy.call(request).await {
         Ok(response) => response,
         Err(never) => match never {},

@@ -21,6 +21,7 @@ use crate::{
     error::{BoxError, Error, ErrorKind},
     record::{AttemptGuard, Info, Outcome, Record, class_of_head},
     telemetry::MethodLabel,
+    telemetry::open_attempt,
     upstream::{Client, SendError},
 };
 
@@ -94,7 +95,11 @@ where
             in_flight.beginning(),
         );
         let method = MethodLabel::of(request.method());
+        let has_changed = open_attempt(&attempt, &mut request);
         let body = request.body_mut();
+        if has_changed {
+            body.keep_head();
+        }
         body.set_attempt(attempt.nth(), depth.saturating_add(1));
         in_flight.begin(attempt, method, body);
         Self {
@@ -134,6 +139,7 @@ where
     /// A future that is polled after its completion stays pending.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let _entered = this.in_flight.as_ref().and_then(InFlight::enter);
         let polled = this.response.poll(cx);
         let Some(in_flight) = this.in_flight.as_mut() else {
             return Poll::Pending;

@@ -6,6 +6,7 @@ pub mod direct;
 pub mod h2;
 pub mod proxy;
 pub mod server;
+pub mod spans;
 pub mod tls;
 pub mod wire;
 

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum_upstream::policy::Policy;
 
 use self::values::value;
-use crate::BoxError;
+use crate::{BoxError, log::RequestLog};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -42,9 +42,12 @@ A load-balancing reverse proxy.
   --max-head SIZE          largest request head, like 64KiB [default: 64KiB]
   --max-fields N           most fields of a request head [default: 256]
   --max-connections N      most connections of clients [default: 3/4 of the files that may be open]
+  --access-log FORMAT      json or common: a line on standard output when a request has ended, and all
+                           else that is logged on standard error; off: no lines per request
+                           [default: a short line at the response head]
   --help                   this text
 
-RUST_LOG rules the log: RUST_LOG=warn turns off the line per request.";
+RUST_LOG rules the log: RUST_LOG=warn turns off the short line per request.";
 
 /// The values of the flags. `None` is the library's default, or one that depends on the machine or on the version of
 /// HTTP.
@@ -71,6 +74,7 @@ pub(crate) struct Options {
     pub(crate) max_head: usize,
     pub(crate) max_fields: usize,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) access_log: RequestLog,
 }
 
 impl Default for Options {
@@ -97,6 +101,7 @@ impl Default for Options {
             max_head: 64 << 10,
             max_fields: 256,
             max_connections: None,
+            access_log: RequestLog::Short,
         }
     }
 }
@@ -159,6 +164,7 @@ impl Options {
                 "max-connections" => {
                     options.max_connections = Some(value(next, &flag, values::count)?);
                 }
+                "access-log" => options.access_log = value(next, &flag, values::access_log)?,
                 "help" => return Ok(None),
                 _ => return Err(Long(&flag).unexpected().into()),
             }

@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum_upstream::policy::{Policy, Sticky};
+use axum_upstream::{
+    access_log::AccessLogFormat,
+    policy::{Policy, Sticky},
+};
 
-use crate::BoxError;
+use crate::{BoxError, log::RequestLog};
 
 /// Returns the value of a flag.
 ///
@@ -48,6 +51,16 @@ pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
     name.parse().map_err(
         |_| "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
     )
+}
+
+/// Parses what is logged of each request.
+pub(super) fn access_log(text: &str) -> Result<RequestLog, &'static str> {
+    match text {
+        "json" => Ok(RequestLog::Access(AccessLogFormat::Json)),
+        "common" => Ok(RequestLog::Access(AccessLogFormat::Common)),
+        "off" => Ok(RequestLog::Off),
+        _ => Err("must be json, common or off"),
+    }
 }
 
 /// Parses a number that is not zero.

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use serde_json::Value;
+
 use super::support::{Gateway, OK, Origin};
 
 #[tokio::test]
@@ -23,4 +25,50 @@ async fn a_pipe_that_is_not_read_stops_no_request() {
     gateway.stdout.read_to_string(&mut log).unwrap();
     assert_eq!(log.matches(&path).count(), 300);
     assert!(gateway.exited().await.success());
+}
+
+#[tokio::test]
+async fn the_access_log_has_a_line_at_the_end_of_each_request() {
+    let origin = Origin::new().await.answering(OK);
+    let mut gateway = Gateway::start(&origin, &["--access-log", "json"]);
+    let mut client = gateway.connect().await;
+    for _ in 0..3 {
+        client.send("GET /a?b=c HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        client.expect_ok().await;
+    }
+    drop(client);
+    gateway.signal("TERM");
+    let mut log = String::new();
+    gateway.stdout.read_to_string(&mut log).unwrap();
+    assert!(gateway.exited().await.success());
+    let lines: Vec<Value> = log
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    for line in lines {
+        assert_eq!(
+            (&line["client"], &line["path"]),
+            (&"127.0.0.1".into(), &"/a".into())
+        );
+        assert_eq!(
+            (&line["status"], &line["complete"]),
+            (&200.into(), &true.into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_lines_of_requests_can_be_turned_off() {
+    let origin = Origin::new().await.answering(OK);
+    let mut gateway = Gateway::start(&origin, &["--access-log", "off"]);
+    let mut client = gateway.connect().await;
+    client.send("GET /path HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.expect_ok().await;
+    drop(client);
+    gateway.signal("TERM");
+    let mut log = String::new();
+    gateway.stdout.read_to_string(&mut log).unwrap();
+    assert!(log.contains("stopping") && !log.contains("/path"), "{log}");
 }
