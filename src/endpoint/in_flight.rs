@@ -16,16 +16,14 @@
 
 use std::{mem, sync::Arc, task::Context, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use tracing::span::EnteredSpan;
 
 use super::{load::Load, siblings::Micros, upload_clock::UploadClock};
 use crate::{
-    body::{Body, Guard},
+    body::Body,
     error::{Error, ErrorKind},
-    record::{
-        AttemptGuard, Beginning, ExchangeGuard, Outcome, ResponseClass, class_of_grpc_status,
-    },
+    record::{AttemptGuard, Beginning, ExchangeGuard, Outcome, ResponseClass},
     telemetry::MethodLabel,
 };
 
@@ -48,11 +46,11 @@ pub(crate) struct InFlight {
     /// Whether the request is a probe, which decides about an endpoint that was ejected. Taken by its end.
     probe: bool,
     /// The attempt that sends the request; `None` until [`begin`](Self::begin).
-    attempt: Option<AttemptGuard>,
+    pub(super) attempt: Option<AttemptGuard>,
     method: MethodLabel,
     wait: HeadWait,
     /// What the response says about the endpoint, as of now: the trailers of a gRPC response may still change it.
-    class: ResponseClass,
+    pub(super) class: ResponseClass,
     /// Whether the outcome has been reported to the load.
     booked: bool,
     /// The key of the task that waits for the attempt, among the waiters of the endpoint.
@@ -258,7 +256,7 @@ impl InFlight {
     }
 
     /// Records that the attempt ended with a response of this class.
-    fn complete_with(&mut self, class: ResponseClass) {
+    pub(super) fn complete_with(&mut self, class: ResponseClass) {
         let outcome = self
             .attempt
             .as_ref()
@@ -318,37 +316,6 @@ impl InFlight {
             HeadWait::AfterUpload(clock) => clock.stop(),
             HeadWait::Over => None,
         }
-    }
-}
-
-/// The guard of the response body, whose end is the end of the attempt.
-impl<E> Guard<E> for InFlight {
-    fn enter(&self) -> Option<EnteredSpan> {
-        self.enter()
-    }
-
-    /// Ends the attempt as the head and the trailers said.
-    fn complete(mut self) {
-        self.complete_with(self.class);
-    }
-
-    fn data(&mut self, bytes: usize) {
-        if let Some(attempt) = &self.attempt {
-            attempt.receive(bytes);
-        }
-    }
-
-    /// Takes the class of a gRPC response, which is in the trailers unless there was no message.
-    fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(class) = class_of_grpc_status(trailers) {
-            self.class = class;
-        }
-    }
-
-    /// Ends the attempt with a body that broke. The cause is reported to the client's side by the body itself.
-    fn failed(mut self, _: &E) {
-        let error = Error::new(ErrorKind::ResponseBody);
-        let _ = Self::failed(&mut self, &error);
     }
 }
 

@@ -38,6 +38,7 @@ mod cost;
 mod costing;
 mod health;
 mod in_flight;
+mod in_flight_body;
 mod in_flight_limit;
 mod latency;
 mod load;
