@@ -5,8 +5,9 @@
 
 // `stats` counts for each endpoint, with `percentiles` for its latencies; `timeline` is what has happened in a cluster;
 // `report` is the data that both become. `no_stats` and `no_timeline` take their places without the feature. `metrics`
-// and `metrics_off` are for the recorders of the `metrics` crate. `span` describes exchanges and attempts for `tracing`,
-// `trace_context` links their spans with those of others, and `access_log` is a layer that has a line for each exchange.
+// and `metrics_off` are for the recorders of the `metrics` crate. `span` describes exchanges and attempts for
+// `tracing`, `trace_context` links their spans with those of others, and `access_log` is a layer that has a line for
+// each exchange.
 
 pub mod access_log;
 mod close_cause;

@@ -136,8 +136,8 @@ impl PendingLine {
     /// Dropping the future, as the runtime does at its end, has the line written.
     async fn of_tunnel(mut self, tunnel: Info) {
         /// Has the line written without another look at the tunnel.
-        struct AtEnd(PendingLine);
-        impl Drop for AtEnd {
+        struct TunnelLine(PendingLine);
+        impl Drop for TunnelLine {
             fn drop(&mut self) {
                 if let Some(mut entry) = self.0.entry.take() {
                     entry.duration = self.0.start.elapsed();
@@ -146,7 +146,7 @@ impl PendingLine {
             }
         }
         self.complete();
-        let line = AtEnd(self);
+        let line = TunnelLine(self);
         tunnel.ended().await;
         drop(line);
     }

@@ -30,7 +30,7 @@ const CHUNK: usize = 64 * 1024;
 pub(super) struct LogQueue {
     /// `None` only within the drop.
     lines: Option<SyncSender<Message>>,
-    shared: Arc<Shared>,
+    shared: Arc<QueueState>,
     /// Disconnected when the thread has ended.
     ended: Mutex<Receiver<()>>,
 }
@@ -44,7 +44,7 @@ enum Message {
 
 /// What the queue and its thread share.
 #[derive(Default)]
-struct Shared {
+struct QueueState {
     /// The number of lines that were dropped.
     dropped: AtomicU64,
     /// Answered when everything before them has been written.
@@ -63,7 +63,7 @@ impl LogQueue {
         room: usize,
     ) -> io::Result<Self> {
         let (lines, messages) = sync_channel(room);
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<QueueState>::default();
         let (running, ended) = sync_channel(0);
         let mut writer = LineWriter {
             format,
@@ -114,7 +114,7 @@ impl LogQueue {
     }
 }
 
-impl Shared {
+impl QueueState {
     fn take_flushes(&self) -> Vec<oneshot::Sender<()>> {
         std::mem::take(&mut *self.flushes())
     }
@@ -146,7 +146,7 @@ impl fmt::Debug for LogQueue {
 struct LineWriter {
     format: AccessLogFormat,
     output: Box<dyn Write + Send>,
-    shared: Arc<Shared>,
+    shared: Arc<QueueState>,
     /// Lines that are not written yet, and their number.
     formatted: Vec<u8>,
     lines: u64,
