@@ -21,6 +21,7 @@ use tracing::Instrument;
 use super::{
     begun::BegunExchange,
     body::{ClientBody, VersionBody},
+    client_attempt::ClientAttempt,
     connect::Versions,
     error::{Failure, SendError},
     http1::{expects_continue, is_of_unknown_length, settle_body},

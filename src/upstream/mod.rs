@@ -39,11 +39,11 @@
 //! sends what it is given, and adds only what belongs to the connection. Every limit of messages and connections is in
 //! [`docs::limits`](crate::docs::limits).
 
-mod begun;
 mod body;
 mod bounds;
 mod builder;
 mod client;
+mod client_attempt;
 mod connect;
 mod error;
 mod http1;

@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Uri, Version};
 
 use crate::{error::ErrorKind, record::InfoSlot};
 
-/// The length in bytes up to which a path is logged. A queue of the default size then takes some 40 MB at most,
+/// The length in bytes up to which a path is logged. A queue of the default size then takes some 45 MB at most,
 /// whatever clients send.
 const LONGEST_TARGET: usize = 4096;
 

@@ -129,8 +129,8 @@ impl AccessLogBuilder {
         self
     }
 
-    /// Sets how many lines may wait for the writer, at least 1. Default: 8192, which take some 5 MB at most where paths
-    /// are of a usual length, and 40 MB where a client sends long ones.
+    /// Sets how many lines may wait for the writer, at least 1. Default: 8192, which take some 10 MB at most where
+    /// paths are of a usual length, and 45 MB where clients send long ones.
     #[must_use]
     pub fn queue(mut self, lines: usize) -> Self {
         self.queue = lines.max(1);
