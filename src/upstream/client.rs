@@ -19,7 +19,6 @@ use tower::Service;
 use tracing::Instrument;
 
 use super::{
-    begun::BegunExchange,
     body::{ClientBody, VersionBody},
     client_attempt::ClientAttempt,
     connect::Versions,
@@ -107,16 +106,16 @@ impl Client {
     async fn send(
         self,
         mut request: Request<Body>,
-        begun: Option<Box<BegunExchange>>,
+        begun: Option<Box<ClientAttempt>>,
     ) -> Result<Response<ClientBody>, SendError> {
-        let BegunExchange {
+        let ClientAttempt {
             record,
             mut exchange,
             mut attempt,
             nth,
         } = match begun {
             Some(begun) => *begun,
-            None => BegunExchange::by(&self.target, &self.pool.attempts, &mut request),
+            None => ClientAttempt::by(&self.target, &self.pool.attempts, &mut request),
         };
         let seen = Seen::in_head(request.headers());
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
@@ -201,7 +200,7 @@ impl Client {
     /// It is apart from the usual way because requests are large, and each step in between moves them.
     #[cold]
     fn call_in_span(&self, mut request: Request<Body>) -> ClientFuture {
-        let begun = BegunExchange::by(&self.target, &self.pool.attempts, &mut request);
+        let begun = ClientAttempt::by(&self.target, &self.pool.attempts, &mut request);
         let span = begun.span();
         let sent = self.clone().send(request, Some(Box::new(begun)));
         ClientFuture(Box::pin(sent.instrument(span)))

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a client has begun by sending a request.
-pub(super) struct BegunExchange {
+pub(super) struct ClientAttempt {
     pub(super) record: Arc<Record>,
     /// `None` if a proxy or a balancer in front ends the exchange.
     pub(super) exchange: Option<ExchangeGuard>,
@@ -23,7 +23,7 @@ pub(super) struct BegunExchange {
     pub(super) nth: Option<usize>,
 }
 
-impl BegunExchange {
+impl ClientAttempt {
     /// Begins the exchange, unless a proxy or a balancer has, and an attempt of the client's own, unless a balancer has
     /// begun one for an endpoint of this name.
     pub(super) fn by(
