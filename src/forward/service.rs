@@ -127,9 +127,10 @@ where
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
         // From the fields as the client sent them: the rewrite replaces them by what the endpoint is to see.
-        let record = Record::new(client_facts(&config.rewrite, &parts, received))
-            .observed_by(config.metrics.begin(&parts.method));
-        let record = Arc::new(record);
+        let record = Arc::new(Record::observed(
+            client_facts(&config.rewrite, &parts, received),
+            config.metrics.begin(&parts.method),
+        ));
         open_request(&record, &received.span);
         if let Some(slot) = parts.extensions.get::<InfoSlot>() {
             slot.fill(&record);

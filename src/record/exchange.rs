@@ -100,6 +100,11 @@ pub(crate) struct Record {
 impl Record {
     /// Returns the record of an exchange that begins now.
     pub(crate) fn new(client: ClientFacts) -> Self {
+        Self::observed(client, None)
+    }
+
+    /// Returns the record of an exchange that begins now, and whose end is told to `observer`.
+    pub(crate) fn observed(client: ClientFacts, observer: Option<Arc<dyn OnEnd>>) -> Self {
         Self {
             start: Instant::now(),
             client,
@@ -111,17 +116,11 @@ impl Record {
             received: AtomicU64::new(0),
             finished: AtomicBool::new(false),
             ended_after: AtomicU64::new(0),
-            observer: None,
+            observer,
             span: OpenSpan::default(),
             ended: OnceLock::new(),
             attempts: OnceLock::new(),
         }
-    }
-
-    /// Has the end of the exchange told to `observer`.
-    pub(crate) fn observed_by(mut self, observer: Option<Arc<dyn OnEnd>>) -> Self {
-        self.observer = observer;
-        self
     }
 
     /// Returns when the exchange began.
