@@ -35,7 +35,6 @@ use crate::{
     forward::{Forward, Start},
     record::Info,
     rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
-    telemetry::answered,
     upstream::Client,
 };
 
@@ -601,16 +600,8 @@ where
         let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder, client),
-            Ok(Start::Answered(response)) => {
-                let response = response.map(AxumBody::new);
-                answered(&received.span, &response);
-                ProxyFuture::done(response, client)
-            }
-            Err(error) => {
-                let response = responder.respond(error, None);
-                answered(&received.span, &response);
-                ProxyFuture::done(response, client)
-            }
+            Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new), client),
+            Err(error) => ProxyFuture::done(responder.respond(error, None), client),
         }
     }
 }

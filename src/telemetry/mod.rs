@@ -68,7 +68,7 @@ pub(crate) use self::metrics_off::{
 };
 pub(crate) use self::{
     close_cause::CloseCause,
-    span::{SpanServer, answered, open_attempt, open_request, request_span, sent_to},
+    span::{SpanServer, open_attempt, open_request, request_span, sent_to},
 };
 #[cfg(not(feature = "metrics"))]
 pub(crate) use crate::record::AttemptGuard as MeasuredAttempt;

@@ -9,16 +9,14 @@
 //! A span is made here, and kept in the record of its exchange until that ends (`record/open_span.rs`). Where no
 //! subscriber wants it, nothing is computed or stored.
 
-use std::sync::Arc;
-
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, StatusCode, Version, header};
 use tracing::{
     Span, debug_span,
     field::{Empty, display},
 };
 
 use crate::{
-    error::{Error, Side},
+    error::Side,
     record::{Attempt, AttemptGuard, Record, spans_are_wanted},
 };
 
@@ -60,15 +58,6 @@ pub(crate) fn open_request(record: &Record, span: &Span) {
         span.record("client.address", display(address));
     }
     record.open_span(span.clone(), request_ended);
-}
-
-/// Adds the response to the span of a request that was answered without an exchange.
-pub(crate) fn answered<B>(span: &Span, response: &Response<B>) {
-    if !span.is_disabled() {
-        let error = response.extensions().get::<Arc<Error>>();
-        let error = error.map(|error| (error.kind().as_str(), error.side()));
-        add_response(span, Some(response.status()), error);
-    }
 }
 
 /// Adds to the span of a request how the exchange has ended.
