@@ -1,0 +1,13 @@
+//! What the page is tested for, each case with servers of its own.
+
+mod actions;
+mod failing;
+mod hostile;
+mod layout;
+mod many;
+mod restart;
+
+pub use self::{
+    actions::actions, failing::failing, hostile::hostile, layout::layout, many::many,
+    restart::restart,
+};
