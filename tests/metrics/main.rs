@@ -19,6 +19,8 @@ mod documents;
 mod endpoints;
 mod scrape;
 mod services;
+#[cfg(feature = "status")]
+mod totals;
 
 use self::scrape::Metrics;
 
