@@ -188,8 +188,10 @@ pub(crate) fn sent_to<'a>(
     }
     // `*`, the target of an OPTIONS request, is no part of a URL.
     let path = path.strip_prefix('*').unwrap_or(path);
-    let url = format_args!("{scheme}://{authority}{base_path}{path}");
-    span.record("url.full", display(url));
+    span.record(
+        "url.full",
+        display(format_args!("{scheme}://{authority}{base_path}{path}")),
+    );
 }
 
 /// Adds to the span of an attempt how it has ended. For a client, a 4xx is an error as well.
