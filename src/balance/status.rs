@@ -122,6 +122,7 @@ fn describe<S>(endpoint: &Endpoint<S>, clocks: (Instant, SystemTime)) -> Endpoin
         bytes_sent,
         bytes_received,
         last_errors,
+        pool: endpoint.pool(),
     }
 }
 

@@ -13,9 +13,11 @@ use super::{
     latency::Latency,
     load::Load,
     siblings::{Micros, Siblings},
-    spec::{Connect, EndpointSpec, Metric},
+    spec::{EndpointSpec, Metric},
 };
-use crate::{health::ConnectFuture, record::EndpointId};
+#[cfg(feature = "status")]
+use crate::telemetry::PoolReport;
+use crate::{health::ConnectFuture, record::EndpointId, upstream::Client};
 
 /// What a [`Cost`] is measured by. A policy chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,8 @@ pub(crate) struct Endpoint<S> {
     priority: u8,
     /// The user's measure of its load, for [`Measure::Reported`].
     metric: Option<Metric>,
-    /// Makes a connection for a health check, if there is anything to connect to.
-    connect: Option<Connect>,
+    /// The crate's own client, if the service sends by one.
+    client: Option<Client>,
     /// Shared, since [`with_weight`](Self::with_weight) runs under a lock, where the service must not be cloned: that
     /// is code of the user.
     service: Arc<S>,
@@ -61,7 +63,7 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
-            connect,
+            client,
             service,
             ..
         } = spec;
@@ -72,7 +74,7 @@ impl<S> Endpoint<S> {
             weight,
             priority,
             metric,
-            connect,
+            client,
             service: Arc::new(service),
             load,
         }
@@ -106,7 +108,14 @@ impl<S> Endpoint<S> {
     /// Begins to make a connection, which is closed when it is made, within the client's connect timeout. Returns
     /// `None` if there is nothing to connect to.
     pub(crate) fn connect(&self) -> Option<ConnectFuture> {
-        self.connect.as_ref().map(|connect| connect())
+        let client = self.client.clone()?;
+        Some(Box::pin(async move { client.check_connect().await }))
+    }
+
+    /// Returns how many connections its client has. `None` if it has none of the crate's own.
+    #[cfg(feature = "status")]
+    pub(crate) fn pool(&self) -> Option<PoolReport> {
+        self.client.as_ref().map(Client::pool)
     }
 
     /// Returns what one more request would cost here, as of the last [tick](Siblings::tick).
@@ -171,7 +180,7 @@ impl<S> Endpoint<S> {
             weight,
             priority: self.priority,
             metric: self.metric.clone(),
-            connect: self.connect.clone(),
+            client: self.client.clone(),
             service: self.service.clone(),
             load: self.load.clone(),
         }

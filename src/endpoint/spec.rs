@@ -12,16 +12,12 @@ use tower::{Service, ServiceExt, load::Load, util::BoxCloneSyncService};
 use crate::{
     body::Body,
     error::{BoxError, Error},
-    health::ConnectFuture,
     upstream::{Client, ClientBuilder, canonical_url},
 };
 
 /// The service of any endpoint behind one type, so that unlike endpoints can share a cluster. See
 /// [`EndpointSpec::boxed`].
 pub type BoxService = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
-
-/// Makes a connection to an endpoint, and closes it, for a health check by TCP.
-pub(super) type Connect = Arc<dyn Fn() -> ConnectFuture + Send + Sync>;
 
 /// A user's measure of an endpoint's load. Lower is better.
 pub(super) type Metric = Arc<dyn Load<Metric = f64> + Send + Sync>;
@@ -40,8 +36,8 @@ pub struct EndpointSpec<S = Client> {
     pub(super) metric: Option<Metric>,
     /// Whether an endpoint of the same name keeps its service and only takes the settings.
     keeps_service: bool,
-    /// Tries whether the endpoint can be connected to. `None` if there is nothing to connect to.
-    pub(super) connect: Option<Connect>,
+    /// The client that the service sends by, whatever layers are around it. `None` for a service of the user's.
+    pub(super) client: Option<Client>,
     pub(super) service: S,
 }
 
@@ -87,7 +83,7 @@ impl<S> EndpointSpec<S> {
             priority: 0,
             metric: None,
             keeps_service: false,
-            connect: None,
+            client: None,
             service,
         }
     }
@@ -159,7 +155,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             keeps_service,
-            connect,
+            client,
             service,
         } = self;
         EndpointSpec {
@@ -168,7 +164,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             keeps_service,
-            connect,
+            client,
             service: wrap(service),
         }
     }
@@ -218,18 +214,13 @@ impl From<Client> for EndpointSpec {
     /// Describes an endpoint that is named by the client's URL, with a weight of 1.
     fn from(client: Client) -> Self {
         let name = client.name().clone();
-        let connects = client.clone();
-        let connect: Connect = Arc::new(move || {
-            let client = connects.clone();
-            Box::pin(async move { client.check_connect().await })
-        });
         Self {
             name,
             weight: NonZeroU32::MIN,
             priority: 0,
             metric: None,
             keeps_service: false,
-            connect: Some(connect),
+            client: Some(client.clone()),
             service: client,
         }
     }

@@ -45,6 +45,7 @@ pub use self::{
 pub use crate::{
     record::{Candidate, EndpointState, Explanation},
     telemetry::{
-        ClusterReport, EndpointReport, LastError, StatusCounts, TimelineEvent, TimelineKind,
+        ClusterReport, EndpointReport, LastError, PoolReport, StatusCounts, TimelineEvent,
+        TimelineKind,
     },
 };

@@ -99,6 +99,23 @@ pub struct EndpointReport {
     pub bytes_received: u64,
     /// The last failures, the latest first: up to five.
     pub last_errors: Vec<LastError>,
+    /// The connections of its client, which all clones of that share. `None` for an endpoint that is a service of your
+    /// own.
+    pub pool: Option<PoolReport>,
+}
+
+/// The connections of a [`Client`](crate::upstream::Client).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PoolReport {
+    /// How many are open.
+    pub open: u64,
+    /// How many of those wait for a request. Of HTTP/1 only: one of HTTP/2 can always take more, up to its limit.
+    pub idle: u64,
+    /// How many have been opened.
+    pub opened: u64,
+    /// For how many requests one was there.
+    pub reused: u64,
 }
 
 /// How many responses there were, by the class of their status.

@@ -28,6 +28,8 @@ use super::{
     resend::{Resend, Spare},
     target::{Scheme, Target},
 };
+#[cfg(feature = "status")]
+use crate::telemetry::PoolReport;
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
@@ -76,6 +78,12 @@ impl Client {
     /// Returns the name in logs and errors, which is the endpoint's identity in a cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.target.name
+    }
+
+    /// Returns how many connections there are, and have been.
+    #[cfg(feature = "status")]
+    pub(crate) fn pool(&self) -> PoolReport {
+        self.pool.report()
     }
 
     /// Makes a new connection to the server as a request would, and closes it.
@@ -154,6 +162,7 @@ impl Client {
             let reused = checkout.is_reused();
             record.sending(nth, reused);
             if reused {
+                self.pool.counts.reused();
                 self.pool.metrics.reused();
             }
             let mut failed = match send_on(checkout, request, seen).await {

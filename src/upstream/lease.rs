@@ -5,7 +5,8 @@
 
 use tokio::{runtime, time::Instant};
 
-use crate::{limit::Permit, telemetry::OpenConnection};
+use super::connection_counts::CountedConnection;
+use crate::limit::Permit;
 
 /// What a new connection receives for its life.
 pub(super) struct Lease {
@@ -17,7 +18,7 @@ pub(super) struct Lease {
     /// Its place among the open connections, held until its socket is closed. `None` if their number is not limited.
     pub(super) permit: Option<Permit>,
     /// Counts it as open for as long as its socket is.
-    pub(super) open: OpenConnection,
+    pub(super) open: CountedConnection,
 }
 
 /// Where a connection returns to when its exchange is over.

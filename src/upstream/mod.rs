@@ -45,6 +45,7 @@ mod builder;
 mod client;
 mod client_attempt;
 mod connect;
+mod connection_counts;
 mod error;
 mod http1;
 #[cfg(feature = "http2")]

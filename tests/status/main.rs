@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
+    future::IntoFuture,
     sync::atomic::{AtomicU16, Ordering::Relaxed},
     time::Duration,
 };
@@ -360,4 +361,28 @@ async fn the_page_has_a_policy_of_its_own_each_time() {
         nonces.push(nonce.to_owned());
     }
     assert_ne!(nonces[0], nonces[1]);
+}
+
+/// The connections of an endpoint at a URL are counted, and those of a service are not known.
+#[tokio::test]
+async fn connections_are_counted() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new().fallback(|| async { "hello" });
+    let server = tokio::spawn(axum::serve(listener, app).into_future());
+    let balance = LoadBalance::new([url]).unwrap();
+    assert_eq!(balance.status().endpoints[0].pool.unwrap().open, 0);
+    for _ in 0..3 {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = balance.clone().oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    }
+    let pool = balance.status().endpoints[0].pool.unwrap();
+    assert_eq!(
+        (pool.open, pool.idle, pool.opened, pool.reused),
+        (1, 1, 1, 2)
+    );
+    server.abort();
+    static OK: AtomicU16 = AtomicU16::new(200);
+    assert!(three("api", &OK).status().endpoints[0].pool.is_none());
 }

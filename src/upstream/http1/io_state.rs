@@ -17,7 +17,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
-use crate::telemetry::OpenConnection;
+use crate::upstream::connection_counts::CountedConnection;
 
 /// Bytes that a frame may have cost beyond its length: the line with the size of its chunk, with an extension.
 const PER_FRAME: usize = 256;
@@ -36,12 +36,12 @@ pub(super) struct IoState {
     /// and the part of a body that has been read ahead.
     unpassed: AtomicUsize,
     /// Counts the connection as open.
-    open: OpenConnection,
+    open: CountedConnection,
 }
 
 impl IoState {
     /// Returns the state of a connection that `open` counts.
-    pub(super) fn new(open: OpenConnection) -> Self {
+    pub(super) fn new(open: CountedConnection) -> Self {
         Self {
             spent: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
@@ -52,7 +52,7 @@ impl IoState {
     }
 
     /// Returns what counts the connection.
-    pub(super) fn open(&self) -> &OpenConnection {
+    pub(super) fn open(&self) -> &CountedConnection {
         &self.open
     }
 
@@ -118,11 +118,14 @@ impl IoState {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::telemetry::PoolMetrics;
+    use crate::{telemetry::PoolMetrics, upstream::connection_counts::ConnectionCounts};
 
     fn state() -> IoState {
-        IoState::new(PoolMetrics::of_pool(&"a".into()).opened())
+        let counts = Arc::<ConnectionCounts>::default();
+        IoState::new(counts.opened(PoolMetrics::of_pool(&"a".into()).opened()))
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{limit::Permit, telemetry::OpenConnection, upstream::connect::Io};
+use crate::{
+    limit::Permit,
+    upstream::{connect::Io, connection_counts::CountedConnection},
+};
 
 /// A stream that holds a place among the open connections for exactly as long as the socket is open.
 ///
@@ -23,12 +26,12 @@ pub(super) struct Http2Io {
     /// The place. Declared after the socket, and so dropped after it.
     _permit: Option<Permit>,
     /// Counts the connection as open.
-    _open: OpenConnection,
+    _open: CountedConnection,
 }
 
 impl Http2Io {
     /// Wraps `io`. There is no permit if connections are not limited.
-    pub(super) fn new(io: Io, permit: Option<Permit>, open: OpenConnection) -> Self {
+    pub(super) fn new(io: Io, permit: Option<Permit>, open: CountedConnection) -> Self {
         Self {
             io,
             _permit: permit,

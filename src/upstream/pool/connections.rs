@@ -17,6 +17,8 @@ use super::{
     reaper::{Bell, Reaper, Sweep},
     shelf::Shelf,
 };
+#[cfg(feature = "status")]
+use crate::telemetry::PoolReport;
 #[cfg(feature = "http2")]
 use crate::upstream::connect::Versions;
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     telemetry::{CloseCause, EndpointMetrics, PoolMetrics},
     upstream::{
         connect::Connector,
+        connection_counts::ConnectionCounts,
         http1::Http1,
         lease::Home,
         target::{Scheme, Target},
@@ -51,6 +54,8 @@ pub(in crate::upstream) struct Pool {
     /// reset: an endpoint that learns HTTP/2 later is spoken to over HTTP/2 if ALPN chooses it, but its first requests
     /// do not wait.
     pub(super) speaks_http1: AtomicBool,
+    /// How many connections there are.
+    pub(in crate::upstream) counts: Arc<ConnectionCounts>,
     /// The metrics of the connections.
     pub(in crate::upstream) metrics: PoolMetrics,
     /// Those of the attempts that no balancer counts.
@@ -67,6 +72,7 @@ impl Pool {
         let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
         let open = limits.max_open.map(|max| Arc::new(Permits::new(max)));
         Self {
+            counts: Arc::default(),
             metrics: PoolMetrics::of_pool(&target.name),
             attempts: EndpointMetrics::of_endpoint(&target.id),
             target,
@@ -126,6 +132,19 @@ impl Pool {
         }
         let _ = demand;
         None
+    }
+
+    /// Returns how many connections there are, and have been.
+    #[cfg(feature = "status")]
+    pub(in crate::upstream) fn report(&self) -> PoolReport {
+        let (open, opened, reused) = self.counts.get();
+        let idle = self.lock().iter().map(|(_, shelf)| shelf.idle()).sum();
+        PoolReport {
+            open,
+            idle,
+            opened,
+            reused,
+        }
     }
 
     /// Closes a connection that nothing uses: the one of some shelf that has idled longest. Returns whether there was

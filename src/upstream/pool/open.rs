@@ -172,7 +172,7 @@ impl Pool {
                 runtime,
                 expires,
                 permit,
-                open: self.metrics.opened(),
+                open: self.counts.opened(self.metrics.opened()),
             },
             self.limits.bounds,
         );

@@ -106,6 +106,12 @@ impl Shelf {
         self.idle.pop().map(IdleConnection::taken)
     }
 
+    /// Returns the number of idle HTTP/1 connections.
+    #[cfg(feature = "status")]
+    pub(super) fn idle(&self) -> u64 {
+        (self.idle.len() + self.owned.len()) as u64
+    }
+
     /// Keeps an idle connection for `idle_timeout`, or to the end of its life. Returns it if there are `max_idle`
     /// already, or if none is to be kept at all.
     pub(super) fn push(
