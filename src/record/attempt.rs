@@ -20,7 +20,7 @@ use super::{
     open_span::{AtEnd, OpenSpan},
     outcome::{Ending, Outcome, Stage, Standing},
 };
-use crate::clock::Micros;
+use crate::{clock::Micros, error::ErrorKind};
 
 #[cfg(feature = "status")]
 use super::explanation::Explanation;
@@ -180,6 +180,12 @@ impl Attempt {
     #[must_use]
     pub fn depth(&self) -> usize {
         self.depth.into()
+    }
+
+    /// Returns whether another attempt of the same exchange was answered first.
+    pub(super) fn is_superseded(&self) -> bool {
+        let error = self.outcome().and_then(|outcome| outcome.error());
+        error == Some(ErrorKind::Superseded)
     }
 
     /// Returns the index of the attempt of the enclosing cluster.

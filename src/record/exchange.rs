@@ -185,11 +185,8 @@ impl Record {
     /// An attempt counts if none came after it, those that lost against another one aside.
     pub(crate) fn error(&self) -> Option<ErrorKind> {
         let of_attempt = || {
-            let errors = self
-                .attempts()
-                .map(|attempt| attempt.outcome().and_then(|outcome| outcome.error()));
-            let decisive = errors.filter(|error| *error != Some(ErrorKind::Superseded));
-            decisive.last().flatten()
+            let outcome = self.last_attempt().and_then(Attempt::outcome);
+            outcome.and_then(|outcome| outcome.error())
         };
         let failed = self.failed.get().copied();
         failed.or_else(|| self.stopped()).or_else(of_attempt)
@@ -297,9 +294,25 @@ impl Record {
         std::iter::successors(self.attempts.get(), |attempt| attempt.next())
     }
 
-    /// Returns the attempt that began last. Where clusters are nested, it is the innermost attempt in progress.
+    /// Returns the attempts that count, in the order in which they began: all but those that have lost against another
+    /// one, as with hedging, and those inside of them.
+    pub(crate) fn standing_attempts(&self) -> impl Iterator<Item = &Attempt> {
+        let lost = |nth| self.attempts_around(Some(nth)).any(Attempt::is_superseded);
+        let all = self.attempts().enumerate();
+        all.filter(move |(nth, _)| !lost(*nth))
+            .map(|(_, attempt)| attempt)
+    }
+
+    /// Returns the attempt that began last, of those that [count](Self::standing_attempts). Where clusters are nested,
+    /// it is the innermost attempt in progress.
     pub(crate) fn last_attempt(&self) -> Option<&Attempt> {
-        self.attempts().last()
+        self.standing_attempts().last()
+    }
+
+    /// Returns the attempt of the outermost cluster whose response was passed on, or that was made last.
+    pub(crate) fn outermost_attempt(&self) -> Option<&Attempt> {
+        let outermost = self.standing_attempts();
+        outermost.filter(|attempt| attempt.depth() == 0).last()
     }
 
     /// Records that nothing of the request has been sent by the attempt at index `nth` and those that it is part of:

@@ -33,7 +33,7 @@ use crate::error::ErrorKind;
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Info(Arc<Record>);
+pub struct Info(pub(super) Arc<Record>);
 
 impl Info {
     /// Returns the view of `record`.
@@ -58,7 +58,7 @@ impl Info {
     #[must_use]
     pub fn path(&self) -> Vec<&str> {
         let mut path = Vec::new();
-        for attempt in self.attempts() {
+        for attempt in self.0.standing_attempts() {
             // An attempt at this depth replaces the earlier one there, and everything that was below it.
             path.truncate(attempt.depth());
             path.push(attempt.endpoint());
@@ -70,11 +70,7 @@ impl Info {
     /// if no endpoint of a cluster was tried.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
-        let last = self
-            .attempts()
-            .filter(|attempt| attempt.depth() == 0)
-            .last();
-        last?.cluster()
+        self.0.outermost_attempt()?.cluster()
     }
 
     /// Returns the status of the response that the client is sent. `None` until there is one, and for a request that no

@@ -14,9 +14,9 @@ impl Info {
     /// It names no endpoint. `None` without any attempt.
     #[must_use]
     pub fn server_timing(&self) -> Option<HeaderValue> {
+        let last = self.0.outermost_attempt()?;
         let attempts = self.attempts().filter(|attempt| attempt.depth() == 0);
-        let (count, last) = attempts.fold((0, None), |(count, _), last| (count + 1, Some(last)));
-        let last = last?;
+        let count = attempts.count();
         let mut value = String::new();
         let mut add = |name: &str, took: Duration| {
             let comma = if value.is_empty() { "" } else { ", " };

@@ -147,3 +147,37 @@ async fn server_timing_is_for_those_who_are_trusted() {
         "wait;dur=0.000, upstream;dur=250.000"
     );
 }
+
+/// A hedged request is that of the attempt that was answered first, also if the other one began later.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_lost_is_not_what_the_exchange_was() {
+    let service = |wait: Duration| {
+        service_fn(move |_: Request<Body>| async move {
+            sleep(wait).await;
+            let body = futures_util::stream::once(async move {
+                sleep(wait).await;
+                Ok::<_, axum_upstream::BoxError>(http_body::Frame::data("hello".into()))
+            });
+            let body = Body::new(http_body_util::StreamBody::new(body));
+            Ok::<_, axum_upstream::BoxError>(Response::new(body))
+        })
+    };
+    let balance = LoadBalance::builder()
+        .policy(axum_upstream::policy::RoundRobin)
+        .hedge(axum_upstream::retry::Hedge::after(STEP / 2).unwrap())
+        .endpoints([
+            EndpointSpec::new("first", service(STEP)).boxed(),
+            EndpointSpec::new("second", service(8 * STEP)).boxed(),
+        ])
+        .unwrap();
+    let mut proxy = ReverseProxy::new(balance);
+    let response = proxy.call(get()).await.unwrap();
+    let info = info(&response);
+    let names: Vec<_> = info.attempts().map(|attempt| attempt.endpoint()).collect();
+    assert_eq!(
+        (&names[..], info.endpoint()),
+        (&["first", "second"][..], Some("first"))
+    );
+    response.into_body().collect().await.unwrap();
+    assert_eq!((info.error(), info.duration()), (None, Some(2 * STEP)));
+}

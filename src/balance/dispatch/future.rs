@@ -242,6 +242,7 @@ where
                     return Poll::Ready(answer);
                 }
                 Next::Again(picked, request) => {
+                    self.cluster.stats().retry();
                     self.cluster.metrics().retried();
                     self.as_mut().begin(picked, request);
                 }

@@ -151,7 +151,6 @@ where
         let Some(request) = copy.again(retries.policy()) else {
             return false;
         };
-        this.cluster.stats().hedge();
         tracing::debug!(
             slow = %attempt.endpoint().name(), next = %picked.endpoint.name(),
             "asking another endpoint as well"
@@ -159,6 +158,7 @@ where
         let per_try = retries.per_try();
         let rival = AttemptFuture::begin(picked, request, this.record, *this.place, per_try);
         *this.rival = Some(Box::pin(rival));
+        this.cluster.stats().hedge();
         this.cluster.metrics().hedged();
         true
     }
@@ -196,9 +196,8 @@ fn repeat<S: Send + Sync + 'static>(
         picked = cluster.pick(&[], affinity, repeatable);
     }
     let picked = picked.filter(|_| cluster.withdraw())?;
-    let request = copy.repeat(cluster.retries().policy())?;
-    cluster.stats().retry();
-    Some((picked, request))
+    copy.repeat(cluster.retries().policy())
+        .map(|request| (picked, request))
 }
 
 /// Reads what is there of a response that is not passed on. If that is all of it, its connection can be used again.

@@ -50,7 +50,7 @@ impl ExchangeMetrics {
 impl OnEnd for ExchangeCounter {
     fn ended(&self, record: &Record) {
         self.in_flight.decrement(1.0);
-        let last = passed_on(record);
+        let last = record.outermost_attempt();
         let cluster = last.and_then(Attempt::cluster);
         let key = SeriesKey::new(record.status(), outcome(record, last));
         let series = self.clusters.get_by(
@@ -79,16 +79,6 @@ impl ExchangeCounter {
             duration: histogram(&names::SERVER_DURATION, &labels),
         }
     }
-}
-
-/// Returns the attempt of the outermost cluster whose response was passed on, or else the last one that failed.
-fn passed_on(record: &Record) -> Option<&Attempt> {
-    let outermost = record.attempts().filter(|attempt| attempt.depth() == 0);
-    let superseded = |attempt: &Attempt| {
-        let error = attempt.outcome().and_then(|outcome| outcome.error());
-        error == Some(ErrorKind::Superseded)
-    };
-    outermost.filter(|attempt| !superseded(attempt)).last()
 }
 
 /// Returns how an exchange ended of which this is the decisive attempt.
