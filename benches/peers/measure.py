@@ -1,48 +1,26 @@
 """Looks at a running proxy: is it right, what do its requests cost, how much memory does it hold."""
 
 import http.client
+import re
 import select
 import socket
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from peers import BODIES
+from load import UNARY, WORKLOADS
+from peers import BODIES, WEBSOCKET
 
 # Connections that the script opens from one source address: less than its ports.
 PER_ADDRESS = 20_000
 # Of Linux, and of Python from 3.12 on: a port is chosen on connecting, else each `bind` searches for one.
 IP_BIND_ADDRESS_NO_PORT = 24
-
-SCRIPT = """
-{request}
-function done(summary, latency)
-    local e = summary.errors
-    print(string.format("figures %d %d %d %d %d", summary.requests, summary.duration,
-        e.connect + e.read + e.write + e.timeout + e.status, latency:percentile(50), latency:percentile(99)))
-end
-"""
-POST = """wrk.method = "POST"\nwrk.body = string.rep("x", 4096)"""
-
-
-@dataclass(frozen=True)
-class Workload:
-    name: str
-    title: str
-    path: str
-    connections: int = 64
-    workers: int = 1
-
-
-WORKLOADS = [
-    Workload("get100", "GET 100 B, 64 connections, 1 worker", "/100"),
-    Workload("get100-512", "GET 100 B, 512 connections, 1 worker", "/100", connections=512),
-    Workload("get10k", "GET 10 KiB, 64 connections, 1 worker", "/10k"),
-    Workload("get1m", "GET 1 MiB, 64 connections, 1 worker", "/1m"),
-    Workload("post4k", "POST 4 KiB, 64 connections, 1 worker", "/post"),
-    Workload("get100-2w", "GET 100 B, 64 connections, 2 workers, nothing pinned", "/100", workers=2),
-]
+# What is asked of a peer whose memory is looked at.
+BUSY = next(workload for workload in WORKLOADS if workload.name == "get100-512")
+ECHO = next(workload for workload in WORKLOADS if workload.scene == WEBSOCKET)
 
 
 @dataclass(frozen=True)
@@ -52,14 +30,20 @@ class Sample:
     cpu: float
     core: float
     rate: float
-    p50: float
-    p99: float
     errors: int
+    p50: Optional[int]
+    p99: Optional[int]
 
 
-def exchange(port, path):
+def exchange(process, scene, path):
     """One request on a connection of its own: POST has a body of 4 KiB."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    if scene.clients == "h2c":
+        return exchange_h2(process.port, path)
+    if scene.clients == "https":
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", process.port, timeout=5, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=5)
     try:
         if path == "/post":
             connection.request("POST", path, b"x" * 4096)
@@ -71,23 +55,62 @@ def exchange(port, path):
         connection.close()
 
 
-def check(process, endpoints):
+def exchange_h2(port, path):
+    """The body comes alone without -v, and the status only with it."""
+    post = ["-d", "-"] if path == "/post" else []
+    status = re.search(rb":status: (\d+)", nghttp("-nv", *post, port=port, path=path))
+    return int(status[1]) if status else 0, nghttp(*post, port=port, path=path)
+
+
+def nghttp(*flags, port, path):
+    words = ["nghttp", "-t5", *flags, f"http://127.0.0.1:{port}{path}"]
+    return subprocess.run([str(word) for word in words], input=b"x" * 4096, stdout=subprocess.PIPE).stdout
+
+
+def check(process, scene, endpoints, load):
     """What is wrong with the peer's answers, or None."""
+    if scene == WEBSOCKET:
+        # The load knows what the echo has to be.
+        found = load.figures(process.port, ECHO, 1)
+        return None if found.requests and not found.errors else f"{found.errors} WebSockets without an echo"
     try:
         for path, length in BODIES.items():
-            status, body = exchange(process.port, path)
+            status, body = exchange(process, scene, path)
             if (status, len(body)) != (200, length):
                 return f"{path} gives {status} and {len(body)} bytes"
+        if scene.origin == "hyper" and (wrong := check_grpc(process.port, load.message)):
+            return wrong
         if process.name == "hyper-alone":
             return None
-        seen = [exchange(process.port, "/seen")[1].decode().split() for _ in range(64)]
-    except (OSError, http.client.HTTPException) as error:
+        seen = [seen_by_endpoint(process, scene).decode().split() for _ in range(64)]
+    except (OSError, http.client.HTTPException, ValueError) as error:
         return f"no answer: {error}"
     if {int(port) for port, *_ in seen} != set(endpoints):
         return "it does not use all endpoints"
-    if process.name != "l4" and any(client != ["127.0.0.1"] for _, *client in seen):
+    if process.name != "l4" and any(not right(process, client) for _, *client in seen):
         return "X-Forwarded-For is not the client's address"
     return None
+
+
+def seen_by_endpoint(process, scene):
+    """One request only: with two for each answer, proxies that go in turn would show half of the endpoints."""
+    if scene.clients == "h2c":
+        return nghttp(port=process.port, path="/seen")
+    return exchange(process, scene, "/seen")[1]
+
+
+def right(process, client):
+    """Envoy gives the machine's own address for a client on the loopback device."""
+    return client == ["127.0.0.1"] or process.name == "envoy" and len(client) == 1
+
+
+def check_grpc(port, message):
+    """The message comes back, and the status after it."""
+    fields = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+    answer = nghttp("-v", "-d", message, *fields, port=port, path=UNARY)
+    if message.read_bytes() not in answer:
+        return "a gRPC message does not come back"
+    return None if b" grpc-status: 0\n" in answer else "a gRPC status does not come back"
 
 
 def family(pid):
@@ -120,51 +143,29 @@ def memory(pid):
     return total
 
 
-class Load:
-    """wrk with one thread, on the core that the origin has too."""
+def sample(load, process, workload, seconds):
+    """After a second to warm up."""
+    load.figures(process.port, workload, 1)
+    time.sleep(0.1)
+    before, start = cpu_time(process.pid), time.monotonic()
+    found = load.figures(process.port, workload, seconds)
+    cpu, wall = cpu_time(process.pid) - before, time.monotonic() - start
+    requests = max(found.requests, 1)
+    rate = requests * 1e6 / max(found.micros, 1)
+    return Sample(cpu * 1e6 / requests, cpu / wall, rate, found.errors, found.p50, found.p99)
 
-    def __init__(self, folder, core):
-        self.core = core
-        self.get, self.post = folder / "get.lua", folder / "post.lua"
-        self.get.write_text(SCRIPT.format(request=""))
-        self.post.write_text(SCRIPT.format(request=POST))
 
-    def start(self, port, path, connections, seconds):
-        pin = [] if self.core is None else ["taskset", "-c", str(self.core)]
-        script = self.post if path == "/post" else self.get
-        words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", script]
-        return subprocess.Popen([*pin, *words, f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE, text=True)
-
-    def figures(self, *arguments):
-        with self.start(*arguments) as wrk:
-            try:
-                out, _ = wrk.communicate()
-            finally:
-                wrk.kill()
-        line = next(line for line in out.splitlines() if line.startswith("figures"))
-        return [int(word) for word in line.split()[1:]]
-
-    def sample(self, process, workload, seconds):
-        arguments = (process.port, workload.path, workload.connections)
-        self.figures(*arguments, 1)
-        time.sleep(0.1)
-        before, start = cpu_time(process.pid), time.monotonic()
-        requests, micros, errors, p50, p99 = self.figures(*arguments, seconds)
-        cpu, wall = cpu_time(process.pid) - before, time.monotonic() - start
-        requests = max(requests, 1)
-        return Sample(cpu * 1e6 / requests, cpu / wall, requests * 1e6 / micros, p50, p99, errors)
-
-    def busy_memory(self, process, connections, seconds):
-        """The most that is seen while all connections are busy."""
-        with self.start(process.port, "/100", connections, seconds) as wrk:
-            try:
-                most = 0
-                while wrk.poll() is None:
-                    most = max(most, memory(process.pid))
-                    time.sleep(0.2)
-                return most
-            finally:
-                wrk.kill()
+def busy_memory(load, process, seconds):
+    """The most that is seen while 512 connections are busy."""
+    with load.start(process.port, BUSY, seconds) as running:
+        try:
+            most = 0
+            while running.poll() is None:
+                most = max(most, memory(process.pid))
+                time.sleep(0.2)
+            return most
+        finally:
+            running.kill()
 
 
 def idle_memory(process, count):

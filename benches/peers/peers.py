@@ -1,78 +1,53 @@
-"""The processes of the benchmark: the origin and the proxies, how each is configured and started, and stopped."""
+"""The processes of the benchmark: the origin and the proxies, started and stopped."""
 
 import os
 import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 
-from build import Missing
+import configs
+from build import Missing, certificate
 
 # In the order in which they take turns.
-PEERS = ["gateway", "nginx", "haproxy", "l4", "hyper-alone", "axum-reverse-proxy", "pingora", "go"]
+PEERS = ["gateway", "axum-upstream", "nginx", "haproxy", "envoy", "traefik", "caddy", "l4", "hyper-alone",
+         "axum-reverse-proxy", "pingora", "go"]
 # Idle connections that a proxy may keep to each endpoint: the gateway's default, set for the others too.
 IDLE_PER_ENDPOINT = 256
 # The bodies that the origin has, by path.
 BODIES = {"/100": 100, "/10k": 10 << 10, "/1m": 1 << 20, "/post": 3}
 
-NGINX = """
-daemon off; {user} pid {folder}/pid; error_log {folder}/error.log crit;
-worker_processes {workers}; worker_rlimit_nofile {files};
-events {{ worker_connections {files}; }}
-http {{
-    access_log off; keepalive_requests 1000000000; tcp_nopush on; sendfile on;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    {http}
-}}
-"""
 
-ORIGIN = """
-    open_file_cache max=10; open_file_cache_valid 1h;
-    server {{
-        {listen} root {folder};
-        location = /100 {{ return 200 "{hundred}"; }}
-        location = /post {{ return 200 "ok\\n"; }}
-        location = /seen {{ return 200 "$server_port $http_x_forwarded_for"; }}
-    }}
-"""
+@dataclass(frozen=True)
+class Scene:
+    """What clients speak (http, https, h2c) and what endpoints do (http, h2c). Workers are those of each proxy."""
 
-NGINX_PROXY = """
-    upstream origin {{ {servers} keepalive {idle}; keepalive_requests 1000000000; }}
-    server {{
-        listen 127.0.0.1:{port} reuseport;
-        location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Forwarded-Proto $scheme;
-        }}
-    }}
-"""
+    name: str
+    clients: str = "http"
+    endpoints: str = "http"
+    # nginx, or hyper where that cannot be it.
+    origin: str = "nginx"
+    workers: int = 1
 
-HAPROXY = """
-global
-    nbthread {workers}
-    maxconn {files}
-    no strict-limits
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 75s
-    timeout server 60s
-    option forwardfor
-    http-reuse always
-frontend clients
-    bind 127.0.0.1:{port}
-    http-request set-header X-Forwarded-Host %[req.hdr(Host)]
-    http-request set-header X-Forwarded-Proto http
-    default_backend origin
-backend origin
-    balance roundrobin
-    {servers}
-"""
+
+HTTP = Scene("http")
+TWO_WORKERS = Scene("2w", workers=2)
+HTTPS = Scene("https", clients="https")
+H2 = Scene("h2", clients="h2c")
+H2_BOTH = Scene("h2-h2", clients="h2c", endpoints="h2c", origin="hyper")
+WEBSOCKET = Scene("ws", origin="hyper")
+SCENES = [HTTP, TWO_WORKERS, HTTPS, H2, H2_BOTH, WEBSOCKET]
+
+# What keeps a peer from being in a scene.
+UNABLE = {
+    ("gateway", HTTPS): "it has no TLS listener yet; axum-upstream is the same proxy behind one",
+    ("l4", HTTPS): "it copies bytes",
+    ("l4", H2): "it copies bytes",
+    ("go", H2): "the standard library has no HTTP/2 without TLS",
+    ("go", H2_BOTH): "the standard library has no HTTP/2 without TLS",
+    **{("axum-upstream", scene): "the gateway is measured" for scene in SCENES if scene != HTTPS},
+}
 
 
 def free_ports(count):
@@ -107,8 +82,8 @@ class Process:
             pass
         self.child.wait()
 
-    def wait_until_ready(self):
-        end = time.monotonic() + 10
+    def wait_until_ready(self, seconds=10):
+        end = time.monotonic() + seconds
         while time.monotonic() < end and self.child.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -119,54 +94,52 @@ class Process:
 
 
 class Setting:
-    """Where processes are started: a folder for their files, workers per proxy, the cores they are pinned to."""
+    """Where the processes of a scene are started: a folder for their files, the cores they are pinned to."""
 
-    def __init__(self, folder, programs, files, workers, pinned):
-        self.folder, self.programs, self.files, self.workers = folder, programs, files, workers
+    def __init__(self, folder, programs, files, scene):
+        self.folder, self.programs, self.files, self.scene = folder, programs, files, scene
         cores = sorted(os.sched_getaffinity(0))
-        self.proxy_core, self.load_core = (cores[0], cores[1]) if pinned else (None, None)
+        # What has two workers is not pinned.
+        self.proxy_core, self.load_core = (cores[0], cores[1]) if scene.workers == 1 else (None, None)
         self.endpoints = []
+        if scene.clients == "https":
+            certificate(folder)
 
     def nginx(self, name, port, core, workers, http):
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         # As root its workers would have no right to this folder.
         user = "user root root;" if os.geteuid() == 0 else ""
-        conf = NGINX.format(folder=folder, user=user, workers=workers, files=self.files, http=http)
+        conf = configs.NGINX.format(folder=folder, user=user, workers=workers, files=self.files, http=http)
         (folder / "nginx.conf").write_text(conf)
         words = [self.programs["nginx"], "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
         return Process(name, words, port, folder / "log", core)
 
     def origin(self):
-        """nginx with one worker on four ports. Proxies started after this have them as endpoints."""
+        """One server with one worker on four ports. Proxies started after this have them as endpoints."""
         self.endpoints = free_ports(4)
+        if self.scene.origin == "hyper":
+            first, *others = [f"127.0.0.1:{port}" for port in self.endpoints]
+            words = [self.programs["hyper-alone"], first, 1, *others]
+            return Process("origin", words, self.endpoints[0], self.folder / "origin.log", self.load_core)
         folder = self.folder / "origin"
         folder.mkdir(exist_ok=True)
         for path in ("/10k", "/1m"):
             (folder / path[1:]).write_bytes(b"x" * BODIES[path])
         listen = " ".join(f"listen 127.0.0.1:{port};" for port in self.endpoints)
-        http = ORIGIN.format(listen=listen, folder=folder, hundred="x" * BODIES["/100"])
+        http = configs.NGINX_ORIGIN.format(listen=listen, folder=folder, hundred="x" * BODIES["/100"])
         return self.nginx("origin", self.endpoints[0], self.load_core, 1, http)
 
     def proxy(self, name):
         """Starts a peer by its name."""
+        if why := UNABLE.get((name, self.scene)):
+            raise Missing(why)
         [port] = free_ports(1)
-        core, workers, program = self.proxy_core, self.workers, self.programs[name]
-        listen, log = f"127.0.0.1:{port}", self.folder / f"{name}.log"
-        addresses = [f"127.0.0.1:{endpoint}" for endpoint in self.endpoints]
+        # As answering by itself it has no endpoints; they would be addresses to listen on.
+        addresses = [] if name == "hyper-alone" else [f"127.0.0.1:{endpoint}" for endpoint in self.endpoints]
+        told = configs.Told(self.programs[name], port, self.scene, addresses, self.folder, self.files,
+                            IDLE_PER_ENDPOINT)
         if name == "nginx":
-            servers = " ".join(f"server {address};" for address in addresses)
-            idle = IDLE_PER_ENDPOINT * len(addresses)
-            return self.nginx(name, port, core, workers, NGINX_PROXY.format(servers=servers, idle=idle, port=port))
-        if name == "haproxy":
-            servers = "\n    ".join(f"server s{n} {address}" for n, address in enumerate(addresses))
-            conf = self.folder / "haproxy.cfg"
-            conf.write_text(HAPROXY.format(workers=workers, files=self.files, port=port, servers=servers))
-            return Process(name, [program, "-db", "-f", conf], port, log, core)
-        if name == "gateway":
-            upstreams = [word for address in addresses for word in ("--upstream", f"http://{address}")]
-            words = [program, "--listen", listen, "--workers", workers, *upstreams]
-            return Process(name, words, port, log, core, {"RUST_LOG": "warn"})
-        if name == "go":
-            return Process(name, [program, listen, *addresses], port, log, core, {"GOMAXPROCS": str(workers)})
-        return Process(name, [program, listen, workers, *addresses], port, log, core)
+            return self.nginx(name, port, self.proxy_core, self.scene.workers, configs.nginx_proxy(told))
+        words, env = configs.BY_PEER.get(name, configs.of_rust)(told)
+        return Process(name, words, port, self.folder / f"{name}.log", self.proxy_core, env)

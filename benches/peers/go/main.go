@@ -1,4 +1,4 @@
-// The reverse proxy of Go's standard library, over endpoints in turn. Arguments: LISTEN UPSTREAM...
+// The reverse proxy of Go's standard library, over endpoints in turn. Arguments: [--tls FOLDER] LISTEN UPSTREAM...
 package main
 
 import (
@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 )
@@ -23,10 +24,14 @@ func (b *buffers) Get() []byte {
 func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
 
 func main() {
-	if len(os.Args) < 3 {
-		log.Fatal("arguments: LISTEN UPSTREAM...")
+	words, folder, proto := os.Args[1:], "", "http"
+	if len(words) > 1 && words[0] == "--tls" {
+		words, folder, proto = words[2:], words[1], "https"
 	}
-	listen, upstreams := os.Args[1], os.Args[2:]
+	if len(words) < 2 {
+		log.Fatal("arguments: [--tls FOLDER] LISTEN UPSTREAM...")
+	}
+	listen, upstreams := words[0], words[1:]
 	var turn uint64
 
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -45,9 +50,13 @@ func main() {
 			// The proxy then sets it, to what it knows.
 			request.Header.Del("X-Forwarded-For")
 			request.Header.Set("X-Forwarded-Host", request.Host)
-			request.Header.Set("X-Forwarded-Proto", "http")
+			request.Header.Set("X-Forwarded-Proto", proto)
 			request.Host = ""
 		},
 	}
-	log.Fatal(http.ListenAndServe(listen, proxy))
+	if folder == "" {
+		log.Fatal(http.ListenAndServe(listen, proxy))
+	}
+	certificate, key := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	log.Fatal(http.ListenAndServeTLS(listen, certificate, key, proxy))
 }

@@ -1,52 +1,48 @@
 //! Answers by itself, with the gateway's HTTP server and nothing behind it: the server's share of a proxy's cost.
+//!
+//! It is also the origin where nginx cannot be: of HTTP/2, gRPC and WebSocket. UPSTREAM are more addresses to listen on.
 
-use std::convert::Infallible;
+mod answer;
+mod websocket;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
+use axum::serve::{Listener, ListenerExt};
+use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use peer_common::{Arguments, block_on};
+use peer_tls::TlsListener;
 use tokio::net::TcpListener;
 
-static LARGEST: [u8; 1 << 20] = [b'x'; 1 << 20];
-
 fn main() {
-    let Arguments { listen, workers, .. } = Arguments::parse();
+    let Arguments { listen, workers, upstreams, tls, .. } = Arguments::parse();
     block_on(workers, async move {
-        let listener = TcpListener::bind(listen).await.expect("the address is free");
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new());
-        server.http2().timer(TokioTimer::new());
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            let _ = stream.set_nodelay(true);
-            let connection =
-                server.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer)).into_owned();
-            tokio::spawn(connection);
+        for listen in upstreams {
+            tokio::spawn(serve(bind(listen).await, listen.port()));
+        }
+        match tls {
+            Some(folder) => serve(TlsListener::bind(listen, &folder).await, listen.port()).await,
+            None => serve(bind(listen).await, listen.port()).await,
         }
     });
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let length = match request.uri().path() {
-        "/100" => 100,
-        "/10k" => 10 << 10,
-        "/1m" => 1 << 20,
-        "/post" => 3,
-        _ => return Ok(status(StatusCode::NOT_FOUND)),
-    };
-    if request.into_body().collect().await.is_err() {
-        return Ok(status(StatusCode::BAD_REQUEST));
-    }
-    Ok(Response::new(Full::new(Bytes::from_static(&LARGEST[..length]))))
+async fn bind(listen: std::net::SocketAddr) -> impl Listener<Addr = std::net::SocketAddr> {
+    let listener = TcpListener::bind(listen).await.expect("the address is free");
+    listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    })
 }
 
-fn status(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    response
+async fn serve(mut listener: impl Listener, port: u16) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
+    server.http2().timer(TokioTimer::new());
+    loop {
+        let (stream, _) = listener.accept().await;
+        let service = service_fn(move |request| answer::answer(request, port));
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        tokio::spawn(connection);
+    }
 }

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 fn main() {
-    let Arguments { listen, workers, upstreams } = Arguments::parse();
+    let Arguments { listen, workers, upstreams, .. } = Arguments::parse();
     block_on(workers, async move {
         let listener = TcpListener::bind(listen).await.expect("the address is free");
         for upstream in upstreams.into_iter().cycle() {
