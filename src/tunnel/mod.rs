@@ -16,8 +16,11 @@
 mod open;
 mod relay;
 mod upgrade;
+mod upgraded;
 
+pub use self::upgraded::{Upgrade, Upgraded, upgrade};
 pub(crate) use self::{
     open::OpenTunnels,
     upgrade::{UpgradeRequest, announce},
+    upgraded::offer,
 };

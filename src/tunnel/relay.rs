@@ -2,7 +2,7 @@
 //!
 //! The stages of [`Tunnel::run`]:
 //!
-//! - *Opening*: hyper has not handed both connections over yet. The client's comes when the 101 has been written to it
+//! - *Opening*: both connections have not been handed over yet. The client's comes when the 101 has been written to it
 //!   and its request has been read to the end, the endpoint's when the request has been sent to the end.
 //! - *Relaying*: bytes are copied in both directions. When one side closes its half, the other side is told and may go
 //!   on sending: the tunnel is half-closed.
@@ -23,7 +23,7 @@ use std::{
 };
 
 use http_body::Body;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
@@ -31,9 +31,11 @@ use tokio::{
 };
 use tracing::Span;
 
+use super::upgraded::{Upgrade, Upgraded};
 use crate::{
     body::Timer,
     clock::after,
+    error::BoxError,
     record::{ExchangeGuard, Record},
 };
 
@@ -41,8 +43,8 @@ use crate::{
 pub(crate) struct Tunnel<B> {
     /// The client's connection, once hyper hands it over.
     downstream: OnUpgrade,
-    /// The endpoint's connection, once hyper hands it over.
-    upstream: OnUpgrade,
+    /// The endpoint's connection, once it is handed over.
+    upstream: Upgrade,
     /// The exchange, whose request body may still be in transfer.
     record: Arc<Record>,
     /// The longest time in which no bytes arrive from either side. `None` is no limit.
@@ -55,10 +57,10 @@ pub(crate) struct Tunnel<B> {
 }
 
 impl<B: Body> Tunnel<B> {
-    /// Returns a tunnel between two connections that hyper will hand over.
+    /// Returns a tunnel between two connections that will be handed over.
     pub(super) fn new(
         downstream: OnUpgrade,
-        upstream: OnUpgrade,
+        upstream: Upgrade,
         record: Arc<Record>,
         idle: Option<Duration>,
         held: B,
@@ -103,6 +105,7 @@ impl<B: Body> Tunnel<B> {
         let _end = end;
         let mut held = pin!(held);
         let relayed = async {
+            let downstream = async { downstream.await.map_err(BoxError::from) };
             let ends = async { tokio::try_join!(downstream, upstream) };
             let ends = tokio::select! {
                 ends = ends => ends,
@@ -144,14 +147,14 @@ async fn failure<B: Body>(mut body: Pin<&mut B>) {
 ///
 /// Backpressure passes through: each direction holds one buffer of tokio's `copy_bidirectional` (8 KiB), and reads no
 /// more until it has been written.
-async fn relay(downstream: Upgraded, upstream: Upgraded, idle: Option<Duration>) {
+async fn relay(downstream: hyper::upgrade::Upgraded, upstream: Upgraded, idle: Option<Duration>) {
     let activity = Activity::new();
     let mut downstream = ActiveIo {
         io: TokioIo::new(downstream),
         activity: &activity,
     };
     let mut upstream = ActiveIo {
-        io: TokioIo::new(upstream),
+        io: upstream,
         activity: &activity,
     };
     tokio::select! {

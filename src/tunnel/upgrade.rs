@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::upgrade::{OnUpgrade, on};
 
-use super::relay::Tunnel;
+use super::{relay::Tunnel, upgraded::upgrade};
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
@@ -94,12 +94,13 @@ impl UpgradeRequest {
             .get(header::UPGRADE)
             .is_some_and(|token| ours(token.as_bytes()))
             && tokens(headers, &header::UPGRADE).count() == 1;
-        if !agreed || response.extensions().get::<OnUpgrade>().is_none() {
+        let upstream = upgrade(&mut response).filter(|_| agreed);
+        let Some(upstream) = upstream else {
             // Before the response is dropped, whose guard would take it for a client that left.
             record.stop(ErrorKind::Upgrade);
             return Err(Error::new(ErrorKind::Upgrade));
-        }
-        let (downstream, upstream) = (self.downstream, on(&mut response));
+        };
+        let downstream = self.downstream;
         Ok((
             self.token,
             response.map(|held| Tunnel::new(downstream, upstream, record, idle, held)),

@@ -14,7 +14,6 @@ use std::{
 
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
-use hyper::client::conn::TrySendError;
 use tower::Service;
 use tracing::Instrument;
 
@@ -22,7 +21,7 @@ use super::{
     body::{ClientBody, VersionBody},
     client_attempt::ClientAttempt,
     connect::Versions,
-    error::{Failure, SendError},
+    error::{Failure, SendError, SendFailure},
     http1::{expects_continue, is_of_unknown_length, settle_body},
     pool::{Checkout, Pool},
     resend::{Resend, Spare},
@@ -33,7 +32,7 @@ use crate::telemetry::PoolReport;
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
-    record::{Info, Record, class_of_head, spans_are_wanted},
+    record::{ClientConnection, Info, Record, class_of_head, spans_are_wanted},
     rewrite::{Fields, Seen},
     telemetry::MeasuredAttempt,
 };
@@ -142,7 +141,7 @@ impl Client {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(self.unsent(attempt, error, request)),
             };
-            if seen.any(Fields::CONTENT_LENGTH) {
+            if checkout.is_http2() && seen.any(Fields::CONTENT_LENGTH) {
                 settle_length(&mut request);
             }
             let untouched = seen.any(Fields::EXPECT) && expects_continue(request.headers());
@@ -150,10 +149,9 @@ impl Client {
                 // Boxed, because most requests have no use for its timer.
                 Box::pin(settle_body(&mut request)).await;
             }
-            let spare = if repeated {
-                None
-            } else {
-                Spare::of(&request, &checkout)
+            let spare = match checkout.is_http2() && !repeated {
+                true => Spare::of(&request),
+                false => None,
             };
             let before = match self.target.apply(&mut request, seen, checkout.is_http2()) {
                 Ok(before) => before,
@@ -165,7 +163,7 @@ impl Client {
                 self.pool.counts.reused();
                 self.pool.metrics.reused();
             }
-            let mut failed = match send_on(checkout, request, seen).await {
+            let mut failed = match send_on(checkout, request, seen, client).await {
                 Ok(response) => {
                     if let Some(attempt) = &mut attempt {
                         attempt.ends(exchange.take());
@@ -180,7 +178,7 @@ impl Client {
                     return Err(ended(attempt, error));
                 }
             };
-            request = match Resend::decide(&mut failed, spare, before, reused) {
+            request = match Resend::decide(&mut failed, spare, before, reused, repeated) {
                 Resend::Again {
                     request,
                     on_new,
@@ -216,9 +214,9 @@ impl Client {
     }
 
     /// Returns the error of an exchange that failed on its connection.
-    fn failed(&self, failed: TrySendError<Request<Body>>) -> Error {
+    fn failed(&self, failed: SendFailure) -> Error {
         Error::new(ErrorKind::Connection)
-            .with(failed.into_error())
+            .with(failed.error)
             .at(&self.target.name)
     }
 
@@ -250,10 +248,11 @@ async fn send_on(
     checkout: Checkout,
     request: Request<Body>,
     seen: Seen,
+    client: Option<ClientConnection>,
 ) -> Result<Response<VersionBody>, Failure> {
     match checkout {
         Checkout::Http1 { http1, .. } => {
-            let response = http1.send(request, seen).await?;
+            let response = http1.send(request, seen, client).await?;
             Ok(response.map(VersionBody::Http1))
         }
         #[cfg(feature = "http2")]
@@ -282,8 +281,8 @@ fn answered(
 
 /// Makes `Content-Length` agree with the body, which a layer may have read or replaced since the head was written.
 ///
-/// RFC 9112 6.3: the length decides where the message ends. A request that is shorter than it says would swallow the
-/// next one on its connection, and one that is longer would be read as two (request smuggling).
+/// Over HTTP/1 the body alone decides (`http1/request_head.rs`). Over HTTP/2 a request whose length is not what it says
+/// is malformed (RFC 9113 8.1.1).
 fn settle_length(request: &mut Request<Body>) {
     let length = request.body().size_hint().exact();
     let said = request

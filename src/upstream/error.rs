@@ -1,7 +1,8 @@
 //! How a [`Client`](super::Client) fails.
 //!
 //! Two types, for two questions: [`SendError`] tells the caller of a client whether the request can be sent elsewhere;
-//! [`Failure`] tells the client whether a connection failed to send, or received a response that cannot be used. What
+//! [`Failure`] tells the client whether a connection failed to send, or received a response that cannot be used, and what
+//! that says about the request. What
 //! kind of error it is, and which status it becomes, is [`Error`]'s.
 
 use std::{
@@ -11,7 +12,6 @@ use std::{
 };
 
 use http::Request;
-use hyper::client::conn::TrySendError;
 
 use crate::{
     body::Body,
@@ -33,17 +33,45 @@ pub struct SendError {
 /// Why a connection yielded no response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The request could not be sent, or no response arrived. An error that still contains the request was not sent.
-    Send(Box<TrySendError<Request<Body>>>),
+    /// The request could not be sent, or no response arrived. Boxed, since it has room for a request.
+    Send(Box<SendFailure>),
     /// A response has arrived that cannot be passed on. The request has been processed, so it is not sent again.
     #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     Response(BoxError),
 }
 
-impl From<TrySendError<Request<Body>>> for Failure {
-    /// Boxes the error, which has room for a request.
-    fn from(error: TrySendError<Request<Body>>) -> Self {
-        Self::Send(Box::new(error))
+/// How the sending of a request failed.
+#[derive(Debug)]
+pub(super) struct SendFailure {
+    /// Why.
+    pub(super) error: BoxError,
+    /// The request, if it is still there. Its head is that which was sent.
+    pub(super) request: Option<Request<Body>>,
+    /// What is known of what the endpoint has done with it.
+    pub(super) processing: Processing,
+}
+
+/// What a failed sending says about the processing of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "http2"), expect(dead_code))]
+pub(super) enum Processing {
+    /// Nothing of it was sent. The failure contains it.
+    Unsent,
+    /// The endpoint says that it has refused it (REFUSED_STREAM).
+    Refused,
+    /// The endpoint says that it came too late (GOAWAY).
+    TooLate,
+    /// The endpoint wants it over HTTP/1.1 (HTTP_1_1_REQUIRED).
+    NeedsHttp1,
+    /// The connection ended before the first byte of a response.
+    EarlyClose,
+    /// Nothing is known.
+    Unknown,
+}
+
+impl From<SendFailure> for Failure {
+    fn from(failure: SendFailure) -> Self {
+        Self::Send(Box::new(failure))
     }
 }
 

@@ -66,4 +66,6 @@ pub use self::{
     builder::ClientBuilder,
     client::{Client, ClientFuture},
     error::SendError,
+    http1::on_interim_response,
 };
+pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

@@ -5,28 +5,27 @@
 //!
 //! | what is known | may be sent again |
 //! |---|---|
-//! | hyper returned the request, the connection was reused | on any connection, as often as it takes |
-//! | hyper returned the request, the connection was new | at another endpoint: this one closes what it accepts |
+//! | nothing was sent, the connection was reused | on any connection, as often as it takes |
+//! | nothing was sent, the connection was new | at another endpoint: this one closes what it accepts |
 //! | REFUSED_STREAM | once, on any connection |
 //! | GOAWAY, and the request was too late for it | once, on a new connection |
 //! | HTTP_1_1_REQUIRED | once, over HTTP/1.1 |
 //! | closed before the first byte of a response, reused, idempotent | once, on a new connection |
 //! | anything else | not by the client |
 //!
-//! In the rows from REFUSED_STREAM on hyper has consumed the request, so it is sent again from a [`Spare`]: a copy of
-//! the head, which exists only for requests without a body. Requests with a body are never copied here. Retries for
-//! other reasons, such as statuses, are the balancer's, with a budget.
+//! In the rows from REFUSED_STREAM on, only a request without a body can be sent again. Over HTTP/1 it is still there;
+//! over HTTP/2 hyper has consumed it, so it is sent again from a [`Spare`], a copy of its head. Requests with a body are
+//! never copied here. Retries for other reasons, such as statuses, are the balancer's, with a budget.
 
-use std::{error::Error as StdError, io, sync::Arc};
+use std::sync::Arc;
 
 use http::Request;
 use http_body::Body as _;
-use hyper::client::conn::TrySendError;
 
-#[cfg(feature = "http2")]
-use super::http2::{is_go_away, is_refused, needs_http1};
-use super::pool::Checkout;
-use super::target::Before;
+use super::{
+    error::{Processing, SendFailure},
+    target::Before,
+};
 use crate::body::{Body, copy_head};
 
 /// What may be done with a request whose sending failed.
@@ -49,38 +48,51 @@ pub(super) enum Resend {
 }
 
 impl Resend {
-    /// Decides by the error, by what is left of the request, and by whether the connection was `reused`. Takes the
-    /// request out of the error if it is still there, and restores the head that it had `before`.
+    /// Decides by what is known of the request's processing, by what is left of it, and by whether the connection was
+    /// `reused`. A request that was `repeated` is not repeated again.
+    ///
+    /// Takes the request out of the failure if it is still there, and restores the head that it had `before`.
     pub(super) fn decide(
-        failed: &mut TrySendError<Request<Body>>,
+        failed: &mut SendFailure,
         spare: Option<Spare>,
         before: Before,
         reused: bool,
+        repeated: bool,
     ) -> Self {
-        let returned = failed.take_message().map(|mut request| {
+        let returned = failed.request.take().map(|mut request| {
             before.restore(&mut request);
             request
         });
-        match (returned, spare) {
+        let Some(request) = returned.or_else(|| spare.map(Spare::into_request)) else {
+            return Self::Never;
+        };
+        // RFC 9110 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests", unless it knows that the
+        // request was not processed, as an HTTP/2 server may say. An idempotent one may be repeated if the connection
+        // had been idle: the server most likely closed it just as the request was sent.
+        let (on_new, on_http1) = match failed.processing {
             // The connection closed before it took the request.
-            (Some(request), _) if reused => Self::Again {
-                request,
-                on_new: false,
-                on_http1: false,
-                last: false,
-            },
-            (Some(request), _) => Self::Elsewhere(request),
-            (None, Some(spare)) if spare.may_be_repeated(failed.error()) => {
-                let on_http1 = needs_http1(failed.error());
-                Self::Again {
-                    // A refusal of one request says nothing about other connections.
-                    on_new: !(on_http1 || is_refused(failed.error())),
-                    on_http1,
-                    request: spare.into_request(),
-                    last: true,
-                }
+            Processing::Unsent if reused => {
+                return Self::Again {
+                    request,
+                    on_new: false,
+                    on_http1: false,
+                    last: false,
+                };
             }
-            (None, _) => Self::Never,
+            Processing::Unsent => return Self::Elsewhere(request),
+            _ if repeated => return Self::Never,
+            // A refusal of one request says nothing about other connections.
+            Processing::Refused => (false, false),
+            Processing::NeedsHttp1 => (false, true),
+            Processing::TooLate => (true, false),
+            Processing::EarlyClose if reused && request.method().is_idempotent() => (true, false),
+            Processing::EarlyClose | Processing::Unknown => return Self::Never,
+        };
+        Self::Again {
+            request,
+            on_new,
+            on_http1,
+            last: true,
         }
     }
 }
@@ -92,79 +104,21 @@ pub(super) struct Spare {
     /// As it came to the client. A balancer in front may have made the copy already.
     head: Arc<Request<()>>,
     body: Body,
-    /// Whether the connection that the request was sent on had been used before.
-    reused: bool,
 }
 
 impl Spare {
-    /// Copies a request that could be repeated, or returns `None` without copying. To be called before the head is
-    /// changed for the endpoint.
-    ///
-    /// On a new HTTP/1 connection nothing could be: if it fails, the server failed while it processed the request. On
-    /// HTTP/2 any method may have to be, as a refusal is possible at any time.
-    pub(super) fn of(request: &Request<Body>, checkout: &Checkout) -> Option<Self> {
-        let repeatable = match checkout {
-            Checkout::Http1 { reused, .. } => *reused && request.method().is_idempotent(),
-            #[cfg(feature = "http2")]
-            Checkout::Http2 { .. } => true,
-        };
+    /// Copies a request that has no body, or returns `None` without copying. To be called before the head is changed
+    /// for the endpoint.
+    pub(super) fn of(request: &Request<Body>) -> Option<Self> {
         let lent = request.body().head();
-        (repeatable && request.body().is_end_stream()).then(|| Self {
+        request.body().is_end_stream().then(|| Self {
             head: lent.map_or_else(|| Arc::new(copy_head(request, ())), Arc::clone),
             body: request.body().empty_like(),
-            reused: checkout.is_reused(),
         })
-    }
-
-    /// Returns whether the request may be sent once more after this error.
-    ///
-    /// RFC 9110 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests", unless it knows that the request
-    /// was not processed, as an HTTP/2 server may say. An idempotent one may be repeated if the connection had been
-    /// idle: the server most likely closed it just as the request was sent.
-    fn may_be_repeated(&self, error: &hyper::Error) -> bool {
-        if is_refused(error) || is_go_away(error) || needs_http1(error) {
-            return true;
-        }
-        self.reused && self.head.method().is_idempotent() && is_early_close(error)
     }
 
     /// Returns the request.
     fn into_request(self) -> Request<Body> {
         copy_head(&self.head, self.body)
-    }
-}
-
-/// Returns `false`: without HTTP/2 there is no such error.
-#[cfg(not(feature = "http2"))]
-fn is_refused(_: &hyper::Error) -> bool {
-    false
-}
-
-/// Returns `false`: without HTTP/2 there is no such error.
-#[cfg(not(feature = "http2"))]
-fn is_go_away(_: &hyper::Error) -> bool {
-    false
-}
-
-/// Returns `false`: without HTTP/2 there is no such error.
-#[cfg(not(feature = "http2"))]
-fn needs_http1(_: &hyper::Error) -> bool {
-    false
-}
-
-/// Returns whether the connection ended before the first byte of a response.
-fn is_early_close(error: &hyper::Error) -> bool {
-    error.is_canceled() || error.is_closed() || error.is_incomplete_message() || {
-        let io = error
-            .source()
-            .and_then(|source| source.downcast_ref::<io::Error>());
-        io.is_some_and(|io| {
-            // The last is what rustls reports of a close without a `close_notify`.
-            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-            matches!(
-                io.kind(),
-                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-            )
-        })
     }
 }

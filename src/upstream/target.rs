@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | target | origin form, base path in front | absolute form, base path in front |
 //! | host | `Host` | `:authority`, and no `Host` |
-//! | connection fields | `Upgrade` kept; `http1/framing.rs` adds the others | none (RFC 9113 8.2.2) |
+//! | connection fields | `Upgrade` kept; `http1/request_head.rs` adds the others | none (RFC 9113 8.2.2) |
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -71,14 +71,12 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Undoes [`Target::apply`], and the framing that `http1/framing.rs` adds.
+    /// Undoes [`Target::apply`].
     pub(crate) fn restore<B>(self, request: &mut Request<B>) {
         if let Some(uri) = self.uri {
             *request.uri_mut() = uri;
         }
         let headers = request.headers_mut();
-        headers.remove(header::TRANSFER_ENCODING);
-        headers.remove(header::CONNECTION);
         if self.hostless {
             headers.remove(header::HOST);
         }

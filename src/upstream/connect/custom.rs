@@ -25,6 +25,13 @@ impl<T: Read + Write + Send + Unpin> HyperIo for T {}
 /// The stream of a user's connector, boxed, with tokio's I/O traits on top of hyper's.
 pub(in crate::upstream) struct CustomIo(TokioIo<Box<dyn HyperIo>>);
 
+impl CustomIo {
+    /// Boxes a stream.
+    pub(super) fn new(stream: impl Read + Write + Send + Unpin + 'static) -> Self {
+        Self(TokioIo::new(Box::new(stream)))
+    }
+}
+
 /// A user's connector. Clones of the service are used, one for each connection.
 #[derive(Clone)]
 pub(in crate::upstream) struct Custom {
@@ -52,10 +59,7 @@ impl Custom {
     {
         let boxed = move |stream| {
             let http2 = is_http2(&stream);
-            (
-                CustomIo(TokioIo::new(Box::new(stream) as Box<dyn HyperIo>)),
-                http2,
-            )
+            (CustomIo::new(stream), http2)
         };
         let service = BoxCloneSyncService::new(connector.map_response(boxed).map_err(Into::into));
         Self {

@@ -16,6 +16,8 @@ use std::{
     task::{Context, Poll},
 };
 
+#[cfg(test)]
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -78,6 +80,16 @@ pub(in crate::upstream) enum Io {
 }
 
 impl Io {
+    /// Returns a stream in memory, which holds up to `size` bytes in each direction, and its other end.
+    #[cfg(test)]
+    pub(in crate::upstream) fn in_memory(size: usize) -> (Self, tokio::io::DuplexStream) {
+        let (own, other) = tokio::io::duplex(size);
+        (
+            Self::Plain(Transport::Custom(CustomIo::new(TokioIo::new(own)))),
+            other,
+        )
+    }
+
     /// Returns whether neither bytes nor the end of the stream wait in the socket, unread, as far as it can be asked.
     ///
     /// Under TLS the socket is asked, not the session: waiting bytes of a session ticket, too, count as not silent.

@@ -1,142 +1,127 @@
 //! The response body of an HTTP/1 exchange, which drives the connection that it is received from.
 //!
-//! What polls the connection is decided when the head has arrived (`send.rs`), and is one of [`BodyDriver`]:
+//! What reads the connection is decided when the head has arrived (`exchange.rs`), and is one of [`Source`]:
 //!
-//! - *Body*: this body. Polling it reads from the socket, so a reader that pauses applies backpressure to the endpoint
-//!   once the buffers are full, without any flow control of ours.
-//! - *Task*: a spawned task. hyper's channel to it holds one frame, which applies the backpressure.
-//! - *None*: the message is complete, or the connection has ended. Frames already received can still be read.
+//! - *Connection*: this body. Polling it reads from the socket, so a reader that pauses applies backpressure to the
+//!   endpoint once the buffers are full, without any flow control of ours.
+//! - *Task*: a spawned task (`duplex.rs`), through a channel with room for one frame, which applies the backpressure.
+//! - *Ended*: nothing. The body is complete, or has failed.
 //!
-//! On the last frame the body becomes *None* and the connection returns to the pool, without waiting for the poll that
+//! On the last frame the body becomes *Ended* and the connection returns to the pool, without waiting for the poll that
 //! returns `None`: hyper's server does not make it once `is_end_stream` is `true`.
 //!
-//! Each frame that is passed on is credited to the stream's account of unpassed bytes (`io.rs`). Idle and total
-//! timeouts are not enforced here but around this body.
+//! Idle and total timeouts are not enforced here but around this body.
 
 use std::{
     fmt, mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
 
-use super::{connection::Http1, io_state::IoState};
+use super::{
+    connection::Http1,
+    duplex::{Frames, send_rest, spawn},
+    error::Http1Error,
+};
+use crate::body::Body;
 
 /// A response body that drives the connection it comes from, and returns it to the pool when it has ended.
 ///
 /// # Cancel safety
 ///
 /// Dropped before its end, it closes the connection: the rest of the message would otherwise have to be read first, and
-/// may be endless. Where a task drives the connection, that task ends within 30 s.
-pub(in crate::upstream) struct Http1Body {
-    /// hyper's body, which receives the frames from the driver.
-    incoming: Incoming,
-    /// What polls the connection; `None` once it is no longer needed.
-    driver: BodyDriver,
-}
+/// may be endless.
+pub(in crate::upstream) struct Http1Body(Source);
 
-/// What polls the connection that a body comes from. The [module docs](self) explain the states.
-enum BodyDriver {
-    /// The body itself, which owns the connection.
-    Body(Http1),
-    /// A task.
-    Task {
-        /// The stream's state, for the account of unpassed bytes.
-        io: Arc<IoState>,
-        /// Dropped when the response is over, which starts the task's linger timer: the request may still be in
-        /// progress.
-        _done: oneshot::Sender<()>,
-    },
-    /// Nothing any more: the message is complete, or the connection has ended.
-    None,
+/// What a body is received from. The [module docs](self) explain the states.
+enum Source {
+    /// The connection, which the body owns.
+    Connection(Http1),
+    /// A task, which owns it.
+    Task(Frames),
+    /// Nothing any more.
+    Ended,
 }
 
 impl Http1Body {
-    /// Returns a body whose connection has ended. What was received before the end can still be read.
-    pub(super) fn ended(incoming: Incoming) -> Self {
-        let driver = BodyDriver::None;
-        Self { incoming, driver }
-    }
-
     /// Returns a body that drives `http1`, and returns it to the pool at its end.
-    pub(super) fn driving(incoming: Incoming, http1: Http1) -> Self {
-        let driver = BodyDriver::Body(http1);
-        Self { incoming, driver }
+    pub(super) fn driving(http1: Http1) -> Self {
+        let has_ended = http1.body().has_ended();
+        let mut body = Self(Source::Connection(http1));
+        if has_ended {
+            body.finish();
+        }
+        body
     }
 
-    /// Returns a body whose connection is driven by a task; dropping `done` tells the task that the response is over.
-    pub(super) fn driven_elsewhere(
-        incoming: Incoming,
-        io: Arc<IoState>,
-        done: oneshot::Sender<()>,
-    ) -> Self {
-        let driver = BodyDriver::Task { io, _done: done };
-        Self { incoming, driver }
+    /// Returns a body that is received by a task, which sends the rest of the request meanwhile.
+    pub(super) fn driven_by_task(http1: Http1, request: Body) -> Self {
+        Self(Source::Task(spawn(http1, request)))
+    }
+
+    /// Returns a body that has ended.
+    pub(super) fn ended() -> Self {
+        Self(Source::Ended)
     }
 
     /// Returns the connection to the pool, because the response is complete. The pool decides whether it can be reused.
-    pub(super) fn finish(&mut self) {
-        if let BodyDriver::Body(http1) = mem::replace(&mut self.driver, BodyDriver::None) {
-            http1.go_home();
+    fn finish(&mut self) {
+        if let Source::Connection(http1) = mem::replace(&mut self.0, Source::Ended) {
+            match http1.is_still_sending() {
+                true => send_rest(http1),
+                false => http1.go_home(),
+            }
         }
     }
 }
 
 impl http_body::Body for Http1Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Http1Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { incoming, driver } = &mut *self;
-        let mut poll = |cx: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(cx);
-        let frame = match driver {
-            // The first frame has often arrived together with the head, so look before driving the connection for more.
-            // No waker is needed: `drive` registers one if nothing has arrived.
-            BodyDriver::Body(http1) => match poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => ready!(http1.drive(cx, poll)),
-            },
-            BodyDriver::Task { .. } | BodyDriver::None => ready!(poll(cx)),
+    ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
+        let (frame, has_ended) = match &mut self.0 {
+            Source::Connection(http1) => {
+                let frame = ready!(http1.poll_frame(cx));
+                (frame, http1.body().has_ended())
+            }
+            Source::Task(frames) => return frames.poll_frame(cx),
+            Source::Ended => return Poll::Ready(None),
         };
         match &frame {
-            // More is to come. Trailers are the last frame whatever `is_end_stream` returns, and hyper's server does
-            // not poll after them.
-            Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {
-                let len = frame.data_ref().map_or(0, Bytes::len);
-                match &self.driver {
-                    BodyDriver::Body(http1) => http1.io().passed_frame(len),
-                    BodyDriver::Task { io, .. } => io.passed_frame(len),
-                    BodyDriver::None => {}
-                }
-            }
-            Some(Ok(_)) | None => self.finish(),
             // Drops the connection, which is broken.
-            Some(Err(_)) => self.driver = BodyDriver::None,
+            Some(Err(_)) => self.0 = Source::Ended,
+            _ if has_ended => self.finish(),
+            _ => {}
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            Source::Connection(http1) => http1.body().has_ended(),
+            Source::Task(frames) => frames.size_hint().exact() == Some(0),
+            Source::Ended => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            Source::Connection(http1) => http1.body().size_hint(),
+            Source::Task(frames) => frames.size_hint(),
+            Source::Ended => SizeHint::with_exact(0),
+        }
     }
 }
 
 impl fmt::Debug for Http1Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http1Body")
-            .field("incoming", &self.incoming)
-            .finish_non_exhaustive()
+        f.debug_struct("Http1Body").finish_non_exhaustive()
     }
 }

@@ -1,72 +1,79 @@
-//! An HTTP/1 connection together with its sender.
+//! An HTTP/1 connection to an endpoint.
 //!
-//! See the [module docs](super) for which task drives it when. This file has the states of a connection between
-//! exchanges:
+//! See the [module docs](super) for what drives it when. This file has the states of a connection between exchanges:
 //!
-//! - *Unused*: the handshake is done, nothing has been sent.
-//! - *In use*: [`try_send`](Http1::try_send) has taken a request; the holder calls [`drive`](Http1::drive).
+//! - *Unused*: nothing has been sent.
+//! - *In use*: an [exchange](super::exchange) has taken it, and its response body has it next.
 //! - *Idle*: the exchange is over and [`is_reusable`](Http1::is_reusable) returned `true`. The reaper is woken by
-//!   whatever happens on the socket, and [`is_usable`](Http1::is_usable) is the last check before the next request.
-//! - *Detached*: a task drives the connection to its end; it does not return to the pool.
-//! - *Ended*: hyper's driver has completed. Nothing can be sent, and the holder drops it.
+//!   whatever happens on the socket, and the exchange that takes it next asks the socket once more.
+//! - *Spent*: it takes no other request, and closes when its exchange is over.
 //!
-//! Dropping an [`Http1`] closes its socket at once, in every state but *detached*.
+//! Dropping an [`Http1`] closes its socket at once, in every state.
 
 use std::{
-    future::Future,
+    io,
+    mem::MaybeUninit,
+    ops::{Deref, DerefMut},
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::Weak,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http::Method;
+use http_body::Frame;
 use tokio::{
+    io::{AsyncRead, ReadBuf},
     runtime,
-    sync::oneshot,
-    time::{Instant, sleep},
+    time::Instant,
 };
 
-use super::{io::Http1Io, io_state::IoState, waker::ConnectionWaker};
+use super::{
+    chunked::Decoded,
+    decoder::Decoder,
+    error::{Http1Error, Received},
+    read_buffer::ReadBuffer,
+    response_head::{HeadParser, ResponseHead, ResponseLength},
+    upload::Upload,
+    writer::Writer,
+};
 use crate::{
     body::Body,
-    error::{Error, ErrorKind},
+    limit::Permit,
     record::ClientConnection,
     telemetry::CloseCause,
     upstream::{
         bounds::MessageBounds,
         connect::Io,
+        connection_counts::CountedConnection,
         lease::{Home, Lease},
     },
 };
 
-/// A connection and its sender, both idle or both in use.
+/// A connection, idle or in use.
 ///
-/// Boxed for as long as the connection lives: hyper's part is about 1.8 KB, and would be copied each time it moves
-/// between the pool, the request's future and the response body.
-pub(in crate::upstream) struct Http1(Box<Ends>);
+/// Boxed for as long as it lives, since it moves between the pool, the request's future and the response body.
+pub(in crate::upstream) struct Http1(Box<Connection>);
 
 /// The contents of an [`Http1`].
-struct Ends {
-    /// Takes requests. Not ready while an exchange is in progress, closed when the driver has ended.
-    sender: http1::SendRequest<Body>,
-    /// hyper's connection, until it has completed.
-    ///
-    /// It has to be dropped then, and not kept: a request that it never took waits in its channel, and returns to the
-    /// sender, as one that can be sent elsewhere, only with the drop.
-    driver: Option<Driver>,
-    /// What is shared with the stream under `driver`.
-    io: Arc<IoState>,
-    /// Whether a request has been sent on this connection, so that the next one must look for a close first.
+pub(in crate::upstream) struct Connection {
+    /// The socket, with TLS where there is any. Declared before `permit`, and so closed before that is returned.
+    io: Io,
+    /// What has been read and not been passed on.
+    buffer: ReadBuffer,
+    /// What is yet to be written.
+    writer: Writer,
+    parser: HeadParser,
+    /// What is left of the response body.
+    decoder: Decoder,
+    /// What is left of the request body.
+    upload: Upload,
+    /// Limits of the messages that are received.
+    bounds: MessageBounds,
+    /// Whether no other request may be sent. Never reset.
+    spent: bool,
+    /// Whether a request has been sent.
     used: bool,
-    /// Whether the request body is not sent, because the response came before the endpoint asked for it. The connection
-    /// cannot be reused: its request has no end.
-    body_withheld: bool,
     /// The only client connection whose requests may be sent here, once the connection has been authenticated. See
     /// `auth.rs`.
     owner: Option<ClientConnection>,
@@ -74,128 +81,103 @@ struct Ends {
     runtime: runtime::Id,
     /// When the connection takes no more requests: see `ClientBuilder::max_lifetime`. `None` means never.
     expires: Option<Instant>,
-    /// Receives the wake-ups of the driver, and forwards them to the current holder.
-    waker: Arc<ConnectionWaker>,
-    /// `waker` as a `Waker`, made once instead of with every poll.
-    driver_waker: Waker,
     /// The reaper's waker, registered while the connection is idle.
     keeper: Waker,
     /// The pool that the connection returns to. Weak, as the pool holds its idle connections.
     home: Weak<dyn Home<Http1>>,
+    /// Counts the connection as open.
+    open: CountedConnection,
+    /// The place among the open connections.
+    permit: Option<Permit>,
 }
 
-/// hyper's side of a connection: reads, parses and writes when it is polled.
-type Driver = http1::Connection<TokioIo<Http1Io>, Body>;
-
-/// Bytes that hyper reads ahead of a response's reader, or holds of a request until the socket takes them.
-///
-/// The limit is the size of a response head if that is larger, since a head has to fit into the buffer.
-const BUFFER: usize = 256 * 1024;
-
-/// How long an upload may continue after its response has ended. nginx's `lingering_time` has the same default.
-const LINGER: Duration = Duration::from_secs(30);
-
 impl Http1 {
-    /// Makes a connection over `io`, with the limits `bounds`.
+    /// Makes a connection over `io`, with the limits `bounds`. HTTP/1 has no handshake.
     ///
     /// `keeper` is woken by events on the socket while the connection is idle, and `home` receives the connection when
-    /// an exchange is over. The handshake of HTTP/1 sends nothing and does not wait.
-    ///
-    /// # Errors
-    ///
-    /// `Connect`, if hyper refuses the stream.
-    pub(in crate::upstream) async fn handshake(
+    /// an exchange is over.
+    pub(in crate::upstream) fn new(
         io: Io,
         lease: Lease,
         keeper: Waker,
         home: Weak<dyn Home<Self>>,
         bounds: MessageBounds,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let Lease {
             runtime,
             expires,
             permit,
             open,
         } = lease;
-        let state = Arc::new(IoState::new(open));
-        // The bound has room for a head after interim responses of the same size, or for trailers after what is read
-        // ahead.
-        let io = Http1Io::new(io, state.clone(), 2 * bounds.size + BUFFER, permit);
-        let handshake = http1::Builder::new()
-            // RFC 9112 5.1: "A proxy MUST remove any such whitespace from a response message before forwarding".
-            .allow_spaces_after_header_name_in_responses(true)
-            .max_headers(bounds.fields)
-            // For the head, and separately for the trailers.
-            .max_header_size(bounds.size)
-            .max_buf_size(bounds.size.max(BUFFER))
-            .handshake(TokioIo::new(io))
-            .await;
-        let (sender, driver) =
-            handshake.map_err(|error| Error::new(ErrorKind::Connect).with(error))?;
-        let waker = Arc::<ConnectionWaker>::default();
-        let driver_waker = waker.clone().into();
-        Ok(Self(Box::new(Ends {
-            sender,
-            driver: Some(driver),
-            io: state,
+        Self(Box::new(Connection {
+            io,
+            buffer: ReadBuffer::default(),
+            writer: Writer::default(),
+            parser: HeadParser::new(bounds),
+            decoder: Decoder::Exact(0),
+            upload: Upload::Ended,
+            bounds,
+            spent: false,
             used: false,
-            body_withheld: false,
             owner: None,
             runtime,
             expires,
-            waker,
-            driver_waker,
             keeper,
             home,
-        })))
-    }
-
-    /// Returns whether an idle connection can take a request now.
-    ///
-    /// Nothing is polled if nothing has happened since [`is_reusable`](Self::is_reusable) returned `true`. Otherwise
-    /// the driver is polled, and the connection is unusable if it has ended: the server closed it, or sent bytes that
-    /// belong to no request. One that has expired is unusable, too, should the reaper be late. The reaper is no longer
-    /// woken.
-    pub(in crate::upstream) fn is_usable(&mut self) -> bool {
-        let quiet = self.0.waker.hush();
-        !self.has_expired()
-            && (quiet || (self.poll_driver().is_pending() && self.0.sender.is_ready()))
+            open,
+            permit,
+        }))
     }
 
     /// Returns whether the connection has reached the end of its life.
-    fn has_expired(&self) -> bool {
-        let expires = self.0.expires;
+    pub(in crate::upstream) fn has_expired(&self) -> bool {
+        let expires = self.expires;
         expires.is_some_and(|expires| expires <= Instant::now())
     }
 
     /// Returns whether a connection whose exchange is over can take another, and registers the reaper's waker if so.
     ///
-    /// It cannot if it has expired; if it was spent by a failed write, an upgrade, an HTTP/1.0 response, or the
-    /// authentication of an unknown client; or if hyper is not ready for a request: after `Connection: close`, after
-    /// bytes that belong to no response, or while the request is not completely sent.
-    ///
-    /// Polls the driver, which has to notice the end of the exchange; afterwards the driver's wake-ups go to the
-    /// reaper.
+    /// It cannot if it has expired; if it is spent, by a failed write, an upgrade, a response after which it closes, or
+    /// the authentication of an unknown client; while an exchange is not complete; or if anything has arrived that
+    /// belongs to no response, the end of the connection included.
     pub(in crate::upstream) fn is_reusable(&mut self) -> bool {
-        if self.0.io.is_spent() || self.has_expired() {
+        let is_over = self.is_between_exchanges() && !self.writer.is_deaf();
+        if self.spent || !is_over || self.has_expired() {
             return false;
         }
-        self.0.waker.hush();
-        let reusable = self.poll_driver().is_pending() && self.0.sender.is_ready();
-        if reusable {
-            self.0.waker.tell(&self.0.keeper);
-        }
-        reusable
+        let Connection { io, keeper, .. } = &mut *self.0;
+        is_quiet(io, &mut Context::from_waker(keeper))
+    }
+
+    /// Returns whether nothing is in progress and nothing is left over.
+    fn is_between_exchanges(&self) -> bool {
+        self.decoder.has_ended() && !self.is_still_sending() && self.buffer.bytes().is_empty()
+    }
+
+    /// Returns whether the whole request body has been taken, be it written or not.
+    pub(super) fn has_uploaded(&self) -> bool {
+        self.upload.has_ended()
+    }
+
+    /// Returns whether some of the request has not been written.
+    pub(in crate::upstream) fn is_still_sending(&self) -> bool {
+        !self.upload.has_ended() || !self.writer.is_empty()
+    }
+
+    /// Gives back the memory that an idle connection does not need.
+    pub(in crate::upstream) fn rest(&mut self) {
+        self.buffer.rest();
+        self.writer.rest();
     }
 
     /// Returns the runtime on which the connection was made, and on which alone it can be polled.
     pub(in crate::upstream) fn runtime(&self) -> runtime::Id {
-        self.0.runtime
+        self.runtime
     }
 
     /// Returns when the connection takes no more requests, or `None` if never.
     pub(in crate::upstream) fn expires(&self) -> Option<Instant> {
-        self.0.expires
+        self.expires
     }
 
     /// Returns that the connection has reached the end of its life, as a reason to close it. `None` if it has not.
@@ -205,117 +187,188 @@ impl Http1 {
 
     /// Notes whether the connection waits for a request, for metrics.
     pub(in crate::upstream) fn set_idle(&self, idle: bool) {
-        self.0.io.open().set_idle(idle);
+        self.open.set_idle(idle);
     }
 
     /// Notes why the connection is about to be closed, for metrics.
     pub(in crate::upstream) fn closes(&self, cause: CloseCause) {
-        self.0.io.open().closes(cause);
+        self.open.closes(cause);
     }
 
-    /// Returns whether the response is complete while the request is not.
-    ///
-    /// An endpoint that answers early may still be reading what is on its way, so closing at once could lose its
-    /// response: a close with unread bytes resets the connection.
-    pub(in crate::upstream) fn is_still_sending(&self) -> bool {
-        let Ends { driver, sender, .. } = &*self.0;
-        !self.0.body_withheld && driver.is_some() && !sender.is_ready() && !sender.is_closed()
+    /// Returns the only client connection whose requests may be sent here, or `None` if the connection serves any
+    /// client.
+    pub(in crate::upstream) fn owner(&self) -> Option<ClientConnection> {
+        self.owner
     }
 
-    /// Sends the rest of the request, in a task that ends when it is sent or [`LINGER`] later. The connection then
-    /// closes.
-    pub(in crate::upstream) fn send_rest(self) {
-        let (_, done) = oneshot::channel();
-        self.detach(done);
+    /// Returns the connection to its pool, or closes it if the pool is gone. Called when the exchange is over.
+    pub(super) fn go_home(mut self) {
+        // A large buffer is for a transfer, not for waiting.
+        if self.buffer.is_large() {
+            self.buffer.rest();
+        }
+        if self.writer.is_large() {
+            self.writer.rest();
+        }
+        if let Some(home) = self.home.upgrade() {
+            home.take_back(self);
+        }
     }
 
-    /// Polls hyper's connection with [`ConnectionWaker`]. Ready when the connection has ended, for whatever reason.
-    ///
-    /// The error is only logged: the exchange receives its own through the response future or body.
-    fn poll_driver(&mut self) -> Poll<()> {
-        let Ends {
-            driver,
-            driver_waker,
+    /// Takes the connection apart, for a tunnel: the stream, what was read of the other protocol already, and what is
+    /// held for as long as the stream is open.
+    pub(super) fn into_parts(self) -> (Io, Bytes, (CountedConnection, Option<Permit>)) {
+        let Connection {
+            io,
+            mut buffer,
+            open,
+            permit,
             ..
-        } = &mut *self.0;
-        if let Some(open) = driver {
-            if let Err(error) = ready!(Pin::new(open).poll(&mut Context::from_waker(driver_waker)))
-            {
-                tracing::debug!(%error, "connection ended");
-            }
-            *driver = None;
-        }
-        Poll::Ready(())
+        } = *self.0;
+        (io, buffer.take(usize::MAX), (open, permit))
+    }
+}
+
+impl Deref for Http1 {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Http1 {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+impl Connection {
+    /// Returns whether the endpoint has sent nothing, and has not closed, before the connection is used.
+    ///
+    /// What has arrived by now is no answer to the request that is about to be written, and neither is the end of the
+    /// connection. RFC 9112 9.3.1: "Connections can be closed at any time, with or without intention." The runtime may
+    /// not have been notified of it yet, so the socket of a connection that was used before is asked, too.
+    ///
+    /// Registers the task of `cx`.
+    pub(super) fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        is_quiet(&mut self.io, cx) && (!self.used || self.io.is_silent())
     }
 
-    /// Polls the driver, and then `fed`, the response future or body that receives from it.
+    /// Begins an exchange: returns the buffer to write the request head to. `upload` is what follows the head.
+    pub(super) fn begin(&mut self, upload: Upload) -> &mut Vec<u8> {
+        (self.used, self.upload) = (true, upload);
+        self.writer.buffer()
+    }
+
+    /// Sends as much of the request as the socket takes. Ready when all of it has been written.
     ///
-    /// `fed` is polled with a waker that does nothing, because only the driver has something to feed it, and the driver
-    /// is polled here. The task of `cx` is woken when the driver can make progress, at once if it already can.
-    pub(super) fn drive<T>(
+    /// # Errors
+    ///
+    /// Those of [`Upload::poll`].
+    pub(super) fn poll_upload(
         &mut self,
-        cx: &Context<'_>,
-        fed: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.0.waker.hush();
-        // If the connection ends here, what it received for `fed` has been delivered, as the driver is dropped before
-        // `fed` is polled.
-        let _ = self.poll_driver();
-        let polled = fed(&mut Context::from_waker(Waker::noop()));
-        if polled.is_pending() {
-            self.0.waker.tell(cx.waker());
-        }
-        polled
+        body: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Http1Error>> {
+        let Self {
+            io, writer, upload, ..
+        } = self;
+        upload.poll(body, writer, io, cx)
     }
 
-    /// Spawns a task for the rest of the connection's work. It ends with the connection, or [`LINGER`] after `done`.
-    ///
-    /// `done` resolves when its sender is dropped, with the response body. The sender of requests is dropped here, so
-    /// hyper closes the connection after the exchange; it does not return to the pool. Does nothing if the connection
-    /// has ended.
-    pub(super) fn detach(mut self, done: oneshot::Receiver<()>) {
-        let Some(driver) = self.0.driver.take() else {
-            return;
-        };
-        // Without a sender, hyper closes the connection when the last message is complete.
-        drop(self);
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = driver => {}
-                () = linger(done) => {}
-            }
-        });
+    /// Writes what has been taken from the request, and takes no more.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { io, writer, .. } = self;
+        writer.poll_flush(io, cx)
     }
 
-    /// Hands a request to the connection, which writes it when it is next driven.
+    /// Receives the next response head, which may be that of an interim response.
     ///
-    /// The future resolves with the response head, or with an error. The error still contains the request if the
-    /// connection ended before taking it: on a reused connection, also when the endpoint has sent anything, or closed,
-    /// before the request was written. The future makes no progress by itself; poll it inside [`drive`](Self::drive).
-    pub(super) fn try_send(
+    /// # Errors
+    ///
+    /// The connection has ended, or what was received is invalid or too large.
+    pub(super) fn poll_head(
         &mut self,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
-        if self.0.used {
-            self.0.io.ask();
+        method: &Method,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, Http1Error>> {
+        let Self {
+            io, buffer, parser, ..
+        } = self;
+        loop {
+            if !buffer.bytes().is_empty() {
+                if let Some(head) = parser.parse(buffer, method)? {
+                    return Poll::Ready(Ok(head));
+                }
+            }
+            let received = match buffer.bytes().is_empty() {
+                true => Received::Nothing,
+                false => Received::Some,
+            };
+            match ready!(buffer.poll_fill(io, cx)) {
+                Ok(0) => return Poll::Ready(Err(Http1Error::Closed(received))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(Http1Error::Read(error, received))),
+            }
         }
-        self.0.used = true;
-        self.0.sender.try_send_request(request)
     }
 
-    /// Returns whether this value still drives the connection: it has neither ended nor been given to a task.
-    pub(super) fn is_open(&self) -> bool {
-        self.0.driver.is_some()
+    /// Begins to receive a response body.
+    pub(super) fn begin_body(&mut self, length: ResponseLength) {
+        self.decoder = Decoder::new(length, self.bounds);
     }
 
-    /// Records that the request body will not be sent, so that the connection closes when the response is complete.
+    /// Returns what is left of the response body.
+    pub(super) fn body(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Receives the next frame of the response body, or `None` at its end. Writes what is left of the request
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The connection has ended too early, or what was received is invalid or too large.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
+        if !self.writer.is_empty() {
+            // Whether it is ready or not, the response goes on.
+            let _ = self.poll_flush(cx);
+        }
+        let Self {
+            io,
+            buffer,
+            decoder,
+            ..
+        } = self;
+        loop {
+            match decoder.decode(buffer)? {
+                Decoded::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
+                Decoded::End => return Poll::Ready(None),
+                Decoded::Nothing => {}
+            }
+            match ready!(buffer.poll_fill(io, cx)) {
+                Ok(0) => decoder.close()?,
+                Ok(_) => {}
+                Err(error) => {
+                    return Poll::Ready(Some(Err(Http1Error::Read(error, Received::Some))));
+                }
+            }
+        }
+    }
+
+    /// Takes no more of the request body. The connection cannot be reused: its request has no end.
     pub(super) fn withhold_body(&mut self) {
-        self.0.body_withheld = true;
+        self.upload = Upload::Ended;
+        self.spend();
     }
 
     /// Marks the connection as not reusable. The exchange in progress continues.
-    pub(super) fn spend(&self) {
-        self.0.io.spend();
+    pub(super) fn spend(&mut self) {
+        self.spent = true;
     }
 
     /// Restricts the connection to the requests of one client connection, because it has been authenticated.
@@ -323,53 +376,17 @@ impl Http1 {
     /// With an unknown client (`None`) no later request can be known to be the same client's, so none is sent at all.
     pub(super) fn belongs_to(&mut self, owner: Option<ClientConnection>) {
         match owner {
-            Some(_) => self.0.owner = owner,
+            Some(_) => self.owner = owner,
             None => self.spend(),
-        }
-    }
-
-    /// Returns the only client connection whose requests may be sent here, or `None` if the connection serves any
-    /// client.
-    pub(in crate::upstream) fn owner(&self) -> Option<ClientConnection> {
-        self.0.owner
-    }
-
-    /// Returns what is shared with the stream.
-    pub(super) fn io(&self) -> &Arc<IoState> {
-        &self.0.io
-    }
-
-    /// Spawns a task for a connection that was asked to upgrade, and marks the connection as not reusable.
-    ///
-    /// hyper hands the stream over to the tunnel after a 101, and the task ends. After any other response it drives the
-    /// connection to its end, or until [`LINGER`] after `done`.
-    ///
-    /// Unlike [`detach`](Self::detach) it is called before the response head has arrived; the caller drops the sender
-    /// later.
-    pub(super) fn detach_for_tunnel(&mut self, done: oneshot::Receiver<()>) {
-        self.spend();
-        let Some(driver) = self.0.driver.take() else {
-            return;
-        };
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = driver.with_upgrades() => {}
-                () = linger(done) => {}
-            }
-        });
-    }
-
-    /// Returns the connection to its pool, or closes it if the pool is gone. Called when the exchange is over.
-    pub(super) fn go_home(self) {
-        if let Some(home) = self.0.home.upgrade() {
-            home.take_back(self);
         }
     }
 }
 
-/// Resolves [`LINGER`] after the response is over.
-async fn linger(done: oneshot::Receiver<()>) {
-    // The sender is never used, only dropped: the error is the signal.
-    drop(done.await);
-    sleep(LINGER).await;
+/// Returns whether there is nothing to read, not even the end of the stream. Registers the task of `cx` for when there
+/// is.
+fn is_quiet(io: &mut Io, cx: &mut Context<'_>) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let mut byte = ReadBuf::uninit(&mut byte);
+    let read: Poll<io::Result<()>> = Pin::new(io).poll_read(cx, &mut byte);
+    read.is_pending()
 }

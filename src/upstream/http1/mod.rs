@@ -1,57 +1,68 @@
 //! One HTTP/1 connection, driven by the task of the request that uses it.
 //!
-//! hyper splits a connection into a `SendRequest`, which takes requests, and a `Connection`, a future that has to be
-//! polled for anything to be read or written. Usually the latter is spawned. Here the pair stays together, as an
-//! [`Http1`], and is polled by whatever holds it. That saves a task per connection, a channel wake-up for every
-//! message, and the second thread on which the spawned task may run.
+//! The connection, its parser and its body decoder are one value, an [`Http1`], and whatever holds it polls it. That
+//! saves a task per connection, a channel between it and the request, and the second thread on which it may run.
 //!
 //! # Who drives a connection, and when
 //!
 //! | the connection is | held by | polled by |
 //! |---|---|---|
 //! | idle | the pool | the pool's reaper, and the next request that takes it |
-//! | waiting for a response head | `Http1::send` | the task of the request |
+//! | waiting for a response head | [`Exchange`](exchange::Exchange) | the task of the request |
 //! | passing on a body | [`Http1Body`] | the task that reads the response body |
-//! | still sending when its response begins | a spawned task | that task, to the end of the connection |
-//! | asked to upgrade | a spawned task | that task, until hyper hands the stream over or the connection ends |
+//! | still sending when its response begins | a spawned task | that task, until both have ended |
 //!
-//! The last two rows are the exceptions that need a task. If a response begins before the request body has been sent,
-//! both bodies flow at once, and a connection driven by the response body would send nothing while its reader pauses:
-//! an endpoint that waits for the upload, and a reader that waits for the endpoint, would wait for one another. After a
-//! request to upgrade, the stream belongs to neither body.
+//! The last row is the exception that needs a task. If a response begins before the request body has been sent, both
+//! bodies flow at once, and a connection driven by the response body would send nothing while its reader pauses: an
+//! endpoint that waits for the upload, and a reader that waits for the endpoint, would wait for one another.
 //!
 //! # How an exchange ends
 //!
-//! - The response ends and the request has been sent: the connection returns to the pool.
-//! - The response ends first: a task sends the rest of the request for up to 30 s, and the connection closes.
-//! - The response future or body is dropped before its end: the connection is dropped with it, and closes. HTTP/1 has
-//!   no other way to cancel. A task that drives the connection ends within 30 s.
+//! - Both messages end: the connection returns to the pool.
+//! - The response ends first: a task sends the rest of the request for up to 30 s.
+//! - The endpoint agrees to switch protocols: the connection goes to the tunnel, and never returns.
+//! - The response future or body is dropped before its end: the connection closes. HTTP/1 has no other way to cancel.
 //! - An error: the connection closes.
+//!
+//! # What is stricter than it has to be
+//!
+//! A proxy that is lenient where its neighbours are not is how messages are smuggled and split. So a connection that has
+//! anything to read before a request is written closes; chunks are read by the letter of their syntax; the size of
+//! heads, trailers, chunk lines and chunk extensions, the number of fields and of interim responses are bounded.
 //!
 //! # Files
 //!
-//! `connection.rs` is the pair itself; `send.rs` sends one request on it; `body.rs` is the response body that drives
-//! it. `io.rs` is the stream under hyper, which bounds what the endpoint sends, and `io_state.rs` what the stream and
-//! the connection tell each other past hyper. `waker.rs` saves needless wake-ups. `framing.rs`, `expect.rs` and
-//! `auth.rs` obey the rules of HTTP/1 that are about connections: `Content-Length` and chunks, `Expect: 100-continue`,
-//! NTLM.
+//! From the inside out: `read_buffer.rs` and `writer.rs` are the bytes in both directions; `request_head.rs`,
+//! `upload.rs`, `response_head.rs`, `chunked.rs` and `decoder.rs` turn messages into bytes and back; `connection.rs`
+//! holds them together; `exchange.rs` sends one request; `body.rs`, `duplex.rs` and `tunnel.rs` are what follows its
+//! response head. `empty_body.rs`, `expect.rs`, `interim.rs` and `auth.rs` obey the rules of HTTP/1 that are about single
+//! requests: bodies that turn out to be empty, `Expect: 100-continue`, 1xx, NTLM.
 //!
 //! Requests are not pipelined: a connection carries one exchange at a time, so that a slow or failing exchange affects
 //! no other.
 
 mod auth;
 mod body;
+mod chunked;
 mod connection;
+mod decoder;
+mod duplex;
+mod empty_body;
+mod error;
+mod exchange;
 mod expect;
-mod framing;
-mod io;
-mod io_state;
-mod send;
-mod waker;
+mod interim;
+mod read_buffer;
+mod request_head;
+mod response_head;
+mod tunnel;
+mod upload;
+mod writer;
 
+pub use self::interim::on_interim_response;
 pub(super) use self::{
     body::Http1Body,
     connection::Http1,
+    empty_body::{is_of_unknown_length, settle_body},
     expect::expects_continue,
-    framing::{is_of_unknown_length, settle_body},
 };

@@ -52,10 +52,4 @@ mod spawn;
 mod stream;
 mod upload;
 
-pub(super) use self::{
-    body::Http2Body,
-    connection::Http2,
-    error::{is_go_away, is_refused, needs_http1},
-    settings::Settings,
-    stream::Stream,
-};
+pub(super) use self::{body::Http2Body, connection::Http2, settings::Settings, stream::Stream};

@@ -25,6 +25,7 @@ use tokio::time::timeout_at;
 
 use super::{
     body::{Held, Http2Body},
+    error::send_failure,
     settings::settles,
     shared::Place,
     size::check,
@@ -66,7 +67,7 @@ impl Stream {
         // Boxed, so that it can move to a task that outlives this future.
         let head: SendFuture = Box::pin(sender.try_send_request(request));
         let wait = HeadFuture(Some((head, Held::new(sender, place, upload))));
-        let (response, held) = wait.await?;
+        let (response, held) = wait.await.map_err(send_failure)?;
         // Dropped here, a response that is too large resets its own stream and nothing else.
         let checked = check(response.headers(), bounds);
         checked.map_err(|error| Failure::Response(error.into()))?;
@@ -75,16 +76,16 @@ impl Stream {
 }
 
 /// hyper's error; it contains the request if the connection did not take it.
-type SendFailure = TrySendError<Request<Body>>;
+type HyperFailure = TrySendError<Request<Body>>;
 
 /// hyper's wait for a response head, which has no name of its own.
-type SendFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendFailure>> + Send>>;
+type SendFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, HyperFailure>> + Send>>;
 
 /// The wait for a response head, together with what the exchange holds. `None` once it is over.
 struct HeadFuture(Option<(SendFuture, Held)>);
 
 impl Future for HeadFuture {
-    type Output = Result<(Response<Incoming>, Held), SendFailure>;
+    type Output = Result<(Response<Incoming>, Held), HyperFailure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((mut head, mut held)) = self.0.take() else {

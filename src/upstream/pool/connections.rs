@@ -98,21 +98,21 @@ impl Pool {
 
     /// Returns a connection that can be used now: an idle HTTP/1 connection, or else a stream on a shared one.
     ///
-    /// Idle connections that turn out to have ended are closed on the way.
+    /// Idle connections that have expired are closed on the way. One that the endpoint has closed is found by the
+    /// exchange that uses it: see `http1/exchange.rs`.
     pub(super) fn ready(&self, demand: Demand) -> Option<Checkout> {
         // Idle connections were opened for earlier requests, so they are of no use to a request that wants a new one.
         while demand.since.is_none() {
-            let Some(mut http1) = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client))
-            else {
+            let Some(http1) = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client)) else {
                 break;
             };
-            if http1.is_usable() {
+            if !http1.has_expired() {
                 return Some(Checkout::Http1 {
                     http1,
                     reused: true,
                 });
             }
-            http1.closes(http1.expiry().unwrap_or(CloseCause::Endpoint));
+            http1.closes(CloseCause::MaxLifetime);
         }
         self.stream(demand)
     }
@@ -189,15 +189,11 @@ impl Pool {
 impl Home<Http1> for Pool {
     /// Takes an HTTP/1 connection back onto the shelf of its runtime. Called at the end of a response body.
     ///
-    /// Closes it instead if it has ended or expired, or if there are enough idle ones. If its request is still being
-    /// sent, a task finishes that first.
+    /// Closes it instead if it has ended or expired, or if there are enough idle ones.
     fn take_back(&self, mut http1: Http1) {
         if !http1.is_reusable() {
             if let Some(cause) = http1.expiry() {
                 http1.closes(cause);
-            }
-            if http1.is_still_sending() {
-                http1.send_rest();
             }
             return;
         }

@@ -196,7 +196,7 @@ impl Pool {
         }
         let keeper = self.shelf(runtime, |shelf| shelf.waker());
         let home = Arc::downgrade(self);
-        let http1 = Http1::handshake(connected.io, lease, keeper, home, bounds).await?;
+        let http1 = Http1::new(connected.io, lease, keeper, home, bounds);
         Ok(Checkout::Http1 {
             http1,
             reused: false,

@@ -93,7 +93,7 @@ impl Shelf {
     /// Takes out the connection that was used last: of those that belong to `client`, or else of those that belong to
     /// none.
     ///
-    /// It may have ended: see [`Http1::is_usable`].
+    /// It may have expired, or ended.
     pub(super) fn pop(&mut self, client: Option<ClientConnection>) -> Option<Http1> {
         // The time of an owned connection is checked here too, because the reaper may be late, and the wrong client
         // must not receive it.
@@ -230,6 +230,7 @@ impl Shelf {
                     gone.push(idle.http1);
                 } else {
                     next = next.min(idle.due);
+                    idle.http1.rest();
                     all.push(idle);
                 }
             }

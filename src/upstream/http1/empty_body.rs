@@ -1,11 +1,7 @@
-//! Frames a request for an HTTP/1 connection, and adds the fields that belong to the connection.
+//! Bodies that turn out to be empty.
 //!
-//! The head that arrives here has no `Transfer-Encoding` and no `Connection`: `rewrite/` has removed both, as they
-//! belong to the client's connection. A body whose length is known is sent with `Content-Length`, any other in chunks
-//! (RFC 9112 6.1). HTTP/2 needs none of this, since its frames delimit a body.
-//!
-//! The difficulty is a body that may turn out to be empty. HTTP/2 does not say in a head whether a body follows, but a
-//! chunked head says that one does: see [`settle_body`].
+//! A body of unknown length is sent in chunks (RFC 9112 6.1), and a chunked head says that there is a body. HTTP/2 does
+//! not say in a head whether a body follows, so that has to be found out first: see [`settle_body`].
 
 use std::{
     future::poll_fn,
@@ -15,15 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{Method, Request};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::timeout;
 
-use crate::{
-    body::Body,
-    error::BoxError,
-    rewrite::{Fields, Seen},
-};
+use crate::{body::Body, error::BoxError};
 
 /// How long a request whose method has no use for a body waits to find out whether it has one.
 ///
@@ -82,36 +74,6 @@ fn expects_content(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE
     )
-}
-
-/// Adds what belongs to the connection to a head: the framing of its body, and the options of `Connection`.
-///
-/// `seen` describes the fields of the head. hyper adds the `Content-Length` of a body whose length is known and not 0.
-pub(super) fn frame(request: &mut Request<Body>, seen: Seen) {
-    let is_chunked = is_of_unknown_length(request.body());
-    // RFC 9110 8.6: "a user agent normally sends Content-Length in a POST request even when the value is 0".
-    let tells_zero = matches!(
-        *request.method(),
-        Method::POST | Method::PUT | Method::PATCH
-    ) && request.body().is_end_stream();
-    let headers = request.headers_mut();
-    if is_chunked {
-        // hyper drops a GET, HEAD or CONNECT body of unknown length unless the head says that it is chunked.
-        headers.insert(
-            header::TRANSFER_ENCODING,
-            HeaderValue::from_static("chunked"),
-        );
-    } else if tells_zero {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    // RFC 9110 7.8 and 10.1.4: a sender of Upgrade or TE has to name it in Connection.
-    let options = match (seen.any(Fields::UPGRADE), seen.any(Fields::TE)) {
-        (false, false) => return,
-        (true, false) => "upgrade",
-        (false, true) => "te",
-        (true, true) => "upgrade, te",
-    };
-    headers.insert(header::CONNECTION, HeaderValue::from_static(options));
 }
 
 /// A body whose first frame has been taken out, and is yielded first.

@@ -1,0 +1,246 @@
+//! One exchange over an HTTP/1 connection, up to its response head.
+//!
+//! Steps:
+//!
+//! 1. Ask the connection whether the endpoint has been silent. Until then, nothing has been sent.
+//! 2. Write the head (`request_head.rs`), and as much of the body as the socket takes (`upload.rs`), unless it waits for
+//!    a 100 (`expect.rs`).
+//! 3. Read heads (`response_head.rs`). Interim responses are counted and handed on; the first other one ends the wait.
+//! 4. Decide what drives the connection from now on: the response body, or a task.
+//!
+//! Steps 2 and 3 alternate with each poll, so that an endpoint may answer before it has the whole request.
+//!
+//! What is not decided here: whether a failed request is sent again (`resend.rs`), and any deadline. A timeout drops
+//! the future from outside.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+
+use super::{
+    auth::{asks_for_connection, authenticates_connection},
+    body::Http1Body,
+    connection::Http1,
+    error::Http1Error,
+    expect::Expectation,
+    interim::hand_on,
+    request_head::{self, RequestLength},
+    response_head::ResponseHead,
+    tunnel::hand_over,
+};
+use crate::{
+    body::Body,
+    record::ClientConnection,
+    rewrite::{Fields, Seen},
+    upstream::error::{Processing, SendFailure},
+};
+
+/// The most interim responses to one request.
+const MAX_INTERIM: u8 = 64;
+
+/// Sends a request, and waits for its response head. Resolves once.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the connection, unless nothing has been sent: HTTP/1 has no other way to cancel.
+pub(in crate::upstream) struct Exchange {
+    /// `None` once it has been given to the response body, or closed.
+    http1: Option<Http1>,
+    request: Request<Body>,
+    /// The fields of the request.
+    seen: Seen,
+    /// The client's connection, if it is known.
+    client: Option<ClientConnection>,
+    /// Whether the head has been written.
+    begun: bool,
+    /// Whether the request has a body, which is known when the head is written.
+    has_body: bool,
+    /// What the request body waits for.
+    expectation: Option<Expectation>,
+    /// Interim responses so far.
+    interim: u8,
+}
+
+impl Http1 {
+    /// Sends a request in origin form. `seen` describes its fields; `client` is the connection that it came from.
+    ///
+    /// Takes the connection: it travels on in the response body, from which it returns to the pool.
+    pub(in crate::upstream) fn send(
+        self,
+        request: Request<Body>,
+        seen: Seen,
+        client: Option<ClientConnection>,
+    ) -> Exchange {
+        Exchange {
+            http1: Some(self),
+            request,
+            seen,
+            client,
+            begun: false,
+            has_body: false,
+            expectation: None,
+            interim: 0,
+        }
+    }
+}
+
+impl Future for Exchange {
+    type Output = Result<Response<Http1Body>, SendFailure>;
+
+    /// # Panics
+    ///
+    /// When it is polled after it has completed.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        Poll::Ready(match ready!(this.poll_response(cx)) {
+            Ok(head) => this.finish(head).map_err(|error| this.failed(error)),
+            Err(error) => Err(this.failed(error)),
+        })
+    }
+}
+
+impl Exchange {
+    /// Steps 1 to 3.
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Http1Error>> {
+        if !self.begun {
+            let is_silent = |http1: &mut Http1| http1.is_silent(cx);
+            if !self.http1.as_mut().is_some_and(is_silent) {
+                return Poll::Ready(Err(Http1Error::Stale));
+            }
+            self.begin();
+        }
+        loop {
+            self.poll_send(cx)?;
+            let Some(http1) = &mut self.http1 else {
+                return Poll::Pending;
+            };
+            let head = ready!(http1.poll_head(self.request.method(), cx))?;
+            let status = head.response.status();
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Ok(head));
+            }
+            self.interim(&head.response)?;
+        }
+    }
+
+    /// Writes the head to the buffer of the connection.
+    fn begin(&mut self) {
+        if self.seen.any(Fields::EXPECT) {
+            self.expectation = Expectation::of(&mut self.request);
+        }
+        let Some(http1) = &mut self.http1 else {
+            return;
+        };
+        let (request, seen) = (&self.request, self.seen);
+        if seen.any(Fields::AUTHORIZATION) && authenticates_connection(request.headers()) {
+            http1.belongs_to(self.client);
+        }
+        let length = RequestLength::of(request, seen);
+        request_head::write(request, length, seen, http1.begin(length.into()));
+        (self.begun, self.has_body) = (true, !request.body().is_end_stream());
+    }
+
+    /// Sends as much of the request as is allowed and as the socket takes.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Http1Error> {
+        let Some(http1) = &mut self.http1 else {
+            return Ok(());
+        };
+        if let Some(expectation) = &mut self.expectation {
+            if expectation.poll_patience(cx).is_pending() {
+                let _ = http1.poll_flush(cx);
+                return Ok(());
+            }
+            self.expectation.take().map(Expectation::met);
+        }
+        if http1.is_still_sending() {
+            if let Poll::Ready(Err(error)) = http1.poll_upload(self.request.body_mut(), cx) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles an interim response, which is no answer yet.
+    fn interim(&mut self, response: &Response<()>) -> Result<(), Http1Error> {
+        self.interim += 1;
+        if self.interim > MAX_INTERIM {
+            return Err(Http1Error::TooLarge("too many interim responses"));
+        }
+        if response.status() == StatusCode::CONTINUE {
+            self.expectation.take().map(Expectation::met);
+        }
+        hand_on(&self.request, response);
+        Ok(())
+    }
+
+    /// Step 4.
+    fn finish(&mut self, head: ResponseHead) -> Result<Response<Http1Body>, Http1Error> {
+        let Some(mut http1) = self.http1.take() else {
+            return Err(Http1Error::Stale);
+        };
+        let ResponseHead {
+            response,
+            length,
+            keeps_alive,
+        } = head;
+        if switches(&self.request, &response) {
+            // RFC 9110 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client".
+            if !self.seen.any(Fields::UPGRADE) && response.status().is_informational() {
+                return Err(Http1Error::Framing(
+                    "the endpoint switches protocols unasked",
+                ));
+            }
+            // RFC 9110 7.8: a server that receives both `Upgrade` and `Expect: 100-continue` sends a 100 before the
+            // 101. One that did not still wants the body, and the tunnel begins where the body ends.
+            self.expectation.take().map(Expectation::met);
+            let body = mem::take(self.request.body_mut());
+            return Ok(hand_over(response, http1, body));
+        }
+        if asks_for_connection(response.status(), response.headers()) {
+            http1.belongs_to(self.client);
+        }
+        if !keeps_alive {
+            http1.spend();
+        }
+        if let Some(expectation) = self.expectation.take() {
+            expectation.refused();
+            http1.withhold_body();
+        }
+        http1.begin_body(length);
+        let body = if http1.has_uploaded() {
+            Http1Body::driving(http1)
+        } else {
+            // Both bodies are in progress: neither may have to wait for the other to be polled.
+            Http1Body::driven_by_task(http1, mem::take(self.request.body_mut()))
+        };
+        Ok(response.map(|()| body))
+    }
+
+    /// Closes the connection, and returns what is left of the request with the error.
+    fn failed(&mut self, error: Http1Error) -> SendFailure {
+        self.http1 = None;
+        let is_whole = !self.begun || !self.has_body;
+        let processing = match self.begun {
+            false => Processing::Unsent,
+            true if error.is_early_close() && self.interim == 0 => Processing::EarlyClose,
+            true => Processing::Unknown,
+        };
+        SendFailure {
+            error: error.into(),
+            request: is_whole.then(|| mem::take(&mut self.request)),
+            processing,
+        }
+    }
+}
+
+/// Returns whether a response turns the connection into a tunnel.
+fn switches(request: &Request<Body>, response: &Response<()>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || (request.method() == Method::CONNECT && response.status().is_success())
+}
