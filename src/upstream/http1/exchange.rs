@@ -5,7 +5,7 @@
 //! 1. Ask the connection whether the endpoint has been silent. Until then, nothing has been sent.
 //! 2. Write the head (`request_head.rs`), and as much of the body as the socket takes (`upload.rs`), unless it waits for
 //!    a 100 (`expect.rs`).
-//! 3. Read heads (`response_head.rs`). Interim responses are counted and handed on; the first other one ends the wait.
+//! 3. Read heads (`response_head.rs`). Interim responses are handed on; the first other one ends the wait.
 //! 4. Decide what drives the connection from now on: the response body, or a task.
 //!
 //! Steps 2 and 3 alternate with each poll, so that an endpoint may answer before it has the whole request.
@@ -41,9 +41,6 @@ use crate::{
     upstream::error::{Processing, SendFailure},
 };
 
-/// The most interim responses to one request.
-const MAX_INTERIM: u8 = 64;
-
 /// Sends a request, and waits for its response head. Resolves once.
 ///
 /// # Cancel safety
@@ -63,8 +60,8 @@ pub(in crate::upstream) struct Exchange {
     has_body: bool,
     /// What the request body waits for.
     expectation: Option<Expectation>,
-    /// Interim responses so far.
-    interim: u8,
+    /// Whether an interim response has arrived.
+    answered: bool,
 }
 
 impl Http1 {
@@ -85,7 +82,7 @@ impl Http1 {
             begun: false,
             has_body: false,
             expectation: None,
-            interim: 0,
+            answered: false,
         }
     }
 }
@@ -125,7 +122,7 @@ impl Exchange {
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Ok(head));
             }
-            self.interim(&head.response)?;
+            self.interim(&head.response);
         }
     }
 
@@ -167,16 +164,12 @@ impl Exchange {
     }
 
     /// Handles an interim response, which is no answer yet.
-    fn interim(&mut self, response: &Response<()>) -> Result<(), Http1Error> {
-        self.interim += 1;
-        if self.interim > MAX_INTERIM {
-            return Err(Http1Error::TooLarge("too many interim responses"));
-        }
+    fn interim(&mut self, response: &Response<()>) {
+        self.answered = true;
         if response.status() == StatusCode::CONTINUE {
             self.expectation.take().map(Expectation::met);
         }
         hand_on(&self.request, response);
-        Ok(())
     }
 
     /// Step 4.
@@ -228,7 +221,7 @@ impl Exchange {
         let is_whole = !self.begun || !self.has_body;
         let processing = match self.begun {
             false => Processing::Unsent,
-            true if error.is_early_close() && self.interim == 0 => Processing::EarlyClose,
+            true if error.is_early_close() && !self.answered => Processing::EarlyClose,
             true => Processing::Unknown,
         };
         SendFailure {

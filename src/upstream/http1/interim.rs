@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
-/// Has `f` called with the head of each interim response (1xx) to a request that is sent over HTTP/1, such as a 103 with
-/// hints, in their order and before the response future is ready.
+/// Has `f` called with the head of each interim response (1xx) to a request that is sent over HTTP/1, such as a 103
+/// with hints, in their order and before the response future is ready.
 ///
-/// 101 is no interim response in this sense. At most 64 are accepted; with more, the exchange fails. A second call
-/// replaces the first one. Over HTTP/2 none are seen.
+/// 101 is no interim response in this sense. All of them together may be as long as
+/// [one head](crate::upstream::ClientBuilder::max_response_head); with more, the exchange fails. A second call replaces
+/// the first one. Over HTTP/2 none are seen.
 ///
 /// ```
 /// use axum_upstream::{Body, upstream};

@@ -21,12 +21,20 @@ const SMALLEST: usize = 8 * 1024;
 /// The most bytes that are read at once, and so that are ahead of the reader of a body.
 const LARGEST: usize = 256 * 1024;
 
+/// Reads in one turn of a task before other tasks run.
+///
+/// The runtime's sockets give way by themselves. The stream of a user's connector need not, and an endpoint could keep
+/// the thread by sending without a pause.
+const TURN: u8 = 64;
+
 /// What has been read from a connection and not been passed on.
 #[derive(Debug)]
 pub(super) struct ReadBuffer {
     bytes: BytesMut,
     /// The room that the next read needs.
     next: usize,
+    /// Reads since the last one that found nothing.
+    turn: u8,
 }
 
 impl Default for ReadBuffer {
@@ -35,6 +43,7 @@ impl Default for ReadBuffer {
         Self {
             bytes: BytesMut::new(),
             next: SMALLEST,
+            turn: 0,
         }
     }
 }
@@ -50,6 +59,11 @@ impl ReadBuffer {
         io: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if self.turn == TURN {
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let room = self.bytes.capacity() - self.bytes.len();
         // A buffer that is nearly full is not worth a system call.
         if room < self.next / 4 {
@@ -57,11 +71,16 @@ impl ReadBuffer {
         }
         let room = self.bytes.capacity() - self.bytes.len();
         let read = pin!(io.read_buf(&mut self.bytes)).poll(cx);
-        if let Poll::Ready(Ok(len)) = &read {
-            if *len == room {
-                self.next = (self.next * 2).min(LARGEST);
-            } else if *len < self.next / 4 {
-                self.next = (self.next / 2).max(SMALLEST);
+        match &read {
+            Poll::Pending => self.turn = 0,
+            Poll::Ready(read) => {
+                self.turn += 1;
+                let len = *read.as_ref().unwrap_or(&0);
+                if len == room {
+                    self.next = (self.next * 2).min(LARGEST);
+                } else if len < self.next / 4 {
+                    self.next = (self.next / 2).max(SMALLEST);
+                }
             }
         }
         read

@@ -52,6 +52,8 @@ pub(super) struct HeadParser {
     seen: usize,
     /// How many line ends have been skipped before the head, in bytes.
     blank: usize,
+    /// Bytes of interim responses since the last other one.
+    interim: usize,
     /// Where the fields are within the head, while it is taken apart. Kept for the next head.
     fields: Vec<Field>,
 }
@@ -70,6 +72,7 @@ impl HeadParser {
             bounds,
             seen: 0,
             blank: 0,
+            interim: 0,
             fields: Vec::new(),
         }
     }
@@ -112,6 +115,7 @@ impl HeadParser {
             return Err(too_large());
         }
         (self.seen, self.blank) = (0, 0);
+        self.count_interim(&line)?;
         let reason = line.reason(buffer.bytes());
         let head = buffer.take(line.len);
         let mut response = Response::new(());
@@ -136,6 +140,18 @@ impl HeadParser {
             self.seen = 0;
         }
         Ok(())
+    }
+
+    /// Bounds interim responses, which all together may be as long as a head.
+    fn count_interim(&mut self, line: &StatusLine) -> Result<(), Http1Error> {
+        self.interim = match line.status.is_informational() {
+            true => self.interim + line.len,
+            false => 0,
+        };
+        match self.interim > self.bounds.size {
+            true => Err(Http1Error::TooLarge("too many interim responses")),
+            false => Ok(()),
+        }
     }
 
     /// Returns `None`, unless what is there is too large already.
