@@ -1,41 +1,26 @@
 //! A client for one endpoint, as a tower service.
 //!
-//! This file has the loop over connections of one request. What may be sent again is decided in `resend.rs`; how a head
-//! is pointed at the endpoint, in `target.rs`; which connection is used, in `pool/`; how it is sent, in `http1/` and
-//! `http2/`.
+//! What happens to one request is in `sending.rs`.
 
 use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{Request, Response, StatusCode, header};
-use http_body::Body as _;
+use http::{Request, Response};
 use tower::Service;
-use tracing::Instrument;
 
 use super::{
-    body::{ClientBody, VersionBody},
+    body::ClientBody,
     client_attempt::ClientAttempt,
-    connect::Versions,
-    error::{Failure, SendError, SendFailure},
-    http1::{expects_continue, is_of_unknown_length, settle_body},
-    pool::{Checkout, Pool},
-    resend::{Resend, Spare},
-    target::{Scheme, Target},
+    error::SendError,
+    pool::Pool,
+    sending::{ClientFuture, Sending},
+    target::Target,
 };
 #[cfg(feature = "status")]
 use crate::telemetry::PoolReport;
-use crate::{
-    body::Body,
-    error::{Error, ErrorKind},
-    record::{ClientConnection, Info, Record, class_of_head, spans_are_wanted},
-    rewrite::{Fields, Seen},
-    telemetry::MeasuredAttempt,
-};
+use crate::{body::Body, error::Error, record::spans_are_wanted};
 
 /// Sends requests to one server, over a connection pool of its own.
 ///
@@ -85,6 +70,11 @@ impl Client {
         self.pool.report()
     }
 
+    /// Returns what is known at the beginning of the sending of a request.
+    fn sending(&self, begun: ClientAttempt, request: &Request<Body>) -> Sending {
+        Sending::new(self.target.clone(), self.pool.clone(), begun, request)
+    }
+
     /// Makes a new connection to the server as a request would, and closes it.
     ///
     /// # Errors
@@ -96,208 +86,6 @@ impl Client {
     /// Dropping the future closes what it was opening.
     pub(crate) async fn check_connect(&self) -> Result<(), Error> {
         self.pool.check_connect().await
-    }
-
-    /// Sends a request, and again on another connection where that is safe.
-    ///
-    /// For each connection:
-    ///
-    /// 1. Take one from the pool, or open one. An error here returns the request: nothing has been sent.
-    /// 2. Point the head at this server, in the form that the connection's version requires.
-    /// 3. Send it and return the response; or ask [`Resend`] what may be done with the request now.
-    ///
-    /// A request is repeated once at most after any part of it may have been sent. Returned unsent, it is tried on as
-    /// many idle connections as there are; each attempt closes one, so the loop ends.
-    ///
-    /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
-    async fn send(
-        self,
-        mut request: Request<Body>,
-        begun: Option<Box<ClientAttempt>>,
-    ) -> Result<Response<ClientBody>, SendError> {
-        let ClientAttempt {
-            record,
-            mut exchange,
-            mut attempt,
-            nth,
-        } = match begun {
-            Some(begun) => *begun,
-            None => ClientAttempt::by(&self.target, &self.pool.attempts, &mut request),
-        };
-        let seen = Seen::in_head(request.headers());
-        // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
-        // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
-        let upgrade = seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c;
-        let mut versions = if upgrade {
-            Versions::Http1
-        } else {
-            Versions::All
-        };
-        let client = record.client().connection();
-        let (mut repeated, mut fresh) = (false, false);
-        record.not_sent(nth);
-        loop {
-            let checkout = match self.pool.checkout(versions, client, fresh).await {
-                Ok(checkout) => checkout,
-                Err(error) => return Err(self.unsent(attempt, error, request)),
-            };
-            if checkout.is_http2() && seen.any(Fields::CONTENT_LENGTH) {
-                settle_length(&mut request);
-            }
-            let untouched = seen.any(Fields::EXPECT) && expects_continue(request.headers());
-            if !checkout.is_http2() && !untouched && is_of_unknown_length(request.body()) {
-                // Boxed, because most requests have no use for its timer.
-                Box::pin(settle_body(&mut request)).await;
-            }
-            let spare = match checkout.is_http2() && !repeated {
-                true => Spare::of(&request),
-                false => None,
-            };
-            let before = match self.target.apply(&mut request, seen, checkout.is_http2()) {
-                Ok(before) => before,
-                Err(error) => return Err(ended(attempt, error)),
-            };
-            let reused = checkout.is_reused();
-            record.sending(nth, reused);
-            if reused {
-                self.pool.counts.reused();
-                self.pool.metrics.reused();
-            }
-            let mut failed = match send_on(checkout, request, seen, client).await {
-                Ok(response) => {
-                    if let Some(attempt) = &mut attempt {
-                        attempt.ends(exchange.take());
-                    }
-                    return Ok(answered(response, attempt, record));
-                }
-                Err(Failure::Send(failed)) => *failed,
-                Err(Failure::Response(error)) => {
-                    let error = Error::new(ErrorKind::Connection)
-                        .with(error)
-                        .at(&self.target.name);
-                    return Err(ended(attempt, error));
-                }
-            };
-            request = match Resend::decide(&mut failed, spare, before, reused, repeated) {
-                Resend::Again {
-                    request,
-                    on_new,
-                    on_http1,
-                    last,
-                } => {
-                    if on_http1 && self.target.scheme != Scheme::H2c {
-                        versions = Versions::Http1;
-                    }
-                    (fresh, repeated) = (on_new, repeated | last);
-                    request
-                }
-                Resend::Elsewhere(request) => {
-                    return Err(self.unsent(attempt, self.failed(failed), request));
-                }
-                Resend::Never => return Err(ended(attempt, self.failed(failed))),
-            };
-            if !repeated {
-                record.not_sent(nth);
-            }
-        }
-    }
-
-    /// Sends a request in the span of the client's own attempt.
-    ///
-    /// It is apart from the usual way because requests are large, and each step in between moves them.
-    #[cold]
-    fn call_in_span(&self, mut request: Request<Body>) -> ClientFuture {
-        let begun = ClientAttempt::by(&self.target, &self.pool.attempts, &mut request);
-        let span = begun.span();
-        let sent = self.clone().send(request, Some(Box::new(begun)));
-        ClientFuture(Box::pin(sent.instrument(span)))
-    }
-
-    /// Returns the error of an exchange that failed on its connection.
-    fn failed(&self, failed: SendFailure) -> Error {
-        Error::new(ErrorKind::Connection)
-            .with(failed.error)
-            .at(&self.target.name)
-    }
-
-    /// Returns the error of a request of which nothing was sent, with the request in it. Records it as the attempt's
-    /// outcome.
-    fn unsent(
-        &self,
-        attempt: Option<MeasuredAttempt>,
-        error: Error,
-        request: Request<Body>,
-    ) -> SendError {
-        if let Some(attempt) = attempt {
-            attempt.failed(&error);
-        }
-        SendError::unsent(error, request)
-    }
-}
-
-/// Returns the error of a request that may have been sent. Records it as the attempt's outcome.
-fn ended(attempt: Option<MeasuredAttempt>, error: Error) -> SendError {
-    if let Some(attempt) = attempt {
-        attempt.failed(&error);
-    }
-    error.into()
-}
-
-/// Sends a request on a connection, whatever its version.
-async fn send_on(
-    checkout: Checkout,
-    request: Request<Body>,
-    seen: Seen,
-    client: Option<ClientConnection>,
-) -> Result<Response<VersionBody>, Failure> {
-    match checkout {
-        Checkout::Http1 { http1, .. } => {
-            let response = http1.send(request, seen, client).await?;
-            Ok(response.map(VersionBody::Http1))
-        }
-        #[cfg(feature = "http2")]
-        Checkout::Http2 { stream, .. } => Ok(stream.send(request).await?.map(VersionBody::Http2)),
-    }
-}
-
-/// Completes a response: records what its head says of the attempt, adds [`Info`] to its extensions, and puts the
-/// attempt into the body, where it ends.
-fn answered(
-    mut response: Response<VersionBody>,
-    attempt: Option<MeasuredAttempt>,
-    record: Arc<Record>,
-) -> Response<ClientBody> {
-    if let Some(attempt) = &attempt {
-        attempt.reached_body(response.status(), None);
-        let class = class_of_head(&response);
-        if class.is_failure() {
-            attempt.answered(class);
-        }
-    }
-    response.extensions_mut().insert(Info::new(record));
-    let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    response.map(|body| ClientBody::new(body, attempt, hold))
-}
-
-/// Makes `Content-Length` agree with the body, which a layer may have read or replaced since the head was written.
-///
-/// Over HTTP/1 the body alone decides (`http1/request_head.rs`). Over HTTP/2 a request whose length is not what it says
-/// is malformed (RFC 9113 8.1.1).
-fn settle_length(request: &mut Request<Body>) {
-    let length = request.body().size_hint().exact();
-    let said = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    match length {
-        Some(length) if said == Some(length) => {}
-        Some(length) => drop(
-            request
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, length.into()),
-        ),
-        // The body will be chunked.
-        None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
     }
 }
 
@@ -311,34 +99,11 @@ impl Service<Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> ClientFuture {
-        if spans_are_wanted() {
-            return self.call_in_span(request);
+    fn call(&mut self, mut request: Request<Body>) -> ClientFuture {
+        let begun = ClientAttempt::by(&self.target, &self.pool.attempts, &mut request);
+        match spans_are_wanted() {
+            true => ClientFuture::in_span(begun.span(), self.sending(begun, &request), request),
+            false => ClientFuture::new(self.sending(begun, &request), request),
         }
-        // Boxed because the futures of the versions, hyper's among them, have no name.
-        ClientFuture(Box::pin(self.clone().send(request, None)))
-    }
-}
-
-/// The response future of [`Client`]. Resolves when the response head has arrived.
-///
-/// # Panics
-///
-/// When it is polled after it has completed.
-pub struct ClientFuture(
-    Pin<Box<dyn Future<Output = Result<Response<ClientBody>, SendError>> + Send>>,
-);
-
-impl Future for ClientFuture {
-    type Output = Result<Response<ClientBody>, SendError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for ClientFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFuture").finish_non_exhaustive()
     }
 }

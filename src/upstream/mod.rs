@@ -53,6 +53,7 @@ mod http2;
 mod lease;
 mod pool;
 mod resend;
+mod sending;
 mod target;
 
 /// The traits of the streams that a user's connector makes, and the wrapper that implements them for streams of
@@ -62,10 +63,7 @@ pub use hyper_util::rt::TokioIo;
 
 pub(crate) use self::target::canonical_url;
 pub use self::{
-    body::ClientBody,
-    builder::ClientBuilder,
-    client::{Client, ClientFuture},
-    error::SendError,
-    http1::on_interim_response,
+    body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,
+    http1::on_interim_response, sending::ClientFuture,
 };
 pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

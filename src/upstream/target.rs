@@ -12,7 +12,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
-use http::{HeaderValue, Request, Uri, header, uri::Authority};
+use http::{HeaderName, HeaderValue, Request, Uri, header, uri::Authority};
 
 use crate::{
     error::{BoxError, Error},
@@ -58,31 +58,26 @@ pub(crate) struct Target {
 }
 
 /// What was removed from a head, or replaced, to point it at an endpoint, so that an unsent request can go to another.
+///
+/// Boxed, since most heads are sent over HTTP/1 to endpoints without a base path, and stay as they are.
 #[derive(Default)]
-pub(crate) struct Before {
-    /// The original target, if it was changed.
-    uri: Option<Uri>,
-    /// The original `Host`, if it was replaced or removed.
-    host: Option<HeaderValue>,
-    /// The original `Upgrade`, if it was removed.
-    upgrade: Option<HeaderValue>,
-    /// Whether there was no `Host`.
-    hostless: bool,
+pub(crate) struct Before(Option<Box<Replaced>>);
+
+/// What was in a head before.
+struct Replaced {
+    uri: Uri,
+    /// `Host` and `Upgrade`, if they were removed.
+    fields: [(HeaderName, Option<HeaderValue>); 2],
 }
 
 impl Before {
     /// Undoes [`Target::apply`].
     pub(crate) fn restore<B>(self, request: &mut Request<B>) {
-        if let Some(uri) = self.uri {
-            *request.uri_mut() = uri;
-        }
-        let headers = request.headers_mut();
-        if self.hostless {
-            headers.remove(header::HOST);
-        }
-        for (name, value) in [(header::HOST, self.host), (header::UPGRADE, self.upgrade)] {
+        let Some(replaced) = self.0 else { return };
+        *request.uri_mut() = replaced.uri;
+        for (name, value) in replaced.fields {
             if let Some(value) = value {
-                headers.insert(name, value);
+                request.headers_mut().insert(name, value);
             }
         }
     }
@@ -122,45 +117,43 @@ impl Target {
         }
     }
 
-    /// Points a head in origin form at this endpoint: its base path in front; its authority as `Host`, unless another
-    /// was chosen; for HTTP/2 in absolute form. `seen` describes the fields of the head.
+    /// Points a head in origin form at this endpoint: its base path in front; for HTTP/2 in absolute form, with its
+    /// authority unless another `Host` was chosen.
     ///
-    /// The path is joined byte by byte, never decoded. `*` (OPTIONS) has no path and remains. A `Host` that is only
-    /// lent, a placeholder that `rewrite/` has left, is replaced as if it were absent.
+    /// The path is joined byte by byte, never decoded. `*` (OPTIONS) has no path and remains.
     ///
     /// # Errors
     ///
     /// 400 if the path would climb out of the base path, or if it or `Host` cannot be part of an absolute form. The
     /// head may then be changed in part, so the request is lost.
-    pub(crate) fn apply<B>(
-        &self,
-        request: &mut Request<B>,
-        seen: Seen,
-        http2: bool,
-    ) -> Result<Before, Error> {
-        let mut before = Before {
-            hostless: !seen.any(Fields::HOST),
-            ..Before::default()
-        };
-        if !self.base.is_empty() && request.uri().path() != "*" {
-            if let Some(path) = request.uri().path_and_query() {
-                let below = Uri::from(rewrite::below(&self.base, path)?);
-                before.uri = Some(std::mem::replace(request.uri_mut(), below));
-            }
+    pub(crate) fn apply<B>(&self, request: &mut Request<B>, http2: bool) -> Result<Before, Error> {
+        let is_below = !self.base.is_empty() && request.uri().path() != "*";
+        if !is_below && !http2 {
+            return Ok(Before::default());
         }
-        let host = request.headers().get(header::HOST);
-        let takes_own = host.is_none_or(is_lent);
+        let uri = request.uri().clone();
+        if let Some(path) = uri.path_and_query().filter(|_| is_below) {
+            *request.uri_mut() = Uri::from(rewrite::below(&self.base, path)?);
+        }
+        let mut fields = [(header::HOST, None), (header::UPGRADE, None)];
         if http2 {
-            before.uri.get_or_insert_with(|| request.uri().clone());
-            before.host = request.headers_mut().remove(header::HOST);
+            let takes_own = takes_own_host(request);
             // RFC 9113 8.2.2: no fields that belong to an HTTP/1 connection.
-            before.upgrade = request.headers_mut().remove(header::UPGRADE);
-            self.absolute(request, before.host.as_ref().filter(|_| !takes_own))?;
-        } else if takes_own {
-            let own = self.host.clone();
-            before.host = request.headers_mut().insert(header::HOST, own);
+            for (name, value) in &mut fields {
+                *value = request.headers_mut().remove(&*name);
+            }
+            self.absolute(request, fields[0].1.as_ref().filter(|_| !takes_own))?;
         }
-        Ok(before)
+        Ok(Before(Some(Box::new(Replaced { uri, fields }))))
+    }
+
+    /// Returns the `Host` that takes the place of that in a head for HTTP/1: the authority, unless another was chosen.
+    /// `seen` describes the fields of the head.
+    ///
+    /// It is written instead of that in the head, which stays as it is.
+    pub(crate) fn host_for<B>(&self, request: &Request<B>, seen: Seen) -> Option<HeaderValue> {
+        let takes_own = !seen.any(Fields::HOST) || takes_own_host(request);
+        takes_own.then(|| self.host.clone())
     }
 
     /// Puts a target into absolute form, from which HTTP/2 takes `:scheme` and `:authority`.
@@ -202,6 +195,12 @@ impl FromStr for Target {
 /// an endpoint. Two URLs of the same form are the same endpoint.
 pub(crate) fn canonical_url(url: &str) -> Option<Arc<str>> {
     parse(url).ok().map(|target| target.url)
+}
+
+/// Returns whether a head has no `Host` of its own: none, or one that is only lent, a placeholder that `rewrite/` has
+/// left.
+fn takes_own_host<B>(request: &Request<B>) -> bool {
+    request.headers().get(header::HOST).is_none_or(is_lent)
 }
 
 /// Returns the identity of an endpoint that is in no cluster.
@@ -328,18 +327,14 @@ mod tests {
         }
     }
 
-    fn apply(target: &Target, request: &mut Request<()>, http2: bool) -> Result<Before, Error> {
-        let seen = Seen::in_head(request.headers());
-        target.apply(request, seen, http2)
-    }
-
     #[test]
     fn base_and_host_are_put_on() {
         let target: Target = "http://a:5000/base/".parse().unwrap();
         let mut request = Request::get("/x?y").body(()).unwrap();
-        let before = apply(&target, &mut request, false).unwrap();
+        let before = target.apply(&mut request, false).unwrap();
         assert_eq!(request.uri(), "/base/x?y");
-        assert_eq!(request.headers()["host"], "a:5000");
+        let seen = Seen::in_head(request.headers());
+        assert_eq!(target.host_for(&request, seen).unwrap(), "a:5000");
         before.restore(&mut request);
         assert_eq!(request.uri(), "/x?y");
         assert!(request.headers().is_empty());
@@ -348,7 +343,9 @@ mod tests {
             .header("host", "kept")
             .body(())
             .unwrap();
-        assert!(apply(&target, &mut request, false).is_err());
+        let seen = Seen::in_head(request.headers());
+        assert!(target.host_for(&request, seen).is_none());
+        assert!(target.apply(&mut request, false).is_err());
     }
 
     #[cfg(feature = "http2")]
@@ -356,7 +353,7 @@ mod tests {
     fn http2_takes_its_authority_from_host() {
         let target: Target = "h2c://a:5000".parse().unwrap();
         let mut request = Request::get("/x").header("host", "b").body(()).unwrap();
-        let before = apply(&target, &mut request, true).unwrap();
+        let before = target.apply(&mut request, true).unwrap();
         assert_eq!(request.uri(), "http://b/x");
         assert!(!request.headers().contains_key("host"));
         before.restore(&mut request);

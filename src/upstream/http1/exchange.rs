@@ -20,7 +20,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::{
@@ -38,6 +38,7 @@ use crate::{
     body::Body,
     record::ClientConnection,
     rewrite::{Fields, Seen},
+    telemetry::CloseCause,
     upstream::error::{Processing, SendFailure},
 };
 
@@ -50,6 +51,8 @@ pub(in crate::upstream) struct Exchange {
     /// `None` once it has been given to the response body, or closed.
     http1: Option<Http1>,
     request: Request<Body>,
+    /// Takes the place of `Host` in the head that is written.
+    host: Option<HeaderValue>,
     /// The fields of the request.
     seen: Seen,
     /// The client's connection, if it is known.
@@ -65,18 +68,21 @@ pub(in crate::upstream) struct Exchange {
 }
 
 impl Http1 {
-    /// Sends a request in origin form. `seen` describes its fields; `client` is the connection that it came from.
+    /// Sends a request in origin form. `host` takes the place of the `Host` in it, if there is one; `seen` describes its
+    /// fields; `client` is the connection that it came from.
     ///
     /// Takes the connection: it travels on in the response body, from which it returns to the pool.
     pub(in crate::upstream) fn send(
         self,
         request: Request<Body>,
+        host: Option<HeaderValue>,
         seen: Seen,
         client: Option<ClientConnection>,
     ) -> Exchange {
         Exchange {
             http1: Some(self),
             request,
+            host,
             seen,
             client,
             begun: false,
@@ -139,7 +145,8 @@ impl Exchange {
             http1.belongs_to(self.client);
         }
         let length = RequestLength::of(request, seen);
-        request_head::write(request, length, seen, http1.begin(length.into()));
+        let out = http1.begin(length.into());
+        request_head::write(request, self.host.as_ref(), length, seen, out);
         (self.begun, self.has_body) = (true, !request.body().is_end_stream());
     }
 
@@ -217,7 +224,9 @@ impl Exchange {
 
     /// Closes the connection, and returns what is left of the request with the error.
     fn failed(&mut self, error: Http1Error) -> SendFailure {
-        self.http1 = None;
+        if let Some(http1) = self.http1.take().filter(|_| !self.begun) {
+            http1.closes(CloseCause::Endpoint);
+        }
         let is_whole = !self.begun || !self.has_body;
         let processing = match self.begun {
             false => Processing::Unsent,
@@ -228,6 +237,15 @@ impl Exchange {
             error: error.into(),
             request: is_whole.then(|| mem::take(&mut self.request)),
             processing,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    /// Returns a connection that nothing has been sent on to the pool.
+    fn drop(&mut self) {
+        if let Some(http1) = self.http1.take().filter(|_| !self.begun) {
+            http1.go_home();
         }
     }
 }

@@ -64,5 +64,6 @@ pub(super) use self::{
     body::Http1Body,
     connection::Http1,
     empty_body::{is_of_unknown_length, settle_body},
+    exchange::Exchange,
     expect::expects_continue,
 };

@@ -4,7 +4,7 @@
 //! connection are never taken from it. The head that arrives here has none of them, unless a user of the client has put
 //! them there, and two statements about the length of one body are how requests are smuggled.
 
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::Body as _;
 
 use crate::{
@@ -50,15 +50,29 @@ impl RequestLength {
     }
 }
 
-/// Appends the head of a request to `out`.
-pub(super) fn write(request: &Request<Body>, length: RequestLength, seen: Seen, out: &mut Vec<u8>) {
+/// Appends the head of a request to `out`. `host` takes the place of the `Host` in it, if there is one.
+pub(super) fn write(
+    request: &Request<Body>,
+    host: Option<&HeaderValue>,
+    length: RequestLength,
+    seen: Seen,
+    out: &mut Vec<u8>,
+) {
     let target = request.uri().path_and_query();
     let target = target.map_or("/", |target| target.as_str());
     let method = request.method().as_str();
     for part in [method, " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    write_fields(request.headers(), out);
+    // RFC 9110 7.2: "A user agent that sends Host SHOULD send it as the first field".
+    if let Some(host) = host {
+        write_field(&header::HOST, host, out);
+    }
+    for (name, value) in request.headers() {
+        if host.is_none() || *name != header::HOST {
+            write_field(name, value, out);
+        }
+    }
     match length {
         RequestLength::None => {}
         RequestLength::Exact(length) => {
@@ -80,23 +94,22 @@ pub(super) fn write(request: &Request<Body>, length: RequestLength, seen: Seen, 
 
 /// Appends the trailers of a chunked request, and the empty line after them.
 pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
-    write_fields(trailers, out);
+    for (name, value) in trailers {
+        write_field(name, value, out);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the lines of all fields but those that belong to the connection.
-fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        if let header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION = *name {
-            continue;
-        }
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        // Once for each field, instead of with each piece.
-        out.reserve(name.len() + value.len() + 4);
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
+/// Appends the line of a field, unless that belongs to the connection.
+fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    if let header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION = *name {
+        return;
+    }
+    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+    // Once for each field, instead of with each piece.
+    out.reserve(name.len() + value.len() + 4);
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
     }
 }
 
@@ -120,7 +133,8 @@ mod tests {
     fn written(request: &Request<Body>) -> String {
         let seen = Seen::in_head(request.headers());
         let mut out = Vec::new();
-        write(request, RequestLength::of(request, seen), seen, &mut out);
+        let length = RequestLength::of(request, seen);
+        write(request, None, length, seen, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -135,6 +149,21 @@ mod tests {
             .unwrap();
         let lines = "GET /a%2f?b=%20 HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-a: 2\r\nx-b: \r\n\r\n";
         assert_eq!(written(&request), lines);
+    }
+
+    #[test]
+    fn the_host_of_the_endpoint_comes_first() {
+        let request = Request::get("/")
+            .header("x", "1")
+            .header("host", "a")
+            .body(Body::empty());
+        let (request, mut out) = (request.unwrap(), Vec::new());
+        let (host, seen) = (
+            HeaderValue::from_static("b"),
+            Seen::in_head(request.headers()),
+        );
+        write(&request, Some(&host), RequestLength::None, seen, &mut out);
+        assert_eq!(out, b"GET / HTTP/1.1\r\nhost: b\r\nx: 1\r\n\r\n");
     }
 
     /// Whatever the head says, its body is framed once, and by what it is.

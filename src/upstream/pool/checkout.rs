@@ -46,11 +46,6 @@ pub(in crate::upstream) enum Checkout {
 }
 
 impl Checkout {
-    /// Returns whether the request is to be sent over HTTP/2, which decides the form of its head.
-    pub(in crate::upstream) fn is_http2(&self) -> bool {
-        !matches!(self, Self::Http1 { .. })
-    }
-
     /// Returns whether the connection was opened by another request, which may have used it.
     pub(in crate::upstream) fn is_reused(&self) -> bool {
         match self {

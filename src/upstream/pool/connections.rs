@@ -89,32 +89,43 @@ impl Pool {
     /// While they do, connections that come free belong to the head of the line. Streams of shared connections are
     /// excepted: there is room for all.
     pub(super) fn unclaimed(&self, demand: Demand) -> Option<Checkout> {
-        let contended = self.open.as_ref().is_some_and(|open| open.is_contended());
-        match contended {
+        match self.is_contended() {
             true => self.stream(demand),
             false => self.ready(demand),
         }
     }
 
+    /// Returns whether requests wait in line for a connection.
+    pub(super) fn is_contended(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is_contended())
+    }
+
     /// Returns a connection that can be used now: an idle HTTP/1 connection, or else a stream on a shared one.
-    ///
-    /// Idle connections that have expired are closed on the way. One that the endpoint has closed is found by the
-    /// exchange that uses it: see `http1/exchange.rs`.
     pub(super) fn ready(&self, demand: Demand) -> Option<Checkout> {
         // Idle connections were opened for earlier requests, so they are of no use to a request that wants a new one.
-        while demand.since.is_none() {
-            let Some(http1) = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client)) else {
-                break;
-            };
-            if !http1.has_expired() {
+        if demand.since.is_none() {
+            if let Some(http1) = self.idle_http1(demand) {
                 return Some(Checkout::Http1 {
                     http1,
                     reused: true,
                 });
             }
-            http1.closes(CloseCause::MaxLifetime);
         }
         self.stream(demand)
+    }
+
+    /// Returns an idle HTTP/1 connection.
+    ///
+    /// Those that have expired are closed on the way. One that the endpoint has closed is found by the exchange that
+    /// uses it: see `http1/exchange.rs`.
+    pub(super) fn idle_http1(&self, demand: Demand) -> Option<Http1> {
+        loop {
+            let http1 = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client))?;
+            if !http1.has_expired() {
+                return Some(http1);
+            }
+            http1.closes(CloseCause::MaxLifetime);
+        }
     }
 
     /// Returns a stream on a shared connection, if the request can be sent over HTTP/2.

@@ -75,6 +75,25 @@ impl Pool {
             .map_err(|error| error.at(&self.target.name))
     }
 
+    /// Returns an idle HTTP/1 connection that can be used at once, or `None`: [`checkout`](Self::checkout) has to be
+    /// called then, and also if there is no tokio runtime.
+    pub(in crate::upstream) fn idle(
+        &self,
+        versions: Versions,
+        client: Option<ClientConnection>,
+    ) -> Option<Http1> {
+        let demand = Demand {
+            runtime: Handle::try_current().ok()?.id(),
+            versions,
+            client,
+            since: None,
+        };
+        match self.is_contended() {
+            true => None,
+            false => self.idle_http1(demand),
+        }
+    }
+
     /// Opens a connection as a request would, TLS handshake included, and closes it. No HTTP is spoken on it.
     ///
     /// It is one of the open connections while it lasts: if their number is limited, it waits in line for a permit.

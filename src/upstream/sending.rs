@@ -1,0 +1,380 @@
+//! The sending of one request: the loop over connections.
+//!
+//! What may be sent again is decided in `resend.rs`; how a head is pointed at the endpoint, in `target.rs`; which
+//! connection is used, in `pool/`; how it is sent, in `http1/` and `http2/`.
+//!
+//! The usual request finds an idle HTTP/1 connection. Its future has a name and needs no allocation. Everything else is
+//! a boxed future: waiting for a connection, HTTP/2, and whatever follows a failure.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+#[cfg(feature = "http2")]
+use http::header;
+use http::{Request, Response, StatusCode};
+use tracing::{Instrument, Span};
+
+use super::{
+    body::{ClientBody, VersionBody},
+    client_attempt::ClientAttempt,
+    connect::Versions,
+    error::{Failure, SendError, SendFailure},
+    http1::{Exchange, Http1, expects_continue, is_of_unknown_length, settle_body},
+    pool::{Checkout, Pool},
+    resend::{Resend, Spare},
+    target::{Before, Scheme, Target},
+};
+use crate::{
+    body::Body,
+    error::{BoxError, Error, ErrorKind},
+    record::{Info, class_of_head},
+    rewrite::{Fields, Seen},
+};
+
+/// What is known of a request besides the request itself, from one connection to the next.
+pub(super) struct Sending {
+    target: Arc<Target>,
+    pool: Arc<Pool>,
+    begun: ClientAttempt,
+    /// The fields of the request.
+    seen: Seen,
+    /// The versions that it may be sent over.
+    versions: Versions,
+    /// Only on a connection that is opened from now on.
+    fresh: bool,
+    /// Whether it may have been sent before, so that it is not sent again.
+    repeated: bool,
+}
+
+/// What the client returns.
+type Sent = Result<Response<ClientBody>, SendError>;
+
+impl Sending {
+    /// Returns the state of a request that nothing has been done with.
+    pub(super) fn new(
+        target: Arc<Target>,
+        pool: Arc<Pool>,
+        begun: ClientAttempt,
+        request: &Request<Body>,
+    ) -> Self {
+        let seen = Seen::in_head(request.headers());
+        // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
+        // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
+        let upgrade = seen.any(Fields::UPGRADE) && target.scheme != Scheme::H2c;
+        let versions = if upgrade {
+            Versions::Http1
+        } else {
+            Versions::All
+        };
+        begun.record.not_sent(begun.nth);
+        Self {
+            target,
+            pool,
+            begun,
+            seen,
+            versions,
+            fresh: false,
+            repeated: false,
+        }
+    }
+
+    /// Takes an idle HTTP/1 connection, if the request can be sent on it at once.
+    fn idle(&self, request: &Request<Body>) -> Option<Http1> {
+        let client = self.begun.record.client().connection();
+        match self.needs_settling(request) {
+            true => None,
+            false => self.pool.idle(self.versions, client),
+        }
+    }
+
+    /// Returns whether it has to be found out first whether the request has a body. Not if its body must not be touched
+    /// before the endpoint asks for it.
+    fn needs_settling(&self, request: &Request<Body>) -> bool {
+        let untouched = self.seen.any(Fields::EXPECT) && expects_continue(request.headers());
+        !untouched && is_of_unknown_length(request.body())
+    }
+
+    /// Points a request at the endpoint and hands it to a connection.
+    fn exchange(
+        &self,
+        http1: Http1,
+        reused: bool,
+        mut request: Request<Body>,
+    ) -> Result<(Exchange, Before), Error> {
+        let before = self.target.apply(&mut request, false)?;
+        self.sends(reused);
+        let client = self.begun.record.client().connection();
+        let host = self.target.host_for(&request, self.seen);
+        Ok((http1.send(request, host, self.seen, client), before))
+    }
+
+    /// Records that the request is sent from now on.
+    fn sends(&self, reused: bool) {
+        self.begun.record.sending(self.begun.nth, reused);
+        if reused {
+            self.pool.counts.reused();
+            self.pool.metrics.reused();
+        }
+    }
+
+    /// Sends a request, and again on another connection where that is safe.
+    ///
+    /// For each connection:
+    ///
+    /// 1. Take one from the pool, or open one. An error here returns the request: nothing has been sent.
+    /// 2. Point the head at this server, in the form that the connection's version requires.
+    /// 3. Send it and return the response; or ask [`Resend`] what may be done with the request now.
+    ///
+    /// A request is repeated once at most after any part of it may have been sent. Returned unsent, it is tried on as
+    /// many idle connections as there are; each attempt closes one, so the loop ends.
+    ///
+    /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
+    async fn run(mut self, mut request: Request<Body>) -> Sent {
+        loop {
+            let client = self.begun.record.client().connection();
+            let checkout = match self.pool.checkout(self.versions, client, self.fresh).await {
+                Ok(checkout) => checkout,
+                Err(error) => return Err(self.unsent(error, request)),
+            };
+            let reused = checkout.is_reused();
+            let (failed, spare, before) = match checkout {
+                Checkout::Http1 { http1, .. } => {
+                    if self.needs_settling(&request) {
+                        settle_body(&mut request).await;
+                    }
+                    let exchange = self.exchange(http1, reused, request);
+                    let (exchange, before) = exchange.map_err(|error| self.ended(error))?;
+                    match exchange.await {
+                        Ok(response) => return Ok(self.answered(response.map(VersionBody::Http1))),
+                        Err(failed) => (failed, None, before),
+                    }
+                }
+                #[cfg(feature = "http2")]
+                Checkout::Http2 { stream, .. } => {
+                    if self.seen.any(Fields::CONTENT_LENGTH) {
+                        settle_length(&mut request);
+                    }
+                    let spare = match self.repeated {
+                        true => None,
+                        false => Spare::of(&request),
+                    };
+                    let before = self.target.apply(&mut request, true);
+                    let before = before.map_err(|error| self.ended(error))?;
+                    self.sends(reused);
+                    match stream.send(request).await {
+                        Ok(response) => return Ok(self.answered(response.map(VersionBody::Http2))),
+                        Err(Failure::Send(failed)) => (*failed, spare, before),
+                        Err(Failure::Response(error)) => return Err(self.failed(error)),
+                    }
+                }
+            };
+            request = self.again(failed, spare, before, reused)?;
+        }
+    }
+
+    /// Returns the request after a failure, if it may be sent once more.
+    fn again(
+        &mut self,
+        mut failed: SendFailure,
+        spare: Option<Spare>,
+        before: Before,
+        reused: bool,
+    ) -> Result<Request<Body>, SendError> {
+        let request = match Resend::decide(&mut failed, spare, before, reused, self.repeated) {
+            Resend::Again {
+                request,
+                on_new,
+                on_http1,
+                last,
+            } => {
+                if on_http1 && self.target.scheme != Scheme::H2c {
+                    self.versions = Versions::Http1;
+                }
+                (self.fresh, self.repeated) = (on_new, self.repeated | last);
+                request
+            }
+            Resend::Elsewhere(request) => {
+                let error = self.error(failed.error);
+                return Err(self.unsent(error, request));
+            }
+            Resend::Never => return Err(self.failed(failed.error)),
+        };
+        if !self.repeated {
+            self.begun.record.not_sent(self.begun.nth);
+        }
+        Ok(request)
+    }
+
+    /// Completes a response: records what its head says of the attempt, adds [`Info`] to its extensions, and puts the
+    /// attempt into the body, where it ends.
+    fn answered(&mut self, mut response: Response<VersionBody>) -> Response<ClientBody> {
+        let mut attempt = self.begun.attempt.take();
+        if let Some(attempt) = &mut attempt {
+            attempt.ends(self.begun.exchange.take());
+            attempt.reached_body(response.status(), None);
+            let class = class_of_head(&response);
+            if class.is_failure() {
+                attempt.answered(class);
+            }
+        }
+        let info = Info::new(self.begun.record.clone());
+        response.extensions_mut().insert(info);
+        let hold = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        response.map(|body| ClientBody::new(body, attempt, hold))
+    }
+
+    /// Returns the error of an exchange that failed on its connection.
+    fn error(&self, error: BoxError) -> Error {
+        Error::new(ErrorKind::Connection)
+            .with(error)
+            .at(&self.target.name)
+    }
+
+    /// Returns the error of an exchange that failed on its connection, and may have been sent. Records it as the
+    /// attempt's outcome.
+    fn failed(&mut self, error: BoxError) -> SendError {
+        let error = self.error(error);
+        self.ended(error)
+    }
+
+    /// Returns the error of a request that is not sent again. Records it as the attempt's outcome.
+    fn ended(&mut self, error: Error) -> SendError {
+        if let Some(attempt) = self.begun.attempt.take() {
+            attempt.failed(&error);
+        }
+        error.into()
+    }
+
+    /// Returns the error of a request of which nothing was sent, with the request in it. Records it as the attempt's
+    /// outcome.
+    fn unsent(&mut self, error: Error, request: Request<Body>) -> SendError {
+        if let Some(attempt) = self.begun.attempt.take() {
+            attempt.failed(&error);
+        }
+        SendError::unsent(error, request)
+    }
+}
+
+/// Makes `Content-Length` agree with the body, which a layer may have read or replaced since the head was written.
+///
+/// Over HTTP/1 the body alone decides (`http1/request_head.rs`). Over HTTP/2 a request whose length is not what it says
+/// is malformed (RFC 9113 8.1.1).
+#[cfg(feature = "http2")]
+fn settle_length(request: &mut Request<Body>) {
+    let length = http_body::Body::size_hint(request.body()).exact();
+    let said = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) if said == Some(length) => {}
+        Some(length) => drop(
+            request
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length.into()),
+        ),
+        None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
+    }
+}
+
+/// The response future of [`Client`](super::Client). Resolves when the response head has arrived.
+///
+/// # Panics
+///
+/// When it is polled after it has completed.
+pub struct ClientFuture(State);
+
+enum State {
+    /// The usual way: the request is on a connection that was idle.
+    Usual {
+        exchange: Exchange,
+        sending: Sending,
+        before: Before,
+    },
+    /// Any other way.
+    Other(Pin<Box<dyn Future<Output = Sent> + Send>>),
+    /// The request cannot be sent.
+    Failed(Option<SendError>),
+}
+
+impl ClientFuture {
+    /// Begins to send a request.
+    pub(super) fn new(mut sending: Sending, request: Request<Body>) -> Self {
+        let Some(http1) = sending.idle(&request) else {
+            return Self(State::Other(Box::pin(sending.run(request))));
+        };
+        Self(match sending.exchange(http1, true, request) {
+            Ok((exchange, before)) => State::Usual {
+                exchange,
+                sending,
+                before,
+            },
+            Err(error) => State::Failed(Some(sending.ended(error))),
+        })
+    }
+
+    /// Begins to send a request in a span.
+    ///
+    /// It is apart from the usual way because requests are large, and each step in between moves them.
+    #[cold]
+    pub(super) fn in_span(span: Span, sending: Sending, request: Request<Body>) -> Self {
+        Self(State::Other(Box::pin(
+            sending.run(request).instrument(span),
+        )))
+    }
+}
+
+impl Future for ClientFuture {
+    type Output = Sent;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let failed = match &mut self.0 {
+            State::Usual {
+                exchange, sending, ..
+            } => match ready!(Pin::new(exchange).poll(cx)) {
+                Ok(response) => {
+                    return Poll::Ready(Ok(sending.answered(response.map(VersionBody::Http1))));
+                }
+                Err(failed) => failed,
+            },
+            State::Other(sent) => return sent.as_mut().poll(cx),
+            State::Failed(error) => match error.take() {
+                Some(error) => return Poll::Ready(Err(error)),
+                None => return Poll::Pending,
+            },
+        };
+        self.as_mut().go_on(failed);
+        self.poll(cx)
+    }
+}
+
+impl ClientFuture {
+    /// Goes on after a failure, if the request may be sent again.
+    #[cold]
+    fn go_on(mut self: Pin<&mut Self>, failed: SendFailure) {
+        let before = mem::replace(&mut self.0, State::Failed(None));
+        if let State::Usual {
+            mut sending,
+            before,
+            ..
+        } = before
+        {
+            self.0 = match sending.again(failed, None, before, true) {
+                Ok(request) => State::Other(Box::pin(sending.run(request))),
+                Err(error) => State::Failed(Some(error)),
+            };
+        }
+    }
+}
+
+impl fmt::Debug for ClientFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFuture").finish_non_exhaustive()
+    }
+}
