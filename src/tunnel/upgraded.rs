@@ -1,7 +1,7 @@
-//! The stream of an upgraded connection to an endpoint, and how it gets to whoever relays it.
+//! The stream of an upgraded connection to an endpoint, and how it gets from the endpoint's client to the tunnel.
 //!
-//! It travels in the extensions of the 101, as hyper's does: the sender of the request has it ready when the request has
-//! been sent to its end, which may be later than the response.
+//! It travels in the extensions of the 101, as hyper's does, and is ready when the request has been sent to its end,
+//! which may be later than the response.
 
 use std::{
     any::Any,
@@ -30,15 +30,15 @@ use crate::error::BoxError;
 pub struct Upgraded {
     /// What has been read of the new protocol together with the response.
     read_ahead: Bytes,
-    io: Pin<Box<dyn Stream>>,
+    io: Pin<Box<dyn TunnelIo>>,
     /// What is to be kept for as long as the connection is open.
     _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a tunnel is made of.
-trait Stream: AsyncRead + AsyncWrite + Send {}
+trait TunnelIo: AsyncRead + AsyncWrite + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send> TunnelIo for T {}
 
 impl Upgraded {
     /// Returns the stream of `io`, which begins with `read_ahead`. `held` is dropped after it.
@@ -84,17 +84,17 @@ pub fn upgrade<B>(response: &mut Response<B>) -> Option<Upgrade> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        return taken.map(|own| Upgrade(Source::Own(own)));
+        return taken.map(|own| Upgrade(UpgradeSource::Own(own)));
     }
     // That of a service of the user's that sends with hyper.
     let hyper = response.extensions_mut().remove::<OnUpgrade>()?;
-    Some(Upgrade(Source::Hyper(hyper)))
+    Some(Upgrade(UpgradeSource::Hyper(hyper)))
 }
 
 /// The future of an [`Upgraded`] connection: see [`upgrade`].
-pub struct Upgrade(Source);
+pub struct Upgrade(UpgradeSource);
 
-enum Source {
+enum UpgradeSource {
     Own(oneshot::Receiver<Upgraded>),
     Hyper(OnUpgrade),
 }
@@ -104,11 +104,11 @@ impl Future for Upgrade {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match &mut self.0 {
-            Source::Own(own) => {
+            UpgradeSource::Own(own) => {
                 let closed = |_| "connection closed before the request was sent";
                 ready!(Pin::new(own).poll(cx)).map_err(|error| closed(error).into())
             }
-            Source::Hyper(hyper) => match ready!(Pin::new(hyper).poll(cx)) {
+            UpgradeSource::Hyper(hyper) => match ready!(Pin::new(hyper).poll(cx)) {
                 Ok(upgraded) => Ok(Upgraded::new(TokioIo::new(upgraded), Bytes::new(), ())),
                 Err(error) => Err(error.into()),
             },

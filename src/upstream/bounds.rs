@@ -1,7 +1,7 @@
 //! How large a message from an endpoint may be, the same for both versions.
 //!
-//! hyper enforces it over HTTP/1 (`http1/connection.rs`), `http2/size.rs` over HTTP/2. Bodies have no limit. The page
-//! `docs/LIMITS.md` has every limit.
+//! `http1/response_head.rs` and `http1/chunked.rs` enforce it over HTTP/1, `http2/size.rs` over HTTP/2. Bodies have no
+//! limit. The page `docs/LIMITS.md` has every limit.
 
 /// Limits of a response's head, and of its trailers by themselves.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +17,7 @@ impl Default for MessageBounds {
         Self {
             // Cookies, `Link` and a content security policy, which applications send on purpose, several times over.
             size: 256 * 1024,
-            // hyper keeps room for 100 fields on the stack. For more it allocates, for each HTTP/1 response, as much as
-            // the limit needs.
+            // As many as there is room for on the stack.
             fields: 256,
         }
     }

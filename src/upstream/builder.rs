@@ -148,8 +148,8 @@ impl ClientBuilder {
 
     /// How many fields the head of a response may have, and its trailers by themselves. Default 256.
     ///
-    /// More are treated as a head that is [too large](Self::max_response_head). 100 saves an allocation per HTTP/1
-    /// response, since hyper has room for as many on the stack.
+    /// More are treated as a head that is [too large](Self::max_response_head). Above 256, each HTTP/1 response costs
+    /// an allocation.
     #[must_use]
     pub fn max_response_fields(mut self, fields: usize) -> Self {
         self.limits.bounds.fields = fields;

@@ -1,6 +1,6 @@
 //! A client for one endpoint, as a tower service.
 //!
-//! What happens to one request is in `sending.rs`.
+//! What happens to one request is in `sending.rs`, and its future in `client_future.rs`.
 
 use std::{
     sync::Arc,
@@ -11,12 +11,8 @@ use http::{Request, Response};
 use tower::Service;
 
 use super::{
-    body::ClientBody,
-    client_attempt::ClientAttempt,
-    error::SendError,
-    pool::Pool,
-    sending::{ClientFuture, Sending},
-    target::Target,
+    body::ClientBody, client_attempt::ClientAttempt, client_future::ClientFuture, error::SendError,
+    pool::Pool, sending::Sending, target::Target,
 };
 #[cfg(feature = "status")]
 use crate::telemetry::PoolReport;

@@ -1,9 +1,8 @@
 //! How a [`Client`](super::Client) fails.
 //!
 //! Two types, for two questions: [`SendError`] tells the caller of a client whether the request can be sent elsewhere;
-//! [`Failure`] tells the client whether a connection failed to send, or received a response that cannot be used, and what
-//! that says about the request. What
-//! kind of error it is, and which status it becomes, is [`Error`]'s.
+//! [`Failure`] tells the client whether a connection failed to send, or received a response that cannot be used, and
+//! what that says about the request. What kind of error it is, and which status it becomes, is [`Error`]'s.
 
 use std::{
     error::Error as StdError,

@@ -44,6 +44,7 @@ mod bounds;
 mod builder;
 mod client;
 mod client_attempt;
+mod client_future;
 mod connect;
 mod connection_counts;
 mod error;
@@ -64,6 +65,6 @@ pub use hyper_util::rt::TokioIo;
 pub(crate) use self::target::canonical_url;
 pub use self::{
     body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,
-    http1::on_interim_response, sending::ClientFuture,
+    http1::on_interim_response,
 };
 pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

@@ -14,8 +14,8 @@
 //! | anything else | not by the client |
 //!
 //! In the rows from REFUSED_STREAM on, only a request without a body can be sent again. Over HTTP/1 it is still there;
-//! over HTTP/2 hyper has consumed it, so it is sent again from a [`Spare`], a copy of its head. Requests with a body are
-//! never copied here. Retries for other reasons, such as statuses, are the balancer's, with a budget.
+//! over HTTP/2 hyper has consumed it, so it is sent again from a [`Spare`], a copy of its head. Requests with a body
+//! are never copied here. Retries for other reasons, such as statuses, are the balancer's, with a budget.
 
 use std::sync::Arc;
 

@@ -2,30 +2,19 @@
 //!
 //! What may be sent again is decided in `resend.rs`; how a head is pointed at the endpoint, in `target.rs`; which
 //! connection is used, in `pool/`; how it is sent, in `http1/` and `http2/`.
-//!
-//! The usual request finds an idle HTTP/1 connection. Its future has a name and needs no allocation. Everything else is
-//! a boxed future: waiting for a connection, HTTP/2, and whatever follows a failure.
 
-use std::{
-    fmt,
-    future::Future,
-    mem,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
 #[cfg(feature = "http2")]
 use http::header;
 use http::{Request, Response, StatusCode};
-use tracing::{Instrument, Span};
 
 use super::{
     body::{ClientBody, VersionBody},
     client_attempt::ClientAttempt,
     connect::Versions,
     error::{Failure, SendError, SendFailure},
-    http1::{Exchange, Http1, expects_continue, is_of_unknown_length, settle_body},
+    http1::{Http1, Http1Exchange, expects_continue, is_of_unknown_length, settle_body},
     pool::{Checkout, Pool},
     resend::{Resend, Spare},
     target::{Before, Scheme, Target},
@@ -53,7 +42,7 @@ pub(super) struct Sending {
 }
 
 /// What the client returns.
-type Sent = Result<Response<ClientBody>, SendError>;
+pub(super) type Sent = Result<Response<ClientBody>, SendError>;
 
 impl Sending {
     /// Returns the state of a request that nothing has been done with.
@@ -85,7 +74,7 @@ impl Sending {
     }
 
     /// Takes an idle HTTP/1 connection, if the request can be sent on it at once.
-    fn idle(&self, request: &Request<Body>) -> Option<Http1> {
+    pub(super) fn idle(&self, request: &Request<Body>) -> Option<Http1> {
         let client = self.begun.record.client().connection();
         match self.needs_settling(request) {
             true => None,
@@ -101,12 +90,12 @@ impl Sending {
     }
 
     /// Points a request at the endpoint and hands it to a connection.
-    fn exchange(
+    pub(super) fn exchange(
         &self,
         http1: Http1,
         reused: bool,
         mut request: Request<Body>,
-    ) -> Result<(Exchange, Before), Error> {
+    ) -> Result<(Http1Exchange, Before), Error> {
         let before = self.target.apply(&mut request, false)?;
         self.sends(reused);
         let client = self.begun.record.client().connection();
@@ -135,7 +124,7 @@ impl Sending {
     /// many idle connections as there are; each attempt closes one, so the loop ends.
     ///
     /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
-    async fn run(mut self, mut request: Request<Body>) -> Sent {
+    pub(super) async fn run(mut self, mut request: Request<Body>) -> Sent {
         loop {
             let client = self.begun.record.client().connection();
             let checkout = match self.pool.checkout(self.versions, client, self.fresh).await {
@@ -179,7 +168,7 @@ impl Sending {
     }
 
     /// Returns the request after a failure, if it may be sent once more.
-    fn again(
+    pub(super) fn again(
         &mut self,
         mut failed: SendFailure,
         spare: Option<Spare>,
@@ -213,7 +202,7 @@ impl Sending {
 
     /// Completes a response: records what its head says of the attempt, adds [`Info`] to its extensions, and puts the
     /// attempt into the body, where it ends.
-    fn answered(&mut self, mut response: Response<VersionBody>) -> Response<ClientBody> {
+    pub(super) fn answered(&mut self, mut response: Response<VersionBody>) -> Response<ClientBody> {
         let mut attempt = self.begun.attempt.take();
         if let Some(attempt) = &mut attempt {
             attempt.ends(self.begun.exchange.take());
@@ -244,7 +233,7 @@ impl Sending {
     }
 
     /// Returns the error of a request that is not sent again. Records it as the attempt's outcome.
-    fn ended(&mut self, error: Error) -> SendError {
+    pub(super) fn ended(&mut self, error: Error) -> SendError {
         if let Some(attempt) = self.begun.attempt.take() {
             attempt.failed(&error);
         }
@@ -280,101 +269,5 @@ fn settle_length(request: &mut Request<Body>) {
                 .insert(header::CONTENT_LENGTH, length.into()),
         ),
         None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
-    }
-}
-
-/// The response future of [`Client`](super::Client). Resolves when the response head has arrived.
-///
-/// # Panics
-///
-/// When it is polled after it has completed.
-pub struct ClientFuture(State);
-
-enum State {
-    /// The usual way: the request is on a connection that was idle.
-    Usual {
-        exchange: Exchange,
-        sending: Sending,
-        before: Before,
-    },
-    /// Any other way.
-    Other(Pin<Box<dyn Future<Output = Sent> + Send>>),
-    /// The request cannot be sent.
-    Failed(Option<SendError>),
-}
-
-impl ClientFuture {
-    /// Begins to send a request.
-    pub(super) fn new(mut sending: Sending, request: Request<Body>) -> Self {
-        let Some(http1) = sending.idle(&request) else {
-            return Self(State::Other(Box::pin(sending.run(request))));
-        };
-        Self(match sending.exchange(http1, true, request) {
-            Ok((exchange, before)) => State::Usual {
-                exchange,
-                sending,
-                before,
-            },
-            Err(error) => State::Failed(Some(sending.ended(error))),
-        })
-    }
-
-    /// Begins to send a request in a span.
-    ///
-    /// It is apart from the usual way because requests are large, and each step in between moves them.
-    #[cold]
-    pub(super) fn in_span(span: Span, sending: Sending, request: Request<Body>) -> Self {
-        Self(State::Other(Box::pin(
-            sending.run(request).instrument(span),
-        )))
-    }
-}
-
-impl Future for ClientFuture {
-    type Output = Sent;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
-        let failed = match &mut self.0 {
-            State::Usual {
-                exchange, sending, ..
-            } => match ready!(Pin::new(exchange).poll(cx)) {
-                Ok(response) => {
-                    return Poll::Ready(Ok(sending.answered(response.map(VersionBody::Http1))));
-                }
-                Err(failed) => failed,
-            },
-            State::Other(sent) => return sent.as_mut().poll(cx),
-            State::Failed(error) => match error.take() {
-                Some(error) => return Poll::Ready(Err(error)),
-                None => return Poll::Pending,
-            },
-        };
-        self.as_mut().go_on(failed);
-        self.poll(cx)
-    }
-}
-
-impl ClientFuture {
-    /// Goes on after a failure, if the request may be sent again.
-    #[cold]
-    fn go_on(mut self: Pin<&mut Self>, failed: SendFailure) {
-        let before = mem::replace(&mut self.0, State::Failed(None));
-        if let State::Usual {
-            mut sending,
-            before,
-            ..
-        } = before
-        {
-            self.0 = match sending.again(failed, None, before, true) {
-                Ok(request) => State::Other(Box::pin(sending.run(request))),
-                Err(error) => State::Failed(Some(error)),
-            };
-        }
-    }
-}
-
-impl fmt::Debug for ClientFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFuture").finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! The response body of an HTTP/1 exchange, which drives the connection that it is received from.
 //!
-//! What reads the connection is decided when the head has arrived (`exchange.rs`), and is one of [`Source`]:
+//! What reads the connection is decided when the head has arrived (`exchange.rs`), and is one of [`BodySource`]:
 //!
 //! - *Connection*: this body. Polling it reads from the socket, so a reader that pauses applies backpressure to the
 //!   endpoint once the buffers are full, without any flow control of ours.
@@ -34,10 +34,10 @@ use crate::body::Body;
 ///
 /// Dropped before its end, it closes the connection: the rest of the message would otherwise have to be read first, and
 /// may be endless.
-pub(in crate::upstream) struct Http1Body(Source);
+pub(in crate::upstream) struct Http1Body(BodySource);
 
 /// What a body is received from. The [module docs](self) explain the states.
-enum Source {
+enum BodySource {
     /// The connection, which the body owns.
     Connection(Http1),
     /// A task, which owns it.
@@ -49,8 +49,8 @@ enum Source {
 impl Http1Body {
     /// Returns a body that drives `http1`, and returns it to the pool at its end.
     pub(super) fn driving(http1: Http1) -> Self {
-        let has_ended = http1.body().has_ended();
-        let mut body = Self(Source::Connection(http1));
+        let has_ended = http1.wire().body().has_ended();
+        let mut body = Self(BodySource::Connection(http1));
         if has_ended {
             body.finish();
         }
@@ -59,18 +59,18 @@ impl Http1Body {
 
     /// Returns a body that is received by a task, which sends the rest of the request meanwhile.
     pub(super) fn driven_by_task(http1: Http1, request: Body) -> Self {
-        Self(Source::Task(spawn(http1, request)))
+        Self(BodySource::Task(spawn(http1, request)))
     }
 
     /// Returns a body that has ended.
     pub(super) fn ended() -> Self {
-        Self(Source::Ended)
+        Self(BodySource::Ended)
     }
 
     /// Returns the connection to the pool, because the response is complete. The pool decides whether it can be reused.
     fn finish(&mut self) {
-        if let Source::Connection(http1) = mem::replace(&mut self.0, Source::Ended) {
-            match http1.is_still_sending() {
+        if let BodySource::Connection(http1) = mem::replace(&mut self.0, BodySource::Ended) {
+            match http1.wire().is_still_sending() {
                 true => send_rest(http1),
                 false => http1.go_home(),
             }
@@ -87,16 +87,16 @@ impl http_body::Body for Http1Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
         let (frame, has_ended) = match &mut self.0 {
-            Source::Connection(http1) => {
-                let frame = ready!(http1.poll_frame(cx));
-                (frame, http1.body().has_ended())
+            BodySource::Connection(http1) => {
+                let frame = ready!(http1.wire_mut().poll_frame(cx));
+                (frame, http1.wire().body().has_ended())
             }
-            Source::Task(frames) => return frames.poll_frame(cx),
-            Source::Ended => return Poll::Ready(None),
+            BodySource::Task(frames) => return frames.poll_frame(cx),
+            BodySource::Ended => return Poll::Ready(None),
         };
         match &frame {
             // Drops the connection, which is broken.
-            Some(Err(_)) => self.0 = Source::Ended,
+            Some(Err(_)) => self.0 = BodySource::Ended,
             _ if has_ended => self.finish(),
             _ => {}
         }
@@ -105,17 +105,17 @@ impl http_body::Body for Http1Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::Connection(http1) => http1.body().has_ended(),
-            Source::Task(frames) => frames.size_hint().exact() == Some(0),
-            Source::Ended => true,
+            BodySource::Connection(http1) => http1.wire().body().has_ended(),
+            BodySource::Task(frames) => frames.size_hint().exact() == Some(0),
+            BodySource::Ended => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Source::Connection(http1) => http1.body().size_hint(),
-            Source::Task(frames) => frames.size_hint(),
-            Source::Ended => SizeHint::with_exact(0),
+            BodySource::Connection(http1) => http1.wire().body().size_hint(),
+            BodySource::Task(frames) => frames.size_hint(),
+            BodySource::Ended => SizeHint::with_exact(0),
         }
     }
 }

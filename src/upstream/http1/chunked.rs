@@ -26,7 +26,7 @@ const MAX_DIGITS: usize = 16;
 /// A chunked body that is being received.
 #[derive(Debug)]
 pub(super) struct Chunked {
-    state: State,
+    state: ChunkedState,
     /// Bytes of extensions so far.
     extensions: usize,
     bounds: MessageBounds,
@@ -34,7 +34,7 @@ pub(super) struct Chunked {
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum ChunkedState {
     /// The line with the size of a chunk.
     Size,
     /// So many bytes of a chunk.
@@ -61,7 +61,7 @@ impl Chunked {
     /// Returns the decoder of a body whose trailers have no more bytes and fields than `bounds` allows.
     pub(super) fn new(bounds: MessageBounds) -> Self {
         Self {
-            state: State::Size,
+            state: ChunkedState::Size,
             extensions: 0,
             bounds,
         }
@@ -69,7 +69,7 @@ impl Chunked {
 
     /// Returns whether the body has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.state == State::Ended
+        self.state == ChunkedState::Ended
     }
 
     /// Takes the next frame out of the buffer.
@@ -82,35 +82,35 @@ impl Chunked {
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Result<Decoded, Http1Error> {
         loop {
             match self.state {
-                State::Size => match self.size(buffer)? {
-                    Some(0) => self.state = State::Trailers(0),
-                    Some(size) => self.state = State::Data(size),
+                ChunkedState::Size => match self.size(buffer)? {
+                    Some(0) => self.state = ChunkedState::Trailers(0),
+                    Some(size) => self.state = ChunkedState::Data(size),
                     None => return Ok(Decoded::Nothing),
                 },
-                State::Data(left) => {
+                ChunkedState::Data(left) => {
                     let data = buffer.take(usize::try_from(left).unwrap_or(usize::MAX));
                     if data.is_empty() {
                         return Ok(Decoded::Nothing);
                     }
                     self.state = match left - data.len() as u64 {
-                        0 => State::DataEnd,
-                        left => State::Data(left),
+                        0 => ChunkedState::DataEnd,
+                        left => ChunkedState::Data(left),
                     };
                     self.look_ahead(buffer);
                     return Ok(Decoded::Frame(Frame::data(data)));
                 }
-                State::DataEnd => match line_end(buffer)? {
-                    true => self.state = State::Size,
+                ChunkedState::DataEnd => match line_end(buffer)? {
+                    true => self.state = ChunkedState::Size,
                     false => return Ok(Decoded::Nothing),
                 },
-                State::Trailers(seen) => {
+                ChunkedState::Trailers(seen) => {
                     return match self.trailers(buffer, seen)? {
                         Some(trailers) if trailers.is_empty() => Ok(Decoded::End),
                         Some(trailers) => Ok(Decoded::Frame(Frame::trailers(trailers))),
                         None => Ok(Decoded::Nothing),
                     };
                 }
-                State::Ended => return Ok(Decoded::End),
+                ChunkedState::Ended => return Ok(Decoded::End),
             }
         }
     }
@@ -120,9 +120,9 @@ impl Chunked {
     /// Where it is not there, or anything is wrong, the next call says so.
     fn look_ahead(&mut self, buffer: &mut ReadBuffer) {
         const LAST: &[u8] = b"\r\n0\r\n\r\n";
-        if self.state == State::DataEnd && buffer.bytes().starts_with(LAST) {
+        if self.state == ChunkedState::DataEnd && buffer.bytes().starts_with(LAST) {
             buffer.skip(LAST.len());
-            self.state = State::Ended;
+            self.state = ChunkedState::Ended;
         }
     }
 
@@ -179,13 +179,13 @@ impl Chunked {
         let bytes = buffer.bytes();
         if bytes.starts_with(b"\r\n") {
             buffer.skip(2);
-            self.state = State::Ended;
+            self.state = ChunkedState::Ended;
             return Ok(Some(HeaderMap::new()));
         }
         let from = seen.saturating_sub(3);
         let end = bytes[from..].windows(4).position(|end| end == b"\r\n\r\n");
         let Some(end) = end.map(|at| from + at + 4) else {
-            self.state = State::Trailers(bytes.len());
+            self.state = ChunkedState::Trailers(bytes.len());
             return match bytes.len() > self.bounds.size {
                 true => Err(Http1Error::TooLarge("the response trailers are too large")),
                 false => Ok(None),
@@ -195,7 +195,7 @@ impl Chunked {
             return Err(Http1Error::TooLarge("the response trailers are too large"));
         }
         let section = buffer.take(end);
-        self.state = State::Ended;
+        self.state = ChunkedState::Ended;
         parse(&section, self.bounds.fields).map(Some)
     }
 }

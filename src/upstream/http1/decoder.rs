@@ -4,7 +4,7 @@ use http_body::{Frame, SizeHint};
 
 use super::{
     chunked::{Chunked, Decoded},
-    error::{Http1Error, Received},
+    error::{Arrival, Http1Error},
     read_buffer::ReadBuffer,
     response_head::ResponseLength,
 };
@@ -64,7 +64,7 @@ impl Decoder {
                 *self = Self::Exact(0);
                 Ok(())
             }
-            _ => Err(Http1Error::Closed(Received::Some)),
+            _ => Err(Http1Error::Closed(Arrival::Part)),
         }
     }
 

@@ -60,7 +60,7 @@ impl Frames {
 /// Spawns a task that drives a connection whose response head has arrived, and sends the rest of `request`.
 pub(super) fn spawn(http1: Http1, request: Body) -> Frames {
     let (sender, receiver) = mpsc::channel(1);
-    let left = http1.body().size_hint();
+    let left = http1.wire().body().size_hint();
     let duplex = Duplex {
         http1,
         request,
@@ -93,7 +93,7 @@ struct Duplex {
 impl Duplex {
     /// Sends and receives until both bodies have ended.
     async fn run(mut self, sender: mpsc::Sender<Result<Frame<Bytes>, Http1Error>>) {
-        while !self.http1.body().has_ended() {
+        while !self.http1.wire().body().has_ended() {
             // Room comes first: a frame that has been received has to be passed on.
             let mut room = pin!(sender.reserve());
             let room = poll_fn(|cx| {
@@ -114,7 +114,7 @@ impl Duplex {
                 None => break,
             }
         }
-        let is_whole = self.http1.body().has_ended();
+        let is_whole = self.http1.wire().body().has_ended();
         // The reader learns of the end now, and not when the request has ended.
         drop(sender);
         if is_whole {
@@ -130,14 +130,16 @@ impl Duplex {
         self.send(cx);
         match self.failed.take() {
             Some(error) => Poll::Ready(Some(Err(error))),
-            None => self.http1.poll_frame(cx),
+            None => self.http1.wire_mut().poll_frame(cx),
         }
     }
 
     /// Sends what the socket takes.
     fn send(&mut self, cx: &mut Context<'_>) {
         if self.failed.is_none() {
-            if let Poll::Ready(Err(error)) = self.http1.poll_upload(&mut self.request, cx) {
+            if let Poll::Ready(Err(error)) =
+                self.http1.wire_mut().poll_upload(&mut self.request, cx)
+            {
                 self.failed = Some(error);
             }
         }
@@ -145,7 +147,7 @@ impl Duplex {
 
     /// Sends the rest of the request, and returns the connection to the pool.
     async fn send_rest(mut self) {
-        let rest = poll_fn(|cx| self.http1.poll_upload(&mut self.request, cx));
+        let rest = poll_fn(|cx| self.http1.wire_mut().poll_upload(&mut self.request, cx));
         if self.failed.is_none() && matches!(timeout(LINGER, rest).await, Ok(Ok(()))) {
             self.http1.go_home();
         }

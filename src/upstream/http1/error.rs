@@ -10,9 +10,9 @@ pub(in crate::upstream) enum Http1Error {
     /// The endpoint sent something, or closed, before the request was written.
     Stale,
     /// The connection ended before the message that it carried.
-    Closed(Received),
+    Closed(Arrival),
     /// Reading failed.
-    Read(io::Error, Received),
+    Read(io::Error, Arrival),
     /// The head, or the trailers, of a response are not HTTP.
     Syntax(httparse::Error),
     /// The framing of a response is invalid.
@@ -25,11 +25,11 @@ pub(in crate::upstream) enum Http1Error {
 
 /// What had been received when a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum Received {
+pub(in crate::upstream) enum Arrival {
     /// Not a byte of a response.
     Nothing,
-    /// Some of it.
-    Some,
+    /// Part of one.
+    Part,
 }
 
 impl Http1Error {
@@ -38,8 +38,8 @@ impl Http1Error {
         // The last is what rustls reports of a close without a `close_notify`.
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match self {
-            Self::Closed(Received::Nothing) => true,
-            Self::Read(error, Received::Nothing) => matches!(
+            Self::Closed(Arrival::Nothing) => true,
+            Self::Read(error, Arrival::Nothing) => matches!(
                 error.kind(),
                 BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
             ),
@@ -52,8 +52,8 @@ impl fmt::Display for Http1Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stale => "the endpoint sent something, or closed, before it was asked",
-            Self::Closed(Received::Nothing) => "connection closed before a response",
-            Self::Closed(Received::Some) => "connection closed before the response was complete",
+            Self::Closed(Arrival::Nothing) => "connection closed before a response",
+            Self::Closed(Arrival::Part) => "connection closed before the response was complete",
             Self::Read(..) => "reading from the connection failed",
             Self::Syntax(_) => "invalid HTTP/1 response",
             Self::Framing(what) | Self::TooLarge(what) => what,

@@ -3,7 +3,8 @@
 //! Steps:
 //!
 //! 1. Ask the connection whether the endpoint has been silent. Until then, nothing has been sent.
-//! 2. Write the head (`request_head.rs`), and as much of the body as the socket takes (`upload.rs`), unless it waits for
+//! 2. Write the head (`request_head.rs`), and as much of the body as the socket takes (`upload.rs`), unless it waits
+//! for
 //!    a 100 (`expect.rs`).
 //! 3. Read heads (`response_head.rs`). Interim responses are handed on; the first other one ends the wait.
 //! 4. Decide what drives the connection from now on: the response body, or a task.
@@ -47,7 +48,7 @@ use crate::{
 /// # Cancel safety
 ///
 /// Dropping it closes the connection, unless nothing has been sent: HTTP/1 has no other way to cancel.
-pub(in crate::upstream) struct Exchange {
+pub(in crate::upstream) struct Http1Exchange {
     /// `None` once it has been given to the response body, or closed.
     http1: Option<Http1>,
     request: Request<Body>,
@@ -68,8 +69,8 @@ pub(in crate::upstream) struct Exchange {
 }
 
 impl Http1 {
-    /// Sends a request in origin form. `host` takes the place of the `Host` in it, if there is one; `seen` describes its
-    /// fields; `client` is the connection that it came from.
+    /// Sends a request in origin form. `host` takes the place of the `Host` in it, if there is one; `seen` describes
+    /// its fields; `client` is the connection that it came from.
     ///
     /// Takes the connection: it travels on in the response body, from which it returns to the pool.
     pub(in crate::upstream) fn send(
@@ -78,8 +79,8 @@ impl Http1 {
         host: Option<HeaderValue>,
         seen: Seen,
         client: Option<ClientConnection>,
-    ) -> Exchange {
-        Exchange {
+    ) -> Http1Exchange {
+        Http1Exchange {
             http1: Some(self),
             request,
             host,
@@ -93,7 +94,7 @@ impl Http1 {
     }
 }
 
-impl Future for Exchange {
+impl Future for Http1Exchange {
     type Output = Result<Response<Http1Body>, SendFailure>;
 
     /// # Panics
@@ -108,7 +109,7 @@ impl Future for Exchange {
     }
 }
 
-impl Exchange {
+impl Http1Exchange {
     /// Steps 1 to 3.
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Http1Error>> {
         if !self.begun {
@@ -123,7 +124,7 @@ impl Exchange {
             let Some(http1) = &mut self.http1 else {
                 return Poll::Pending;
             };
-            let head = ready!(http1.poll_head(self.request.method(), cx))?;
+            let head = ready!(http1.wire_mut().poll_head(self.request.method(), cx))?;
             let status = head.response.status();
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Ok(head));
@@ -157,13 +158,15 @@ impl Exchange {
         };
         if let Some(expectation) = &mut self.expectation {
             if expectation.poll_patience(cx).is_pending() {
-                let _ = http1.poll_flush(cx);
+                let _ = http1.wire_mut().poll_flush(cx);
                 return Ok(());
             }
             self.expectation.take().map(Expectation::met);
         }
-        if http1.is_still_sending() {
-            if let Poll::Ready(Err(error)) = http1.poll_upload(self.request.body_mut(), cx) {
+        if http1.wire().is_still_sending() {
+            if let Poll::Ready(Err(error)) =
+                http1.wire_mut().poll_upload(self.request.body_mut(), cx)
+            {
                 return Err(error);
             }
         }
@@ -210,10 +213,11 @@ impl Exchange {
         }
         if let Some(expectation) = self.expectation.take() {
             expectation.refused();
-            http1.withhold_body();
+            http1.wire_mut().withhold_body();
+            http1.spend();
         }
-        http1.begin_body(length);
-        let body = if http1.has_uploaded() {
+        http1.wire_mut().begin_body(length);
+        let body = if http1.wire().has_uploaded() {
             Http1Body::driving(http1)
         } else {
             // Both bodies are in progress: neither may have to wait for the other to be polled.
@@ -241,7 +245,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for Http1Exchange {
     /// Returns a connection that nothing has been sent on to the pool.
     fn drop(&mut self) {
         if let Some(http1) = self.http1.take().filter(|_| !self.begun) {

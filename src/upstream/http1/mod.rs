@@ -8,7 +8,7 @@
 //! | the connection is | held by | polled by |
 //! |---|---|---|
 //! | idle | the pool | the pool's reaper, and the next request that takes it |
-//! | waiting for a response head | [`Exchange`](exchange::Exchange) | the task of the request |
+//! | waiting for a response head | [`Http1Exchange`] | the task of the request |
 //! | passing on a body | [`Http1Body`] | the task that reads the response body |
 //! | still sending when its response begins | a spawned task | that task, until both have ended |
 //!
@@ -26,17 +26,18 @@
 //!
 //! # What is stricter than it has to be
 //!
-//! A proxy that is lenient where its neighbours are not is how messages are smuggled and split. So a connection that has
-//! anything to read before a request is written closes; chunks are read by the letter of their syntax; the size of
+//! A proxy that is lenient where its neighbours are not is how messages are smuggled and split. So a connection that
+//! has anything to read before a request is written closes; chunks are read by the letter of their syntax; the size of
 //! heads, trailers, chunk lines and chunk extensions, the number of fields and of interim responses are bounded.
 //!
 //! # Files
 //!
 //! From the inside out: `read_buffer.rs` and `writer.rs` are the bytes in both directions; `request_head.rs`,
-//! `upload.rs`, `response_head.rs`, `chunked.rs` and `decoder.rs` turn messages into bytes and back; `connection.rs`
-//! holds them together; `exchange.rs` sends one request; `body.rs`, `duplex.rs` and `tunnel.rs` are what follows its
-//! response head. `empty_body.rs`, `expect.rs`, `interim.rs` and `auth.rs` obey the rules of HTTP/1 that are about single
-//! requests: bodies that turn out to be empty, `Expect: 100-continue`, 1xx, NTLM.
+//! `upload.rs`, `response_head.rs`, `chunked.rs` and `decoder.rs` turn messages into bytes and back; `wire.rs` holds
+//! them together; `connection.rs` is what a connection is between two exchanges; `exchange.rs` sends one request;
+//! `body.rs`, `duplex.rs` and `tunnel.rs` are what follows its response head. `empty_body.rs`, `expect.rs`,
+//! `interim.rs` and `auth.rs` obey the rules of HTTP/1 that are about single requests: bodies that turn out to be
+//! empty, `Expect: 100-continue`, 1xx, NTLM.
 //!
 //! Requests are not pipelined: a connection carries one exchange at a time, so that a slow or failing exchange affects
 //! no other.
@@ -57,6 +58,7 @@ mod request_head;
 mod response_head;
 mod tunnel;
 mod upload;
+mod wire;
 mod writer;
 
 pub use self::interim::on_interim_response;
@@ -64,6 +66,6 @@ pub(super) use self::{
     body::Http1Body,
     connection::Http1,
     empty_body::{is_of_unknown_length, settle_body},
-    exchange::Exchange,
+    exchange::Http1Exchange,
     expect::expects_continue,
 };

@@ -26,7 +26,7 @@ pub(super) fn hand_over(
     let (sender, upgrade) = oneshot::channel();
     let mut response = response.map(|()| Http1Body::ended());
     offer(&mut response, upgrade);
-    match http1.is_still_sending() {
+    match http1.wire().is_still_sending() {
         true => drop(tokio::spawn(finish(http1, request, sender))),
         // Fails if the response is gone, and the connection with it.
         false => drop(sender.send(upgraded(http1))),
@@ -41,7 +41,7 @@ async fn finish(mut http1: Http1, mut request: Body, mut sender: oneshot::Sender
         sleep(LINGER).await;
     };
     tokio::select! {
-        sent = poll_fn(|cx| http1.poll_upload(&mut request, cx)) => {
+        sent = poll_fn(|cx| http1.wire_mut().poll_upload(&mut request, cx)) => {
             if sent.is_err() {
                 return;
             }

@@ -19,7 +19,7 @@ use crate::{body::Body, error::BoxError, upstream::connect::Io};
 
 /// How much of a request body is yet to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upload {
+pub(super) enum BodyUpload {
     /// So many bytes, at least one.
     Exact(u64),
     /// Chunks, and the last one.
@@ -28,7 +28,7 @@ pub(super) enum Upload {
     Ended,
 }
 
-impl From<RequestLength> for Upload {
+impl From<RequestLength> for BodyUpload {
     fn from(length: RequestLength) -> Self {
         match length {
             RequestLength::None | RequestLength::Exact(0) => Self::Ended,
@@ -38,7 +38,7 @@ impl From<RequestLength> for Upload {
     }
 }
 
-impl Upload {
+impl BodyUpload {
     /// Returns whether the body has been handed to the writer to its end.
     pub(super) fn has_ended(self) -> bool {
         self == Self::Ended
