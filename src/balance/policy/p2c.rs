@@ -180,7 +180,8 @@ impl<S: Send + Sync + 'static> Picker<S> for P2cPicker<S> {
             Measure::Latency => RIVALS,
             _ => FEW,
         };
-        if draws.uneven && members.len() <= few {
+        // Two draws among two would be both of them.
+        if members.len() <= 2 || draws.uneven && members.len() <= few {
             let start = draws.rng.usize(..members.len().max(1));
             return cheapest(info.untried_from(members, start), self.measure).map(Picked::start);
         }
