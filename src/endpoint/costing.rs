@@ -35,6 +35,15 @@ struct Busy {
     wait: Option<Wait>,
 }
 
+impl Busy {
+    /// What is true without any request.
+    const IDLE: Self = Self {
+        fresh: 0,
+        lasting: 0,
+        wait: None,
+    };
+}
+
 impl Load {
     /// Returns whether no request is in flight that another one should wait for.
     pub(super) fn is_idle(&self) -> bool {
@@ -46,9 +55,12 @@ impl Load {
 
     /// Returns what keeps the endpoint busy at `now`.
     fn busy(&self, norms: &Norms, now: Micros) -> Busy {
+        let wait = self.outstanding.wait(now);
+        if wait.is_none() && self.requests.total() == 0 {
+            return Busy::IDLE;
+        }
         let after = LASTING * self.latency.usual(norms.median);
         let RequestCounts { fresh, lasting } = self.requests.counts(now, micros(after));
-        let wait = self.outstanding.wait(now);
         let (fresh, wait) = match wait {
             // The endpoint should show whether it is alive. So the requests that wait are ignored, or the cost would be
             // too high for it to get another one.
@@ -157,5 +169,8 @@ impl Load {
 /// Returns how much `lasting` requests count, in requests, where endpoints usually have `usual` of them per unit of
 /// weight. What all endpoints have is no reason to prefer one of them.
 fn excess(lasting: u64, usual: f32, weight: NonZeroU32) -> f32 {
+    if lasting == 0 {
+        return 0.0;
+    }
     (lasting as f32 - weight.get() as f32 * usual).max(0.0) * EXCESS
 }

@@ -30,11 +30,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::{norms::Norms, outstanding::Wait, siblings::Micros};
-
-/// The time in seconds in which an answer loses weight by a factor of e. Short, so that an endpoint that has become
-/// slow or fast shows it soon; [`Norms::prior`] makes up for the noise of an average over so few answers.
-const DECAY: f32 = 2.0;
+use super::{decay::decay, norms::Norms, outstanding::Wait, siblings::Micros};
 
 /// The least weight, in answers, with which a mean contributes to the cluster's median: that of one answer 2.8 s ago.
 const RECENT: f32 = 0.25;
@@ -132,8 +128,7 @@ impl Sample {
 impl Latency {
     /// Returns the averages as of `now`.
     fn evidence(&self, now: Micros) -> Evidence {
-        let age = now.saturating_sub(self.at.load(Relaxed)) as f32 * 1e-6;
-        let decay = (-age / DECAY).exp();
+        let decay = decay(now.saturating_sub(self.at.load(Relaxed)));
         let [mean, weight] = unpack(self.seen.load(Relaxed));
         let [failed, polls] = unpack(self.others.load(Relaxed));
         Evidence {

@@ -24,7 +24,7 @@
 // - `load`: the state of one endpoint. It combines what the following observe into a `cost`: `request_counter` (how
 //   many requests are in flight) and `in_flight_limit` (how many there may be), `outstanding` (whether it answers at
 //   all), `latency` (how long it takes), `slow_start` (how much of its weight counts) and `turn` (which of equals is
-//   next). `waiters` wakes requests that wait for it.
+//   next). `waiters` wakes requests that wait for it, and `decay` is how averages forget.
 // - `siblings`: what the endpoints of a cluster share: a clock, and the `norms` that a survey has learned, of which
 //   `spread` says what is chance.
 //
@@ -36,6 +36,7 @@
 mod availability;
 mod cost;
 mod costing;
+mod decay;
 mod health;
 mod in_flight;
 mod in_flight_body;

@@ -354,7 +354,8 @@ impl ClusterHealth {
     };
 }
 
-/// Converts seconds to microseconds. Saturates.
+/// Converts seconds to microseconds. Saturates; what is less than 0 has no meaning.
 pub(super) fn micros(seconds: f32) -> Micros {
-    (seconds * 1e6) as Micros
+    // By way of a signed number, to which a float is converted in half as many instructions.
+    (seconds * 1e6) as i64 as Micros
 }

@@ -9,10 +9,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::siblings::Micros;
-
-/// The time in seconds in which a request that was turned away loses weight by a factor of e.
-const DECAY: f32 = 2.0;
+use super::{
+    decay::{DECAY, decay},
+    siblings::Micros,
+};
 
 /// Counts requests that were turned away.
 ///
@@ -40,8 +40,8 @@ impl TurnedAway {
             // Nearly all endpoints turn nothing away, and this is asked in each pick.
             0 => 0.0,
             word => {
-                let age = millis(now).wrapping_sub(word as u32) as f32 * 1e-3;
-                f32::from_bits((word >> 32) as u32) * (-age / DECAY).exp()
+                let age = millis(now).wrapping_sub(word as u32);
+                f32::from_bits((word >> 32) as u32) * decay(u64::from(age) * 1_000)
             }
         }
     }

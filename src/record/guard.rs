@@ -114,13 +114,9 @@ impl AttemptGuard {
     /// Returns how the attempt would end if its response were complete now, or has ended.
     pub(crate) fn so_far(&self) -> Option<Outcome> {
         let attempt = self.attempt()?;
-        let standing = self.standing(attempt);
         let ending = Ending::Answered(ResponseClass::Success);
-        Some(
-            attempt
-                .outcome()
-                .unwrap_or_else(|| Outcome::decide(standing, &ending)),
-        )
+        let decided = attempt.outcome();
+        decided.or_else(|| Some(Outcome::decide(self.standing(attempt), &ending)))
     }
 
     /// Records that the response head has arrived, with this status: at a time of the clock by which the attempt has
@@ -167,7 +163,9 @@ impl AttemptGuard {
     /// a panic that could never happen.
     fn decide(&self, ending: &Ending<'_>) -> Option<Outcome> {
         let attempt = self.attempt()?;
-        Some(attempt.decide(self.standing(attempt), ending))
+        // The drop of nearly every guard finds it decided.
+        let decided = attempt.outcome();
+        decided.or_else(|| Some(attempt.decide(self.standing(attempt), ending)))
     }
 
     /// Returns the state of the exchange and the attempt.

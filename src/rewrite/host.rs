@@ -145,9 +145,11 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
 ///
 /// A port may be empty, as the grammar has it, or a number up to 65535.
 fn is_valid(host: &[u8]) -> bool {
-    if is_plain(host) {
-        return true;
-    }
+    is_plain(host) || is_valid_when_parsed(host)
+}
+
+/// Returns the same as [`is_valid`], for any value.
+fn is_valid_when_parsed(host: &[u8]) -> bool {
     // `Authority` alone would accept `user@`, and also `a,b`, which is what two `Host` lines look like after a proxy in
     // front has joined them.
     !host.contains(&b'@')
@@ -159,21 +161,43 @@ fn is_valid(host: &[u8]) -> bool {
         })
 }
 
-/// Returns whether a value consists of letters, digits, dots and hyphens, with a port of up to four digits if any.
+/// The bytes of a plain name: those that RFC 3986 2.3 calls unreserved.
+static UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let other = matches!(byte as u8, b'.' | b'-' | b'_' | b'~');
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || other;
+        byte += 1;
+    }
+    table
+};
+
+/// Returns whether a value is a name of [`UNRESERVED`] bytes, with a port of up to five digits if any.
 ///
-/// Nearly every host does. The check avoids the copy that parsing makes: 1300 of about 7500 instructions for a whole
-/// head. A `false` means nothing but that the value has to be parsed.
+/// Nearly every host is. The check avoids the copy that parsing makes, which takes about 1 900 instructions. A `false`
+/// means nothing but that the value has to be parsed.
 fn is_plain(host: &[u8]) -> bool {
-    let (name, port) = match host.iter().position(|byte| *byte == b':') {
-        Some(colon) => (&host[..colon], &host[colon + 1..]),
-        None => (host, &b""[..]),
-    };
-    !name.is_empty()
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
-        && port.len() <= 4
-        && port.iter().all(u8::is_ascii_digit)
+    let is_other = |byte: &u8| !UNRESERVED[usize::from(*byte)];
+    let name = host.iter().position(is_other).unwrap_or(host.len());
+    name > 0
+        && match &host[name..] {
+            [] => true,
+            [b':', port @ ..] => is_plain_port(port),
+            _ => false,
+        }
+}
+
+/// Returns whether a value is a number of up to five digits that is no more than 65535, or is empty.
+fn is_plain_port(port: &[u8]) -> bool {
+    let mut number = 0;
+    for byte in port {
+        number = number * 10 + u32::from(byte.wrapping_sub(b'0'));
+        if !byte.is_ascii_digit() || number > u32::from(u16::MAX) {
+            return false;
+        }
+    }
+    port.len() <= 5
 }
 
 /// Returns the error of a request that violates the rule `what`.
@@ -184,6 +208,7 @@ fn bad(what: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -227,6 +252,26 @@ mod tests {
         assert_eq!(host_of("/", Version::HTTP_11, &["a", "a"]), None);
         assert_eq!(host_of("/", Version::HTTP_11, &[]), None);
         assert_eq!(host_of("/", Version::HTTP_10, &[]).as_deref(), Some(""));
+    }
+
+    proptest! {
+        /// The short way accepts nothing else, and all that is valid is accepted by either.
+        #[test]
+        fn what_is_plain_is_valid(host in "[a-cZ0-9._~-]{0,3}[:@,%/ \\[\\]é]{0,2}[0-9a]{0,7}") {
+            let host = host.as_bytes();
+            prop_assert_eq!(is_valid(host), is_valid_when_parsed(host));
+        }
+
+        #[test]
+        fn what_is_plain_is_valid_whatever_the_bytes(host in vec(any::<u8>(), 0..4)) {
+            prop_assert_eq!(is_valid(&host), is_valid_when_parsed(&host));
+        }
+
+        #[test]
+        fn a_port_is_at_most_65535(port in 0..200_000_u32, zeros in 0..3_usize) {
+            let host = format!("a:{}{port}", "0".repeat(zeros));
+            prop_assert_eq!(is_valid(host.as_bytes()), port <= 65_535);
+        }
     }
 
     /// Check 28, and RFC 9113 8.3.1.

@@ -11,9 +11,9 @@ use std::{
 
 use http::{Extensions, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
-use tower::{Service, util::Oneshot};
+use tower::Service;
 
-use super::per_try::PerTryTimer;
+use super::{call::Call, per_try::PerTryTimer};
 use crate::{
     balance::{body::ResponseBody, policy::Picked},
     body::Body,
@@ -42,9 +42,8 @@ pin_project! {
         // Counts the request at the endpoint. Taken when the attempt ends.
         in_flight: Option<InFlight>,
         timer: PerTryTimer,
-        // The call, after the service has become ready.
         #[pin]
-        response: Oneshot<S, Request<Body>>,
+        response: Call<S>,
     }
 }
 
@@ -73,8 +72,9 @@ where
 {
     /// Begins an attempt at the endpoint that was picked, and adds it to the record.
     ///
-    /// The service is called once it is ready, on a clone of its own. A service that stays pending keeps the request;
-    /// what bounds that wait is the per-try timeout, or a timeout of the service or of the proxy in front.
+    /// The service is called on a clone of its own: at once if it is ready, or once it is. A service that stays pending
+    /// keeps the request; what bounds that wait is the per-try timeout, or a timeout of the service or of the proxy in
+    /// front.
     ///
     /// `depth` is the number of clusters around this one, and `parent` the attempt there that this is a part of.
     pub(super) fn begin(
@@ -102,9 +102,11 @@ where
         }
         body.set_attempt(attempt.nth(), depth.saturating_add(1));
         in_flight.begin(attempt, method, body);
+        let timer = PerTryTimer::new(per_try, record);
+        let _entered = in_flight.enter();
         Self {
-            timer: PerTryTimer::new(per_try, record),
-            response: Oneshot::new(endpoint.service(), request),
+            timer,
+            response: Call::new(endpoint.service(), request),
             endpoint,
             in_flight: Some(in_flight),
         }

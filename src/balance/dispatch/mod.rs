@@ -20,9 +20,11 @@
 //!   second attempt then runs beside the first, within the same budget, and the first acceptable answer counts.
 
 // `future` polls the attempts and waits; what follows from the end of one is in `steps`, which is the heart of the
-// loop. `attempt` is one attempt, with its `per_try` timer. `waiting` is the wait of a request that found no endpoint.
+// loop. `attempt` is one attempt: the `call` of its endpoint's service, with a `per_try` timer. `waiting` is the wait
+// of a request that found no endpoint.
 
 mod attempt;
+mod call;
 mod future;
 mod per_try;
 mod steps;

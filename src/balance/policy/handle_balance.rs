@@ -16,9 +16,11 @@
 //! No other file uses tower's `Balance`.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     convert::Infallible,
     future::{Future, Ready, ready},
+    hash::{Hash, Hasher},
     mem,
     pin::{Pin, pin},
     sync::{Arc, mpsc},
@@ -68,7 +70,7 @@ impl<S> HandleBalance<S> {
     /// Returns the better of two endpoints drawn at random; the only one if there is one, and `None` if there is none.
     ///
     /// Both draws may be of the same endpoint if it has several handles. Nothing is counted.
-    pub(super) fn draw(&mut self) -> Option<Arc<Endpoint<S>>> {
+    pub(super) fn draw(&mut self) -> Option<Drawn<S>> {
         // Handles are always ready, so nothing ever needs to wake.
         let mut cx = Context::from_waker(Waker::noop());
         // Neither handles nor their discovery fail, so this is `Pending` or `Ok`. A balance without any handle is
@@ -77,7 +79,7 @@ impl<S> HandleBalance<S> {
             return None;
         };
         match pin!(self.balance.call(Pick)).poll(&mut cx) {
-            Poll::Ready(Ok(endpoint)) => Some(endpoint),
+            Poll::Ready(Ok(drawn)) => Some(drawn),
             _ => None,
         }
     }
@@ -93,6 +95,13 @@ impl<S> HandleBalance<S> {
         // lock.
         self.draw();
     }
+}
+
+/// An endpoint that was drawn.
+pub(super) struct Drawn<S> {
+    pub(super) endpoint: Arc<Endpoint<S>>,
+    /// What it was compared by, as of this pick. `None` if there was no other one to compare it with.
+    pub(super) cost: Option<Cost>,
 }
 
 /// Polls the balance while its log events are discarded.
@@ -124,13 +133,23 @@ pub(super) struct Roster<S> {
 
 /// An endpoint of the balance, and its handles.
 struct RosterEntry<S> {
-    /// The first part of the [`HandleId`] of each of its handles. Unlike an address, it is never used again.
+    /// Its number in the [`HandleId`] of each of its handles. Unlike an address, it is never used again.
     id: u64,
     endpoint: Arc<Endpoint<S>>,
     /// How many handles the balance has of it. They are numbered from 0.
     handles: u32,
     /// The latest set that it was in.
     set: u64,
+}
+
+impl<S> RosterEntry<S> {
+    /// Returns the key of its handle with this number.
+    fn handle(&self, nth: u32) -> HandleId {
+        HandleId {
+            endpoint: self.id,
+            nth,
+        }
+    }
 }
 
 impl<S> Roster<S> {
@@ -162,15 +181,20 @@ impl<S> Roster<S> {
             let wanted = handles(endpoint.weight(), total, endpoints.len());
             let had = mem::replace(&mut entry.handles, wanted);
             for nth in had..wanted {
-                let handle = EndpointHandle(entry.endpoint.clone(), self.measure);
-                changes.push(Change::Insert((entry.id, nth), handle));
+                let compared = Compared {
+                    endpoint: entry.endpoint.clone(),
+                    measure: self.measure,
+                    cost: Cell::new(None),
+                };
+                let handle = EndpointHandle(Box::new(compared));
+                changes.push(Change::Insert(entry.handle(nth), handle));
             }
-            removals.extend((wanted..had).map(|nth| (entry.id, nth)));
+            removals.extend((wanted..had).map(|nth| entry.handle(nth)));
         }
         self.entries.retain(|_, entry| {
             let stays = entry.set == self.sets;
             if !stays {
-                removals.extend((0..entry.handles).map(|nth| (entry.id, nth)));
+                removals.extend((0..entry.handles).map(|nth| entry.handle(nth)));
             }
             stays
         });
@@ -200,8 +224,23 @@ pub(super) fn handles(weight: u32, total: u64, endpoints: usize) -> u32 {
     u32::try_from(rounded).unwrap_or(u32::MAX).max(1)
 }
 
-/// The key of a handle in the balance: the id of its endpoint, and its number among the handles of that.
-type HandleId = (u64, u32);
+/// The key of a handle in the balance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HandleId {
+    /// The number of its endpoint.
+    endpoint: u64,
+    /// Its number among the handles of that.
+    nth: u32,
+}
+
+impl Hash for HandleId {
+    /// Writes half a word: the balance hashes keys several times per draw, by SipHash, whose cost grows with each write
+    /// and each word. Keys that differ write the same only if a cluster has had 65 536 endpoints, or has as many
+    /// handles of one; they are told apart then, too.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.endpoint as u32 ^ self.nth.rotate_left(16));
+    }
+}
 
 /// One change of the balance's set of handles.
 type HandleChange<S> = Change<HandleId, EndpointHandle<S>>;
@@ -209,11 +248,19 @@ type HandleChange<S> = Change<HandleId, EndpointHandle<S>>;
 /// The request type of the balance. It has no content: what is known of the real request plays no part in the draw.
 struct Pick;
 
-/// What tower balances: an endpoint, and what its cost is measured by.
-pub(super) struct EndpointHandle<S>(Arc<Endpoint<S>>, Measure);
+/// What tower balances. Boxed, since the balance moves the handle that it gives several times.
+pub(super) struct EndpointHandle<S>(Box<Compared<S>>);
+
+/// An endpoint, and what the balance compares it by.
+struct Compared<S> {
+    endpoint: Arc<Endpoint<S>>,
+    measure: Measure,
+    /// The cost as of the last comparison, until the endpoint is given or compared again.
+    cost: Cell<Option<Cost>>,
+}
 
 impl<S> Service<Pick> for EndpointHandle<S> {
-    type Response = Arc<Endpoint<S>>;
+    type Response = Drawn<S>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -222,7 +269,10 @@ impl<S> Service<Pick> for EndpointHandle<S> {
     }
 
     fn call(&mut self, Pick: Pick) -> Self::Future {
-        ready(Ok(self.0.clone()))
+        ready(Ok(Drawn {
+            endpoint: self.0.endpoint.clone(),
+            cost: self.0.cost.take(),
+        }))
     }
 }
 
@@ -232,7 +282,9 @@ impl<S> Load for EndpointHandle<S> {
     type Metric = Cost;
 
     fn load(&self) -> Cost {
-        self.0.cost(self.1)
+        let cost = self.0.endpoint.cost(self.0.measure);
+        self.0.cost.set(Some(cost));
+        cost
     }
 }
 

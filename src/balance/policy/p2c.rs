@@ -12,7 +12,7 @@
 //! 3. By latency only: while the endpoint costs more than picks usually do, others are drawn and may take its place
 //!    ([`RIVALS`]).
 //!
-//! In a cluster of a few endpoints whose weights differ ([`FEW`]), the cheapest of all is taken instead.
+//! In a cluster of two endpoints, or of a few whose weights differ ([`FEW`]), the cheapest of all is taken instead.
 //!
 //! All of it, with the count of the request at the end, is under one lock, so picks at the same time see each other.
 //! [`P2c::reported`] cannot be picked under a lock and has a picker of its own, in [`reported`](super::reported).
@@ -20,7 +20,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    handle_balance::{HandleBalance, Roster, handle_balance},
+    handle_balance::{Drawn, HandleBalance, Roster, handle_balance},
     picker::{Endpoints, PickInfo, Picked, Picker, cheapest},
     reported::ReportedPicker,
 };
@@ -180,22 +180,27 @@ impl<S: Send + Sync + 'static> Picker<S> for P2cPicker<S> {
             Measure::Latency => RIVALS,
             _ => FEW,
         };
-        if draws.uneven && members.len() <= few {
+        // Two draws among two would be both of them.
+        if members.len() <= 2 || draws.uneven && members.len() <= few {
             let start = draws.rng.usize(..members.len().max(1));
             return cheapest(info.untried_from(members, start), self.measure).map(Picked::start);
         }
         let mut drawn = (0..=REDRAWS).map_while(|_| draws.balance.draw());
-        let mut endpoint = match drawn.find(fits) {
-            Some(endpoint) => endpoint,
+        let drawn = match drawn.find(|drawn| fits(&drawn.endpoint)) {
+            Some(drawn) => drawn,
             None => {
                 let candidates = info.candidates(members).map(|(_, endpoint)| endpoint);
-                cheapest(candidates, self.measure)?.clone()
+                let endpoint = cheapest(candidates, self.measure)?.clone();
+                Drawn {
+                    endpoint,
+                    cost: None,
+                }
             }
         };
-        // With two members, the two draws have seen all.
-        if self.measure == Measure::Latency && members.len() > 2 {
-            endpoint = draws.challenge(endpoint, members, fits);
-        }
+        let endpoint = match self.measure {
+            Measure::Latency => draws.challenge(drawn, members, fits),
+            _ => drawn.endpoint,
+        };
         // Under the lock, so that the next pick sees the request.
         Some(Picked::start(&endpoint))
     }
@@ -238,11 +243,12 @@ impl<S> Draws<S> {
     /// drawn twice does no harm. `members` must not be empty.
     fn challenge(
         &mut self,
-        mut picked: Arc<Endpoint<S>>,
+        drawn: Drawn<S>,
         members: &Endpoints<S>,
         fits: impl Fn(&Arc<Endpoint<S>>) -> bool,
     ) -> Arc<Endpoint<S>> {
-        let mut least = picked.cost(Measure::Latency);
+        let mut picked = drawn.endpoint;
+        let mut least = drawn.cost.unwrap_or_else(|| picked.cost(Measure::Latency));
         for _ in 0..RIVALS {
             if least.load_at(self.mean_weight) <= self.usual * USUAL_SLACK {
                 break;

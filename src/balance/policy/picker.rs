@@ -128,13 +128,17 @@ impl<S> Picked<S> {
 /// Returns the endpoint where a request costs least, by rank, load and turn; of equals, the first.
 ///
 /// [`Measure::Reported`] runs code of the user, so no lock may be held then. Each cost is computed once, and the result
-/// does not change while they are compared.
+/// does not change while they are compared. That of the only endpoint is not computed.
 pub(super) fn cheapest<'m, S: 'm>(
-    endpoints: impl Iterator<Item = &'m Arc<Endpoint<S>>>,
+    mut endpoints: impl Iterator<Item = &'m Arc<Endpoint<S>>>,
     measure: Measure,
 ) -> Option<&'m Arc<Endpoint<S>>> {
-    let costs = endpoints.map(|endpoint| (endpoint, endpoint.cost(measure)));
-    costs
+    let first = endpoints.next()?;
+    let Some(second) = endpoints.next() else {
+        return Some(first);
+    };
+    let all = [first, second].into_iter().chain(endpoints);
+    all.map(|endpoint| (endpoint, endpoint.cost(measure)))
         .min_by(|(_, a), (_, b)| a.compare(b))
         .map(|(endpoint, _)| endpoint)
 }
