@@ -1,14 +1,13 @@
 //! The timer after which another endpoint is asked as well.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::{body::Timer, clock::after};
+use crate::clock::{Timer, after};
 
 /// Measures how long an attempt has waited for its response head.
 ///
@@ -19,7 +18,7 @@ pub(super) struct HedgeTimer(Option<HedgeClock>);
 /// A timer that has been started.
 struct HedgeClock {
     begun: Instant,
-    timer: Pin<Box<Timer>>,
+    timer: Timer,
 }
 
 impl HedgeTimer {
@@ -27,9 +26,9 @@ impl HedgeTimer {
     pub(super) fn poll_over(&mut self, delay: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let HedgeClock { begun, timer } = self.0.get_or_insert_with(|| HedgeClock {
             begun: Instant::now(),
-            timer: Box::pin(Timer::default()),
+            timer: Timer::default(),
         });
-        timer.as_mut().poll_due(cx, || Some(after(*begun, delay)))
+        timer.poll_due(cx, || Some(after(*begun, delay)))
     }
 
     /// Returns how long the attempt has waited. `None` if it was answered at once, or if nothing is hedged.

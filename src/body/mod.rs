@@ -43,7 +43,7 @@ mod unread_watch;
 
 pub use self::exchange::Body;
 pub(crate) use self::{
-    deadline::{Deadlines, Timer},
+    deadline::Deadlines,
     gathered::GatheredBody,
     guarded::{Guard, GuardedBody},
     head::copy_head,

@@ -21,8 +21,9 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{Deadlines, Timer, gathered::GatheredBody};
+use super::{Deadlines, gathered::GatheredBody};
 use crate::{
+    clock::Timer,
     error::{BoxError, Error, ErrorKind},
     record::{ExchangeGuard, Record},
     rewrite::TrailerRule,
@@ -51,8 +52,7 @@ pin_project! {
         exchange: Option<ExchangeGuard>,
         deadlines: Deadlines,
         trailers: Option<TrailerRule>,
-        // Boxed, and made when first needed: most bodies never pause, and move several times.
-        timer: Option<Pin<Box<Timer>>>,
+        timer: Timer,
         // When the first of the current series of pending polls began; `None` while frames flow. A task that is woken
         // for another reason must not start the idle time anew.
         waiting: Option<Instant>,
@@ -72,7 +72,7 @@ impl<B> DeadlineBody<B> {
             exchange,
             deadlines,
             trailers: Some(trailers),
-            timer: None,
+            timer: Timer::default(),
             waiting: None,
         }
     }
@@ -84,7 +84,7 @@ impl<B> DeadlineBody<B> {
             exchange: None,
             deadlines: Deadlines::default(),
             trailers: None,
-            timer: None,
+            timer: Timer::default(),
             waiting: None,
         }
     }
@@ -135,8 +135,7 @@ where
             Poll::Pending => {
                 // With an upload still in transfer, its last movement counts too: see [`Deadlines::due`].
                 let since = *this.waiting.get_or_insert_with(Instant::now);
-                let timer = this.timer.get_or_insert_with(|| Box::pin(Timer::default()));
-                ready!(timer.as_mut().poll_due(cx, || this.deadlines.due(since)));
+                ready!(this.timer.poll_due(cx, || this.deadlines.due(since)));
                 this.deadlines.passed()
             }
         };

@@ -83,7 +83,6 @@ pin_project! {
         #[pin]
         pub(super) response: Oneshot<S, Request<Body>>,
         // The deadlines until the head has arrived.
-        #[pin]
         pub(super) timer: HeadTimer,
     }
 }
@@ -119,7 +118,7 @@ where
             Poll::Ready(Err(error)) => exchange.failed(error.into()),
             Poll::Pending => {
                 // No waker of the upload is needed: the timer looks at it by itself.
-                let kind = ready!(exchange.timer.as_mut().poll_expired(cx));
+                let kind = ready!(exchange.timer.poll_expired(cx));
                 exchange.timer.record().stop(kind);
                 Error::new(kind)
             }

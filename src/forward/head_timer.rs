@@ -15,36 +15,31 @@
 //! limit, which is set at the endpoint's client.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::timeouts::Timeouts;
 use crate::{
-    body::{Deadlines, Timer},
-    clock::after,
+    body::Deadlines,
+    clock::{Timer, after, sooner},
     error::ErrorKind,
     record::{Record, UploadState},
 };
 
-pin_project! {
-    /// Decides when to give up waiting for the response head.
-    ///
-    /// While the request body is in transfer, only its standing still counts: a slow upload is not a slow answer. The
-    /// response timeout runs from its end on.
-    #[derive(Debug)]
-    pub(super) struct HeadTimer {
-        timeouts: Timeouts,
-        record: Arc<Record>,
-        // Not armed before the first poll: most responses are there before anything looks at the clock.
-        #[pin]
-        timer: Timer,
-    }
+/// Decides when to give up waiting for the response head.
+///
+/// While the request body is in transfer, only its standing still counts: a slow upload is not a slow answer. The
+/// response timeout runs from its end on.
+#[derive(Debug)]
+pub(super) struct HeadTimer {
+    timeouts: Timeouts,
+    record: Arc<Record>,
+    /// Not armed before the first poll, at which the response may be there.
+    timer: Timer,
 }
 
 impl HeadTimer {
@@ -83,14 +78,12 @@ impl HeadTimer {
     ///
     /// Has to be polled by the task that waits for the response. If several deadlines have passed, the one of the
     /// upload's state comes before the total one.
-    pub(super) fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ErrorKind> {
-        let this = self.project();
-        let (timeouts, record) = (this.timeouts, &**this.record);
-        let mut timer = this.timer;
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<ErrorKind> {
+        let (timeouts, record) = (&self.timeouts, &*self.record);
         loop {
             // The upload may end without waking this task, so the timer fires at the earliest time at which a deadline
             // could be due if it ended now.
-            ready!(timer.as_mut().poll_due(cx, || next_look(timeouts, record)));
+            ready!(self.timer.poll_due(cx, || next_look(timeouts, record)));
             let now = Instant::now();
             let passed = due(timeouts, record)
                 .into_iter()
@@ -99,7 +92,6 @@ impl HeadTimer {
             if let Some((_, kind)) = passed {
                 return Poll::Ready(kind);
             }
-            timer.as_mut().reset();
         }
     }
 }
@@ -131,24 +123,22 @@ fn due(timeouts: &Timeouts, record: &Record) -> [Option<(Instant, ErrorKind)>; 2
 /// meantime.
 fn next_look(timeouts: &Timeouts, record: &Record) -> Option<Instant> {
     let moved = record.upload_moved();
-    let uploading = record.upload().is_under_way();
-    let idle = timeouts
-        .idle
-        .filter(|_| uploading)
-        .map(|idle| after(moved, idle));
     let head = timeouts.head.map(|head| after(moved, head));
-    // While the body is in transfer, the time for the head has not begun: if the upload ended now, it would run from
-    // now.
-    let head = match head {
-        Some(past) if uploading && past <= Instant::now() => {
-            timeouts.head.map(|head| after(Instant::now(), head))
+    let still = match record.upload().is_under_way() {
+        true => {
+            let idle = timeouts.idle.map(|idle| after(moved, idle));
+            // The time for the head has not begun: if the upload ended now, it would run from now.
+            let head = match head {
+                Some(past) if past <= Instant::now() => {
+                    timeouts.head.map(|head| after(Instant::now(), head))
+                }
+                other => other,
+            };
+            sooner(idle, head)
         }
-        other => other,
+        false => head,
     };
-    [idle, head, over(timeouts, record)]
-        .into_iter()
-        .flatten()
-        .min()
+    sooner(still, over(timeouts, record))
 }
 
 /// Returns when the total time is over. `None` is no limit.

@@ -6,8 +6,12 @@
 //! 2. [`RequestTimeouts`] in the extensions of a request, which replace the settings one by one.
 //! 3. `grpc-timeout` on a gRPC call, which can only make the total deadline come sooner.
 //!
+//! A deadline never passes early, and is noticed within tokio's resolution of a millisecond, however long it is and
+//! however many others there are. Only a client that does not read is noticed later, by a tenth of the idle time.
+//!
 //! How they are enforced is elsewhere: until the response head in `head_timer.rs`, after it in `body/response.rs` and
-//! `body/unread.rs`, for tunnels in `tunnel/relay.rs`. The connect timeout is a setting of the endpoint's client.
+//! `body/unread.rs`, for tunnels in `tunnel/relay.rs`. The timers are those of `clock/timer.rs`. The connect timeout is
+//! a setting of the endpoint's client.
 
 use std::time::Duration;
 

@@ -33,8 +33,7 @@ use tracing::Span;
 
 use super::upgraded::{Upgrade, Upgraded};
 use crate::{
-    body::Timer,
-    clock::after,
+    clock::{Timer, after},
     error::BoxError,
     record::{ExchangeGuard, Record},
 };
@@ -206,8 +205,8 @@ async fn idle_for(idle: Option<Duration>, moved: impl Fn() -> Instant) {
     let Some(idle) = idle else {
         return pending().await;
     };
-    let mut timer = pin!(Timer::default());
-    poll_fn(|cx| timer.as_mut().poll_due(cx, || Some(after(moved(), idle)))).await;
+    let mut timer = Timer::default();
+    poll_fn(|cx| timer.poll_due(cx, || Some(after(moved(), idle)))).await;
 }
 
 /// One end of a tunnel, which records when bytes arrive.

@@ -267,6 +267,44 @@ async fn a_grpc_call_ends_at_its_deadline() {
     assert_eq!(response.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
 }
 
+/// Neither exchanges that are over nor those that were dropped leave a timer behind: the tasks of the timers end.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_deadlines() {
+    let slow = service_fn(|_: Request<Body>| async {
+        tokio::task::yield_now().await;
+        let frames = tokio_stream::once(()).then(|()| async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from("x")))
+        });
+        Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(frames))))
+    });
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let proxy = ReverseProxy::new(slow).total_timeout(Duration::from_secs(3_600));
+    for n in 0..10_000 {
+        let mut exchange = Box::pin(async {
+            let response = proxy.clone().oneshot(post(Body::empty())).await.unwrap();
+            response.into_body().collect().await.unwrap()
+        });
+        // Pending twice: for the head, and for the body.
+        for _ in 0..n % 3 {
+            assert!(futures_util::poll!(&mut exchange).is_pending());
+        }
+        assert!(n % 3 == 0 || tasks() > 0);
+        if n % 2 == 0 {
+            exchange.await;
+        }
+    }
+    // The task of the timers ends within a second of the last one. The watch over unread bodies looks every 10 s.
+    tokio::time::sleep(Duration::from_millis(1_001)).await;
+    assert_eq!(tasks(), 1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(tasks(), 0);
+}
+
 /// What a client reads late is whole all the same, once the endpoint has sent it in time.
 #[tokio::test(start_paused = true)]
 async fn a_complete_response_is_not_broken_by_the_total_deadline() {

@@ -1,7 +1,6 @@
 //! The timer of the per-try timeout.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -9,7 +8,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{body::Timer, clock::after, record::Record};
+use crate::{
+    clock::{Timer, after},
+    record::Record,
+};
 
 /// Completes when one attempt has waited for its response head for too long.
 ///
@@ -24,7 +26,7 @@ struct PerTryClock {
     limit: Duration,
     begun: Instant,
     record: Arc<Record>,
-    timer: Pin<Box<Timer>>,
+    timer: Timer,
 }
 
 impl PerTryTimer {
@@ -35,7 +37,7 @@ impl PerTryTimer {
                 limit,
                 begun: Instant::now(),
                 record: record.clone(),
-                timer: Box::pin(Timer::default()),
+                timer: Timer::default(),
             })
         }))
     }
@@ -53,7 +55,7 @@ impl PerTryTimer {
         } = &mut **running;
         // While the body is in transfer the time has not begun: if the upload ended now, it would run from now. The end
         // may come without waking this task, so the timer looks again when it fires.
-        timer.as_mut().poll_due(cx, || {
+        timer.poll_due(cx, || {
             let since = match record.upload().is_under_way() {
                 true => Instant::now(),
                 false => record.upload_moved().max(*begun),
