@@ -30,6 +30,10 @@ use crate::body::Body;
 /// When it is polled after it has completed.
 pub struct ClientFuture(FutureState);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all futures are of the large one"
+)]
 enum FutureState {
     /// The usual way: the request is on a connection that was idle.
     Usual {

@@ -53,7 +53,7 @@ impl Frames {
 
     /// Returns the length of what is left, if it is known.
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.left.clone()
+        self.left
     }
 }
 

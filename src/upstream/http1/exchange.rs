@@ -4,8 +4,7 @@
 //!
 //! 1. Ask the connection whether the endpoint has been silent. Until then, nothing has been sent.
 //! 2. Write the head (`request_head.rs`), and as much of the body as the socket takes (`upload.rs`), unless it waits
-//! for
-//!    a 100 (`expect.rs`).
+//!    for a 100 (`expect.rs`).
 //! 3. Read heads (`response_head.rs`). Interim responses are handed on; the first other one ends the wait.
 //! 4. Decide what drives the connection from now on: the response body, or a task.
 //!
@@ -153,31 +152,37 @@ impl Http1Exchange {
 
     /// Sends as much of the request as is allowed and as the socket takes.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Http1Error> {
+        let waits = |expectation: &mut Expectation| expectation.poll_patience(cx).is_pending();
+        let waits = self.expectation.as_mut().is_some_and(waits);
+        if !waits {
+            self.meet_expectation();
+        }
         let Some(http1) = &mut self.http1 else {
             return Ok(());
         };
-        if let Some(expectation) = &mut self.expectation {
-            if expectation.poll_patience(cx).is_pending() {
-                let _ = http1.wire_mut().poll_flush(cx);
-                return Ok(());
-            }
-            self.expectation.take().map(Expectation::met);
-        }
-        if http1.wire().is_still_sending() {
-            if let Poll::Ready(Err(error)) =
-                http1.wire_mut().poll_upload(self.request.body_mut(), cx)
-            {
+        let wire = http1.wire_mut();
+        if waits {
+            let _ = wire.poll_flush(cx);
+        } else if wire.is_still_sending() {
+            if let Poll::Ready(Err(error)) = wire.poll_upload(self.request.body_mut(), cx) {
                 return Err(error);
             }
         }
         Ok(())
     }
 
+    /// Lets the request body go, if it has waited.
+    fn meet_expectation(&mut self) {
+        if let Some(expectation) = self.expectation.take() {
+            expectation.met();
+        }
+    }
+
     /// Handles an interim response, which is no answer yet.
     fn interim(&mut self, response: &Response<()>) {
         self.answered = true;
         if response.status() == StatusCode::CONTINUE {
-            self.expectation.take().map(Expectation::met);
+            self.meet_expectation();
         }
         hand_on(&self.request, response);
     }
@@ -201,7 +206,7 @@ impl Http1Exchange {
             }
             // RFC 9110 7.8: a server that receives both `Upgrade` and `Expect: 100-continue` sends a 100 before the
             // 101. One that did not still wants the body, and the tunnel begins where the body ends.
-            self.expectation.take().map(Expectation::met);
+            self.meet_expectation();
             let body = mem::take(self.request.body_mut());
             return Ok(hand_over(response, http1, body));
         }

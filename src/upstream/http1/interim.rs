@@ -26,7 +26,10 @@ pub fn on_interim_response<B>(
 
 /// What is called with interim responses, in the extensions of a request.
 #[derive(Clone)]
-struct OnInterim(Arc<dyn Fn(&Response<()>) + Send + Sync>);
+struct OnInterim(Arc<InterimHook>);
+
+/// A function of the user's.
+type InterimHook = dyn Fn(&Response<()>) + Send + Sync;
 
 /// Hands an interim response to whatever waits for those of this request.
 pub(super) fn hand_on<B>(request: &Request<B>, response: &Response<()>) {
