@@ -3,6 +3,7 @@
 mod closing;
 mod connecting;
 mod duplex;
+mod exchanges;
 mod lifetimes;
 mod limits;
 mod multiplexing;
