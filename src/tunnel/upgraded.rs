@@ -32,7 +32,7 @@ pub struct Upgraded {
     read_ahead: Bytes,
     io: Pin<Box<dyn TunnelIo>>,
     /// What is to be kept for as long as the connection is open.
-    _held: Option<Box<dyn Any + Send + Sync>>,
+    _held: Box<dyn Any + Send + Sync>,
 }
 
 /// What a tunnel is made of.
@@ -50,7 +50,7 @@ impl Upgraded {
         Self {
             read_ahead,
             io: Box::pin(io),
-            _held: Some(Box::new(held)),
+            _held: Box::new(held),
         }
     }
 }
@@ -77,7 +77,7 @@ pub(crate) fn offer<B>(response: &mut Response<B>, connection: oneshot::Receiver
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the connection.
+/// Dropping the future closes the connection, up to 30 s later if the request is still being sent.
 pub fn upgrade<B>(response: &mut Response<B>) -> Option<Upgrade> {
     if let Some(Offered(offered)) = response.extensions_mut().remove() {
         let taken = offered
@@ -86,7 +86,7 @@ pub fn upgrade<B>(response: &mut Response<B>) -> Option<Upgrade> {
             .take();
         return taken.map(|own| Upgrade(UpgradeSource::Own(own)));
     }
-    // That of a service of the user's that sends with hyper.
+    // The endpoint may be a service of the user's that sends with hyper.
     let hyper = response.extensions_mut().remove::<OnUpgrade>()?;
     Some(Upgrade(UpgradeSource::Hyper(hyper)))
 }

@@ -25,9 +25,7 @@ use crate::body::Body;
 
 /// The response future of [`Client`](super::Client). Resolves when the response head has arrived.
 ///
-/// # Panics
-///
-/// When it is polled after it has completed.
+/// It must not be polled after it has completed.
 pub struct ClientFuture(FutureState);
 
 #[expect(
@@ -102,12 +100,12 @@ impl ClientFuture {
     /// Goes on after a failure, if the request may be sent again.
     #[cold]
     fn go_on(mut self: Pin<&mut Self>, failed: SendFailure) {
-        let before = mem::replace(&mut self.0, FutureState::Failed(None));
+        let failed_in = mem::replace(&mut self.0, FutureState::Failed(None));
         if let FutureState::Usual {
             mut sending,
             before,
             ..
-        } = before
+        } = failed_in
         {
             self.0 = match sending.again(failed, None, before, true) {
                 Ok(request) => FutureState::Other(Box::pin(sending.run(request))),

@@ -18,7 +18,8 @@
 //!
 //! - **HTTP/1**: the task of the request that uses it, first in the response future, then in the response body. The
 //!   connection returns to the pool when the body has ended. There is no task per connection, and so no hop to another
-//!   thread. Two exceptions get a task: an upgrade, and a response that begins before the request has been sent.
+//!   thread. One exception gets a task: a response, or a switch of protocols, that comes before the request has been
+//!   sent.
 //! - **HTTP/2**: tasks on the runtime where it was opened. Requests share it.
 //! - **Idle**: one task per pool and runtime, which closes connections that the server has closed or that have idled
 //!   for too long.

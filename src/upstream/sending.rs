@@ -96,7 +96,13 @@ impl Sending {
         reused: bool,
         mut request: Request<Body>,
     ) -> Result<(Http1Exchange, Before), Error> {
-        let before = self.target.apply(&mut request, false)?;
+        let before = match self.target.apply(&mut request, false) {
+            Ok(before) => before,
+            Err(error) => {
+                http1.go_home();
+                return Err(error);
+            }
+        };
         self.sends(reused);
         let client = self.begun.record.client().connection();
         let host = self.target.host_for(&request, self.seen);

@@ -12,7 +12,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
-use http::{HeaderName, HeaderValue, Request, Uri, header, uri::Authority};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header, uri::Authority};
 
 use crate::{
     error::{BoxError, Error},
@@ -124,9 +124,12 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// 400 if the path would climb out of the base path, or if it or `Host` cannot be part of an absolute form. The
+    /// 400 for CONNECT, whose target is no path; if the path would climb out of the base path, or if it or `Host` cannot be part of an absolute form. The
     /// head may then be changed in part, so the request is lost.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, http2: bool) -> Result<Before, Error> {
+        if request.method() == Method::CONNECT {
+            return Err(Error::bad_request("CONNECT is not supported"));
+        }
         let is_below = !self.base.is_empty() && request.uri().path() != "*";
         if !is_below && !http2 {
             return Ok(Before::default());
@@ -345,6 +348,8 @@ mod tests {
             .unwrap();
         let seen = Seen::in_head(request.headers());
         assert!(target.host_for(&request, seen).is_none());
+        let mut connect = Request::connect("a:1").body(()).unwrap();
+        assert!(target.apply(&mut connect, false).is_err());
         assert!(target.apply(&mut request, false).is_err());
     }
 

@@ -23,7 +23,7 @@ use http_body::{Frame, SizeHint};
 
 use super::{
     connection::Http1,
-    duplex::{Frames, send_rest, spawn},
+    duplex::{Frames, spawn},
     error::Http1Error,
 };
 use crate::body::Body;
@@ -49,7 +49,7 @@ enum BodySource {
 impl Http1Body {
     /// Returns a body that drives `http1`, and returns it to the pool at its end.
     pub(super) fn driving(http1: Http1) -> Self {
-        let has_ended = http1.wire().body().has_ended();
+        let has_ended = http1.wire().decoder().has_ended();
         let mut body = Self(BodySource::Connection(http1));
         if has_ended {
             body.finish();
@@ -70,10 +70,7 @@ impl Http1Body {
     /// Returns the connection to the pool, because the response is complete. The pool decides whether it can be reused.
     fn finish(&mut self) {
         if let BodySource::Connection(http1) = mem::replace(&mut self.0, BodySource::Ended) {
-            match http1.wire().is_still_sending() {
-                true => send_rest(http1),
-                false => http1.go_home(),
-            }
+            http1.go_home();
         }
     }
 }
@@ -89,7 +86,7 @@ impl http_body::Body for Http1Body {
         let (frame, has_ended) = match &mut self.0 {
             BodySource::Connection(http1) => {
                 let frame = ready!(http1.wire_mut().poll_frame(cx));
-                (frame, http1.wire().body().has_ended())
+                (frame, http1.wire().decoder().has_ended())
             }
             BodySource::Task(frames) => return frames.poll_frame(cx),
             BodySource::Ended => return Poll::Ready(None),
@@ -105,7 +102,7 @@ impl http_body::Body for Http1Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            BodySource::Connection(http1) => http1.wire().body().has_ended(),
+            BodySource::Connection(http1) => http1.wire().decoder().has_ended(),
             BodySource::Task(frames) => frames.size_hint().exact() == Some(0),
             BodySource::Ended => true,
         }
@@ -113,7 +110,7 @@ impl http_body::Body for Http1Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            BodySource::Connection(http1) => http1.wire().body().size_hint(),
+            BodySource::Connection(http1) => http1.wire().decoder().size_hint(),
             BodySource::Task(frames) => frames.size_hint(),
             BodySource::Ended => SizeHint::with_exact(0),
         }

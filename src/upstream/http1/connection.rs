@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// Bytes of a buffer that a connection keeps for its next exchange. More is for a large transfer.
+const KEPT: usize = 8 * 1024;
+
 /// A connection, idle or in use.
 ///
 /// Boxed for as long as it lives, since it moves between the pool, the request's future and the response body.
@@ -155,8 +158,8 @@ impl Http1 {
     }
 
     /// Gives back the memory that an idle connection does not need.
-    pub(in crate::upstream) fn rest(&mut self) {
-        self.0.wire.rest(false);
+    pub(in crate::upstream) fn free_memory(&mut self) {
+        self.0.wire.shrink(0);
     }
 
     /// Returns the runtime on which the connection was made, and on which alone it can be polled.
@@ -191,8 +194,8 @@ impl Http1 {
     }
 
     /// Returns the connection to its pool, or closes it if the pool is gone. Called when the exchange is over.
-    pub(super) fn go_home(mut self) {
-        self.0.wire.rest(true);
+    pub(in crate::upstream) fn go_home(mut self) {
+        self.0.wire.shrink(KEPT);
         if let Some(home) = self.0.home.upgrade() {
             home.take_back(self);
         }

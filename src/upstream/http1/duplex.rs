@@ -3,43 +3,57 @@
 //! If the response body drove the connection, nothing would be sent while its reader pauses. An endpoint that waits for
 //! the upload, and a reader that waits for the endpoint, would wait for one another. So a task drives it.
 //!
-//! The task ends when both bodies have ended, and returns the connection to the pool; when the connection fails; when
-//! the response body is dropped; or [`LINGER`] after the end of the response, if the request still goes on.
+//! The task ends when both bodies have ended; when the connection fails; when the response body is dropped; or
+//! [`LINGER`] after the end of the response, if the request still goes on.
+//!
+//! The connection is used again only if the request ended first. A server that answers a request early may not read the
+//! rest of it, and take that for the next request: whose response would be another client's.
 
 use std::{
     future::{Future, poll_fn},
     pin::pin,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{connection::Http1, error::Http1Error};
+use super::{
+    connection::Http1,
+    error::{Arrival, Http1Error},
+    upload::LINGER,
+};
 use crate::body::Body;
 
-/// How long an upload may continue after its response has ended. nginx's `lingering_time` has the same default.
-///
-/// An endpoint that answers early may still be reading what is on its way, so closing at once could lose its response:
-/// a close with unread bytes resets the connection.
-const LINGER: Duration = Duration::from_secs(30);
+/// What the task passes on.
+type Received = Result<Frame<Bytes>, Http1Error>;
 
 /// The frames of a response, as the task receives them.
 pub(super) struct Frames {
-    receiver: mpsc::Receiver<Result<Frame<Bytes>, Http1Error>>,
+    receiver: mpsc::Receiver<Received>,
+    /// Whether the task has received all. Without it, the end of the channel is that of the task.
+    is_whole: Arc<AtomicBool>,
     /// The length of what is left, if it is known.
     left: SizeHint,
 }
 
 impl Frames {
     /// Returns the next frame, or `None` after the last one.
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
-        let frame = ready!(self.receiver.poll_recv(cx));
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        let frame = match ready!(self.receiver.poll_recv(cx)) {
+            None if !self.is_whole.swap(true, Acquire) => {
+                Some(Err(Http1Error::Closed(Arrival::Part)))
+            }
+            frame => frame,
+        };
         match (&frame, self.left.exact()) {
             (Some(Ok(frame)), Some(left)) => {
                 let len = frame.data_ref().map_or(0, Bytes::len);
@@ -60,25 +74,20 @@ impl Frames {
 /// Spawns a task that drives a connection whose response head has arrived, and sends the rest of `request`.
 pub(super) fn spawn(http1: Http1, request: Body) -> Frames {
     let (sender, receiver) = mpsc::channel(1);
-    let left = http1.wire().body().size_hint();
+    let left = http1.wire().decoder().size_hint();
+    let is_whole = Arc::<AtomicBool>::default();
     let duplex = Duplex {
         http1,
         request,
         failed: None,
+        is_whole: is_whole.clone(),
     };
     tokio::spawn(duplex.run(sender));
-    Frames { receiver, left }
-}
-
-/// Spawns a task that writes what is left of a request whose response has ended, and then returns the connection to the
-/// pool.
-pub(super) fn send_rest(http1: Http1) {
-    let duplex = Duplex {
-        http1,
-        request: Body::empty(),
-        failed: None,
-    };
-    tokio::spawn(duplex.send_rest());
+    Frames {
+        receiver,
+        is_whole,
+        left,
+    }
 }
 
 /// Both directions of an exchange.
@@ -88,12 +97,14 @@ struct Duplex {
     request: Body,
     /// Why the request could not be sent to its end.
     failed: Option<Http1Error>,
+    /// Set when the response has ended.
+    is_whole: Arc<AtomicBool>,
 }
 
 impl Duplex {
     /// Sends and receives until both bodies have ended.
-    async fn run(mut self, sender: mpsc::Sender<Result<Frame<Bytes>, Http1Error>>) {
-        while !self.http1.wire().body().has_ended() {
+    async fn run(mut self, sender: mpsc::Sender<Received>) {
+        while !self.http1.wire().decoder().has_ended() {
             // Room comes first: a frame that has been received has to be passed on.
             let mut room = pin!(sender.reserve());
             let room = poll_fn(|cx| {
@@ -114,19 +125,24 @@ impl Duplex {
                 None => break,
             }
         }
-        let is_whole = self.http1.wire().body().has_ended();
+        if !self.http1.wire().decoder().has_ended() {
+            // Nothing reads the response any more.
+            return;
+        }
+        self.is_whole.store(true, Release);
         // The reader learns of the end now, and not when the request has ended.
         drop(sender);
-        if is_whole {
-            self.send_rest().await;
+        if self.http1.wire().is_still_sending() {
+            self.http1.spend();
+            let rest = poll_fn(|cx| self.http1.wire_mut().poll_upload(&mut self.request, cx));
+            // Whether it has been sent or not, the connection closes.
+            let _ = timeout(LINGER, rest).await;
         }
+        self.http1.go_home();
     }
 
     /// Receives the next frame, and sends meanwhile.
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         self.send(cx);
         match self.failed.take() {
             Some(error) => Poll::Ready(Some(Err(error))),
@@ -144,12 +160,25 @@ impl Duplex {
             }
         }
     }
+}
 
-    /// Sends the rest of the request, and returns the connection to the pool.
-    async fn send_rest(mut self) {
-        let rest = poll_fn(|cx| self.http1.wire_mut().poll_upload(&mut self.request, cx));
-        if self.failed.is_none() && matches!(timeout(LINGER, rest).await, Ok(Ok(()))) {
-            self.http1.go_home();
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its task may have panicked in a body of the user's, or ended with its runtime.
+    #[tokio::test]
+    async fn a_response_whose_task_is_gone_is_not_whole() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut frames = Frames {
+            receiver,
+            is_whole: Arc::default(),
+            left: SizeHint::new(),
+        };
+        sender.send(Ok(Frame::data("a".into()))).await.unwrap();
+        drop(sender);
+        assert!(poll_fn(|cx| frames.poll_frame(cx)).await.unwrap().is_ok());
+        assert!(poll_fn(|cx| frames.poll_frame(cx)).await.unwrap().is_err());
+        assert!(poll_fn(|cx| frames.poll_frame(cx)).await.is_none());
     }
 }

@@ -20,7 +20,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::{
@@ -96,9 +96,7 @@ impl Http1 {
 impl Future for Http1Exchange {
     type Output = Result<Response<Http1Body>, SendFailure>;
 
-    /// # Panics
-    ///
-    /// When it is polled after it has completed.
+    /// Stays pending when it is polled after it has completed.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         Poll::Ready(match ready!(this.poll_response(cx)) {
@@ -113,8 +111,10 @@ impl Http1Exchange {
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Http1Error>> {
         if !self.begun {
             let is_silent = |http1: &mut Http1| http1.is_silent(cx);
-            if !self.http1.as_mut().is_some_and(is_silent) {
-                return Poll::Ready(Err(Http1Error::Stale));
+            match self.http1.as_mut().map(is_silent) {
+                Some(true) => {}
+                Some(false) => return Poll::Ready(Err(Http1Error::Stale)),
+                None => return Poll::Pending,
             }
             self.begin();
         }
@@ -197,9 +197,9 @@ impl Http1Exchange {
             length,
             keeps_alive,
         } = head;
-        if switches(&self.request, &response) {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // RFC 9110 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client".
-            if !self.seen.any(Fields::UPGRADE) && response.status().is_informational() {
+            if !self.seen.any(Fields::UPGRADE) {
                 return Err(Http1Error::Framing(
                     "the endpoint switches protocols unasked",
                 ));
@@ -222,11 +222,11 @@ impl Http1Exchange {
             http1.spend();
         }
         http1.wire_mut().begin_body(length);
-        let body = if http1.wire().has_uploaded() {
-            Http1Body::driving(http1)
-        } else {
-            // Both bodies are in progress: neither may have to wait for the other to be polled.
+        let body = if http1.wire().is_still_sending() {
+            // Both messages are in progress: neither may have to wait for the other to be polled.
             Http1Body::driven_by_task(http1, mem::take(self.request.body_mut()))
+        } else {
+            Http1Body::driving(http1)
         };
         Ok(response.map(|()| body))
     }
@@ -257,10 +257,4 @@ impl Drop for Http1Exchange {
             http1.go_home();
         }
     }
-}
-
-/// Returns whether a response turns the connection into a tunnel.
-fn switches(request: &Request<Body>, response: &Response<()>) -> bool {
-    response.status() == StatusCode::SWITCHING_PROTOCOLS
-        || (request.method() == Method::CONNECT && response.status().is_success())
 }

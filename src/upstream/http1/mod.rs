@@ -11,15 +11,16 @@
 //! | waiting for a response head | [`Http1Exchange`] | the task of the request |
 //! | passing on a body | [`Http1Body`] | the task that reads the response body |
 //! | still sending when its response begins | a spawned task | that task, until both have ended |
+//! | still sending when the endpoint switches protocols | a spawned task | that task, until the request is sent |
 //!
-//! The last row is the exception that needs a task. If a response begins before the request body has been sent, both
+//! The last two rows are the exceptions that need a task. If a response begins before the request body has been sent, both
 //! bodies flow at once, and a connection driven by the response body would send nothing while its reader pauses: an
 //! endpoint that waits for the upload, and a reader that waits for the endpoint, would wait for one another.
 //!
 //! # How an exchange ends
 //!
-//! - Both messages end: the connection returns to the pool.
-//! - The response ends first: a task sends the rest of the request for up to 30 s.
+//! - The request ends, and then the response: the connection returns to the pool.
+//! - The response ends first: a task sends the rest of the request for up to 30 s, and the connection closes.
 //! - The endpoint agrees to switch protocols: the connection goes to the tunnel, and never returns.
 //! - The response future or body is dropped before its end: the connection closes. HTTP/1 has no other way to cancel.
 //! - An error: the connection closes.

@@ -33,6 +33,8 @@ pub(super) struct ReadBuffer {
     bytes: BytesMut,
     /// The room that the next read needs.
     next: usize,
+    /// The largest room that was made, which is about what is held.
+    held: usize,
     /// Reads since the last one that found nothing.
     turn: u8,
 }
@@ -43,6 +45,7 @@ impl Default for ReadBuffer {
         Self {
             bytes: BytesMut::new(),
             next: SMALLEST,
+            held: 0,
             turn: 0,
         }
     }
@@ -68,6 +71,7 @@ impl ReadBuffer {
         // A buffer that is nearly full is not worth a system call.
         if room < self.next / 4 {
             self.bytes.reserve(self.next);
+            self.held = self.held.max(self.next);
         }
         let room = self.bytes.capacity() - self.bytes.len();
         let read = pin!(io.read_buf(&mut self.bytes)).poll(cx);
@@ -102,16 +106,11 @@ impl ReadBuffer {
         self.bytes.advance(len.min(self.bytes.len()));
     }
 
-    /// Gives the memory back, if nothing is in it.
-    pub(super) fn rest(&mut self) {
-        if self.bytes.is_empty() {
+    /// Gives the memory back if nothing is in it, and if more than `keep` bytes are held.
+    pub(super) fn shrink(&mut self, keep: usize) {
+        if self.bytes.is_empty() && self.held > keep {
             *self = Self::default();
         }
-    }
-
-    /// Returns whether more memory is held than an idle connection should.
-    pub(super) fn is_large(&self) -> bool {
-        self.bytes.capacity() > SMALLEST
     }
 }
 
@@ -144,8 +143,9 @@ mod tests {
         assert_eq!(fill(&mut buffer, &mut io).await, 1);
         assert_eq!(buffer.next, LARGEST / 2);
         assert_eq!(buffer.take(9), "a");
-        assert!(buffer.is_large());
-        buffer.rest();
+        buffer.shrink(LARGEST);
+        assert_eq!(buffer.held, LARGEST);
+        buffer.shrink(SMALLEST);
         assert_eq!((buffer.bytes.capacity(), buffer.next), (0, SMALLEST));
     }
 

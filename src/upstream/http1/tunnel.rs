@@ -1,18 +1,15 @@
 //! Hands a connection over to a tunnel, when its endpoint has agreed to switch protocols.
 
-use std::{future::poll_fn, time::Duration};
+use std::future::poll_fn;
 
 use http::Response;
 use tokio::{sync::oneshot, time::sleep};
 
-use super::{body::Http1Body, connection::Http1};
+use super::{body::Http1Body, connection::Http1, upload::LINGER};
 use crate::{
     body::Body,
     tunnel::{Upgraded, offer},
 };
-
-/// How long the rest of a request may take once nothing waits for the tunnel any more.
-const LINGER: Duration = Duration::from_secs(30);
 
 /// Returns the response that agrees to a tunnel, with the connection to it in its extensions.
 ///

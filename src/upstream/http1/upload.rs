@@ -4,6 +4,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,15 @@ use super::{
     writer::Writer,
 };
 use crate::{body::Body, error::BoxError, upstream::connect::Io};
+
+/// How long an upload may continue after its response has ended. nginx's `lingering_time` has the same default.
+///
+/// An endpoint that answers early may still be reading what is on its way, so closing at once could lose its response:
+/// a close with unread bytes resets the connection.
+pub(super) const LINGER: Duration = Duration::from_secs(30);
+
+/// Frames in one turn of a task. Fewer than tokio's budget for a turn has operations, of which some must be left to read.
+const TURN: usize = 32;
 
 /// How much of a request body is yet to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +56,9 @@ impl BodyUpload {
 
     /// Moves frames from the body to the writer, and writes them. Ready when all of the body has been written.
     ///
-    /// A frame is asked for only when there is room for it, so an endpoint that does not read stops the client.
+    /// A frame is asked for only when there is room for it, so an endpoint that does not read stops the client. After
+    /// [`TURN`] frames it gives way, so that what the endpoint sends is looked at, and other tasks run, although a body
+    /// has always more to give.
     ///
     /// # Errors
     ///
@@ -62,7 +74,10 @@ impl BodyUpload {
         io: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Http1Error>> {
-        while !self.has_ended() {
+        for _ in 0..TURN {
+            if self.has_ended() {
+                return writer.poll_flush(io, cx).map(Ok);
+            }
             if !writer.has_room() {
                 ready!(writer.poll_flush(io, cx));
             }
@@ -74,7 +89,8 @@ impl BodyUpload {
                 }
             }
         }
-        writer.poll_flush(io, cx).map(Ok)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Appends a frame of the body, or its end.
@@ -97,13 +113,16 @@ impl BodyUpload {
                     self.ended(body);
                 }
             }
-            (Ok(data), _) => writer.append_chunk(data),
+            (Ok(data), _) => {
+                let is_last = body.is_end_stream();
+                writer.append_chunk(data, is_last);
+                if is_last {
+                    self.ended(body);
+                }
+            }
             (Err(frame), _) => {
                 return self.end(body, frame.into_trailers().ok(), writer);
             }
-        }
-        if *self == Self::Chunked && body.is_end_stream() {
-            return self.end(body, None, writer);
         }
         Ok(())
     }
@@ -135,4 +154,85 @@ impl BodyUpload {
 /// Returns the error of a body that has more data than it said.
 fn too_long() -> Http1Error {
     Http1Error::RequestBody("it is longer than it said".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body::SizeHint;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// A body of so many frames of one length, which knows when it has ended.
+    struct Frames {
+        left: usize,
+        len: usize,
+    }
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            let left = self.left.checked_sub(1);
+            let len = self.len;
+            Poll::Ready(left.map(|left| {
+                self.left = left;
+                Ok(Frame::data(Bytes::from(vec![b'a'; len])))
+            }))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.left == 0
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::new()
+        }
+    }
+
+    /// Whether a frame is copied or not, and although the end of the body is known with its last frame.
+    #[tokio::test]
+    async fn chunks_are_whole_and_in_order() {
+        for len in [1, 8 * 1024, 8 * 1024 + 1, 40_000] {
+            let (mut io, mut other) = Io::in_memory(1000);
+            let (mut upload, mut writer) = (BodyUpload::Chunked, Writer::default());
+            let mut body = Body::new(Frames { left: 3, len });
+            let sent = async {
+                let upload = poll_fn(|cx| upload.poll(&mut body, &mut writer, &mut io, cx));
+                upload.await.unwrap();
+                drop(io);
+            };
+            let mut received = Vec::new();
+            let ((), read) = tokio::join!(sent, other.read_to_end(&mut received));
+            read.unwrap();
+            let chunk = format!("{len:x}\r\n{}\r\n", "a".repeat(len));
+            let expected = format!("{}0\r\n\r\n", chunk.repeat(3));
+            assert_eq!(received.len(), expected.len());
+            assert!(received == expected.as_bytes(), "{len}");
+        }
+    }
+
+    /// An endpoint that does not read any more takes everything at once, and the body never has to wait.
+    #[tokio::test]
+    async fn a_body_that_never_waits_gives_way() {
+        let (mut io, other) = Io::in_memory(1000);
+        drop(other);
+        let (mut upload, mut writer) = (BodyUpload::Chunked, Writer::default());
+        let (left, len) = (1000, 20_000);
+        let mut body = Body::new(Frames { left, len });
+        let mut polls = 0;
+        let sent = poll_fn(|cx| {
+            polls += 1;
+            upload.poll(&mut body, &mut writer, &mut io, cx)
+        });
+        sent.await.unwrap();
+        assert!(writer.has_failed());
+        assert_eq!(polls, 1000 / TURN + 1);
+    }
 }

@@ -4,15 +4,19 @@
 //! (`connection.rs`).
 
 use std::{
+    future::{Future, poll_fn},
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::Method;
 use http_body::Frame;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    task::unconstrained,
+};
 
 use super::{
     chunked::Decoded,
@@ -64,7 +68,10 @@ impl Wire {
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let mut byte = ReadBuf::uninit(&mut byte);
-        Pin::new(&mut self.io).poll_read(cx, &mut byte).is_pending()
+        let io = &mut self.io;
+        // A task that has used its budget would find every stream quiet.
+        let read = unconstrained(poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, &mut byte)));
+        pin!(read).poll(cx).is_pending()
     }
 
     /// Returns whether the operating system, too, has nothing to read. The runtime hears of it a moment later.
@@ -77,12 +84,7 @@ impl Wire {
         self.decoder.has_ended()
             && !self.is_still_sending()
             && self.buffer.bytes().is_empty()
-            && !self.writer.is_deaf()
-    }
-
-    /// Returns whether the whole request body has been taken, be it written or not.
-    pub(super) fn has_uploaded(&self) -> bool {
-        self.upload.has_ended()
+            && !self.writer.has_failed()
     }
 
     /// Returns whether some of the request has not been written.
@@ -155,12 +157,11 @@ impl Wire {
     }
 
     /// Returns what is left of the response body.
-    pub(super) fn body(&self) -> &Decoder {
+    pub(super) fn decoder(&self) -> &Decoder {
         &self.decoder
     }
 
-    /// Receives the next frame of the response body, or `None` at its end. Writes what is left of the request
-    /// meanwhile.
+    /// Receives the next frame of the response body, or `None` at its end.
     ///
     /// # Errors
     ///
@@ -169,10 +170,6 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Http1Error>>> {
-        if !self.writer.is_empty() {
-            // Whether it is ready or not, the response goes on.
-            let _ = self.poll_flush(cx);
-        }
         let Self {
             io,
             buffer,
@@ -200,14 +197,10 @@ impl Wire {
         self.upload = BodyUpload::Ended;
     }
 
-    /// Gives back memory: all that is not in use, or, while `busy`, what only a large transfer needs.
-    pub(super) fn rest(&mut self, busy: bool) {
-        if !busy || self.buffer.is_large() {
-            self.buffer.rest();
-        }
-        if !busy || self.writer.is_large() {
-            self.writer.rest();
-        }
+    /// Gives back the memory of buffers that hold more than `keep` bytes and are not in use.
+    pub(super) fn shrink(&mut self, keep: usize) {
+        self.buffer.shrink(keep);
+        self.writer.shrink(keep);
     }
 
     /// Takes the wire apart: the stream, and what has been read ahead.

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IoSlice, Write},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -38,15 +39,19 @@ pub(super) struct Writer {
     /// What follows the long frame.
     end: &'static [u8],
     /// Whether a write has failed.
-    deaf: bool,
+    failed: bool,
     /// Whether the stream may hold bytes back until it is flushed, as TLS does.
     unflushed: bool,
 }
 
 impl Writer {
-    /// Returns the buffer to append to. There must be [room](Self::has_room).
+    /// Returns the buffer to append to: what is appended follows all that is there.
+    ///
+    /// A long frame that has not been written is copied for that. There is none while there is [room](Self::has_room).
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         self.unflushed = true;
+        self.buffer.extend_from_slice(&mem::take(&mut self.frame));
+        self.buffer.extend_from_slice(mem::take(&mut self.end));
         &mut self.buffer
     }
 
@@ -61,31 +66,30 @@ impl Writer {
     }
 
     /// Returns whether a write has failed, so that nothing more can be sent.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.deaf
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
-    /// Appends a frame of a body, as it is. There must be room.
+    /// Appends a frame of a body, as it is.
     pub(super) fn append(&mut self, data: Bytes) {
         self.follow(data, b"");
     }
 
-    /// Appends a frame of a body as one chunk. There must be room, and the frame must not be empty.
-    pub(super) fn append_chunk(&mut self, data: Bytes) {
+    /// Appends a frame of a body as one chunk, and the last chunk after it if it `is_last`. The frame must not be empty.
+    pub(super) fn append_chunk(&mut self, data: Bytes, is_last: bool) {
         // Writing to a vector cannot fail.
         let _ = write!(self.buffer(), "{:x}\r\n", data.len());
-        self.follow(data, b"\r\n");
+        self.follow(data, if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" });
     }
 
     /// Appends a frame, and `end` after it.
     fn follow(&mut self, data: Bytes, end: &'static [u8]) {
+        let buffer = self.buffer();
         if data.len() <= SHORT {
-            let buffer = self.buffer();
             buffer.extend_from_slice(&data);
             buffer.extend_from_slice(end);
         } else {
             (self.frame, self.end) = (data, end);
-            self.unflushed = true;
         }
     }
 
@@ -100,7 +104,7 @@ impl Writer {
         }
         if let Err(error) = ready!(self.poll_write_all(io, cx)) {
             tracing::debug!(%error, "the endpoint no longer reads");
-            self.deaf = true;
+            self.failed = true;
         }
         self.buffer.clear();
         (self.written, self.frame, self.end) = (0, Bytes::new(), b"");
@@ -110,7 +114,7 @@ impl Writer {
 
     /// Writes and flushes until nothing is left, unless a write has failed before.
     fn poll_write_all(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.deaf {
+        if self.failed {
             return Poll::Ready(Ok(()));
         }
         loop {
@@ -142,16 +146,11 @@ impl Writer {
         self.end = &self.end[len - of_frame..];
     }
 
-    /// Gives the memory back, if all has been written.
-    pub(super) fn rest(&mut self) {
-        if self.is_empty() {
+    /// Gives memory back if all has been written and more than `keep` bytes are held.
+    pub(super) fn shrink(&mut self, keep: usize) {
+        if self.is_empty() && self.buffer.capacity() > keep {
             self.buffer = Vec::new();
         }
-    }
-
-    /// Returns whether more memory is held than an idle connection should.
-    pub(super) fn is_large(&self) -> bool {
-        self.buffer.capacity() > SHORT
     }
 }
 
@@ -178,11 +177,11 @@ mod tests {
                 let data = Bytes::from(vec![b'a' + nth as u8; size]);
                 match nth % 2 {
                     0 => writer.append(data),
-                    _ => writer.append_chunk(data),
+                    _ => writer.append_chunk(data, nth == 5),
                 }
             }
             poll_fn(|cx| writer.poll_flush(&mut io, cx)).await;
-            assert!(writer.is_empty() && !writer.is_deaf());
+            assert!(writer.is_empty() && !writer.has_failed());
             drop(io);
         };
         let mut received = Vec::new();
@@ -196,7 +195,23 @@ mod tests {
                 _ => expected.extend([format!("{size:x}\r\n").as_bytes(), &data, b"\r\n"].concat()),
             }
         }
+        expected.extend(b"0\r\n\r\n");
         assert_eq!(received, expected);
+    }
+
+    /// Also without asking whether there is room.
+    #[tokio::test]
+    async fn what_follows_a_long_frame_comes_after_it() {
+        let (mut io, mut other) = Io::in_memory(9 * SHORT);
+        let mut writer = Writer::default();
+        writer.append(Bytes::from(vec![b'a'; 2 * SHORT]));
+        writer.buffer().extend_from_slice(b"b");
+        poll_fn(|cx| writer.poll_flush(&mut io, cx)).await;
+        drop(io);
+        let mut received = Vec::new();
+        other.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received.len(), 2 * SHORT + 1);
+        assert_eq!(received.last(), Some(&b'b'));
     }
 
     #[tokio::test]
@@ -207,7 +222,7 @@ mod tests {
         for _ in 0..2 {
             writer.buffer().extend_from_slice(b"head");
             poll_fn(|cx| writer.poll_flush(&mut io, cx)).await;
-            assert!(writer.is_empty() && writer.is_deaf());
+            assert!(writer.is_empty() && writer.has_failed());
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) enum Evicted {
 
 /// An idle connection.
 struct IdleConnection {
-    /// The connection. Its driver's wake-ups go to the reaper.
+    /// The connection. What happens on its socket wakes the reaper.
     http1: Http1,
     /// When it is to be closed, because it has idled or lived for long enough.
     due: Instant,
@@ -230,7 +230,7 @@ impl Shelf {
                     gone.push(idle.http1);
                 } else {
                     next = next.min(idle.due);
-                    idle.http1.rest();
+                    idle.http1.free_memory();
                     all.push(idle);
                 }
             }

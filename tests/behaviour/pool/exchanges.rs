@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tower::{Service, ServiceExt, service_fn};
 
@@ -119,19 +119,28 @@ async fn a_connection_that_refused_an_upgrade_is_used_again() {
     .await;
 }
 
-/// The response is over before the request is: the connection is free when both are.
-#[tokio::test]
-async fn a_connection_with_an_early_answer_is_used_again() {
+/// A POST in chunks whose answer begins after its head, and where either may end first.
+async fn early_answer(upload_first: bool) -> usize {
     within(async {
         let (uploaded, mut uploads) = mpsc::unbounded_channel();
+        let (go_on, goes_on) = watch::channel(false);
         let (server, made) = counting(move |mut conn| {
-            let uploaded = uploaded.clone();
+            let (uploaded, mut goes_on) = (uploaded.clone(), goes_on.clone());
             async move {
                 conn.head().await;
-                conn.send(OK).await;
-                let _ = uploaded.send(conn.take(13).await);
-                conn.head().await;
-                conn.send(OK).await;
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+                    .await;
+                if upload_first {
+                    let _ = uploaded.send(conn.take(13).await);
+                }
+                let _ = goes_on.wait_for(|goes_on| *goes_on).await;
+                conn.send("k").await;
+                if !upload_first {
+                    let _ = uploaded.send(conn.take(13).await);
+                }
+                while conn.head().await.is_some() {
+                    conn.send(OK).await;
+                }
             }
         })
         .await;
@@ -142,17 +151,37 @@ async fn a_connection_with_an_early_answer_is_used_again() {
         });
         let request = post(Body::new(StreamBody::new(body)));
         let response = client.clone().oneshot(request).await.unwrap();
-        let body = response.into_body().collect().await.unwrap();
-        assert_eq!(body.to_bytes(), "ok");
-        sender.send(Ok(Frame::data("abc".into()))).await.unwrap();
-        drop(sender);
-        // Written by the same poll that returns the connection.
-        let upload = uploads.recv().await.unwrap();
-        assert_eq!(upload, b"3\r\nabc\r\n0\r\n\r\n");
+        if upload_first {
+            sender.send(Ok(Frame::data("abc".into()))).await.unwrap();
+            drop(sender);
+            assert_eq!(uploads.recv().await.unwrap(), b"3\r\nabc\r\n0\r\n\r\n");
+            go_on.send_replace(true);
+            let body = response.into_body().collect().await.unwrap();
+            assert_eq!(body.to_bytes(), "ok");
+        } else {
+            go_on.send_replace(true);
+            let body = response.into_body().collect().await.unwrap();
+            assert_eq!(body.to_bytes(), "ok");
+            sender.send(Ok(Frame::data("abc".into()))).await.unwrap();
+            drop(sender);
+            assert_eq!(uploads.recv().await.unwrap(), b"3\r\nabc\r\n0\r\n\r\n");
+        }
         assert_eq!(send(&client, get()).await, 200);
-        assert_eq!(*made.lock().unwrap(), 1);
+        *made.lock().unwrap()
     })
-    .await;
+    .await
+}
+
+/// Both bodies in progress at once do not cost the connection.
+#[tokio::test]
+async fn a_connection_with_an_early_answer_is_used_again() {
+    assert_eq!(early_answer(true).await, 1);
+}
+
+/// A server that has answered may take the rest of the request for the next one.
+#[tokio::test]
+async fn a_connection_whose_answer_ends_first_is_not_used_again() {
+    assert_eq!(early_answer(false).await, 2);
 }
 
 /// What an endpoint says before it is asked is no answer, on a new connection either.
