@@ -12,6 +12,9 @@ use super::support::{Gateway, OK, Origin};
 const PER_CORE: &[&str] = &["--runtime", "per-core", "--workers", "3"];
 const MULTI_THREAD: &[&str] = &["--runtime", "multi-thread", "--workers", "3"];
 
+/// What a server answers whose connection must not get another request: nobody reads it.
+const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// At the signal, some requests are in flight on all threads, and others are on connections that wait in the kernel, for
@@ -48,7 +51,7 @@ async fn all_are_answered(flags: &[&str]) {
         assert_eq!(client.rest().await, "");
     }
     for server in &mut servers {
-        server.send(OK).await;
+        server.send(LAST).await;
     }
     let origin = origin.answering(OK);
     for client in clients.iter_mut().chain(&mut waiting) {
@@ -136,7 +139,7 @@ async fn the_limit_of_connections_is_one_for_all_threads() {
     assert!(too_many.is_err());
     for (mut client, mut server) in in_flight {
         server.head().await;
-        server.send(OK).await;
+        server.send(LAST).await;
         client.expect_ok().await;
     }
     let _origin = origin.answering(OK);
