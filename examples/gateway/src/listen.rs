@@ -3,7 +3,11 @@
 //! Everything here is about the kernel's side of a connection: its backlog, its keep-alive probes, its timeout for data
 //! that a client does not take.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    time::Duration,
+};
 
 #[cfg(target_os = "linux")]
 use socket2::SockFilter;
@@ -32,20 +36,51 @@ const IGNORE: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 /// How long to wait when the system has no file or memory left for a connection.
 const NOTHING_LEFT: Duration = Duration::from_millis(100);
 
-/// Listens on an address. On Linux, the kernel closes the connection of a client that takes nothing of what is written
-/// to it for as long as `stalled`.
+/// Listens on an address, `count` times. The kernel then deals out the connections, which only Linux does evenly.
+///
+/// On Linux, the kernel closes the connection of a client that takes nothing of what is written to it for as long as
+/// `stalled`.
 ///
 /// # Errors
 ///
 /// Returns an error if the address is in use, or is not one of this host.
-pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpListener> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    count: usize,
+    stalled: Duration,
+) -> io::Result<Vec<net::TcpListener>> {
+    let first = socket(address)?;
+    // An address that may be shared is never in use: another process of the same user would get a part of the
+    // connections without a word. So the first socket has it for itself until now.
+    first.bind(address)?;
+    // The port may have been left to the system.
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    #[cfg(target_os = "linux")]
+    for n in 1..count {
+        let next = socket(address)?;
+        sockets[n - 1].set_reuseport(true)?;
+        next.set_reuseport(true)?;
+        next.bind(address)?;
+        sockets.push(next);
+    }
+    let listen = |socket| listen(socket, stalled);
+    sockets.into_iter().map(listen).collect()
+}
+
+/// Returns a socket for an address.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Listens on a socket that has an address.
+fn listen(socket: TcpSocket, stalled: Duration) -> io::Result<net::TcpListener> {
     let listener = socket.listen(BACKLOG)?;
     // Accepted sockets inherit these options. The lack of one is no reason not to start.
     let options = SockRef::from(&listener);
@@ -64,7 +99,8 @@ pub(crate) fn bind(address: SocketAddr, stalled: Duration) -> io::Result<TcpList
     }
     #[cfg(not(target_os = "linux"))]
     let _ = stalled;
-    Ok(listener)
+    // The runtime that accepts on it may be another one than this.
+    listener.into_std()
 }
 
 /// Returns the next connection. An error of accepting is logged, and does not end the program.

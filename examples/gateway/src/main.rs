@@ -17,8 +17,9 @@ mod log;
 mod options;
 mod places;
 mod serve;
+mod workers;
 
-use std::{error::Error as StdError, process::ExitCode, time::Duration};
+use std::{error::Error as StdError, process::ExitCode, sync::Arc, time::Duration};
 
 use axum_upstream::{
     Error, HealthCheck, LoadBalance, ReverseProxy,
@@ -27,7 +28,6 @@ use axum_upstream::{
     retry::{Hedge, Retry},
     upstream::{Client, ClientBuilder},
 };
-use tokio::runtime;
 
 use crate::{
     admin::Admin,
@@ -72,15 +72,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(1, &error.into()),
     };
 
-    let mut runtime = match options.workers {
-        // A single thread needs no work stealing, and does without the locks for it.
-        Some(1) => runtime::Builder::new_current_thread(),
-        _ => runtime::Builder::new_multi_thread(),
-    };
-    if let Some(workers) = options.workers {
-        runtime.worker_threads(workers);
-    }
-    let code = match runtime.enable_all().build() {
+    let code = match options.runtime.main_runtime(options.workers) {
         Ok(runtime) => match runtime.block_on(run(options)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Usage(error)) => fail(2, &error),
@@ -118,12 +110,12 @@ enum Failure {
 
 /// Listens, sets up the proxy, and serves until a signal.
 async fn run(options: Options) -> Result<(), Failure> {
-    let listener = listen::bind(options.listen, options.write_timeout).map_err(|error| {
+    let count = options.runtime.listeners(options.workers);
+    let listeners = listen::bind(options.listen, count, options.write_timeout);
+    let listeners = listeners.and_then(|all| Ok((all[0].local_addr()?, all)));
+    let (address, listeners) = listeners.map_err(|error| {
         Failure::Run(format!("cannot listen on {}: {error}", options.listen).into())
     })?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::Run(error.into()))?;
     let upstreams = match options.upstreams.is_empty() {
         true => demo::servers().await.map_err(Failure::Run)?,
         false => options.upstreams.clone(),
@@ -136,7 +128,7 @@ async fn run(options: Options) -> Result<(), Failure> {
             .ok(),
         None => None,
     };
-    let connections = Connections::share(options.max_connections, upstreams.len());
+    let connections = Connections::share(options.max_connections, upstreams.len(), count);
     let client = client(&options, connections.per_endpoint);
     let balance = balance(&options, client).and_then(|balance| balance.urls(&upstreams));
     let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
@@ -165,15 +157,15 @@ async fn run(options: Options) -> Result<(), Failure> {
     }
     let gateway = Gateway {
         proxy,
-        server: Server::new(limits(&options)),
+        server: Arc::new(Server::new(limits(&options))),
         places: connections.clients,
         idle: options.idle_timeout.unwrap_or(IDLE),
         drain_timeout: options.drain_timeout,
         short_lines: options.access_log == RequestLog::Short,
         access_log: access_log.map_err(|error| Failure::Run(error.into()))?,
     };
-    gateway.serve(listener, serve::shutdown_signal()).await;
-    Ok(())
+    let served = gateway.serve(listeners, serve::shutdown_signal()).await;
+    served.map_err(|error| Failure::Run(error.into()))
 }
 
 /// Returns the settings of the balancer.

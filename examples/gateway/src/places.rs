@@ -25,8 +25,8 @@ const NEXT_STEP: Duration = Duration::from_millis(100);
 /// The shortest quiet time, and the pause between two steps once it is reached.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The places for connections. A connection is accepted once there is a place for it; while there is none, it waits in
-/// the kernel.
+/// The places for connections. A connection is served once there is a place for it. While there is none, each listener
+/// has accepted at most one that waits for it; the others wait in the kernel.
 #[derive(Debug)]
 pub(crate) struct Places {
     /// The places that are free. A connection holds a permit for as long as its socket is open.

@@ -29,7 +29,8 @@ pub(crate) struct Activity {
     blocked: AtomicBool,
     /// Whether the response head of an HTTP/1 exchange is still unknown.
     unanswered: AtomicBool,
-    /// What is awaited while there is no exchange: one of `FIRST`, `REST` and `NEXT`.
+    /// What is awaited while there is no exchange: one of `FIRST`, `NEW_REST`, `REST` and
+    /// `NEXT`.
     awaited: AtomicU8,
     /// Since when it is awaited, in milliseconds from the start.
     since: AtomicU64,
@@ -39,10 +40,12 @@ pub(crate) struct Activity {
 
 /// The first byte of the connection.
 const FIRST: u8 = 0;
+/// The rest of a head whose first bytes were read in this poll of the connection.
+const NEW_REST: u8 = 1;
 /// The rest of a head.
-const REST: u8 = 1;
+const REST: u8 = 2;
 /// The first byte of the next head.
-const NEXT: u8 = 2;
+const NEXT: u8 = 3;
 
 /// How long a connection may be quiet.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +99,7 @@ impl Activity {
 
     /// Returns whether a part of a head has arrived, and the rest is awaited.
     pub(crate) fn is_in_head(&self) -> bool {
-        self.awaited.load(Relaxed) == REST
+        matches!(self.awaited.load(Relaxed), NEW_REST | REST)
     }
 
     /// Returns since when nothing has been under way.
@@ -107,8 +110,18 @@ impl Activity {
     }
 
     /// Records that bytes have arrived over HTTP/1: between two exchanges they are the beginning of a head.
+    ///
+    /// Most heads are complete with them, so the time is left for [`note_time`](Self::note_time) to record.
     pub(crate) fn received(&self) {
         if self.exchanges.load(Relaxed) == 0 && !self.is_in_head() {
+            self.awaited.store(NEW_REST, Relaxed);
+        }
+    }
+
+    /// Records since when the rest of a head is awaited, if it has not been recorded. To be called when the connection
+    /// has been polled.
+    pub(crate) fn note_time(&self) {
+        if self.awaited.load(Relaxed) == NEW_REST {
             self.begin_to_await(REST);
         }
     }
@@ -138,12 +151,18 @@ impl Activity {
         self.awaited.store(NEXT, Relaxed);
     }
 
+    /// Records that the body of a request is in use, which counts as an exchange of its own: it may outlive that of its
+    /// response, and what the client sends in the meantime is no head.
+    pub(crate) fn begin_upload(&self) {
+        self.exchanges.fetch_add(1, Relaxed);
+    }
+
     /// Records that the response head of an exchange is known.
     pub(crate) fn answered(&self) {
         self.unanswered.store(false, Relaxed);
     }
 
-    /// Records the end of an exchange: the last byte of its response is known, or it was given up.
+    /// Records the end of an exchange, or of an upload: the last byte of its response is known, or it was given up.
     pub(crate) fn end_exchange(&self) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.await_request();
@@ -191,11 +210,13 @@ mod tests {
         assert_eq!(left(&activity), Some(HEAD - Duration::from_secs(10)));
         assert!(!activity.is_in_head());
         activity.received();
+        activity.note_time();
         assert_eq!(left(&activity), Some(HEAD));
         assert!(activity.is_in_head());
         // More bytes of the same head get no more time.
         advance(Duration::from_secs(10)).await;
         activity.received();
+        activity.note_time();
         assert_eq!(left(&activity), Some(HEAD - Duration::from_secs(10)));
     }
 
@@ -213,6 +234,7 @@ mod tests {
         advance(Duration::from_secs(5)).await;
         assert_eq!(activity.idle_for(), Some(Duration::from_secs(5)));
         activity.received();
+        activity.note_time();
         assert_eq!(left(&activity), Some(HEAD));
         assert_eq!(activity.idle_for(), None);
     }

@@ -9,19 +9,25 @@
 //! - dropped at once: an HTTP/1 head did not arrive in time, or the client has not said which version it speaks.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
+    task::{Poll, Waker},
     time::Duration,
 };
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::activity::{Activity, QuietLimits};
 
 /// How long a client may take to close a connection that was asked to end for being quiet.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a connection is idle before it gives back its buffers. Between two requests of a client that sends one after
+/// the other they are kept.
+const REST: Duration = Duration::from_secs(1);
 
 /// What all connections are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +67,27 @@ pub(super) enum Close {
     Drop,
 }
 
+/// Why [`Drive::run`] has returned.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended<T> {
+    /// The connection has come to its end.
+    Output(T),
+    /// It has to be dropped as it is.
+    Drop,
+    /// It is idle, and can wait for its next request without the buffers of HTTP.
+    Rest,
+}
+
+/// What [`Drive`] has to heed.
+enum Event<T> {
+    Output(T),
+    Told,
+    Alarm,
+}
+
 impl Drive<'_> {
-    /// Polls a connection to its end, and asks for that end by `close`. Returns `None` if the connection has to be
-    /// dropped as it is.
+    /// Polls a connection to its end, and asks for that end by `close`. If it `rests`, also returns when it has been
+    /// idle for [`REST`].
     ///
     /// # Cancel safety
     ///
@@ -71,42 +95,94 @@ impl Drive<'_> {
     pub(super) async fn run<C: Future>(
         &mut self,
         mut connection: Pin<&mut C>,
+        rests: bool,
         close: impl Fn(Pin<&mut C>) -> Close,
-    ) -> Option<C::Output> {
-        let mut alarm = pin!(sleep_until(self.next_look()));
+    ) -> Ended<C::Output> {
+        let mut alarm = pin!(sleep_until(self.next_look(rests)));
         let mut asked = false;
         // The connection is polled once before it heeds the stage: hyper would end one of which it has read nothing,
         // although a request may have arrived.
         self.stage.mark_changed();
         loop {
-            let has_to_close = tokio::select! {
-                biased;
-                output = connection.as_mut() => return Some(output),
-                Ok(()) = self.stage.changed() => self.has_to_close(),
-                () = alarm.as_mut() => match self.is_too_quiet() {
-                    // It has been asked already, or is in the middle of a head over HTTP/1, or has yet to say which
-                    // version it speaks.
-                    true if asked || !self.can_be_asked() => return None,
-                    too_quiet => {
-                        asked |= too_quiet;
-                        let farewell = Instant::now() + FAREWELL.min(self.limits.idle);
-                        alarm.as_mut().reset(if too_quiet { farewell } else { self.next_look() });
-                        too_quiet
+            let has_to_close = match self.next(connection.as_mut(), alarm.as_mut()).await {
+                Event::Output(output) => return Ended::Output(output),
+                Event::Told => self.has_to_close(),
+                // It has been asked already, or is in the middle of a head over HTTP/1, or has yet to say which
+                // version it speaks.
+                Event::Alarm if self.is_too_quiet() && (asked || !self.can_be_asked()) => {
+                    return Ended::Drop;
+                }
+                Event::Alarm => {
+                    let too_quiet = self.is_too_quiet();
+                    if rests && !asked && !too_quiet && self.activity.idle_for() >= Some(REST) {
+                        return Ended::Rest;
                     }
-                },
+                    asked |= too_quiet;
+                    let farewell = Instant::now() + FAREWELL.min(self.limits.idle);
+                    let look = if too_quiet {
+                        farewell
+                    } else {
+                        self.next_look(rests)
+                    };
+                    alarm.as_mut().reset(look);
+                    too_quiet
+                }
             };
             if has_to_close && close(connection.as_mut()) == Close::Drop {
-                return None;
+                return Ended::Drop;
             }
+        }
+    }
+
+    /// Polls the connection until it ends, or there is something to heed.
+    ///
+    /// A poll for the sake of the connection, two for each request, looks at the stage and the alarm and does not poll
+    /// them: they have the waker already.
+    async fn next<C: Future>(
+        &self,
+        mut connection: Pin<&mut C>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Event<C::Output> {
+        let mut stage = self.stage.clone();
+        let mut told = pin!(stage.changed());
+        let mut waker: Option<Waker> = None;
+        poll_fn(|cx| {
+            let is_told = matches!(self.stage.has_changed(), Ok(true));
+            if is_told {
+                // A response that is begun in this poll has to say so.
+                self.note_last(*self.stage.borrow());
+            }
+            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Event::Output(output));
+            }
+            self.activity.note_time();
+            let is_known = waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()));
+            if is_known && !is_told && !alarm.is_elapsed() {
+                return Poll::Pending;
+            }
+            waker = Some(cx.waker().clone());
+            // Without a sender, nothing is told any more.
+            if self.stage.has_changed().is_ok() && told.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Told);
+            }
+            alarm.as_mut().poll(cx).map(|()| Event::Alarm)
+        })
+        .await
+    }
+
+    /// Has the next response say that it is the last one, if the stage is one of the end.
+    fn note_last(&self, stage: Stage) {
+        if matches!(stage, Stage::Last | Stage::Close) {
+            self.activity.set_last();
         }
     }
 
     /// Heeds what all connections are told. Returns whether this one has to be asked to end.
     fn has_to_close(&mut self) -> bool {
         let stage = *self.stage.borrow_and_update();
-        if matches!(stage, Stage::Last | Stage::Close) {
-            self.activity.set_last();
-        }
+        self.note_last(stage);
         match stage {
             Stage::Open => false,
             Stage::Crowded(quiet) => {
@@ -131,13 +207,15 @@ impl Drive<'_> {
         deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Returns the next time at which the connection may have been quiet for too long, as far as is known now.
+    /// Returns the next time at which the connection may have been quiet for too long, or idle for long enough to rest,
+    /// as far as is known now.
     ///
     /// An exchange may end, and the quiet begin, without waking this future, so the time is never later than one limit
     /// from now.
-    fn next_look(&self) -> Instant {
+    fn next_look(&self, rests: bool) -> Instant {
         let now = Instant::now();
-        let soonest = now.checked_add(self.limits.head.min(self.limits.idle));
+        let limit = self.limits.head.min(self.limits.idle);
+        let soonest = now.checked_add(if rests { limit.min(REST) } else { limit });
         let deadline = self.activity.deadline(self.limits);
         let a_year = || now + Duration::from_secs(365 * 24 * 60 * 60);
         soonest
@@ -185,8 +263,8 @@ mod tests {
             asked.set(asked.get().or(Some(start.elapsed())));
             Close::Asked
         };
-        let output = drive.run(connection.as_mut(), close).await;
-        assert_eq!(output, None);
+        let ended = drive.run(connection.as_mut(), false, close).await;
+        assert_eq!(ended, Ended::Drop);
         (asked.get(), start.elapsed())
     }
 

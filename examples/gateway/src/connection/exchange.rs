@@ -30,6 +30,12 @@ impl Exchange {
         activity.begin_exchange();
         Self(activity)
     }
+
+    /// Records the beginning of its upload, which ends for itself.
+    fn begin_upload(&self) -> Self {
+        self.0.begin_upload();
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl Drop for Exchange {
@@ -94,14 +100,20 @@ pub(super) async fn exchange<B, D, F>(
     activity: Arc<Activity>,
     limits: HeadLimits,
     request: Request<B>,
-    answer: impl FnOnce(Request<B>) -> F,
+    answer: impl FnOnce(Request<Upload<B>>) -> F,
 ) -> Result<Response<Tracked<D>>, Infallible>
 where
+    B: Body,
     D: Body + Default,
     F: Future<Output = Response<D>>,
 {
     let exchange = Exchange::begin(activity);
     let version = request.version();
+    let request = request.map(|body| Upload {
+        // Most requests have no body.
+        _exchange: (!body.is_end_stream()).then(|| exchange.begin_upload()),
+        body,
+    });
     // hyper has counted the head of an HTTP/1 request while it read it.
     let mut response = match version < Version::HTTP_2 || limits.allow(&request) {
         true => answer(request).await,
@@ -125,6 +137,32 @@ fn too_large<B: Default>() -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     response
+}
+
+/// A request body that counts as an exchange until it is dropped.
+pub(crate) struct Upload<B> {
+    body: B,
+    _exchange: Option<Exchange>,
+}
+
+impl<B: Body + Unpin> Body for Upload<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A response body that keeps its exchange in progress until it is dropped. It also says whose turn it is in a stream

@@ -2,7 +2,7 @@
 //!
 //! hyper speaks HTTP, and everything that it leaves to the server around it is here:
 //!
-//! - `server.rs` sets up hyper for both versions, and serves a connection.
+//! - `server.rs` sets up hyper for both versions, and serves a connection; `http1.rs` does without hyper while it is idle.
 //! - `version.rs` finds out which version the client speaks.
 //! - `socket.rs` and `half_closed.rs` watch the client's socket while hyper does not read it.
 //! - `activity.rs` and `drive.rs` end connections that are quiet for too long, and all of them at a shutdown.
@@ -14,12 +14,13 @@ mod activity;
 mod drive;
 mod exchange;
 mod half_closed;
+mod http1;
 mod server;
 mod socket;
 mod stream;
 mod version;
 
 pub(crate) use self::{
-    activity::QuietLimits, drive::Stage, exchange::HeadLimits, server::ConnectionLimits,
-    server::Server,
+    activity::QuietLimits, drive::Stage, exchange::HeadLimits, exchange::Upload,
+    server::ConnectionLimits, server::Server,
 };

@@ -3,19 +3,11 @@
 //! The limits of both versions are the same, as far as hyper's settings allow it, but for the idle time. hyper's own
 //! timers are off: [`Drive`] has the clock for both.
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
@@ -24,8 +16,9 @@ use tokio::{
 
 use super::{
     activity::{Activity, QuietLimits},
-    drive::{Close, Drive, Stage},
-    exchange::{HeadLimits, exchange},
+    drive::{Close, Drive, Ended, Stage},
+    exchange::{HeadLimits, Upload, exchange},
+    http1,
     socket::Socket,
     stream::Streams,
     version,
@@ -46,10 +39,6 @@ const STREAM_BUFFER: usize = 64 << 10;
 /// The smallest buffer of HTTP/1 that hyper accepts.
 const LEAST_BUFFER: usize = 8 << 10;
 
-/// The response to an HTTP/1 head that does not end in time (RFC 9110 15.5.9).
-const TIMED_OUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
 /// What a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
@@ -66,8 +55,8 @@ pub(crate) struct ConnectionLimits {
 /// Serves connections of both versions. One is shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
-    http1: http1::Builder,
-    http2: http2::Builder<Streams>,
+    http1: conn::http1::Builder,
+    http2: conn::http2::Builder<Streams>,
     limits: ConnectionLimits,
 }
 
@@ -75,7 +64,7 @@ impl Server {
     /// Returns a server with these limits.
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
         let HeadLimits { bytes, fields } = limits.head;
-        let mut http1 = http1::Builder::new();
+        let mut http1 = conn::http1::Builder::new();
         http1
             // A client that has closed its sending half is still answered.
             .half_close(true)
@@ -85,7 +74,7 @@ impl Server {
             .max_buf_size(bytes.max(LEAST_BUFFER))
             // [`Drive`] has the clock.
             .header_read_timeout(None);
-        let mut http2 = http2::Builder::new(Streams::new(limits.stalled));
+        let mut http2 = conn::http2::Builder::new(Streams::new(limits.stalled));
         http2
             .max_header_list_size(limits.head.header_list_size())
             .max_concurrent_streams(STREAMS)
@@ -117,7 +106,7 @@ impl Server {
         answer: A,
     ) -> hyper::Result<()>
     where
-        A: FnOnce(Request<Incoming>) -> F + Clone + Send + 'static,
+        A: FnOnce(Request<Upload<Incoming>>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: Body + Default + Send + Unpin + 'static,
         B::Data: Send,
@@ -131,44 +120,32 @@ impl Server {
             http2: false,
         };
         let version = pin!(version::is_http2(stream));
-        let version = drive.run(version, |_| Close::Drop).await;
-        let Some(Ok((is_http2, stream, read))) = version else {
+        let version = drive.run(version, false, |_| Close::Drop).await;
+        let Ended::Output(Ok((is_http2, stream, read))) = version else {
             return Ok(());
         };
         drive.http2 = is_http2;
 
         let noted = Arc::clone(&activity);
-        let io = TokioIo::new(Socket::new(stream, read, !is_http2, noted, place));
+        let socket = Socket::new(stream, read, !is_http2, noted, place);
         let (noted, head) = (Arc::clone(&activity), self.limits.head);
         let service =
             service_fn(move |request| exchange(Arc::clone(&noted), head, request, answer.clone()));
-        if is_http2 {
-            // Before its first request, the connection has the time of a head: a preface asks for nothing.
-            drive.limits.idle = self.limits.http2_idle;
-            let connection = pin!(self.http2.serve_connection(io, service));
-            let ended = drive.run(connection, |connection| {
-                connection.graceful_shutdown();
-                Close::Asked
-            });
-            return ended.await.unwrap_or(Ok(()));
+        if !is_http2 {
+            return http1::serve(&self.http1, drive, socket, service).await;
         }
-        let connection = self.http1.serve_connection(io, service);
-        let mut connection = connection.with_upgrades();
-        let ended = drive.run(Pin::new(&mut connection), |connection| {
+        // Before its first request, the connection has the time of a head: a preface asks for nothing.
+        drive.limits.idle = self.limits.http2_idle;
+        // Boxed, as is the other one, so that neither has to keep room for both.
+        let mut connection = Box::pin(self.http2.serve_connection(TokioIo::new(socket), service));
+        let ended = drive.run(connection.as_mut(), false, |connection| {
             connection.graceful_shutdown();
             Close::Asked
         });
-        let ended = ended.await;
-        // An upgrade has taken the socket, so there are none.
-        if let Some(parts) = connection.into_parts() {
-            let socket = parts.io.into_inner();
-            if ended.is_some() {
-                socket.close().await;
-            } else if activity.is_in_head() {
-                socket.write_now(TIMED_OUT);
-            }
+        match ended.await {
+            Ended::Output(output) => output,
+            Ended::Drop | Ended::Rest => Ok(()),
         }
-        ended.unwrap_or(Ok(()))
     }
 }
 

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::timeout,
 };
 
-use super::{activity::Activity, half_closed::HalfClosed, version::Read};
+use super::{activity::Activity, half_closed::HalfClosed};
 
 /// How long the rest of a refused request is read after its response.
 const READ_ON: Duration = Duration::from_secs(2);
@@ -30,8 +31,8 @@ const READ_ON: Duration = Duration::from_secs(2);
 /// answered, and would not notice a client that is gone; this does: see [`HalfClosed`].
 pub(super) struct Socket {
     stream: TcpStream,
-    /// What was read to find out the version, and hyper has not read yet.
-    ahead: Read,
+    /// What was read to find out the version, or by hyper before a rest, and hyper has not read yet.
+    ahead: Bytes,
     /// What the connection is doing.
     activity: Arc<Activity>,
     /// Whether the socket has to be watched between reads. HTTP/2 is always read.
@@ -63,7 +64,7 @@ impl Socket {
     /// Returns the socket of a connection whose first bytes are `ahead`.
     pub(super) fn new(
         stream: TcpStream,
-        ahead: Read,
+        ahead: Bytes,
         http1: bool,
         activity: Arc<Activity>,
         place: OwnedSemaphorePermit,
@@ -85,6 +86,28 @@ impl Socket {
         let _ = self.stream.try_write(bytes);
     }
 
+    /// Takes back what has been read and not been used, to be read again.
+    pub(super) fn put_back(&mut self, read: &[u8]) {
+        // A copy, so that the buffer they are in can be freed.
+        self.ahead = Bytes::copy_from_slice(read);
+    }
+
+    /// Waits for something to read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match self.ahead.is_empty() {
+            true => self.stream.readable().await,
+            false => Ok(()),
+        }
+    }
+
     /// Closes a socket whose last response has been written.
     ///
     /// A socket that is closed with bytes unread sends a reset, for which the client's system may drop the response. So
@@ -93,13 +116,25 @@ impl Socket {
     /// # Cancel safety
     ///
     /// Dropping the future closes the socket at once.
-    pub(super) async fn close(mut self) {
-        let mut unread = [0; 4096];
-        if !matches!(self.stream.try_read(&mut unread), Ok(1..)) {
+    pub(super) async fn close(self) {
+        if !matches!(self.skip(), Ok(1..)) {
             return;
         }
-        let rest = async { while matches!(self.stream.read(&mut unread).await, Ok(1..)) {} };
+        let rest = async {
+            while self.stream.readable().await.is_ok() {
+                match self.skip() {
+                    Ok(1..) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    _ => return,
+                }
+            }
+        };
         let _ = timeout(READ_ON, rest).await;
+    }
+
+    /// Reads what is there. The buffer is not in the future of the connection, which would be larger by it.
+    fn skip(&self) -> io::Result<usize> {
+        self.stream.try_read(&mut [0; 4096])
     }
 
     /// Looks for the end of what the client sends while hyper does not read.
@@ -153,9 +188,12 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let filled = buf.filled().len();
-        if !this.ahead.move_to(buf) {
+        if this.ahead.is_empty() {
             this.reading = Reading::Awaited;
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        } else {
+            let len = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead.split_to(len));
         }
         this.reading = match buf.filled().len() == filled {
             true => Reading::Ended,

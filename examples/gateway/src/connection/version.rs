@@ -5,38 +5,11 @@
 
 use std::io;
 
-use tokio::{
-    io::{AsyncReadExt, ReadBuf},
-    net::TcpStream,
-};
+use bytes::Bytes;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// What an HTTP/2 connection begins with (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What has been read of a connection, and not been used.
-#[derive(Debug, Default)]
-pub(crate) struct Read {
-    /// The buffer, of which `used..len` is left.
-    bytes: [u8; PREFACE.len()],
-    used: usize,
-    len: usize,
-}
-
-impl Read {
-    /// Moves as much as there is room for. Returns whether there was anything left.
-    pub(super) fn move_to(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let left = &self.bytes[self.used..self.len];
-        let now = left.len().min(buf.remaining());
-        buf.put_slice(&left[..now]);
-        self.used += now;
-        now > 0
-    }
-
-    /// Returns whether everything that was read is the beginning of the preface.
-    fn is_preface(&self) -> bool {
-        self.bytes[..self.len] == PREFACE[..self.len]
-    }
-}
 
 /// Reads until it is known whether the client speaks HTTP/2, at most the length of its preface. Returns the answer, the
 /// stream, and what has been read from it.
@@ -50,16 +23,16 @@ impl Read {
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection.
-pub(super) async fn is_http2(mut stream: TcpStream) -> io::Result<(bool, TcpStream, Read)> {
-    let mut read = Read::default();
-    while read.len < PREFACE.len() && read.is_preface() {
-        let new = stream.read(&mut read.bytes[read.len..]).await?;
-        if new == 0 {
-            return Ok((false, stream, read));
+pub(super) async fn is_http2(mut stream: TcpStream) -> io::Result<(bool, TcpStream, Bytes)> {
+    let (mut bytes, mut len) = ([0; PREFACE.len()], 0);
+    while len < PREFACE.len() && PREFACE.starts_with(&bytes[..len]) {
+        match stream.read(&mut bytes[len..]).await? {
+            0 => break,
+            new => len += new,
         }
-        read.len += new;
     }
-    Ok((read.is_preface(), stream, read))
+    let read = &bytes[..len];
+    Ok((read == PREFACE, stream, Bytes::copy_from_slice(read)))
 }
 
 #[cfg(test)]
@@ -77,7 +50,7 @@ mod tests {
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
         let (is_http2, _, read) = is_http2(server).await.unwrap();
-        (is_http2, read.len)
+        (is_http2, read.len())
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum_upstream::policy::Policy;
 
 use self::values::value;
-use crate::{BoxError, log::RequestLog};
+use crate::{BoxError, log::RequestLog, workers::RuntimeKind};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -20,7 +20,10 @@ A load-balancing reverse proxy.
                            unix:/path, with an optional ;weight=N [default: three demo servers]
   --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
                            [default: p2c]
-  --workers N              threads of the runtime [default: one per core]
+  --workers N              threads that serve [default: one per core]
+  --runtime KIND           per-core: each thread has connections of its own, as the kernel deals them out
+                           (Linux only); multi-thread: the threads share all connections
+                           [default: per-core on Linux]
   --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
   --response-timeout DUR   longest time to a response head [default: 60s]
   --head-timeout DUR       longest time in which a request head must have arrived [default: 30s]
@@ -58,6 +61,7 @@ pub(crate) struct Options {
     pub(crate) upstreams: Vec<String>,
     pub(crate) policy: Policy,
     pub(crate) workers: Option<usize>,
+    pub(crate) runtime: RuntimeKind,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) response_timeout: Option<Duration>,
     pub(crate) head_timeout: Duration,
@@ -85,6 +89,7 @@ impl Default for Options {
             upstreams: Vec::new(),
             policy: Policy::default(),
             workers: None,
+            runtime: RuntimeKind::default(),
             connect_timeout: None,
             response_timeout: None,
             head_timeout: Duration::from_secs(30),
@@ -132,6 +137,7 @@ impl Options {
                 "upstream" => options.upstreams.push(next.value()?.string()?),
                 "policy" => options.policy = value(next, &flag, values::policy)?,
                 "workers" => options.workers = Some(value(next, &flag, values::count)?),
+                "runtime" => options.runtime = value(next, &flag, values::runtime)?,
                 "connect-timeout" => {
                     options.connect_timeout = Some(value(next, &flag, values::duration)?);
                 }

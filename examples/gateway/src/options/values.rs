@@ -7,7 +7,7 @@ use axum_upstream::{
     policy::{Policy, Sticky},
 };
 
-use crate::{BoxError, log::RequestLog};
+use crate::{BoxError, log::RequestLog, workers::RuntimeKind};
 
 /// Returns the value of a flag.
 ///
@@ -51,6 +51,16 @@ pub(super) fn policy(name: &str) -> Result<Policy, &'static str> {
     name.parse().map_err(
         |_| "must be p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky",
     )
+}
+
+/// Parses how the threads share the work.
+pub(super) fn runtime(text: &str) -> Result<RuntimeKind, &'static str> {
+    match text {
+        "multi-thread" => Ok(RuntimeKind::MultiThread),
+        "per-core" if cfg!(target_os = "linux") => Ok(RuntimeKind::PerCore),
+        "per-core" => Err("needs Linux"),
+        _ => Err("must be multi-thread or per-core"),
+    }
 }
 
 /// Parses what is logged of each request.

@@ -13,8 +13,10 @@
 mod files;
 mod half_closed;
 mod heads;
+mod idle;
 mod log;
 mod shutdown;
 mod silent;
 mod stalled;
 mod support;
+mod workers;

@@ -36,6 +36,13 @@ impl Gateway {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_gateway")), origin, flags)
     }
 
+    /// With these flags, and this in its environment.
+    pub fn start_with(name: &str, value: &str, origin: &Origin, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.env(name, value);
+        Self::start_by(command, origin, flags)
+    }
+
     /// Started by a shell that says this first.
     pub fn start_after(first: &str, origin: &Origin, flags: &[&str]) -> Self {
         let mut shell = Command::new("sh");
@@ -93,6 +100,14 @@ impl Gateway {
         let pid = self.child.id().to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(kill.unwrap().success());
+    }
+
+    /// The memory that it has in KiB, without what it shares with other processes.
+    pub fn memory(&self) -> usize {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let rollup = std::fs::read_to_string(path).unwrap();
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        pss.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Waits until it has exited.
