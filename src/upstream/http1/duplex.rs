@@ -34,11 +34,11 @@ use super::{
 use crate::body::Body;
 
 /// What the task passes on.
-type Received = Result<Frame<Bytes>, Http1Error>;
+type FrameResult = Result<Frame<Bytes>, Http1Error>;
 
 /// The frames of a response, as the task receives them.
 pub(super) struct Frames {
-    receiver: mpsc::Receiver<Received>,
+    receiver: mpsc::Receiver<FrameResult>,
     /// Whether the task has received all. Without it, the end of the channel is that of the task.
     is_whole: Arc<AtomicBool>,
     /// The length of what is left, if it is known.
@@ -47,7 +47,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Returns the next frame, or `None` after the last one.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let frame = match ready!(self.receiver.poll_recv(cx)) {
             None if !self.is_whole.swap(true, Acquire) => {
                 Some(Err(Http1Error::Closed(Arrival::Part)))
@@ -103,7 +103,7 @@ struct Duplex {
 
 impl Duplex {
     /// Sends and receives until both bodies have ended.
-    async fn run(mut self, sender: mpsc::Sender<Received>) {
+    async fn run(mut self, sender: mpsc::Sender<FrameResult>) {
         while !self.http1.wire().decoder().has_ended() {
             // Room comes first: a frame that has been received has to be passed on.
             let mut room = pin!(sender.reserve());
@@ -142,7 +142,7 @@ impl Duplex {
     }
 
     /// Receives the next frame, and sends meanwhile.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         self.send(cx);
         match self.failed.take() {
             Some(error) => Poll::Ready(Some(Err(error))),

@@ -13,9 +13,9 @@
 //! | still sending when its response begins | a spawned task | that task, until both have ended |
 //! | still sending when the endpoint switches protocols | a spawned task | that task, until the request is sent |
 //!
-//! The last two rows are the exceptions that need a task. If a response begins before the request body has been sent, both
-//! bodies flow at once, and a connection driven by the response body would send nothing while its reader pauses: an
-//! endpoint that waits for the upload, and a reader that waits for the endpoint, would wait for one another.
+//! The last two rows are the exceptions that need a task. If a response begins before the request body has been sent,
+//! both bodies flow at once, and a connection driven by the response body would send nothing while its reader pauses:
+//! an endpoint that waits for the upload, and a reader that waits for the endpoint, would wait for one another.
 //!
 //! # How an exchange ends
 //!

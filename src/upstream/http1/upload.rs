@@ -24,7 +24,8 @@ use crate::{body::Body, error::BoxError, upstream::connect::Io};
 /// a close with unread bytes resets the connection.
 pub(super) const LINGER: Duration = Duration::from_secs(30);
 
-/// Frames in one turn of a task. Fewer than tokio's budget for a turn has operations, of which some must be left to read.
+/// Frames in one turn of a task. Fewer than tokio's budget for a turn has operations, of which some must be left to
+/// read.
 const TURN: usize = 32;
 
 /// How much of a request body is yet to be sent.
