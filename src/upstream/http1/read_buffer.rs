@@ -112,6 +112,20 @@ impl ReadBuffer {
             *self = Self::default();
         }
     }
+
+    /// Returns a buffer that `bytes` have been read into.
+    #[cfg(test)]
+    pub(super) fn with(bytes: impl AsRef<[u8]>) -> Self {
+        let mut buffer = Self::default();
+        buffer.add(bytes);
+        buffer
+    }
+
+    /// Appends `bytes` as if they had been read.
+    #[cfg(test)]
+    pub(super) fn add(&mut self, bytes: impl AsRef<[u8]>) {
+        self.bytes.extend_from_slice(bytes.as_ref());
+    }
 }
 
 #[cfg(test)]

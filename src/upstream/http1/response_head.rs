@@ -41,7 +41,7 @@ const ON_STACK: usize = 256;
 /// Fields that are likely to be added to a response on its way down.
 const SPARE_FIELDS: usize = 4;
 
-/// Empty bytes before a head that are ignored, as after a body that is longer than it says by a line end.
+/// Bytes of empty lines before a head that are ignored, as after a body that is longer than it says by a line end.
 const MAX_BLANK: usize = 16;
 
 /// Parses the heads of the responses on one connection.
@@ -131,15 +131,20 @@ impl HeadParser {
     /// Skips line ends before a head. RFC 9112 2.2 has servers ignore at least one before a request; here it is the
     /// mistake of a server whose last body was longer than it said.
     fn skip_blank(&mut self, buffer: &mut ReadBuffer) -> Result<(), Http1Error> {
-        while let Some(b'\r' | b'\n') = buffer.bytes().first() {
-            if self.blank == MAX_BLANK {
+        loop {
+            // A CR alone is no line end, and what begins with one is no response.
+            let len = match buffer.bytes() {
+                [b'\r', b'\n', ..] => 2,
+                [b'\n', ..] => 1,
+                _ => return Ok(()),
+            };
+            self.blank += len;
+            if self.blank > MAX_BLANK {
                 return Err(Http1Error::Syntax(httparse::Error::Version));
             }
-            self.blank += 1;
-            buffer.skip(1);
+            buffer.skip(len);
             self.seen = 0;
         }
-        Ok(())
     }
 
     /// Bounds interim responses, which all together may be as long as a head.
@@ -315,4 +320,335 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         .filter(|_| is_number)?
         .parse()
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ResponseLength::*, *};
+
+    const BOUNDS: MessageBounds = MessageBounds {
+        size: 100,
+        fields: 4,
+    };
+
+    fn parse_with(
+        bounds: MessageBounds,
+        head: impl AsRef<[u8]>,
+    ) -> Result<Option<ResponseHead>, Http1Error> {
+        HeadParser::new(bounds).parse(&mut ReadBuffer::with(head), &Method::GET)
+    }
+
+    /// The head of a response to a GET, whole.
+    fn parse(head: impl AsRef<[u8]>) -> Result<ResponseHead, Http1Error> {
+        parse_with(MessageBounds::default(), head).map(Option::unwrap)
+    }
+
+    fn length_of(method: &Method, status_line: &str, fields: &str) -> ResponseLength {
+        let mut buffer = ReadBuffer::with(format!("{status_line}\r\n{fields}\r\n"));
+        let head = HeadParser::new(MessageBounds::default()).parse(&mut buffer, method);
+        head.unwrap().unwrap().length
+    }
+
+    fn is_too_large<T>(parsed: &Result<T, Http1Error>) -> bool {
+        matches!(parsed, Err(Http1Error::TooLarge(_)))
+    }
+
+    /// RFC 9112 6.3, rules 1 and 2: whatever the fields say.
+    #[test]
+    fn some_responses_have_no_body() {
+        for fields in [
+            "",
+            "content-length: 5\r\n",
+            "content-length: x\r\n",
+            "transfer-encoding: chunked\r\n",
+        ] {
+            for status_line in ["HTTP/1.1 101 A", "HTTP/1.1 204 A", "HTTP/1.0 304 A"] {
+                assert_eq!(length_of(&Method::GET, status_line, fields), Exact(0));
+            }
+            assert_eq!(
+                length_of(&Method::HEAD, "HTTP/1.1 200 OK", fields),
+                Exact(0)
+            );
+            assert_eq!(
+                length_of(&Method::CONNECT, "HTTP/1.1 200 OK", fields),
+                Exact(0)
+            );
+        }
+        let refused = length_of(&Method::CONNECT, "HTTP/1.1 403 No", "content-length: 5\r\n");
+        assert_eq!(refused, Exact(5));
+    }
+
+    /// RFC 9112 6.3, rules 3 to 8.
+    #[test]
+    fn the_fields_tell_how_a_body_ends() {
+        for (fields, expected) in [
+            ("", UntilClose),
+            ("content-length: 0\r\n", Exact(0)),
+            ("content-length: 05\r\n", Exact(5)),
+            ("content-length: 18446744073709551615\r\n", Exact(u64::MAX)),
+            ("transfer-encoding: chunked\r\n", Chunked),
+            ("transfer-encoding: gzip ,\tChunked\r\n", Chunked),
+            (
+                "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+                Chunked,
+            ),
+            ("transfer-encoding: chunked, gzip\r\n", UntilClose),
+            ("transfer-encoding: chunked,\r\n", UntilClose),
+            ("transfer-encoding: xchunked\r\n", UntilClose),
+            ("transfer-encoding:\r\ncontent-length: 5\r\n", UntilClose),
+            (
+                "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+                Chunked,
+            ),
+            (
+                "content-length: x\r\ntransfer-encoding: chunked\r\n",
+                Chunked,
+            ),
+        ] {
+            let length = length_of(&Method::GET, "HTTP/1.1 200 OK", fields);
+            assert_eq!(length, expected, "{fields}");
+        }
+    }
+
+    /// RFC 9112 6.3, rule 5.
+    #[test]
+    fn there_is_one_length() {
+        let parse = |lines: &str| parse(format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n"));
+        for lines in [
+            "content-length: 5, 5 ,5",
+            "content-length: 5\r\ncontent-length: 5",
+        ] {
+            assert_eq!(parse(lines).unwrap().length, Exact(5), "{lines}");
+        }
+        for lines in [
+            "content-length: 5, 6",
+            "content-length: 5\r\ncontent-length: 6",
+            "content-length:",
+            "content-length: 5,",
+            "content-length: 5\r\ncontent-length:",
+            "content-length: +5",
+            "content-length: -5",
+            "content-length: 0x5",
+            "content-length: 5 5",
+            "content-length: 5.0",
+            "content-length: \u{665}",
+            "content-length: 18446744073709551616",
+        ] {
+            let parsed = parse(lines);
+            assert!(matches!(parsed, Err(Http1Error::Framing(_))), "{lines}");
+        }
+    }
+
+    /// RFC 9112 6.1.
+    #[test]
+    fn a_response_of_http_1_0_is_not_chunked() {
+        let parsed = parse("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        assert!(matches!(parsed, Err(Http1Error::Framing(_))));
+    }
+
+    /// RFC 9112 9.3.
+    #[test]
+    fn a_connection_is_kept_if_the_body_has_an_end_and_nothing_says_otherwise() {
+        for (head, keeps) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0", true),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: x-close",
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: a, Close",
+                false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nconnection: close\r\nconnection: a\r\ncontent-length: 0",
+                false,
+            ),
+            ("HTTP/1.1 200 OK\r\nconnection: keep-alive", false),
+            (
+                "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0",
+                false,
+            ),
+            ("HTTP/1.1 204 No", true),
+        ] {
+            let parsed = parse(format!("{head}\r\n\r\n"));
+            assert_eq!(parsed.unwrap().keeps_alive, keeps, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_found_in_any_pieces() {
+        let head = "\r\n\nHTTP/1.1 200 Fine\r\nx: 1\r\ny : 2\t\r\nx:\r\ncontent-length: 3\r\n\r\n";
+        let (mut parser, mut buffer) = (HeadParser::new(BOUNDS), ReadBuffer::default());
+        let mut found = None;
+        for byte in format!("{head}abc").bytes() {
+            buffer.add([byte]);
+            if found.is_none() {
+                found = parser.parse(&mut buffer, &Method::GET).unwrap();
+            }
+        }
+        assert_eq!(buffer.bytes(), b"abc");
+        let ResponseHead {
+            response, length, ..
+        } = found.unwrap();
+        assert_eq!(length, Exact(3));
+        assert_eq!(response.version(), Version::HTTP_11);
+        let fields: Vec<_> = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let expected: [(&str, &[u8]); 4] = [
+            ("x", b"1"),
+            ("x", b""),
+            ("y", b"2"),
+            ("content-length", b"3"),
+        ];
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn heads_follow_one_another() {
+        let mut parser = HeadParser::new(BOUNDS);
+        let mut buffer = ReadBuffer::with("HTTP/1.1 103 A\r\n\r\nHTTP/1.1 204 B\r\n\r\nHTTP/1.1 2");
+        let mut next = || {
+            let head = parser.parse(&mut buffer, &Method::GET).unwrap();
+            head.map(|head| head.response.status().as_u16())
+        };
+        assert_eq!([next(), next(), next()], [Some(103), Some(204), None]);
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused() {
+        for head in [
+            "HTTP/1.2 200 OK\r\n\r\n",
+            "HTTP/2 200 OK\r\n\r\n",
+            "ICY 200 OK\r\n\r\n",
+            "HTTP/1.1 099 No\r\n\r\n",
+            "HTTP/1.1 20 No\r\n\r\n",
+            "HTTP/1.1 200 O\rK\r\n\r\n",
+            // Obsolete line folding (RFC 9112 5.2).
+            "HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n x: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx: a\rb\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx: a\0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx y: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: a\r\n\r\n",
+            // CR alone is no line end (RFC 9112 2.2).
+            "\rHTTP/1.1 200 OK\r\n\r\n",
+            "\r\rHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            assert!(
+                matches!(parse(head), Err(Http1Error::Syntax(_))),
+                "{head:?}"
+            );
+        }
+    }
+
+    /// RFC 9112 2.2: "a recipient MAY recognize a single LF as a line terminator".
+    #[test]
+    fn lines_of_a_head_may_end_with_lf() {
+        let head = parse("HTTP/1.1 200 OK\nx: a\ncontent-length: 1\n\n").unwrap();
+        assert_eq!(head.response.headers()["x"], "a");
+        assert_eq!(head.length, Exact(1));
+    }
+
+    #[test]
+    fn only_so_many_empty_lines_come_before_a_head() {
+        let head = "HTTP/1.1 204 No\r\n\r\n";
+        for blank in ["\n", "\r\n", "\n\r\n"] {
+            let most = blank.repeat(MAX_BLANK / blank.len());
+            assert!(parse(format!("{most}{head}")).is_ok());
+            let more = parse(format!("{most}{blank}{head}"));
+            assert!(matches!(more, Err(Http1Error::Syntax(_))), "{blank:?}");
+        }
+        // They are counted when they come one by one, too.
+        let (mut parser, mut buffer) = (HeadParser::new(BOUNDS), ReadBuffer::default());
+        let mut add = |bytes| {
+            buffer.add(bytes);
+            parser.parse(&mut buffer, &Method::GET)
+        };
+        for _ in 0..MAX_BLANK {
+            assert!(matches!(add("\n"), Ok(None)));
+        }
+        assert!(add("\n").is_err());
+    }
+
+    #[test]
+    fn a_head_is_as_large_as_it_may_be() {
+        let head = |size: usize| {
+            let fixed = "HTTP/1.1 200 OK\r\nx: \r\n\r\n";
+            format!(
+                "HTTP/1.1 200 OK\r\nx: {}\r\n\r\n",
+                "a".repeat(size - fixed.len())
+            )
+        };
+        let (most, more) = (head(BOUNDS.size), head(BOUNDS.size + 1));
+        assert!(parse_with(BOUNDS, format!("{most}body")).unwrap().is_some());
+        assert!(is_too_large(&parse_with(BOUNDS, &more)));
+        // It is refused before it is complete.
+        let incomplete = &more[..BOUNDS.size];
+        assert!(matches!(parse_with(BOUNDS, incomplete), Ok(None)));
+        assert!(is_too_large(&parse_with(
+            BOUNDS,
+            head(BOUNDS.size * 2).trim_end()
+        )));
+        assert!(is_too_large(&parse_with(
+            BOUNDS,
+            "a".repeat(BOUNDS.size + 1)
+        )));
+    }
+
+    #[test]
+    fn a_head_has_as_many_fields_as_it_may_have() {
+        for most in [1, BOUNDS.fields, ON_STACK, ON_STACK + 1] {
+            let bounds = MessageBounds {
+                size: 10_000,
+                fields: most,
+            };
+            let head = |fields| format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(fields));
+            let parsed = parse_with(bounds, head(most)).unwrap().unwrap();
+            assert_eq!(parsed.response.headers().len(), most);
+            assert!(is_too_large(&parse_with(bounds, head(most + 1))));
+        }
+    }
+
+    #[test]
+    fn interim_responses_are_bounded_together() {
+        let interim = "HTTP/1.1 100 A\r\nx:\r\n\r\n"; // 22 bytes
+        let (mut parser, mut buffer) = (HeadParser::new(BOUNDS), ReadBuffer::default());
+        let mut parse = |head: &str| {
+            buffer.add(head);
+            parser.parse(&mut buffer, &Method::GET)
+        };
+        for _ in 0..2 {
+            for _ in 0..BOUNDS.size / interim.len() {
+                assert!(parse(interim).unwrap().is_some());
+            }
+            assert!(parse("HTTP/1.1 200 OK\r\n\r\n").unwrap().is_some());
+        }
+        for _ in 0..BOUNDS.size / interim.len() {
+            assert!(parse(interim).unwrap().is_some());
+        }
+        assert!(is_too_large(&parse(interim)));
+    }
+
+    #[test]
+    fn a_reason_is_kept_unless_it_is_the_usual_one() {
+        for (line, expected) in [
+            ("HTTP/1.1 200 OK", None),
+            ("HTTP/1.1 200 ok", Some("ok")),
+            ("HTTP/1.1 200 ", None),
+            ("HTTP/1.1 200", None),
+            ("HTTP/1.1 299 OK", Some("OK")),
+            ("HTTP/1.1 299", None),
+            // The parser drops those with bytes that are not ASCII.
+            ("HTTP/1.1 299 \u{e9}", None),
+        ] {
+            let head = parse(format!("{line}\r\n\r\n")).unwrap();
+            let reason = head.response.extensions().get::<ReasonPhrase>();
+            let reason = reason.map(ReasonPhrase::as_bytes);
+            assert_eq!(reason, expected.map(str::as_bytes), "{line}");
+        }
+    }
 }
