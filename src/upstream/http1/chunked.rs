@@ -214,11 +214,14 @@ fn line_end(buffer: &mut ReadBuffer) -> Result<bool, Http1Error> {
 
 /// Parses a whole trailer section, the empty line after it included.
 fn parse(section: &Bytes, most: usize) -> Result<HeaderMap, Http1Error> {
+    // RFC 9112 2.2 allows a recipient to take LF alone for a line end. The parser does, and others do not.
+    if has_bare_lf(section) {
+        return Err(Http1Error::Framing("invalid trailers in the response"));
+    }
     let mut room = vec![EMPTY_HEADER; most];
     let fields = match httparse::parse_headers(section, &mut room) {
-        // It may end sooner only by lines that end without CR.
-        Ok(Status::Complete((len, fields))) if len == section.len() => fields,
-        Ok(_) => return Err(Http1Error::Framing("invalid trailers in the response")),
+        Ok(Status::Complete((_, fields))) => fields,
+        Ok(Status::Partial) => return Err(Http1Error::Framing("invalid trailers in the response")),
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Http1Error::TooLarge("the response has too many trailers"));
         }
@@ -233,4 +236,229 @@ fn parse(section: &Bytes, most: usize) -> Result<HeaderMap, Http1Error> {
         )?;
     }
     Ok(trailers)
+}
+
+/// Returns whether a line ends without CR.
+fn has_bare_lf(section: &[u8]) -> bool {
+    let mut before = 0;
+    section.iter().any(|byte| {
+        let is_bare = *byte == b'\n' && before != b'\r';
+        before = *byte;
+        is_bare
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: MessageBounds = MessageBounds {
+        size: 100,
+        fields: 4,
+    };
+
+    /// What has been decoded of a body.
+    #[derive(Debug, Default, PartialEq)]
+    struct Body {
+        data: Vec<u8>,
+        trailers: HeaderMap,
+        has_ended: bool,
+        /// What was read and does not belong to it.
+        rest: Vec<u8>,
+    }
+
+    /// Decodes a body that arrives in these pieces.
+    fn decode_pieces<T: AsRef<[u8]>>(
+        pieces: impl IntoIterator<Item = T>,
+    ) -> Result<Body, Http1Error> {
+        let (mut chunked, mut buffer) = (Chunked::new(BOUNDS), ReadBuffer::default());
+        let mut body = Body::default();
+        for piece in pieces {
+            buffer.add(piece);
+            while let Decoded::Frame(frame) = chunked.decode(&mut buffer)? {
+                match frame.into_data() {
+                    Ok(data) => body.data.extend_from_slice(&data),
+                    Err(frame) => body.trailers = frame.into_trailers().unwrap(),
+                }
+            }
+        }
+        body.has_ended = chunked.has_ended();
+        body.rest = buffer.bytes().to_vec();
+        Ok(body)
+    }
+
+    fn decode(bytes: impl AsRef<[u8]>) -> Result<Body, Http1Error> {
+        decode_pieces([bytes])
+    }
+
+    /// Whether nothing is wrong yet, and more is needed.
+    fn waits(bytes: impl AsRef<[u8]>) -> bool {
+        !decode(bytes).unwrap().has_ended
+    }
+
+    fn is_too_large(decoded: &Result<Body, Http1Error>) -> bool {
+        matches!(decoded, Err(Http1Error::TooLarge(_)))
+    }
+
+    #[test]
+    fn chunks_arrive_in_any_pieces() {
+        let body = "3\r\nabc\r\n\
+            00A;x=\"y z\";q \r\n0123456789\r\n\
+            a \t\r\n\r\n0\r\n\r\nXYZ\r\n\
+            00 ;last\r\n\
+            t: 1\r\nu:\r\nt: 2\r\n\r\n";
+        let whole = decode([body, "HTTP/1.1"].concat()).unwrap();
+        assert_eq!(whole.data, b"abc0123456789\r\n0\r\n\r\nXYZ");
+        assert_eq!(whole.rest, b"HTTP/1.1");
+        assert!(whole.has_ended);
+        assert_eq!(whole.trailers["u"], "");
+        let lines: Vec<_> = whole.trailers.get_all("t").iter().collect();
+        assert_eq!(lines, ["1", "2"]);
+        for len in 1..body.len() {
+            let pieces = decode_pieces(body.as_bytes().chunks(len));
+            assert_eq!(pieces.unwrap(), decode(body).unwrap(), "by {len}");
+        }
+        for end in 0..body.len() {
+            assert!(waits(&body[..end]), "{:?}", &body[..end]);
+        }
+    }
+
+    /// Its reader need not ask once more for the end, which has arrived already.
+    #[test]
+    fn the_end_is_noticed_with_the_last_data() {
+        for (end, is_noticed) in [
+            ("\r\n0\r\n\r\n", true),
+            ("\r\n0\r\n\r", false),
+            ("\r\n00\r\n\r\n", false),
+            ("\r\n0\r\nt: 1\r\n\r\n", false),
+            ("\r\n1\r\na\r\n0\r\n\r\n", false),
+            ("", false),
+        ] {
+            let mut buffer = ReadBuffer::with(["1\r\na", end].concat());
+            let mut chunked = Chunked::new(BOUNDS);
+            let frame = chunked.decode(&mut buffer);
+            assert!(matches!(frame, Ok(Decoded::Frame(_))));
+            assert_eq!(chunked.has_ended(), is_noticed, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_digits_and_extensions_alone() {
+        for line in [
+            "", "g", "-1", "+1", "0x1", "1_0", " 1", "\t1", "1 1", "1x", "1 x", "1\x0b", "1\0",
+            ";a", "1\r", "1;a\rb", "1,1", "\u{661}",
+        ] {
+            let decoded = decode([line, "\r\n0123456789abcdefgh"].concat());
+            assert!(matches!(decoded, Err(Http1Error::Framing(_))), "{line:?}");
+        }
+        for line_end in ["\n", "\n\r", "\n\r\n"] {
+            let decoded = decode(["1", line_end, "a\r\n0\r\n\r\n"].concat());
+            assert!(
+                matches!(decoded, Err(Http1Error::Framing(_))),
+                "{line_end:?}"
+            );
+        }
+    }
+
+    /// RFC 9112 7.1: "recipients MUST anticipate potentially large hexadecimal numerals".
+    #[test]
+    fn a_size_has_64_bits() {
+        for size in ["ffffffffffffffff", "FFFFFFFFFFFFFFFF", "0000000000000002"] {
+            assert_eq!(size.len(), MAX_DIGITS);
+            assert_eq!(decode([size, "\r\nab"].concat()).unwrap().data, b"ab");
+        }
+        for size in ["10000000000000000", "00000000000000002"] {
+            let decoded = decode([size, "\r\nab"].concat());
+            assert!(matches!(decoded, Err(Http1Error::Framing(_))), "{size}");
+        }
+        let size = "ffffffffffffffff\r\n";
+        let mut buffer = ReadBuffer::with([size, "abc"].concat());
+        let mut chunked = Chunked::new(BOUNDS);
+        chunked.decode(&mut buffer).unwrap();
+        assert_eq!(chunked.state, ChunkedState::Data(u64::MAX - 3));
+    }
+
+    #[test]
+    fn a_chunk_is_as_long_as_it_says() {
+        for after in ["b\r\n", "\n", "\rb", "\r\r\n", "0\r\n\r\n"] {
+            let decoded = decode(["1\r\na", after].concat());
+            assert!(matches!(decoded, Err(Http1Error::Framing(_))), "{after:?}");
+        }
+        assert!(waits("1\r\na\r"));
+    }
+
+    #[test]
+    fn the_line_of_a_size_has_as_many_bytes_as_it_may_have() {
+        let line = |len: usize| format!("0;{}\r\n", "x".repeat(len - 4));
+        assert!(
+            decode([&line(MAX_LINE), "\r\n"].concat())
+                .unwrap()
+                .has_ended
+        );
+        assert!(is_too_large(&decode(line(MAX_LINE + 1))));
+        // It is refused before it is complete.
+        assert!(waits(&line(MAX_LINE)[..MAX_LINE - 1]));
+        assert!(is_too_large(&decode(&line(MAX_LINE + 1)[..MAX_LINE])));
+        assert!(is_too_large(&decode(" ".repeat(MAX_LINE))));
+    }
+
+    #[test]
+    fn all_extensions_are_bounded_together() {
+        let chunk = |len: usize| format!("1;{}\r\na\r\n", "x".repeat(len - 1));
+        let most = chunk(MAX_EXTENSIONS / 16).repeat(16);
+        assert_eq!(decode(&most).unwrap().data.len(), 16);
+        // Neither the size nor white space after it counts.
+        assert!(waits([&most, "1 \t\r\na"].concat()));
+        assert!(is_too_large(&decode([&most, "1;\r\na"].concat())));
+    }
+
+    #[test]
+    fn trailers_are_as_large_as_they_may_be() {
+        let section = |len: usize| format!("x: {}\r\n\r\n", "a".repeat(len - 7));
+        let decode = |section: &str| decode(["0\r\n", section].concat());
+        let (most, more) = (section(BOUNDS.size), section(BOUNDS.size + 1));
+        assert!(decode(&most).unwrap().has_ended);
+        assert!(decode(&[&most, "next"].concat()).unwrap().has_ended);
+        assert!(is_too_large(&decode(&more)));
+        // They are refused before they are complete.
+        assert!(!decode(&more[..BOUNDS.size]).unwrap().has_ended);
+        assert!(is_too_large(&decode(
+            &section(BOUNDS.size * 2)[..BOUNDS.size + 1]
+        )));
+    }
+
+    #[test]
+    fn there_are_as_many_trailers_as_there_may_be() {
+        let decode = |fields| decode(format!("0\r\n{}\r\n", "x: y\r\n".repeat(fields)));
+        assert_eq!(decode(BOUNDS.fields).unwrap().trailers.len(), BOUNDS.fields);
+        assert!(is_too_large(&decode(BOUNDS.fields + 1)));
+    }
+
+    #[test]
+    fn trailers_are_fields() {
+        for section in [
+            "x\r\n\r\n",
+            "x y: z\r\n\r\n",
+            "x : y\r\n\r\n",
+            ": y\r\n\r\n",
+            " x: y\r\n\r\n",
+            // Obsolete line folding.
+            "x: y\r\n z\r\n\r\n",
+            "x: \0\r\n\r\n",
+            "x: y\rz\r\n\r\n",
+            "\rx: y\r\n\r\n",
+            // LF alone ends no line, and so the section neither.
+            "x: y\nz: y\r\n\r\n",
+            "x: y\n\r\n\r\n",
+            "x: y\r\n\nHTTP/1.1 200 OK\r\n\r\n",
+            "\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            let decoded = decode(["0\r\n", section].concat());
+            assert!(
+                matches!(decoded, Err(Http1Error::Framing(_) | Http1Error::Syntax(_))),
+                "{section:?}"
+            );
+        }
+        assert!(waits("0\r\n\n\n"));
+    }
 }

@@ -86,3 +86,75 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder(length: ResponseLength) -> Decoder {
+        Decoder::new(length, MessageBounds::default())
+    }
+
+    /// Decodes data, or `None` where it says that there are none.
+    fn data(decoder: &mut Decoder, buffer: &mut ReadBuffer) -> Option<Vec<u8>> {
+        match decoder.decode(buffer).unwrap() {
+            Decoded::Frame(frame) => Some(frame.into_data().unwrap().to_vec()),
+            Decoded::End | Decoded::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn a_length_is_counted_down_and_not_exceeded() {
+        let (mut decoder, mut buffer) =
+            (decoder(ResponseLength::Exact(5)), ReadBuffer::with("abc"));
+        assert_eq!(data(&mut decoder, &mut buffer).unwrap(), b"abc");
+        assert_eq!(data(&mut decoder, &mut buffer), None);
+        assert_eq!(decoder.size_hint().exact(), Some(2));
+        assert!(!decoder.has_ended());
+        assert!(decoder.close().is_err());
+        buffer.add("defg");
+        assert_eq!(data(&mut decoder, &mut buffer).unwrap(), b"de");
+        assert!(decoder.has_ended());
+        assert!(matches!(decoder.decode(&mut buffer), Ok(Decoded::End)));
+        assert_eq!(buffer.bytes(), b"fg");
+    }
+
+    #[test]
+    fn no_length_is_too_large() {
+        let length = ResponseLength::Exact(u64::MAX);
+        let (mut decoder, mut buffer) = (decoder(length), ReadBuffer::with("abc"));
+        assert_eq!(data(&mut decoder, &mut buffer).unwrap(), b"abc");
+        assert_eq!(decoder.size_hint().exact(), Some(u64::MAX - 3));
+    }
+
+    #[test]
+    fn without_a_length_all_until_the_close_is_the_body() {
+        let length = ResponseLength::UntilClose;
+        let (mut decoder, mut buffer) = (decoder(length), ReadBuffer::with("abc"));
+        assert_eq!(data(&mut decoder, &mut buffer).unwrap(), b"abc");
+        assert_eq!(data(&mut decoder, &mut buffer), None);
+        assert_eq!(decoder.size_hint().exact(), None);
+        assert!(!decoder.has_ended());
+        decoder.close().unwrap();
+        assert!(decoder.has_ended());
+        assert!(matches!(decoder.decode(&mut buffer), Ok(Decoded::End)));
+    }
+
+    /// RFC 9112 8: "A message body that uses the chunked transfer coding is incomplete if the zero-sized chunk that
+    /// terminates the encoding has not been received."
+    #[test]
+    fn chunks_do_not_end_with_the_connection() {
+        for bytes in [
+            "",
+            "1\r\na\r\n",
+            "1\r\na\r\n0\r\n",
+            "1\r\na\r\n0\r\nx: y\r\n",
+        ] {
+            let (mut decoder, mut buffer) =
+                (decoder(ResponseLength::Chunked), ReadBuffer::with(bytes));
+            while data(&mut decoder, &mut buffer).is_some() {}
+            assert!(!decoder.has_ended());
+            assert!(decoder.close().is_err(), "{bytes:?}");
+        }
+    }
+}
