@@ -74,6 +74,25 @@ pub(crate) fn split_once(data: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&data[..position], &data[position + 1..]))
 }
 
+/// The bytes as they are, except that `\0`, a number and a byte stand for 64 times that number of the byte.
+pub(crate) fn repeated(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        match rest {
+            [0, times, byte, after @ ..] => {
+                bytes.extend(std::iter::repeat_n(*byte, 64 * usize::from(*times)));
+                rest = after;
+            }
+            [byte, after @ ..] => {
+                bytes.push(*byte);
+                rest = after;
+            }
+            [] => return bytes,
+        }
+    }
+}
+
 /// `GET /path HTTP/1.1` and its fields; `None` if that is no request.
 pub(crate) fn request(text: &[u8]) -> Option<Request<()>> {
     let (start, fields) = split_once(text, b'\n')?;
@@ -98,6 +117,21 @@ pub(crate) fn response(text: &[u8]) -> Option<Response<()>> {
     *response.status_mut() = StatusCode::from_bytes(start).ok()?;
     read_fields(fields, response.headers_mut());
     Some(response)
+}
+
+/// A field a line.
+pub(crate) fn fields(text: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    read_fields(text, &mut headers);
+    headers
+}
+
+/// The number that the digits among the settings make, the rest left out.
+pub(crate) fn seed(settings: &[u8]) -> u64 {
+    let digits = settings.iter().filter(|byte| byte.is_ascii_digit());
+    digits.fold(0, |seed: u64, digit| {
+        seed.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+    })
 }
 
 /// Lines that are no fields are left out, as no server lets them through.

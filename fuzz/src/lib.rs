@@ -16,20 +16,29 @@ mod paths;
 mod pool;
 mod proxy;
 mod request_head;
+mod requests;
 mod response_head;
+mod responses;
 mod rules;
 mod urls;
 
 pub use self::{
-    exchange::exchange, forwarded::forwarded, paths::paths, pool::pool, request_head::request_head,
-    response_head::response_head, urls::urls,
+    exchange::exchange,
+    forwarded::forwarded,
+    paths::paths,
+    pool::pool,
+    request_head::request_head,
+    requests::requests,
+    response_head::response_head,
+    responses::{response_message, responses},
+    urls::urls,
 };
 
 /// A target's name, its function, and pieces that its inputs are made of.
 pub type Target = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("request_head", request_head, input::FIELDS),
     ("response_head", response_head, input::FIELDS),
     ("forwarded", forwarded, forwarded::PIECES),
@@ -37,4 +46,6 @@ pub const TARGETS: [Target; 7] = [
     ("urls", urls, urls::PIECES),
     ("exchange", exchange, exchange::PIECES),
     ("pool", pool, pool::PIECES),
+    ("responses", responses, responses::PIECES),
+    ("requests", requests, requests::PIECES),
 ];

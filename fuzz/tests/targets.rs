@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{fs, panic, path::Path};
+use std::{env, fs, panic, path::Path};
 
-use axum_upstream_fuzz::{TARGETS, Target};
+use axum_upstream_fuzz::{TARGETS, Target, response_message, responses};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -35,7 +35,13 @@ fn seeds(name: &str) {
     }
 }
 
-/// The same inputs in each run. One that breaks a promise is made as short as it can be, and shown.
+/// A number from the environment, as `CONTRIBUTING.md` describes.
+fn number(variable: &str) -> Option<u64> {
+    let number = env::var(variable).ok()?;
+    Some(number.parse().expect("a number"))
+}
+
+/// The same inputs in each run, unless a seed is set. One that breaks a promise is made as short as it can be, and shown.
 fn pieces(name: &str, cases: u32) {
     let (_, run, pieces) = target(name);
     let piece = prop_oneof![
@@ -44,12 +50,18 @@ fn pieces(name: &str, cases: u32) {
     ];
     let input = vec(piece, 0..40).prop_map(|pieces| pieces.concat());
     let config = Config {
-        cases,
+        cases: number("FUZZ_CASES").map_or(cases, |cases| cases.try_into().unwrap()),
         failure_persistence: None,
         max_shrink_iters: 10_000,
         ..Config::default()
     };
-    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let random = match number("FUZZ_SEED") {
+        None => TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+        Some(seed) => {
+            let seed = seed.to_le_bytes().repeat(4);
+            TestRng::from_seed(RngAlgorithm::ChaCha, &seed)
+        }
+    };
     let result = TestRunner::new_with_rng(config, random).run(&input, |input| {
         let ran = panic::catch_unwind(|| run(&input));
         prop_assert!(
@@ -94,4 +106,37 @@ targets! {
     urls: 4_000;
     exchange: 1_000;
     pool: 1_000;
+    responses: 4_000;
+    requests: 4_000;
+}
+
+/// Messages that are right but for a mutation or two.
+#[test]
+fn responses_by_a_grammar() {
+    let breaks = |input: &[u8]| panic::catch_unwind(|| responses(input)).is_err();
+    let mut random = fastrand::Rng::with_seed(number("FUZZ_SEED").unwrap_or_default());
+    for _ in 0..number("FUZZ_CASES").unwrap_or(20_000) {
+        let mut input = response_message(&mut random);
+        if breaks(&input) {
+            shorten(&mut input, breaks);
+            panic!("{:?} breaks a promise", String::from_utf8_lossy(&input));
+        }
+    }
+}
+
+/// Removes what is not needed, beginning with large parts.
+fn shorten(input: &mut Vec<u8>, breaks: impl Fn(&[u8]) -> bool) {
+    let mut len = input.len();
+    while len > 0 {
+        let mut at = 0;
+        while at < input.len() {
+            let mut shorter = input.clone();
+            shorter.drain(at..(at + len).min(input.len()));
+            match breaks(&shorter) {
+                true => *input = shorter,
+                false => at += len,
+            }
+        }
+        len /= 2;
+    }
 }

@@ -69,7 +69,7 @@ async fn http1(mut stream: DuplexStream, answers: Answers) {
         let Some(request) = read(&mut stream, &mut buffer, Request::read).await else {
             return;
         };
-        belongs_to(request.client, &request.head);
+        belongs_to(request.client(), &request.head);
         let answer = answers.lock().unwrap().pop_front();
         let is_early = answer.as_ref().is_some_and(|answer| answer.is_early);
         if !is_early {
@@ -78,14 +78,14 @@ async fn http1(mut stream: DuplexStream, answers: Answers) {
             else {
                 return;
             };
-            belongs_to(request.client, &body);
+            belongs_to(request.client(), &body);
         }
         let Answer { bytes, closes, .. } = answer.unwrap_or(Answer {
             bytes: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(),
             is_early,
             closes: false,
         });
-        let bytes = wire::replace(&bytes, b'@', MARKERS[request.client].as_bytes());
+        let bytes = wire::replace(&bytes, b'@', MARKERS[request.client()].as_bytes());
         if stream.write_all(&bytes).await.is_err() || closes {
             return;
         }
@@ -95,7 +95,7 @@ async fn http1(mut stream: DuplexStream, answers: Answers) {
             else {
                 return;
             };
-            belongs_to(request.client, &body);
+            belongs_to(request.client(), &body);
         }
         if wire::contains(&bytes, b" 101") {
             // What comes now may be no HTTP.

@@ -11,7 +11,7 @@
 
 mod endpoint;
 mod script;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     cell::Cell,
@@ -189,7 +189,7 @@ async fn answer(
 }
 
 /// How many panics this thread has seen, those of tasks among them.
-fn panics() -> usize {
+pub(crate) fn panics() -> usize {
     thread_local! {
         static SEEN: Cell<usize> = const { Cell::new(0) };
     }

@@ -2,10 +2,10 @@
 
 /// A whole request, or one whose body is still to come.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) head: Vec<u8>,
-    /// Which of the two clients it is for, by `X-Forwarded-For`, which the proxy replaces.
-    pub(super) client: usize,
+pub(crate) struct Request {
+    pub(crate) head: Vec<u8>,
+    /// The values of `X-Forwarded-For`, which the proxy replaces.
+    forwarded_for: Vec<Vec<u8>>,
     framing: Framing,
 }
 
@@ -21,7 +21,7 @@ impl Request {
     /// # Panics
     ///
     /// If what has come is no head that a proxy may write.
-    pub(super) fn read(buffer: &mut Vec<u8>) -> Option<Self> {
+    pub(crate) fn read(buffer: &mut Vec<u8>) -> Option<Self> {
         let end = find(buffer, b"\r\n\r\n")? + 4;
         let head: Vec<u8> = buffer.drain(..end).collect();
         let shown = String::from_utf8_lossy(&head).into_owned();
@@ -45,16 +45,26 @@ impl Request {
             ([], [b"chunked"]) => Framing::Chunked,
             _ => panic!("more than one framing: {shown}"),
         };
-        let client = match all("x-forwarded-for")[..] {
-            [b"192.0.2.1"] => 0,
-            [b"192.0.2.2"] => 1,
-            _ => panic!("no client: {shown}"),
-        };
+        let forwarded_for = all("x-forwarded-for").into_iter().map(<[u8]>::to_vec);
+        let forwarded_for = forwarded_for.collect();
         Some(Self {
             head,
-            client,
+            forwarded_for,
             framing,
         })
+    }
+
+    /// Which of the two clients it is for.
+    ///
+    /// # Panics
+    ///
+    /// If it is for neither.
+    pub(super) fn client(&self) -> usize {
+        match &self.forwarded_for[..] {
+            [address] if address == b"192.0.2.1" => 0,
+            [address] if address == b"192.0.2.2" => 1,
+            _ => panic!("no client: {}", String::from_utf8_lossy(&self.head)),
+        }
     }
 
     /// Reads the body off the front of what has come. `None` if it is not whole.
@@ -62,7 +72,7 @@ impl Request {
     /// # Panics
     ///
     /// If it is not framed as the head says.
-    pub(super) fn read_body(&self, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn read_body(&self, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
         let length = match self.framing {
             Framing::Length(length) => length,
             Framing::Chunked => chunked_length(buffer)?,
