@@ -11,7 +11,11 @@ use http::HeaderMap;
 use http_body::Frame;
 use httparse::{EMPTY_HEADER, Status};
 
-use super::{error::Http1Error, read_buffer::ReadBuffer, response_head::append};
+use super::{
+    error::Http1Error,
+    read_buffer::ReadBuffer,
+    response_head::{append, field_name, possible_fields},
+};
 use crate::upstream::bounds::MessageBounds;
 
 /// The most bytes of a line with the size of a chunk.
@@ -218,7 +222,7 @@ fn parse(section: &Bytes, most: usize) -> Result<HeaderMap, Http1Error> {
     if has_bare_lf(section) {
         return Err(Http1Error::Framing("invalid trailers in the response"));
     }
-    let mut room = vec![EMPTY_HEADER; most];
+    let mut room = vec![EMPTY_HEADER; most.min(possible_fields(section))];
     let fields = match httparse::parse_headers(section, &mut room) {
         Ok(Status::Complete((_, fields))) => fields,
         Ok(Status::Partial) => return Err(Http1Error::Framing("invalid trailers in the response")),
@@ -227,13 +231,10 @@ fn parse(section: &Bytes, most: usize) -> Result<HeaderMap, Http1Error> {
         }
         Err(error) => return Err(Http1Error::Syntax(error)),
     };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
+    let mut trailers = HeaderMap::new();
     for field in fields {
-        append(
-            &mut trailers,
-            field.name.as_bytes(),
-            section.slice_ref(field.value),
-        )?;
+        let name = field_name(field.name.as_bytes())?;
+        append(&mut trailers, name, section.slice_ref(field.value))?;
     }
     Ok(trailers)
 }

@@ -201,6 +201,9 @@ impl Wire {
     pub(super) fn shrink(&mut self, keep: usize) {
         self.buffer.shrink(keep);
         self.writer.shrink(keep);
+        if keep == 0 {
+            self.parser.shrink();
+        }
     }
 
     /// Takes the wire apart: the stream, and what has been read ahead.
