@@ -188,7 +188,8 @@ def idle_memory(process, count):
                     raise ConnectionError(f"connection {n + 1} was closed")
                 answer += received
             poll.register(client, select.POLLIN)
-        time.sleep(0.5)
+        # A proxy may give buffers back only when a connection has been idle for a moment.
+        time.sleep(4)
         return memory(process.pid), count - len(poll.poll(0))
     finally:
         for client in clients:

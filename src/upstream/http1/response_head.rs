@@ -177,6 +177,7 @@ impl HeadParser {
             let name = field_name(&head[name..name_end])?;
             match name {
                 header::CONNECTION => said.connection = true,
+                header::CONTENT_LENGTH => said.content_length = true,
                 header::TRANSFER_ENCODING => said.transfer_encoding = true,
                 _ => {}
             }
@@ -191,10 +192,11 @@ impl HeadParser {
     }
 }
 
-/// Fields that are looked at only if they are there, which they seldom are.
+/// Which of the fields that matter for framing and reuse are in a head. They are looked up only if they are.
 #[derive(Clone, Copy, Default)]
 struct Said {
     connection: bool,
+    content_length: bool,
     transfer_encoding: bool,
 }
 
@@ -306,11 +308,13 @@ fn complete(
     // A connection of HTTP/1.0 is not reused, whatever the head says: the next request could not be chunked.
     let keeps_alive = response.version() == Version::HTTP_11
         && !(said.connection && tokens(response.headers(), &header::CONNECTION).any(closes));
+    // RFC 9112 6.3: a message with both "might indicate an attempt to perform request smuggling or response splitting".
+    let is_twofold = said.transfer_encoding && said.content_length;
     let length = length(&response, method, said)?;
     Ok(ResponseHead {
         response,
         length,
-        keeps_alive: keeps_alive && length != ResponseLength::UntilClose,
+        keeps_alive: keeps_alive && !is_twofold && length != ResponseLength::UntilClose,
     })
 }
 
@@ -339,6 +343,9 @@ fn length(
             true => ResponseLength::Chunked,
             false => ResponseLength::UntilClose,
         });
+    }
+    if !said.content_length {
+        return Ok(ResponseLength::UntilClose);
     }
     let mut lengths = tokens(headers, &header::CONTENT_LENGTH).map(decimal);
     let Some(first) = lengths.next() else {
@@ -521,6 +528,11 @@ mod tests {
                 false,
             ),
             ("HTTP/1.1 204 No", true),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked", true),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3",
+                false,
+            ),
         ] {
             let parsed = parse(format!("{head}\r\n\r\n"));
             assert_eq!(parsed.unwrap().keeps_alive, keeps, "{head}");
