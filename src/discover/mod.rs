@@ -52,6 +52,7 @@
 //! # }
 //! ```
 
+mod reported;
 mod sets;
 
 /// A stream of changes to a set of endpoints, and one such change, as tower defines them.
