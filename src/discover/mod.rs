@@ -6,6 +6,7 @@
 //! | source | feature | follows |
 //! |---|---|---|
 //! | `Dns` | `dns` (needs Rust 1.88) | the addresses of a name, or the SRV records of a service |
+//! | `WatchedFile` | `file` | the lines of a file |
 //!
 //! Any other source that knows whole sets, such as a registry, becomes a `Discover` by [`from_sets`].
 //!
@@ -64,8 +65,10 @@
 
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "file")]
+mod file;
 mod reported;
-#[cfg(feature = "dns")]
+#[cfg(any(feature = "dns", feature = "file"))]
 mod set_reader;
 mod sets;
 
@@ -74,4 +77,6 @@ pub use tower::discover::{Change, Discover};
 
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsError, DnsErrorKind};
+#[cfg(feature = "file")]
+pub use self::file::WatchedFile;
 pub use self::sets::{Sets, from_sets};
