@@ -342,8 +342,9 @@ impl LoadBalanceBuilder {
     /// - The identity of an endpoint is its name. A name that is inserted again replaces the endpoint, which drains. An
     ///   endpoint leaves when the last key that was inserted with its name has been removed.
     /// - Changes that are ready together are applied in one step.
-    /// - When the stream ends, the last set stays. After an error it stays, too, and the stream is polled again one
-    ///   second later.
+    /// - When the stream ends, the last set stays. After an error it stays, too, and the stream is polled again after a
+    ///   pause: 1 s at most after the first error, and up to twice as long after each further one in a row, to 30 s at
+    ///   most. Between a half and the whole of that is drawn at random.
     /// - Requests wait for the first report up to the [ready timeout](Self::ready_timeout).
     ///
     /// A task on the current tokio runtime reads the stream. It is aborted when the last clone of the `LoadBalance` is

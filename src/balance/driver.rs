@@ -7,11 +7,15 @@
 //! The keys of a `Discover` and the names of endpoints need not correspond: two keys may stand for one endpoint, and a
 //! key may get another one. [`Names`] counts keys per name; the cluster itself knows names alone.
 //!
+//! An error is retried after a pause that grows ([`DiscoveryBackoff`]): the stream is polled again, and a source that
+//! needs a new connection makes it then. So no source has a timer of its own for that.
+//!
 //! The task ends with the stream, or is aborted when the last [`LoadBalance`](super::LoadBalance) is dropped. The
 //! members then stay as they are.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    error::Error as StdError,
     future::poll_fn,
     hash::Hash,
     pin::{Pin, pin},
@@ -23,18 +27,15 @@ use std::{
 use tokio::{
     runtime::Handle,
     task::{JoinSet, coop::unconstrained, yield_now},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tower::discover::{Change, Discover};
 
-use super::{cluster::Cluster, members::Members};
+use super::{cluster::Cluster, discovery_backoff::DiscoveryBackoff, members::Members};
 use crate::{
     endpoint::EndpointSpec,
     error::{BoxError, Error},
 };
-
-/// How long the task waits after an error of the stream before it polls the stream again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The bound on the changes of one batch, in a cluster of fewer members than this.
 ///
@@ -63,6 +64,7 @@ where
 {
     let runtime = Handle::try_current().map_err(|error| Error::config("discover", error))?;
     cluster.await_report();
+    cluster.stats().follow();
     tasks.spawn_on(drive(discover, cluster), &runtime);
     Ok(())
 }
@@ -82,6 +84,7 @@ where
 {
     let mut discover = pin!(discover);
     let mut names = Names::default();
+    let mut backoff = DiscoveryBackoff::default();
     loop {
         let mut batch = Vec::new();
         let most = MIN_BATCH.max(names.by_key.len());
@@ -89,15 +92,17 @@ where
         // A tokio channel returns `Pending` once the task has used up its cooperative budget, which 128 messages do.
         // That would split a batch. The batch has its own bound, after which the task yields.
         let end = unconstrained(end).await;
-        let mut reported = matches!(end, BatchEnd::Full | BatchEnd::Empty);
+        // Changes that an error follows were reported all the same.
+        let reported = !batch.is_empty() || matches!(end, BatchEnd::Full | BatchEnd::Empty);
         if !batch.is_empty() {
-            reported |= matches!(end, BatchEnd::Stream);
             cluster.change(|members| batch.into_iter().for_each(|step| step.take(members)));
         }
         // Even if nothing has changed: an error, the end of the stream and the removal of an unknown key are reports.
         cluster.tell();
         if reported {
+            backoff.succeeded();
             cluster.metrics().discovered();
+            cluster.stats().discovered();
         }
         match end {
             // There may be more, but other tasks get to run first.
@@ -106,14 +111,29 @@ where
             // tower's own balancer fails when its discovery fails. A set that was right a moment ago is better than
             // none.
             BatchEnd::Error(error) => {
-                tracing::warn!(%error, "discovery failed; the last endpoints stay");
-                cluster.metrics().discovery_failed();
+                let retry_after = backoff.failed(Instant::now(), fastrand::f64());
+                note_failure(&cluster, &error, retry_after);
                 // A stream that fails on every poll must not take up a core.
-                sleep(RETRY_AFTER).await;
+                sleep(retry_after).await;
             }
             BatchEnd::Stream => break,
         }
     }
+}
+
+/// Reports an error of discovery, to the log, the metrics and the status.
+fn note_failure<S>(cluster: &Cluster<S>, error: &BoxError, retry_after: Duration) {
+    let error = &**error as &(dyn StdError + 'static);
+    let snapshot = cluster.snapshot();
+    let name = &snapshot.siblings.settings().cluster;
+    tracing::warn!(
+        cluster = %name,
+        error,
+        ?retry_after,
+        "discovery failed; the last endpoints stay"
+    );
+    cluster.metrics().discovery_failed();
+    cluster.stats().discovery_failed(error);
 }
 
 /// Why a batch ended. The batch may hold changes in every case.

@@ -89,6 +89,7 @@ mod builder;
 mod cluster;
 mod cluster_config;
 mod construct;
+mod discovery_backoff;
 mod dispatch;
 mod driver;
 #[cfg(feature = "status")]

@@ -62,6 +62,7 @@ impl<S> Cluster<S> {
             name: siblings.settings().cluster.clone(),
             panic: siblings.panic(),
             dead: siblings.is_dead(),
+            discovery: self.stats().discovery(),
             in_flight: endpoints.iter().map(|endpoint| endpoint.in_flight).sum(),
             queued: queue.map_or(0, |queue| queue.len()),
             requests,

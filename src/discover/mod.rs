@@ -1,10 +1,21 @@
 //! Discovery: endpoints of a cluster that change on their own.
 //!
 //! [`LoadBalance::from_discover`](crate::LoadBalance::from_discover) takes any [`Discover`], which is a stream of
-//! [`Change`]s. A source that knows whole sets, such as DNS, a file or a registry, becomes one by [`from_sets`].
+//! [`Change`]s. Sources of this crate, each behind a feature:
 //!
-//! This module has no sources of its own: it neither resolves names nor watches files. How a cluster follows a stream,
-//! and what happens when that ends or fails, is documented at
+//! | source | feature | follows |
+//! |---|---|---|
+//! | `Dns` | `dns` (needs Rust 1.88) | the addresses of a name, or the SRV records of a service |
+//! | `WatchedFile` | `file` | the lines of a file |
+//!
+//! Any other source that knows whole sets, such as a registry, becomes a `Discover` by [`from_sets`].
+//!
+//! What the sources of this crate have in common: an error keeps the last endpoints, is in the log, the metrics and the
+//! status, and is followed by another try after a pause that grows. A set that is empty is such an error, too, unless
+//! the source states that there is nothing, or was told by `allow_empty` that it may be. An entry that cannot be used
+//! is skipped, and named in the log. They end with the last clone of their `LoadBalance`.
+//!
+//! How a cluster follows a stream, and what happens when that ends or fails, is documented at
 //! [`LoadBalanceBuilder::discover`](crate::balance::LoadBalanceBuilder::discover). To change a cluster by hand, use a
 //! [`Handle`](crate::balance::Handle).
 //!
@@ -52,9 +63,20 @@
 //! # }
 //! ```
 
+#[cfg(feature = "dns")]
+mod dns;
+#[cfg(feature = "file")]
+mod file;
+mod reported;
+#[cfg(any(feature = "dns", feature = "file"))]
+mod set_reader;
 mod sets;
 
 /// A stream of changes to a set of endpoints, and one such change, as tower defines them.
 pub use tower::discover::{Change, Discover};
 
+#[cfg(feature = "dns")]
+pub use self::dns::{Dns, DnsError, DnsErrorKind};
+#[cfg(feature = "file")]
+pub use self::file::WatchedFile;
 pub use self::sets::{Sets, from_sets};

@@ -8,9 +8,8 @@
 //! stays away until its weight or priority changes, or until it has been missing from a set and comes back.
 
 use std::{
-    collections::{HashMap, VecDeque},
     convert::Infallible,
-    fmt, mem,
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -20,6 +19,7 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tower::discover::Change;
 
+use super::reported::{Located, ReportedSet};
 use crate::endpoint::EndpointSpec;
 
 /// Discovers endpoints by whole sets: each item of the stream replaces the set before it.
@@ -55,9 +55,7 @@ where
 {
     Sets {
         sets,
-        present: HashMap::new(),
-        changes: VecDeque::new(),
-        told: false,
+        reported: ReportedSet::default(),
     }
 }
 
@@ -68,17 +66,10 @@ pin_project! {
     pub struct Sets<St, S> {
         #[pin]
         sets: St,
-        // The endpoints of the latest set, as reported.
-        present: HashMap<Arc<str>, EndpointSettings>,
-        // Changes of the latest set that have not been yielded yet. The next set is polled for when there are none.
-        changes: VecDeque<Change<Arc<str>, EndpointSpec<S>>>,
-        // Whether any change has been yielded.
-        told: bool,
+        // The next set is polled for when it has no more changes.
+        reported: ReportedSet<S>,
     }
 }
-
-/// The settings of an endpoint that may change while it keeps its service: its weight and its priority.
-type EndpointSettings = (u32, u8);
 
 impl<St, S> Stream for Sets<St, S>
 where
@@ -89,56 +80,25 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         loop {
-            if let Some(change) = this.changes.pop_front() {
-                *this.told = true;
+            if let Some(change) = this.reported.next_change() {
                 return Poll::Ready(Some(Ok(change)));
             }
             let Some(set) = ready!(this.sets.as_mut().poll_next(cx)) else {
                 return Poll::Ready(None);
             };
-            differences(this.present, set, this.changes);
-            if this.changes.is_empty() && !*this.told {
-                // The first set is empty. That is a report, but yields no change, and requests would wait for the next
-                // set. The removal of a key that was never inserted changes nothing and tells the cluster. No endpoint
-                // has the empty name.
-                this.changes.push_back(Change::Remove("".into()));
-            }
+            let located = |spec| Located {
+                spec,
+                addresses: Vec::new(),
+            };
+            this.reported.update(set.into_iter().map(located).collect());
         }
     }
-}
-
-/// Appends the changes that turn the `present` set into `set`, and updates `present`.
-///
-/// Insertions come before removals. The cluster applies changes in batches, and is not empty between two of them when
-/// one set takes the place of another.
-fn differences<S>(
-    present: &mut HashMap<Arc<str>, EndpointSettings>,
-    set: Vec<EndpointSpec<S>>,
-    changes: &mut VecDeque<Change<Arc<str>, EndpointSpec<S>>>,
-) {
-    let names = set.iter().map(EndpointSpec::shared_name).enumerate();
-    let last: HashMap<_, _> = names.map(|(nth, name)| (name, nth)).collect();
-    let mut before = mem::take(present);
-    for (nth, spec) in set.into_iter().enumerate() {
-        let name = spec.shared_name();
-        // A later spec has the same name.
-        if last.get(&name) != Some(&nth) {
-            continue;
-        }
-        let settings = spec.settings();
-        // True for a new name, too. The spec of a name that is present changes the settings and not the service.
-        if before.remove(&name) != Some(settings) {
-            changes.push_back(Change::Insert(name.clone(), spec.keeping_service()));
-        }
-        present.insert(name, settings);
-    }
-    changes.extend(before.into_keys().map(Change::Remove));
 }
 
 impl<St, S> fmt::Debug for Sets<St, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sets")
-            .field("present", &self.present)
+            .field("present", &self.reported)
             .finish_non_exhaustive()
     }
 }

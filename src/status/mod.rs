@@ -45,7 +45,7 @@ pub use self::{
 pub use crate::{
     record::{Candidate, EndpointState, Explanation},
     telemetry::{
-        ClusterReport, EndpointReport, LastError, PoolReport, StatusCounts, TimelineEvent,
-        TimelineKind,
+        ClusterReport, DiscoveryReport, EndpointReport, LastError, PoolReport, StatusCounts,
+        TimelineEvent, TimelineKind,
     },
 };

@@ -46,7 +46,7 @@ pub(crate) use self::{
 };
 #[cfg(feature = "status")]
 pub use self::{
-    report::{ClusterReport, EndpointReport, LastError, PoolReport, StatusCounts},
+    report::{ClusterReport, DiscoveryReport, EndpointReport, LastError, PoolReport, StatusCounts},
     timeline::TimelineEvent,
 };
 #[cfg(feature = "status")]

@@ -47,4 +47,13 @@ impl NoClusterStats {
 
     #[inline]
     pub(crate) fn hedge(&self) {}
+
+    #[inline]
+    pub(crate) fn follow(&self) {}
+
+    #[inline]
+    pub(crate) fn discovered(&self) {}
+
+    #[inline]
+    pub(crate) fn discovery_failed(&self, _: &(dyn std::error::Error + 'static)) {}
 }

@@ -27,6 +27,8 @@ pub struct ClusterReport {
     pub panic: bool,
     /// Whether none of the endpoints answers, so that requests fail at once.
     pub dead: bool,
+    /// How the discovery of its endpoints is doing. `None` without one.
+    pub discovery: Option<DiscoveryReport>,
     /// How many requests are in flight at all endpoints.
     pub in_flight: usize,
     /// How many requests wait for room at an endpoint.
@@ -43,6 +45,24 @@ pub struct ClusterReport {
     pub endpoints: Vec<EndpointReport>,
     /// What has happened to them, the latest last: up to a hundred events.
     pub events: Vec<TimelineEvent>,
+}
+
+/// How the discovery of a cluster's endpoints is doing.
+///
+/// While it fails, the last endpoints stay.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct DiscoveryReport {
+    /// When it last reported, be it that nothing has changed. `None` if it never did.
+    ///
+    /// A discovery that reports changes alone is silent while there are none, so a long time since then need not mean a
+    /// failure.
+    #[serde(rename = "last_success_unix_ms", serialize_with = "optional_unix_ms")]
+    pub last_success: Option<SystemTime>,
+    /// How many times it has failed since then.
+    pub failures_in_a_row: u64,
+    /// Its last failure, which may be over. The kind of error is `discovery`.
+    pub last_error: Option<LastError>,
 }
 
 /// The status of an endpoint at one moment.
@@ -139,7 +159,7 @@ pub struct StatusCounts {
     pub server_error: u64,
 }
 
-/// A failure of an endpoint.
+/// A failure of an endpoint, or of a discovery.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LastError {
@@ -147,7 +167,7 @@ pub struct LastError {
     #[serde(rename = "unix_ms", serialize_with = "unix_ms")]
     pub at: SystemTime,
     /// The kind of error, as [`ErrorKind::as_str`](crate::ErrorKind::as_str) has it; `status` for a response that
-    /// reported a failure.
+    /// reported a failure; `discovery` for that of a discovery.
     pub error: &'static str,
     /// What is known of it, cut to a few hundred bytes. It may contain what the endpoint has sent.
     pub message: String,

@@ -16,7 +16,7 @@ use http::StatusCode;
 
 use super::{
     percentiles::RecentLatencies,
-    report::{LastError, StatusCounts},
+    report::{DiscoveryReport, LastError, StatusCounts},
 };
 use crate::{
     clock::Micros,
@@ -172,6 +172,8 @@ pub(crate) struct ClusterStats {
     requests: AtomicU64,
     retries: AtomicU64,
     hedges: AtomicU64,
+    /// `None` without a discovery.
+    discovery: Mutex<Option<DiscoveryReport>>,
 }
 
 impl ClusterStats {
@@ -190,6 +192,36 @@ impl ClusterStats {
         self.hedges.fetch_add(1, Relaxed);
     }
 
+    /// Notes that a discovery begins, which has reported nothing yet.
+    pub(crate) fn follow(&self) {
+        *lock(&self.discovery) = Some(DiscoveryReport::default());
+    }
+
+    /// Notes that the discovery has reported.
+    pub(crate) fn discovered(&self) {
+        if let Some(discovery) = &mut *lock(&self.discovery) {
+            discovery.last_success = Some(SystemTime::now());
+            discovery.failures_in_a_row = 0;
+        }
+    }
+
+    /// Notes that the discovery has failed.
+    pub(crate) fn discovery_failed(&self, error: &(dyn std::error::Error + 'static)) {
+        if let Some(discovery) = &mut *lock(&self.discovery) {
+            discovery.failures_in_a_row += 1;
+            discovery.last_error = Some(LastError {
+                at: SystemTime::now(),
+                error: "discovery",
+                message: chain(error),
+            });
+        }
+    }
+
+    /// Returns what is known of the discovery, if there is one.
+    pub(crate) fn discovery(&self) -> Option<DiscoveryReport> {
+        lock(&self.discovery).clone()
+    }
+
     /// Returns the number of requests, of retries, and of attempts beside another one.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let [requests, retries, hedges] =
@@ -204,9 +236,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Returns the text of an error with those of its sources, cut to a bounded length.
-fn chain(error: &Error) -> String {
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source.filter(|_| text.len() < LONGEST) {
         text = format!("{text}: {cause}");
         source = cause.source();

@@ -17,8 +17,9 @@ use axum_upstream::{
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tokio::time::advance;
-use tower::{ServiceExt, service_fn};
+use tokio::{sync::mpsc, time::advance};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tower::{ServiceExt, discover::Change, service_fn};
 
 /// The status that the first of three endpoints answers with.
 static FIRST: AtomicU16 = AtomicU16::new(200);
@@ -385,4 +386,48 @@ async fn connections_are_counted() {
     server.abort();
     static OK: AtomicU16 = AtomicU16::new(200);
     assert!(three("api", &OK).status().endpoints[0].pool.is_none());
+}
+
+/// Whether a discovery works is part of the status: when it last reported, and why it failed.
+#[tokio::test(start_paused = true)]
+async fn a_discovery_is_part_of_the_status() {
+    let (feed, changes) = mpsc::unbounded_channel::<Result<Change<u32, _>, &'static str>>();
+    let changes = UnboundedReceiverStream::new(changes);
+    let balance = LoadBalance::from_discover(changes).unwrap();
+    let discovery = || balance.status().discovery.unwrap();
+    let silent = discovery();
+    assert!(silent.last_success.is_none() && silent.last_error.is_none());
+
+    let endpoint = || EndpointSpec::new("a", Router::new());
+    feed.send(Ok(Change::Insert(1, endpoint()))).unwrap();
+    until(|| discovery().last_success.is_some()).await;
+
+    for failures in 1..=2 {
+        feed.send(Err("the registry is down")).unwrap();
+        until(|| discovery().failures_in_a_row == failures).await;
+    }
+    let error = discovery().last_error.unwrap();
+    assert_eq!(
+        (error.error, &*error.message),
+        ("discovery", "the registry is down")
+    );
+
+    feed.send(Ok(Change::Insert(1, endpoint()))).unwrap();
+    until(|| discovery().failures_in_a_row == 0).await;
+    assert!(
+        discovery().last_error.is_some(),
+        "what happened is still told"
+    );
+    assert!(three("fixed", &FIRST).status().discovery.is_none());
+}
+
+/// Waits until `condition` holds, which a task brings about in time.
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if condition() {
+            return;
+        }
+        advance(Duration::from_millis(100)).await;
+    }
+    panic!("it never came to be");
 }

@@ -21,7 +21,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::ServiceExt;
 
 use super::{Named, named, request, shares};
-use crate::support::eventually;
+use crate::support::{eventually, within};
 
 /// Returns the names and weights of the members.
 fn members(balance: &LoadBalance<Named>) -> Vec<(String, u32)> {
@@ -151,4 +151,39 @@ async fn an_empty_set_is_not_waited_for() {
     let again = balance.clone().oneshot(request()).await;
     assert!(again.unwrap_err().is_no_endpoint());
     assert_eq!(start.elapsed(), Duration::from_millis(10));
+}
+
+/// A source that is down is asked less and less often, and at once as often as ever after it has answered.
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_fails_is_left_alone_for_longer_and_longer() {
+    let polls = Arc::new(Mutex::new(Vec::new()));
+    let seen = polls.clone();
+    let start = Instant::now();
+    let changes = futures_util::stream::poll_fn(move |_| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(start.elapsed().as_secs_f64());
+        Poll::Ready(Some(match seen.len() {
+            5 => Ok(Change::Insert(1, named("a"))),
+            _ => Err("down"),
+        }))
+    });
+    let _balance = LoadBalance::from_discover(changes).unwrap();
+    eventually_in_time(|| polls.lock().unwrap().len() >= 8).await;
+    let polls = polls.lock().unwrap().clone();
+    let pauses: Vec<_> = polls.windows(2).map(|polls| polls[1] - polls[0]).collect();
+    // The fifth poll succeeds, and the sixth follows at once.
+    let bounds = [1.0, 2.0, 4.0, 8.0, 0.0, 1.0, 2.0];
+    for (pause, bound) in pauses.iter().zip(bounds) {
+        assert!((bound / 2.0..=bound + 0.01).contains(pause), "{pauses:?}");
+    }
+}
+
+/// Waits for what comes to be as time passes.
+async fn eventually_in_time(condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }

@@ -1,0 +1,99 @@
+//! The URL of a name in DNS, and the URLs of the endpoints that are found by it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Uri, uri::PathAndQuery};
+
+use crate::{
+    discover::reported::Located, endpoint::EndpointSpec, error::Error, upstream::ClientBuilder,
+};
+
+/// The parts of the URL.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The whole of it.
+    url: String,
+    scheme: String,
+    /// The name that is looked up.
+    pub(super) name: String,
+    port: Option<u16>,
+    /// The base path, or nothing.
+    base: String,
+}
+
+impl Place {
+    /// Parses a URL. Whether it is fit for an endpoint is up to [`ClientBuilder::build`].
+    ///
+    /// # Errors
+    ///
+    /// A config error if it is no URL of a host with a name.
+    pub(super) fn new(url: &str) -> Result<Self, Error> {
+        let fail = |why: &str| Error::config("URL to discover", format!("{url:?} {why}"));
+        let uri: Uri = url.parse().map_err(|_| fail("is not a URL"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(fail("has no scheme or no host"));
+        };
+        let name = authority.host();
+        if name.starts_with('[') || name.parse::<IpAddr>().is_ok() {
+            return Err(fail("has an address, and no name to look up"));
+        }
+        let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+        if path.contains(';') {
+            return Err(fail(
+                "must have no options: each endpoint has a weight of its own",
+            ));
+        }
+        Ok(Self {
+            url: url.to_owned(),
+            scheme: scheme.to_owned(),
+            name: name.to_owned(),
+            port: authority.port_u16(),
+            base: path.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Returns whether the URL has a port.
+    pub(super) fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// Describes the endpoint at one address of the name, which is the endpoint's name.
+    pub(super) fn at(&self, client: &ClientBuilder, ip: IpAddr) -> Result<Located, Error> {
+        let host = match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let name = format!("{}://{host}{port}{}", self.scheme, self.base);
+        // Of port 0, which stands for that of the URL.
+        let addresses = vec![SocketAddr::new(ip, 0)];
+        located(client.clone().name(name), &self.url, &self.name, addresses)
+    }
+
+    /// Describes the endpoint at a host that a record of the name has, which has these addresses.
+    pub(super) fn of_host(
+        &self,
+        client: &ClientBuilder,
+        host: &str,
+        port: u16,
+        addresses: Vec<IpAddr>,
+    ) -> Result<Located, Error> {
+        let url = format!("{}://{host}:{port}{}", self.scheme, self.base);
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port));
+        located(client.clone().name(&*url), &url, host, addresses.collect())
+    }
+}
+
+/// Describes an endpoint whose host is at these addresses.
+fn located(
+    client: ClientBuilder,
+    url: &str,
+    host: &str,
+    addresses: Vec<SocketAddr>,
+) -> Result<Located, Error> {
+    let client = client.resolve(host, addresses.iter().copied()).build(url)?;
+    Ok(Located {
+        spec: EndpointSpec::from(client),
+        addresses,
+    })
+}

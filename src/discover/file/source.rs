@@ -1,0 +1,155 @@
+//! A file as a source of endpoints: when it is read, and what its lines become.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::watch::FolderWatch;
+use crate::{
+    clock::after,
+    discover::{
+        reported::Located,
+        set_reader::{FoundSet, Source},
+    },
+    endpoint::EndpointSpec,
+    error::BoxError,
+    upstream::ClientBuilder,
+};
+
+/// How long a file whose last line has no end must stay as it is before it is believed.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// Which file is read, and how.
+#[derive(Clone, Debug)]
+pub(super) struct FileSettings {
+    pub(super) path: PathBuf,
+    pub(super) client: ClientBuilder,
+    /// The longest time from one look at the file to the next.
+    pub(super) interval: Duration,
+}
+
+/// A file as a source.
+pub(super) struct FileSource {
+    settings: FileSettings,
+    /// `None` before the first look, and where the folder cannot be watched.
+    watch: Option<FolderWatch>,
+    /// Whether the last look was a success.
+    is_read: bool,
+    /// What was read by it.
+    text: String,
+}
+
+impl Source for FileSource {
+    async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
+        let interval = self.settings.interval;
+        match &self.watch {
+            Some(watch) => watch.changed(interval).await,
+            None if self.is_read => sleep_until(after(Instant::now(), interval)).await,
+            // The cluster has paused.
+            None => {}
+        }
+        self.is_read = false;
+        // Before the file is read, so that no change comes in between.
+        self.keep_watch();
+        self.text = self.settled().await?;
+        self.is_read = true;
+        Ok(self.parse())
+    }
+}
+
+impl FileSource {
+    /// Creates a source that reads the file at once.
+    pub(super) fn new(settings: FileSettings) -> Self {
+        Self {
+            settings,
+            watch: None,
+            is_read: false,
+            text: String::new(),
+        }
+    }
+
+    /// Watches the folder of the file, unless that is watched already.
+    fn keep_watch(&mut self) {
+        if self.watch.as_ref().is_some_and(|watch| !watch.is_lost()) {
+            return;
+        }
+        let folder = match self.settings.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        self.watch = match FolderWatch::new(folder) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                // If the folder is not there, reading the file is the error that counts.
+                tracing::debug!(?folder, %error, "the folder is not watched");
+                None
+            }
+        };
+    }
+
+    /// Reads the file, and waits until it is whole.
+    ///
+    /// A file that does not end with the end of a line may be one that is being written. The part of a URL that is
+    /// there may be a URL itself.
+    async fn settled(&self) -> Result<String, BoxError> {
+        let mut text = read(self.settings.path.clone()).await?;
+        while !text.ends_with('\n') && !text.is_empty() && text != self.text {
+            sleep(SETTLED).await;
+            let again = read(self.settings.path.clone()).await?;
+            if again == text {
+                break;
+            }
+            text = again;
+        }
+        Ok(text)
+    }
+
+    /// Makes an endpoint of each line.
+    fn parse(&self) -> FoundSet {
+        let path = self.settings.path.display();
+        let mut set = FoundSet::nothing(format!("{path} has no endpoints"));
+        for (line, number) in self.text.lines().zip(1..) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let spec = EndpointSpec::url_with(&self.settings.client, line);
+            let located = spec.map(|spec| Located {
+                spec,
+                addresses: Vec::new(),
+            });
+            set.add(format!("{path}:{number}: {line}"), located);
+        }
+        set
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+///
+/// It cannot be read, is too large or is not UTF-8.
+async fn read(path: PathBuf) -> Result<String, BoxError> {
+    let shown = path.display().to_string();
+    let read = spawn_blocking(move || -> io::Result<String> {
+        let mut text = String::new();
+        let mut file = File::open(path)?.take(LARGEST + 1);
+        match file.read_to_string(&mut text)? as u64 {
+            ..=LARGEST => Ok(text),
+            _ => Err(io::ErrorKind::FileTooLarge.into()),
+        }
+    });
+    let text = read.await.map_err(io::Error::other).and_then(|text| text);
+    text.map_err(|error| format!("cannot read {shown}: {error}").into())
+}

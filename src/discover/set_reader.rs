@@ -1,0 +1,187 @@
+//! What all sources of this crate have in common: they look for the whole set again and again, and may fail.
+//!
+//! A source waits until it has to look, and looks ([`Source`]). [`SetReader`] makes a stream of changes of that, and
+//! decides about sets that are suspicious:
+//!
+//! - an error leaves the last set, and so does a set that is empty, unless the source states that there is nothing or
+//!   the user wants that to be believed. It is an error of the stream, so the cluster reports it, and asks again after a
+//!   pause that grows;
+//! - an entry that cannot be used is skipped with a warning that names it, once for as long as it stays.
+//!
+//! The stream never ends. What drains and what is known again when it comes back is up to the cluster.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use tower::discover::Change;
+
+use super::reported::{Located, ReportedSet};
+use crate::{
+    endpoint::EndpointSpec,
+    error::{BoxError, Error},
+    upstream::Client,
+};
+
+/// Where a set of endpoints is looked for.
+pub(super) trait Source: Sized + Send + 'static {
+    /// Waits until it has to look, and returns the whole set.
+    ///
+    /// After an error it is called again when the cluster has paused, and then need not wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// The source is dropped with the future, as the cluster is.
+    fn next_set(&mut self) -> impl Future<Output = Result<FoundSet, BoxError>> + Send;
+}
+
+/// A set as a source found it.
+pub(super) struct FoundSet {
+    pub(super) endpoints: Vec<Located>,
+    pub(super) skipped: Vec<SkippedEntry>,
+    /// Why there is nothing, if there is no endpoint. `None` if the source states that there are none; otherwise it may
+    /// be a mistake of what feeds the source.
+    pub(super) doubt: Option<BoxError>,
+}
+
+impl FoundSet {
+    /// Creates a set without endpoints, which `why` is the reason for as long as it has none.
+    pub(super) fn nothing(why: impl Into<BoxError>) -> Self {
+        Self {
+            endpoints: Vec::new(),
+            skipped: Vec::new(),
+            doubt: Some(why.into()),
+        }
+    }
+
+    /// Adds an endpoint, or skips the entry that should have become one.
+    pub(super) fn add(&mut self, entry: String, endpoint: Result<Located, Error>) {
+        match endpoint {
+            Ok(located) => self.endpoints.push(located),
+            Err(error) => self.skipped.push(SkippedEntry {
+                entry,
+                cause: error.into(),
+            }),
+        }
+    }
+}
+
+/// An entry of a set that is no endpoint.
+pub(super) struct SkippedEntry {
+    /// What the source calls it.
+    pub(super) entry: String,
+    pub(super) cause: BoxError,
+}
+
+/// A [`Discover`](super::Discover) over a source.
+pub(super) struct SetReader<W> {
+    state: State<W>,
+    reported: ReportedSet<Client>,
+    /// Whether a set that is empty is taken as it is.
+    allows_empty: bool,
+    /// The entries that were skipped in the latest set.
+    skipped: HashSet<String>,
+}
+
+/// The source, and what it found once it has looked.
+type Looked<W> = (W, Result<FoundSet, BoxError>);
+
+/// The source is in the future while it looks.
+enum State<W> {
+    Idle(W),
+    Looking(Pin<Box<dyn Future<Output = Looked<W>> + Send>>),
+    /// Only within a poll.
+    Moving,
+}
+
+impl<W: Source> SetReader<W> {
+    /// Creates a reader that has not looked yet. The first poll does.
+    pub(super) fn new(source: W, allows_empty: bool) -> Self {
+        Self {
+            state: State::Idle(source),
+            reported: ReportedSet::default(),
+            allows_empty,
+            skipped: HashSet::new(),
+        }
+    }
+
+    /// Polls for the next change.
+    fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Result<NamedChange, BoxError>> {
+        loop {
+            if let Some(change) = self.reported.next_change() {
+                return Poll::Ready(Ok(change));
+            }
+            let found = ready!(self.poll_set(cx))?;
+            self.take(found)?;
+        }
+    }
+
+    /// Polls the source for a set.
+    fn poll_set(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundSet, BoxError>> {
+        let mut looking = match std::mem::replace(&mut self.state, State::Moving) {
+            State::Idle(mut source) => Box::pin(async move {
+                let found = source.next_set().await;
+                (source, found)
+            }),
+            State::Looking(looking) => looking,
+            // A poll has panicked, so there is no source any more.
+            State::Moving => return Poll::Pending,
+        };
+        let looked = looking.as_mut().poll(cx);
+        if looked.is_pending() {
+            self.state = State::Looking(looking);
+        }
+        looked.map(|(source, found)| {
+            self.state = State::Idle(source);
+            found
+        })
+    }
+
+    /// Takes a set that was found.
+    ///
+    /// # Errors
+    ///
+    /// The set is empty, and nothing says that this is right.
+    fn take(&mut self, found: FoundSet) -> Result<(), BoxError> {
+        let mut skipped = HashSet::new();
+        for SkippedEntry { entry, cause } in found.skipped {
+            if !self.skipped.contains(&entry) {
+                tracing::warn!(entry, %cause, "discovery skips an entry");
+            }
+            skipped.insert(entry);
+        }
+        self.skipped = skipped;
+        match found.doubt {
+            Some(why) if found.endpoints.is_empty() && !self.allows_empty => Err(why),
+            _ => {
+                self.reported.update(found.endpoints);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A change of a source's set, by the name of the endpoint.
+pub(super) type NamedChange = Change<Arc<str>, EndpointSpec>;
+
+impl<W: Source + Unpin> Stream for SetReader<W> {
+    type Item = Result<NamedChange, BoxError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_change(cx).map(Some)
+    }
+}
+
+impl<W> fmt::Debug for SetReader<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetReader")
+            .field("reported", &self.reported)
+            .finish_non_exhaustive()
+    }
+}
