@@ -1,11 +1,11 @@
 //! What all sources of this crate have in common: they look for the whole set again and again, and may fail.
 //!
-//! A source waits until it has to look, and looks ([`Source`]). [`SetReader`] makes a stream of changes of that, and
+//! A source waits until it has to look, and looks ([`SetSource`]). [`SetReader`] makes a stream of changes of that, and
 //! decides about sets that are suspicious:
 //!
 //! - an error leaves the last set, and so does a set that is empty, unless the source states that there is nothing or
-//!   the user wants that to be believed. It is an error of the stream, so the cluster reports it, and asks again after a
-//!   pause that grows;
+//!   the user wants that to be believed. It is an error of the stream, so the cluster reports it, and asks again after
+//!   a pause that grows;
 //! - an entry that cannot be used is skipped with a warning that names it, once for as long as it stays.
 //!
 //! The stream never ends. What drains and what is known again when it comes back is up to the cluster.
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Where a set of endpoints is looked for.
-pub(super) trait Source: Sized + Send + 'static {
+pub(super) trait SetSource: Sized + Send + 'static {
     /// Waits until it has to look, and returns the whole set.
     ///
     /// After an error it is called again when the cluster has paused, and then need not wait.
@@ -100,7 +100,7 @@ enum State<W> {
     Moving,
 }
 
-impl<W: Source> SetReader<W> {
+impl<W: SetSource> SetReader<W> {
     /// Creates a reader that has not looked yet. The first poll does.
     pub(super) fn new(source: W, allows_empty: bool) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl<W: Source> SetReader<W> {
 /// A change of a source's set, by the name of the endpoint.
 pub(super) type NamedChange = Change<Arc<str>, EndpointSpec>;
 
-impl<W: Source + Unpin> Stream for SetReader<W> {
+impl<W: SetSource + Unpin> Stream for SetReader<W> {
     type Item = Result<NamedChange, BoxError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -6,7 +6,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::{
     error::DnsError,
-    resolver::{Answer, Questioner},
+    resolver::{DnsAnswer, Questioner},
 };
 
 /// The addresses of a host, by family. A family whose question has failed keeps those of the answer before.
@@ -67,7 +67,7 @@ pub(super) async fn ask_addresses(
 }
 
 /// What was answered to one question, if it was asked.
-type Answered = Option<Result<Answer, DnsError>>;
+type Answered = Option<Result<DnsAnswer, DnsError>>;
 
 /// Combines the answers for both families.
 fn combine(

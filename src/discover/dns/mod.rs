@@ -20,7 +20,7 @@ use futures_core::Stream;
 pub use self::error::{DnsError, DnsErrorKind};
 use self::{
     addresses::Families,
-    place::Place,
+    place::DnsPlace,
     resolver::NameServers,
     source::{DnsSettings, DnsSource, Records},
 };
@@ -141,7 +141,7 @@ impl Dns {
     fn new(url: &str, records: Records) -> Result<Self, Error> {
         Ok(Self {
             settings: DnsSettings {
-                place: Place::new(url)?,
+                place: DnsPlace::new(url)?,
                 records,
                 families: Families::Both,
                 servers: NameServers::new(Duration::from_secs(10)),

@@ -10,7 +10,7 @@ use crate::{
 
 /// The parts of the URL.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct DnsPlace {
     /// The whole of it.
     url: String,
     scheme: String,
@@ -21,7 +21,7 @@ pub(super) struct Place {
     base: String,
 }
 
-impl Place {
+impl DnsPlace {
     /// Parses a URL. Whether it is fit for an endpoint is up to [`ClientBuilder::build`].
     ///
     /// # Errors

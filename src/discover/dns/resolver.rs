@@ -45,7 +45,7 @@ pub(super) struct Questioner {
 }
 
 /// Records, and for how long they are valid: the least of their times to live, those of CNAMEs included.
-pub(super) struct Answer {
+pub(super) struct DnsAnswer {
     pub(super) records: Vec<RData>,
     pub(super) ttl: Duration,
 }
@@ -139,7 +139,7 @@ impl Questioner {
     /// # Cancel safety
     ///
     /// Dropping the future gives the question up.
-    pub(super) async fn ask(&self, name: &str, of: RecordType) -> Result<Answer, DnsError> {
+    pub(super) async fn ask(&self, name: &str, of: RecordType) -> Result<DnsAnswer, DnsError> {
         let question = || format!("{of} {name}");
         let lookup = match timeout(self.timeout, self.resolver.lookup(name, of)).await {
             Ok(Ok(lookup)) => lookup,
@@ -149,7 +149,7 @@ impl Questioner {
         let answers = lookup.answers();
         let ttl = answers.iter().map(|record| record.ttl).min().unwrap_or(0);
         let records = answers.iter().map(|record| &record.data);
-        Ok(Answer {
+        Ok(DnsAnswer {
             records: records
                 .filter(|data| data.record_type() == of)
                 .cloned()

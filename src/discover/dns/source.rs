@@ -7,13 +7,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     addresses::{Families, HostAddresses, ask_addresses},
     error::DnsError,
-    place::Place,
+    place::DnsPlace,
     resolver::{NameServers, Questioner},
     service::{ServiceServer, ask_hosts, ask_service},
 };
 use crate::{
     clock::after,
-    discover::set_reader::{FoundSet, SkippedEntry, Source},
+    discover::set_reader::{FoundSet, SetSource, SkippedEntry},
     error::BoxError,
     upstream::ClientBuilder,
 };
@@ -24,7 +24,7 @@ const LONGEST_NOTHING: Duration = Duration::from_secs(30);
 /// What is looked up, and how.
 #[derive(Clone, Debug)]
 pub(super) struct DnsSettings {
-    pub(super) place: Place,
+    pub(super) place: DnsPlace,
     pub(super) records: Records,
     pub(super) families: Families,
     pub(super) servers: NameServers,
@@ -52,7 +52,7 @@ pub(super) struct DnsSource {
     known: HashMap<String, HostAddresses>,
 }
 
-impl Source for DnsSource {
+impl SetSource for DnsSource {
     async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
         if let Some(due) = self.due.take() {
             sleep_until(due).await;
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_when_its_records_have_expired() {
         let settings = |min_ttl, max_ttl| DnsSettings {
-            place: Place::new("http://a").unwrap(),
+            place: DnsPlace::new("http://a").unwrap(),
             records: Records::Addresses,
             families: Families::Both,
             servers: NameServers::new(Duration::MAX),

@@ -17,7 +17,7 @@ use crate::{
     clock::after,
     discover::{
         reported::Located,
-        set_reader::{FoundSet, Source},
+        set_reader::{FoundSet, SetSource},
     },
     endpoint::EndpointSpec,
     error::BoxError,
@@ -50,7 +50,7 @@ pub(super) struct FileSource {
     text: String,
 }
 
-impl Source for FileSource {
+impl SetSource for FileSource {
     async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
         let interval = self.settings.interval;
         match &self.watch {

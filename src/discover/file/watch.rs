@@ -32,13 +32,13 @@ const UNQUIET: Duration = Duration::from_secs(1);
 
 /// A watch on one folder. Its thread ends when it is dropped.
 pub(super) struct FolderWatch {
-    seen: Arc<Seen>,
+    seen: Arc<FolderChanges>,
     _watcher: RecommendedWatcher,
 }
 
 /// What the thread of the watch has seen.
 #[derive(Default)]
-struct Seen {
+struct FolderChanges {
     changed: Notify,
     /// Whether the folder itself is gone or another one, so that the watch sees no more.
     is_lost: AtomicBool,
@@ -51,7 +51,7 @@ impl FolderWatch {
     ///
     /// There is no such folder, or the system allows no more watches.
     pub(super) fn new(folder: &Path) -> notify::Result<Self> {
-        let seen = Arc::<Seen>::default();
+        let seen = Arc::<FolderChanges>::default();
         let (sees, watched) = (seen.clone(), folder.to_owned());
         let mut watcher = notify::recommended_watcher(move |event| sees.take(event, &watched))?;
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
@@ -85,7 +85,7 @@ impl FolderWatch {
     }
 }
 
-impl Seen {
+impl FolderChanges {
     /// Notes an event.
     fn take(&self, event: notify::Result<Event>, folder: &PathBuf) {
         let Ok(event) = event else {
