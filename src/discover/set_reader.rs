@@ -81,7 +81,7 @@ pub(super) struct SkippedEntry {
 
 /// A [`Discover`](super::Discover) over a source.
 pub(super) struct SetReader<W> {
-    state: State<W>,
+    state: ReaderState<W>,
     reported: ReportedSet<Client>,
     /// Whether a set that is empty is taken as it is.
     allows_empty: bool,
@@ -93,7 +93,7 @@ pub(super) struct SetReader<W> {
 type Looked<W> = (W, Result<FoundSet, BoxError>);
 
 /// The source is in the future while it looks.
-enum State<W> {
+enum ReaderState<W> {
     Idle(W),
     Looking(Pin<Box<dyn Future<Output = Looked<W>> + Send>>),
     /// Only within a poll.
@@ -104,7 +104,7 @@ impl<W: SetSource> SetReader<W> {
     /// Creates a reader that has not looked yet. The first poll does.
     pub(super) fn new(source: W, allows_empty: bool) -> Self {
         Self {
-            state: State::Idle(source),
+            state: ReaderState::Idle(source),
             reported: ReportedSet::default(),
             allows_empty,
             skipped: HashSet::new(),
@@ -124,21 +124,21 @@ impl<W: SetSource> SetReader<W> {
 
     /// Polls the source for a set.
     fn poll_set(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundSet, BoxError>> {
-        let mut looking = match std::mem::replace(&mut self.state, State::Moving) {
-            State::Idle(mut source) => Box::pin(async move {
+        let mut looking = match std::mem::replace(&mut self.state, ReaderState::Moving) {
+            ReaderState::Idle(mut source) => Box::pin(async move {
                 let found = source.next_set().await;
                 (source, found)
             }),
-            State::Looking(looking) => looking,
+            ReaderState::Looking(looking) => looking,
             // A poll has panicked, so there is no source any more.
-            State::Moving => return Poll::Pending,
+            ReaderState::Moving => return Poll::Pending,
         };
         let looked = looking.as_mut().poll(cx);
         if looked.is_pending() {
-            self.state = State::Looking(looking);
+            self.state = ReaderState::Looking(looking);
         }
         looked.map(|(source, found)| {
-            self.state = State::Idle(source);
+            self.state = ReaderState::Idle(source);
             found
         })
     }
