@@ -124,8 +124,8 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// 400 for CONNECT, whose target is no path; if the path would climb out of the base path, or if it or `Host` cannot be part of an absolute form. The
-    /// head may then be changed in part, so the request is lost.
+    /// 400 for CONNECT, whose target is no path; if the path would climb out of the base path, or if it or `Host`
+    /// cannot be part of an absolute form. The head may then be changed in part, so the request is lost.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, http2: bool) -> Result<Before, Error> {
         if request.method() == Method::CONNECT {
             return Err(Error::bad_request("CONNECT is not supported"));

@@ -6,7 +6,7 @@ use super::{
     chunked::{Chunked, Decoded},
     error::{Arrival, Http1Error},
     read_buffer::ReadBuffer,
-    response_head::ResponseLength,
+    response_length::ResponseLength,
 };
 use crate::upstream::bounds::MessageBounds;
 

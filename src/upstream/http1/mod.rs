@@ -34,11 +34,11 @@
 //! # Files
 //!
 //! From the inside out: `read_buffer.rs` and `writer.rs` are the bytes in both directions; `request_head.rs`,
-//! `upload.rs`, `response_head.rs`, `chunked.rs` and `decoder.rs` turn messages into bytes and back; `wire.rs` holds
-//! them together; `connection.rs` is what a connection is between two exchanges; `exchange.rs` sends one request;
-//! `body.rs`, `duplex.rs` and `tunnel.rs` are what follows its response head. `empty_body.rs`, `expect.rs`,
-//! `interim.rs` and `auth.rs` obey the rules of HTTP/1 that are about single requests: bodies that turn out to be
-//! empty, `Expect: 100-continue`, 1xx, NTLM.
+//! `upload.rs`, `response_head.rs`, `response_length.rs`, `chunked.rs` and `decoder.rs` turn messages into bytes and
+//! back; `wire.rs` holds them together; `connection.rs` is what a connection is between two exchanges; `exchange.rs`
+//! sends one request; `body.rs`, `duplex.rs` and `tunnel.rs` are what follows its response head. `empty_body.rs`,
+//! `expect.rs`, `interim.rs` and `auth.rs` obey the rules of HTTP/1 that are about single requests: bodies that turn
+//! out to be empty, `Expect: 100-continue`, 1xx, NTLM.
 //!
 //! Requests are not pipelined: a connection carries one exchange at a time, so that a slow or failing exchange affects
 //! no other.
@@ -57,6 +57,7 @@ mod interim;
 mod read_buffer;
 mod request_head;
 mod response_head;
+mod response_length;
 mod tunnel;
 mod upload;
 mod wire;

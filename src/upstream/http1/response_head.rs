@@ -1,18 +1,21 @@
 //! Parses response heads.
 //!
-//! The syntax is that of [`httparse`]; the rules about how a response is framed, and what a head says of its
-//! connection, are here.
+//! The syntax is that of [`httparse`]; the limits are here, and how a body is framed is in `response_length.rs`.
 //!
 //! A head is parsed when it is complete. The values of its fields are slices of what was read.
 
-use std::{mem::MaybeUninit, str};
+use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
-use super::{error::Http1Error, read_buffer::ReadBuffer};
+use super::{
+    error::Http1Error,
+    read_buffer::ReadBuffer,
+    response_length::{FramingFields, ResponseLength, length},
+};
 use crate::{rewrite::tokens, upstream::bounds::MessageBounds};
 
 /// A response head, and what it says of its body and of its connection.
@@ -22,17 +25,6 @@ pub(super) struct ResponseHead {
     pub(super) length: ResponseLength,
     /// Whether the connection may be used for another request, once the body has ended.
     pub(super) keeps_alive: bool,
-}
-
-/// How the end of a response body is found (RFC 9112 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ResponseLength {
-    /// By the number of bytes, which may be 0.
-    Exact(u64),
-    /// By the last chunk.
-    Chunked,
-    /// By the end of the connection.
-    UntilClose,
 }
 
 /// Fields whose room is on the stack. For more it is allocated.
@@ -168,10 +160,10 @@ impl HeadParser {
     }
 
     /// Puts the fields that have been found in `head` into `headers`. Returns what is among them.
-    fn headers(&self, head: &Bytes, headers: &mut HeaderMap) -> Result<Said, Http1Error> {
+    fn headers(&self, head: &Bytes, headers: &mut HeaderMap) -> Result<FramingFields, Http1Error> {
         let room = HeaderMap::try_with_capacity(self.fields.len() + SPARE_FIELDS);
         *headers = room.map_err(|_| too_many())?;
-        let mut said = Said::default();
+        let mut said = FramingFields::default();
         for field in &self.fields {
             let ((name, name_end), (value, value_end)) = (field.name, field.value);
             let name = field_name(&head[name..name_end])?;
@@ -190,14 +182,6 @@ impl HeadParser {
     pub(super) fn shrink(&mut self) {
         self.fields = Vec::new();
     }
-}
-
-/// Which of the fields that matter for framing and reuse are in a head. They are looked up only if they are.
-#[derive(Clone, Copy, Default)]
-struct Said {
-    connection: bool,
-    content_length: bool,
-    transfer_encoding: bool,
 }
 
 /// Returns the most fields that so many bytes could hold, of three bytes each: `a:` and a line end.
@@ -302,7 +286,7 @@ fn locate<'a>(
 fn complete(
     response: Response<()>,
     method: &Method,
-    said: Said,
+    said: FramingFields,
 ) -> Result<ResponseHead, Http1Error> {
     let closes = |option: &[u8]| option.eq_ignore_ascii_case(b"close");
     // A connection of HTTP/1.0 is not reused, whatever the head says: the next request could not be chunked.
@@ -316,58 +300,6 @@ fn complete(
         length,
         keeps_alive: keeps_alive && !is_twofold && length != ResponseLength::UntilClose,
     })
-}
-
-/// Returns how the end of a body is found, by the rules of RFC 9112 6.3 in their order.
-fn length(
-    response: &Response<()>,
-    method: &Method,
-    said: Said,
-) -> Result<ResponseLength, Http1Error> {
-    let headers = response.headers();
-    match response.status().as_u16() {
-        100..=199 | 204 | 304 => return Ok(ResponseLength::Exact(0)),
-        _ if method == Method::HEAD => return Ok(ResponseLength::Exact(0)),
-        _ => {}
-    }
-    if said.transfer_encoding {
-        // RFC 9112 6.1: "A server MUST NOT send a response containing Transfer-Encoding" to be read as HTTP/1.0.
-        if response.version() == Version::HTTP_10 {
-            return Err(Http1Error::Framing(
-                "Transfer-Encoding in an HTTP/1.0 response",
-            ));
-        }
-        let last = tokens(headers, &header::TRANSFER_ENCODING).last();
-        let is_chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        return Ok(match is_chunked {
-            true => ResponseLength::Chunked,
-            false => ResponseLength::UntilClose,
-        });
-    }
-    if !said.content_length {
-        return Ok(ResponseLength::UntilClose);
-    }
-    let mut lengths = tokens(headers, &header::CONTENT_LENGTH).map(decimal);
-    let Some(first) = lengths.next() else {
-        return Ok(ResponseLength::UntilClose);
-    };
-    match first {
-        Some(length) if lengths.all(|other| other == first) => Ok(ResponseLength::Exact(length)),
-        _ => Err(Http1Error::Framing(
-            "invalid Content-Length in the response",
-        )),
-    }
-}
-
-/// Parses a number of digits alone. `None` if it is not one, or too large.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    // `parse` would allow a sign.
-    let is_number = digits.iter().all(u8::is_ascii_digit);
-    str::from_utf8(digits)
-        .ok()
-        .filter(|_| is_number)?
-        .parse()
-        .ok()
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use super::{
     decoder::Decoder,
     error::{Arrival, Http1Error},
     read_buffer::ReadBuffer,
-    response_head::{HeadParser, ResponseHead, ResponseLength},
+    response_head::{HeadParser, ResponseHead},
+    response_length::ResponseLength,
     upload::BodyUpload,
     writer::Writer,
 };

@@ -75,7 +75,8 @@ impl Writer {
         self.follow(data, b"");
     }
 
-    /// Appends a frame of a body as one chunk, and the last chunk after it if it `is_last`. The frame must not be empty.
+    /// Appends a frame of a body as one chunk, and the last chunk after it if it `is_last`. The frame must not be
+    /// empty.
     pub(super) fn append_chunk(&mut self, data: Bytes, is_last: bool) {
         // Writing to a vector cannot fail.
         let _ = write!(self.buffer(), "{:x}\r\n", data.len());

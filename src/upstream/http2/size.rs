@@ -1,7 +1,7 @@
 //! Measures response heads and trailers over HTTP/2.
 //!
-//! `http1/response_head.rs` enforces the same limits over HTTP/1. Over HTTP/2, h2 would end the connection or cut off trailers in silence,
-//! so its own limit is set far higher, and what arrives is checked here: only the exchange fails.
+//! `http1/response_head.rs` enforces the same limits over HTTP/1. Over HTTP/2, h2 would end the connection or cut off
+//! trailers in silence, so its own limit is set far higher, and what arrives is checked here: only the exchange fails.
 
 use std::fmt;
 
