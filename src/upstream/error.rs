@@ -29,13 +29,13 @@ pub struct SendError {
     request: Mutex<Option<Box<Request<Body>>>>,
 }
 
-/// Why a connection yielded no response.
+/// Why an HTTP/2 connection yielded no response.
+#[cfg(feature = "http2")]
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The request could not be sent, or no response arrived. Boxed, since it has room for a request.
     Send(Box<SendFailure>),
     /// A response has arrived that cannot be passed on. The request has been processed, so it is not sent again.
-    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     Response(BoxError),
 }
 
@@ -68,6 +68,7 @@ pub(super) enum Processing {
     Unknown,
 }
 
+#[cfg(feature = "http2")]
 impl From<SendFailure> for Failure {
     fn from(failure: SendFailure) -> Self {
         Self::Send(Box::new(failure))

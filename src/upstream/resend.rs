@@ -109,6 +109,7 @@ pub(super) struct Spare {
 impl Spare {
     /// Copies a request that has no body, or returns `None` without copying. To be called before the head is changed
     /// for the endpoint.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     pub(super) fn of(request: &Request<Body>) -> Option<Self> {
         let lent = request.body().head();
         request.body().is_end_stream().then(|| Self {

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use http::header;
 use http::{Request, Response, StatusCode};
 
+#[cfg(feature = "http2")]
+use super::error::Failure;
 use super::{
     body::{ClientBody, VersionBody},
     client_attempt::ClientAttempt,
     connect::Versions,
-    error::{Failure, SendError, SendFailure},
+    error::{SendError, SendFailure},
     http1::{Http1, Http1Exchange, expects_continue, is_of_unknown_length, settle_body},
     pool::{Checkout, Pool},
     resend::{Resend, Spare},
