@@ -24,7 +24,7 @@ use super::{
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
-    record::{Info, class_of_head},
+    record::{ClientConnection, Info, class_of_head},
     rewrite::{Fields, Seen},
 };
 
@@ -77,10 +77,9 @@ impl Sending {
 
     /// Takes an idle HTTP/1 connection, if the request can be sent on it at once.
     pub(super) fn idle(&self, request: &Request<Body>) -> Option<Http1> {
-        let client = self.begun.record.client().connection();
         match self.needs_settling(request) {
             true => None,
-            false => self.pool.idle(self.versions, client),
+            false => self.pool.idle(self.versions, self.client()),
         }
     }
 
@@ -106,9 +105,14 @@ impl Sending {
             }
         };
         self.sends(reused);
-        let client = self.begun.record.client().connection();
         let host = self.target.host_for(&request, self.seen);
-        Ok((http1.send(request, host, self.seen, client), before))
+        let exchange = http1.send(request, host, self.seen, self.client());
+        Ok((exchange, before))
+    }
+
+    /// Returns the connection that the request came from, if it is known.
+    fn client(&self) -> Option<ClientConnection> {
+        self.begun.record.client().connection()
     }
 
     /// Records that the request is sent from now on.
@@ -134,8 +138,8 @@ impl Sending {
     /// The record is kept up to date about whether anything was sent, since the future may be dropped at any await.
     pub(super) async fn run(mut self, mut request: Request<Body>) -> Sent {
         loop {
-            let client = self.begun.record.client().connection();
-            let checkout = match self.pool.checkout(self.versions, client, self.fresh).await {
+            let checkout = self.pool.checkout(self.versions, self.client(), self.fresh);
+            let checkout = match checkout.await {
                 Ok(checkout) => checkout,
                 Err(error) => return Err(self.unsent(error, request)),
             };
@@ -242,19 +246,22 @@ impl Sending {
 
     /// Returns the error of a request that is not sent again. Records it as the attempt's outcome.
     pub(super) fn ended(&mut self, error: Error) -> SendError {
-        if let Some(attempt) = self.begun.attempt.take() {
-            attempt.failed(&error);
-        }
+        self.record(&error);
         error.into()
     }
 
     /// Returns the error of a request of which nothing was sent, with the request in it. Records it as the attempt's
     /// outcome.
     fn unsent(&mut self, error: Error, request: Request<Body>) -> SendError {
-        if let Some(attempt) = self.begun.attempt.take() {
-            attempt.failed(&error);
-        }
+        self.record(&error);
         SendError::unsent(error, request)
+    }
+
+    /// Records an error as the outcome of the client's own attempt, if there is one.
+    fn record(&mut self, error: &Error) {
+        if let Some(attempt) = self.begun.attempt.take() {
+            attempt.failed(error);
+        }
     }
 }
 

@@ -122,12 +122,9 @@ impl Duplex {
             match frame.await {
                 Some(Ok(frame)) => room.send(Ok(frame)),
                 Some(Err(error)) => return room.send(Err(error)),
-                None => break,
+                // It has ended, or nothing reads it any more, so that there will be no room.
+                None => {}
             }
-        }
-        if !self.http1.wire().decoder().has_ended() {
-            // Nothing reads the response any more.
-            return;
         }
         self.is_whole.store(true, Release);
         // The reader learns of the end now, and not when the request has ended.

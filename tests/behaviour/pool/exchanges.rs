@@ -24,7 +24,8 @@ use tokio::{
 use tower::{Service, ServiceExt, service_fn};
 
 use crate::support::{
-    Conn, counted,
+    Conn,
+    counted::{self, Count},
     direct::{get, post, send},
     proxy::OK,
     server,
@@ -33,18 +34,18 @@ use crate::support::{
 };
 
 /// A server whose connections are handled by `handle`, and how many there have been.
-async fn counting<F, Fut>(handle: F) -> (Server, Arc<Mutex<usize>>)
+async fn counting<F, Fut>(handle: F) -> (Server, Count)
 where
     F: Fn(Conn) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let made = Arc::<Mutex<usize>>::default();
-    let count = made.clone();
+    let count = Count::default();
+    let made = count.clone();
     let server = server::raw(move |conn| {
-        *count.lock().unwrap() += 1;
+        drop(made.enter());
         handle(conn)
     });
-    (server.await, made)
+    (server.await, count)
 }
 
 #[tokio::test]
@@ -104,7 +105,7 @@ async fn a_client_can_upgrade_without_a_proxy() {
 #[tokio::test]
 async fn a_connection_that_refused_an_upgrade_is_used_again() {
     within(async {
-        let (server, made) = counting(|mut conn| async move {
+        let (server, count) = counting(|mut conn| async move {
             while conn.head().await.is_some() {
                 conn.send(OK).await;
             }
@@ -114,7 +115,7 @@ async fn a_connection_that_refused_an_upgrade_is_used_again() {
         let ask = Request::get("/").header("upgrade", "a").body(Body::empty());
         assert_eq!(send(&client, ask.unwrap()).await, 200);
         assert_eq!(send(&client, get()).await, 200);
-        assert_eq!(*made.lock().unwrap(), 1);
+        assert_eq!(count.made(), 1);
     })
     .await;
 }
@@ -124,7 +125,7 @@ async fn early_answer(upload_first: bool) -> usize {
     within(async {
         let (uploaded, mut uploads) = mpsc::unbounded_channel();
         let (go_on, goes_on) = watch::channel(false);
-        let (server, made) = counting(move |mut conn| {
+        let (server, count) = counting(move |mut conn| {
             let (uploaded, mut goes_on) = (uploaded.clone(), goes_on.clone());
             async move {
                 conn.head().await;
@@ -167,7 +168,7 @@ async fn early_answer(upload_first: bool) -> usize {
             assert_eq!(uploads.recv().await.unwrap(), b"3\r\nabc\r\n0\r\n\r\n");
         }
         assert_eq!(send(&client, get()).await, 200);
-        *made.lock().unwrap()
+        count.made()
     })
     .await
 }
