@@ -123,7 +123,7 @@ def versions(programs):
     locked = dict(re.findall(r'name = "(.+)"\nversion = "(.+)"', lock))
     found = {}
     for peer, program in programs.items():
-        if peer in ("gateway", "axum-upstream"):
+        if peer in ("gateway", "gateway-pgo", "axum-upstream"):
             words = ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]
             found[peer] = subprocess.run(words, capture_output=True, text=True).stdout.strip() or "?"
         elif peer in PYPI or peer in ("nginx", "go"):

@@ -243,4 +243,5 @@ def of_rust(told):
 
 
 # The others are of_rust.
-BY_PEER = {"haproxy": haproxy, "envoy": envoy, "traefik": traefik, "caddy": caddy, "gateway": gateway, "go": go}
+BY_PEER = {"haproxy": haproxy, "envoy": envoy, "traefik": traefik, "caddy": caddy, "gateway": gateway,
+           "gateway-pgo": gateway, "go": go}

@@ -11,7 +11,7 @@ import configs
 from build import Missing, certificate
 
 # In the order in which they take turns.
-PEERS = ["gateway", "axum-upstream", "nginx", "haproxy", "envoy", "traefik", "caddy", "l4", "hyper-alone",
+PEERS = ["gateway", "gateway-pgo", "axum-upstream", "nginx", "haproxy", "envoy", "traefik", "caddy", "l4", "hyper-alone",
          "axum-reverse-proxy", "pingora", "go"]
 # Idle connections that a proxy may keep to each endpoint: the gateway's default, set for the others too.
 IDLE_PER_ENDPOINT = 256
@@ -42,6 +42,7 @@ SCENES = [HTTP, TWO_WORKERS, HTTPS, H2, H2_BOTH, WEBSOCKET]
 # What keeps a peer from being in a scene.
 UNABLE = {
     ("gateway", HTTPS): "it has no TLS listener yet; axum-upstream is the same proxy behind one",
+    ("gateway-pgo", HTTPS): "it has no TLS listener yet",
     ("l4", HTTPS): "it copies bytes",
     ("l4", H2): "it copies bytes",
     ("go", H2): "the standard library has no HTTP/2 without TLS",
