@@ -71,6 +71,8 @@ mod reported;
 #[cfg(any(feature = "dns", feature = "file"))]
 mod set_reader;
 mod sets;
+#[cfg(any(feature = "dns", feature = "file"))]
+mod source_stream;
 
 /// A stream of changes to a set of endpoints, and one such change, as tower defines them.
 pub use tower::discover::{Change, Discover};

@@ -19,7 +19,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
 use tower::discover::Change;
 
 use super::reported::{Located, ReportedSet};
@@ -79,7 +78,7 @@ pub(super) struct SkippedEntry {
     pub(super) cause: BoxError,
 }
 
-/// A [`Discover`](super::Discover) over a source.
+/// The changes of the set of a source.
 pub(super) struct SetReader<W> {
     state: ReaderState<W>,
     reported: ReportedSet<Client>,
@@ -111,8 +110,11 @@ impl<W: SetSource> SetReader<W> {
         }
     }
 
-    /// Polls for the next change.
-    fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Result<NamedChange, BoxError>> {
+    /// Polls for the next change. There is always one to come.
+    pub(super) fn poll_change(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<NamedChange, BoxError>> {
         loop {
             if let Some(change) = self.reported.next_change() {
                 return Poll::Ready(Ok(change));
@@ -169,14 +171,6 @@ impl<W: SetSource> SetReader<W> {
 
 /// A change of a source's set, by the name of the endpoint.
 pub(super) type NamedChange = Change<Arc<str>, EndpointSpec>;
-
-impl<W: SetSource + Unpin> Stream for SetReader<W> {
-    type Item = Result<NamedChange, BoxError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_change(cx).map(Some)
-    }
-}
 
 impl<W> fmt::Debug for SetReader<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,28 +7,17 @@ mod resolver;
 mod service;
 mod source;
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use futures_core::Stream;
+use std::{net::SocketAddr, time::Duration};
 
 pub use self::error::{DnsError, DnsErrorKind};
 use self::{
     addresses::Families,
     place::DnsPlace,
     resolver::NameServers,
-    source::{DnsSettings, DnsSource, Records},
+    source::{DnsSettings, Records},
 };
-use super::set_reader::{NamedChange, SetReader};
-use crate::{
-    error::{BoxError, Error},
-    upstream::ClientBuilder,
-};
+use super::source_stream::{SourceStream, discovers};
+use crate::{error::Error, upstream::ClientBuilder};
 
 /// Discovers endpoints by a name in DNS, and looks it up again whenever the answer has expired.
 ///
@@ -89,12 +78,10 @@ use crate::{
 /// ```
 ///
 /// In Kubernetes, `Dns::addresses` follows a headless service: `http://api.default.svc.cluster.local:8080`.
-pub struct Dns {
-    settings: DnsSettings,
-    allows_empty: bool,
-    /// What looks the name up, from the first poll on.
-    reader: Option<SetReader<DnsSource>>,
-}
+#[derive(Debug)]
+pub struct Dns(SourceStream<DnsSettings>);
+
+discovers!(Dns);
 
 impl Dns {
     /// Discovers the addresses of the URL's host, by its A and AAAA records. Each is an endpoint.
@@ -131,7 +118,7 @@ impl Dns {
     pub fn srv(url: &str) -> Result<Self, Error> {
         ClientBuilder::default().build(url)?;
         let dns = Self::new(url, Records::Services)?;
-        if dns.settings.place.has_port() {
+        if dns.0.settings.place.has_port() {
             let why = format!("{url:?} must have no port: SRV records have that");
             return Err(Error::config("URL to discover", why));
         }
@@ -139,26 +126,22 @@ impl Dns {
     }
 
     fn new(url: &str, records: Records) -> Result<Self, Error> {
-        Ok(Self {
-            settings: DnsSettings {
-                place: DnsPlace::new(url)?,
-                records,
-                families: Families::Both,
-                servers: NameServers::new(Duration::from_secs(10)),
-                client: ClientBuilder::default(),
-                min_ttl: Duration::from_secs(1),
-                max_ttl: Duration::from_secs(300),
-            },
-            allows_empty: false,
-            reader: None,
-        })
+        Ok(Self(SourceStream::new(DnsSettings {
+            place: DnsPlace::new(url)?,
+            records,
+            families: Families::Both,
+            servers: NameServers::new(Duration::from_secs(10)),
+            client: ClientBuilder::default(),
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(300),
+        })))
     }
 
     /// Sets how the endpoints are connected to. Default: a [`ClientBuilder`] as it is. Its name and its addresses for
     /// the host are replaced.
     #[must_use]
     pub fn client(mut self, settings: ClientBuilder) -> Self {
-        self.settings.client = settings;
+        self.0.settings.client = settings;
         self
     }
 
@@ -168,21 +151,21 @@ impl Dns {
     /// Names are taken as they are then, without a search list.
     #[must_use]
     pub fn name_server(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.settings.servers.add(address.into());
+        self.0.settings.servers.add(address.into());
         self
     }
 
     /// Asks for IPv4 addresses only. Default: both families.
     #[must_use]
     pub fn ipv4_only(mut self) -> Self {
-        self.settings.families = Families::V4;
+        self.0.settings.families = Families::V4;
         self
     }
 
     /// Asks for IPv6 addresses only. Default: both families.
     #[must_use]
     pub fn ipv6_only(mut self) -> Self {
-        self.settings.families = Families::V6;
+        self.0.settings.families = Families::V6;
         self
     }
 
@@ -191,7 +174,7 @@ impl Dns {
     /// It counts more than a [`max_ttl`](Self::max_ttl) that is shorter.
     #[must_use]
     pub fn min_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.min_ttl = ttl;
+        self.0.settings.min_ttl = ttl;
         self
     }
 
@@ -201,7 +184,7 @@ impl Dns {
     /// What is in `/etc/hosts` lives for a day.
     #[must_use]
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.max_ttl = ttl;
+        self.0.settings.max_ttl = ttl;
         self
     }
 
@@ -210,7 +193,7 @@ impl Dns {
     /// Within that, a question is repeated as `/etc/resolv.conf` says.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.servers.timeout = timeout;
+        self.0.settings.servers.timeout = timeout;
         self
     }
 
@@ -221,28 +204,7 @@ impl Dns {
     /// there is no server, which is believed anyway.
     #[must_use]
     pub fn allow_empty(mut self) -> Self {
-        self.allows_empty = true;
+        self.0.allows_empty = true;
         self
-    }
-}
-
-impl Stream for Dns {
-    type Item = Result<NamedChange, BoxError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let reader = this.reader.get_or_insert_with(|| {
-            SetReader::new(DnsSource::new(this.settings.clone()), this.allows_empty)
-        });
-        Pin::new(reader).poll_next(cx)
-    }
-}
-
-impl fmt::Debug for Dns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns")
-            .field("settings", &self.settings)
-            .field("reader", &self.reader)
-            .finish_non_exhaustive()
     }
 }

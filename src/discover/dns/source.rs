@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     clock::after,
-    discover::set_reader::{FoundSet, SetSource, SkippedEntry},
+    discover::{
+        set_reader::{FoundSet, SetSource, SkippedEntry},
+        source_stream::SourceSettings,
+    },
     error::BoxError,
     upstream::ClientBuilder,
 };
@@ -52,6 +55,18 @@ pub(super) struct DnsSource {
     known: HashMap<String, HostAddresses>,
 }
 
+impl SourceSettings for DnsSettings {
+    type Source = DnsSource;
+
+    fn source(&self) -> DnsSource {
+        DnsSource {
+            settings: self.clone(),
+            due: None,
+            known: HashMap::new(),
+        }
+    }
+}
+
 impl SetSource for DnsSource {
     async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
         if let Some(due) = self.due.take() {
@@ -74,15 +89,6 @@ impl SetSource for DnsSource {
 }
 
 impl DnsSource {
-    /// Creates a source that looks the name up at once.
-    pub(super) fn new(settings: DnsSettings) -> Self {
-        Self {
-            settings,
-            due: None,
-            known: HashMap::new(),
-        }
-    }
-
     /// Looks the name up, and returns for how long the answer is valid.
     async fn look_up(&mut self) -> Result<(FoundSet, Duration), DnsError> {
         let questioner = self.settings.servers.questioner().await?;
@@ -212,7 +218,7 @@ mod tests {
             // The floor counts, if both cannot hold.
             (30, 10, 5, 10),
         ] {
-            let source = DnsSource::new(settings(min, max));
+            let source = settings(min, max).source();
             let after = source.refresh_after(Duration::from_secs(ttl)).as_secs_f64();
             let expected = f64::from(expected);
             assert!(

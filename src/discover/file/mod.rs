@@ -3,19 +3,11 @@
 mod source;
 mod watch;
 
-use std::{
-    fmt,
-    path::PathBuf,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use futures_core::Stream;
-
-use self::source::{FileSettings, FileSource};
-use super::set_reader::{NamedChange, SetReader};
-use crate::{error::BoxError, upstream::ClientBuilder};
+use self::source::FileSettings;
+use super::source_stream::{SourceStream, discovers};
+use crate::upstream::ClientBuilder;
 
 /// Discovers endpoints by the lines of a file, and follows its changes.
 ///
@@ -57,32 +49,26 @@ use crate::{error::BoxError, upstream::ClientBuilder};
 ///
 /// The folder of the file is watched. What changes elsewhere, as when the file is a link to another folder, and what is
 /// on a file system that reports no changes, such as NFS, is found by the next [regular look](Self::interval).
-pub struct WatchedFile {
-    settings: FileSettings,
-    allows_empty: bool,
-    /// What reads the file, from the first poll on.
-    reader: Option<SetReader<FileSource>>,
-}
+#[derive(Debug)]
+pub struct WatchedFile(SourceStream<FileSettings>);
+
+discovers!(WatchedFile);
 
 impl WatchedFile {
     /// Discovers the endpoints in a file. It need not be there yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            settings: FileSettings {
-                path: path.into(),
-                client: ClientBuilder::default(),
-                interval: Duration::from_secs(10),
-            },
-            allows_empty: false,
-            reader: None,
-        }
+        Self(SourceStream::new(FileSettings {
+            path: path.into(),
+            client: ClientBuilder::default(),
+            interval: Duration::from_secs(10),
+        }))
     }
 
     /// Sets how the endpoints are connected to. Default: a [`ClientBuilder`] as it is.
     #[must_use]
     pub fn client(mut self, settings: ClientBuilder) -> Self {
-        self.settings.client = settings;
+        self.0.settings.client = settings;
         self
     }
 
@@ -90,35 +76,14 @@ impl WatchedFile {
     /// reports.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.settings.interval = interval;
+        self.0.settings.interval = interval;
         self
     }
 
     /// Believes a file without endpoints. Default: it is an error, and the last endpoints stay.
     #[must_use]
     pub fn allow_empty(mut self) -> Self {
-        self.allows_empty = true;
+        self.0.allows_empty = true;
         self
-    }
-}
-
-impl Stream for WatchedFile {
-    type Item = Result<NamedChange, BoxError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let reader = this.reader.get_or_insert_with(|| {
-            SetReader::new(FileSource::new(this.settings.clone()), this.allows_empty)
-        });
-        Pin::new(reader).poll_next(cx)
-    }
-}
-
-impl fmt::Debug for WatchedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchedFile")
-            .field("settings", &self.settings)
-            .field("reader", &self.reader)
-            .finish_non_exhaustive()
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     discover::{
         reported::Located,
         set_reader::{FoundSet, SetSource},
+        source_stream::SourceSettings,
     },
     endpoint::EndpointSpec,
     error::BoxError,
@@ -50,6 +51,19 @@ pub(super) struct FileSource {
     text: String,
 }
 
+impl SourceSettings for FileSettings {
+    type Source = FileSource;
+
+    fn source(&self) -> FileSource {
+        FileSource {
+            settings: self.clone(),
+            watch: None,
+            is_read: false,
+            text: String::new(),
+        }
+    }
+}
+
 impl SetSource for FileSource {
     async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
         let interval = self.settings.interval;
@@ -69,16 +83,6 @@ impl SetSource for FileSource {
 }
 
 impl FileSource {
-    /// Creates a source that reads the file at once.
-    pub(super) fn new(settings: FileSettings) -> Self {
-        Self {
-            settings,
-            watch: None,
-            is_read: false,
-            text: String::new(),
-        }
-    }
-
     /// Watches the folder of the file, unless that is watched already.
     fn keep_watch(&mut self) {
         if self.watch.as_ref().is_some_and(|watch| !watch.is_lost()) {
