@@ -60,7 +60,8 @@
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
 //! | `dns` | no | `discover::Dns`: the addresses or SRV records of a name as endpoints; needs Rust 1.88 |
-//! | `file` | no | `discover::WatchedFile`: the lines of a file as endpoints |
+//! | `etcd` | no | `discover::Etcd`: the keys of a prefix in etcd as endpoints |
+//! | `file` | no | `discover::WatchedFile`: the lines of a file, or an array in TOML, as endpoints |
 //! | `status` | no | the status of clusters as data, and a router that serves it with a live page |
 //! | `metrics` | no | metrics for the recorders of the [metrics] crate, such as an exporter for Prometheus |
 //! | `opentelemetry` | no | trace context: a request continues its client's trace, an attempt sends its own span |
@@ -98,6 +99,7 @@ pub mod discover;
 pub mod endpoint;
 mod error;
 mod forward;
+mod grpc;
 pub mod health;
 mod limit;
 pub mod proxy;

@@ -6,7 +6,8 @@
 //! | source | feature | follows |
 //! |---|---|---|
 //! | `Dns` | `dns` (needs Rust 1.88) | the addresses of a name, or the SRV records of a service |
-//! | `WatchedFile` | `file` | the lines of a file |
+//! | `Etcd` | `etcd` | the keys of a prefix in etcd |
+//! | `WatchedFile` | `file` | the lines of a file, or an array in TOML |
 //!
 //! Any other source that knows whole sets, such as a registry, becomes a `Discover` by [`from_sets`].
 //!
@@ -65,13 +66,19 @@
 
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "etcd", feature = "file"))]
+mod entry;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "file")]
 mod file;
 mod reported;
-#[cfg(any(feature = "dns", feature = "file"))]
+#[cfg(any(feature = "dns", feature = "etcd", feature = "file"))]
 mod set_reader;
 mod sets;
-#[cfg(any(feature = "dns", feature = "file"))]
+#[cfg(feature = "etcd")]
+mod source_error;
+#[cfg(any(feature = "dns", feature = "etcd", feature = "file"))]
 mod source_stream;
 
 /// A stream of changes to a set of endpoints, and one such change, as tower defines them.
@@ -79,6 +86,8 @@ pub use tower::discover::{Change, Discover};
 
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsError, DnsErrorKind};
+#[cfg(feature = "etcd")]
+pub use self::etcd::Etcd;
 #[cfg(feature = "file")]
 pub use self::file::WatchedFile;
 pub use self::sets::{Sets, from_sets};

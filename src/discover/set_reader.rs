@@ -22,11 +22,7 @@ use std::{
 use tower::discover::Change;
 
 use super::reported::{Located, ReportedSet};
-use crate::{
-    endpoint::EndpointSpec,
-    error::{BoxError, Error},
-    upstream::Client,
-};
+use crate::{endpoint::EndpointSpec, error::BoxError, upstream::Client};
 
 /// Where a set of endpoints is looked for.
 pub(super) trait SetSource: Sized + Send + 'static {
@@ -60,7 +56,7 @@ impl FoundSet {
     }
 
     /// Adds an endpoint, or skips the entry that should have become one.
-    pub(super) fn add(&mut self, entry: String, endpoint: Result<Located, Error>) {
+    pub(super) fn add(&mut self, entry: String, endpoint: Result<Located, impl Into<BoxError>>) {
         match endpoint {
             Ok(located) => self.endpoints.push(located),
             Err(error) => self.skipped.push(SkippedEntry {

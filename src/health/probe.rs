@@ -15,12 +15,13 @@ use tower::Service;
 use super::{
     check::{CheckKind, HealthCheck},
     failure::CheckFailure,
-    grpc::{GrpcCheck, States, UNIMPLEMENTED},
+    grpc::{GrpcCheck, States},
 };
 use crate::{
     body::Body,
     clock::after,
     error::{BoxError, Error},
+    grpc::UNIMPLEMENTED,
 };
 
 /// A connection that is being made to an endpoint, to see whether it can be.

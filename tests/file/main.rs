@@ -282,3 +282,49 @@ async fn requests_go_on_while_the_file_changes() {
     done.store(true, Relaxed);
     client.await.unwrap();
 }
+
+/// An array in TOML, of which the entry that is not valid does not take the others along.
+#[tokio::test]
+async fn an_array_in_toml_is_the_set() {
+    let folder = Folder::new("toml");
+    folder.replace(
+        "a.toml",
+        "endpoints = [\n\"http://a\",\n{ url = \"http://b\", weight = 3, priority = 1 },\n\"nonsense\",\n]\n",
+    );
+    let balance = follow(&folder.path("a.toml"));
+    becomes(&balance, &["http://a", "http://b"]).await;
+    let b = &balance.status().endpoints[1];
+    assert_eq!((b.weight, b.tier), (3, 1));
+    folder.replace(
+        "a.toml",
+        "[[endpoints]]\nurl = \"http://b\"\n[[endpoints]]\nurl = \"http://c\"\n",
+    );
+    becomes(&balance, &["http://b", "http://c"]).await;
+    assert_eq!(balance.handle().endpoints()[0].weight, 1);
+    // It states that there are none.
+    folder.replace("a.toml", "endpoints = []\n");
+    becomes(&balance, &[]).await;
+    assert_eq!(failing(&balance), None);
+}
+
+/// A document that is half written, or is none, keeps the last good one.
+#[tokio::test]
+async fn a_broken_document_keeps_the_endpoints() {
+    let folder = Folder::new("toml-broken");
+    let whole = "endpoints = [\n\"http://a\",\n\"http://b\",\n]\n";
+    folder.replace("a.toml", whole);
+    let balance = follow(&folder.path("a.toml"));
+    becomes(&balance, &["http://a", "http://b"]).await;
+    for (text, error) in [
+        ("endpoints = [\n\"http://c\",\n", "unclosed array"),
+        ("[[endpoints]]\nurl = \"http://c", "line 2"),
+        ("hosts = [\"http://c\"]\n", "unknown field `hosts`"),
+        ("endpoints = [7]\n", "has no endpoints"),
+    ] {
+        fs::write(folder.path("a.toml"), text).unwrap();
+        eventually(|| failing(&balance).is_some_and(|failure| failure.contains(error))).await;
+        assert_eq!(names(&balance), ["http://a", "http://b"], "{text}");
+    }
+    folder.replace("a.toml", "endpoints = [\"http://c\"]\n");
+    becomes(&balance, &["http://c"]).await;
+}

@@ -1,5 +1,6 @@
-//! [`WatchedFile`]: endpoints that are the lines of a file.
+//! [`WatchedFile`]: endpoints that are the lines of a file, or an array in TOML.
 
+mod entries;
 mod source;
 mod watch;
 
@@ -9,7 +10,7 @@ use self::source::FileSettings;
 use super::source_stream::{SourceStream, discovers};
 use crate::upstream::ClientBuilder;
 
-/// Discovers endpoints by the lines of a file, and follows its changes.
+/// Discovers endpoints by the entries of a file, and follows its changes.
 ///
 /// It is a [`Discover`](super::Discover), to be given to
 /// [`LoadBalanceBuilder::discover`](crate::balance::LoadBalanceBuilder::discover):
@@ -33,15 +34,28 @@ use crate::upstream::ClientBuilder;
 /// http://10.0.0.2:8080;weight=2
 /// ```
 ///
+/// A file whose name ends with `.toml` is in TOML instead. It has an array `endpoints`, of URLs or of tables:
+///
+/// ```toml
+/// endpoints = [
+///     "http://10.0.0.1:8080",
+///     { url = "http://10.0.0.2:8080", weight = 2, priority = 1 },
+/// ]
+/// ```
+///
+/// In a table, `weight` is 1 by default, and `priority`, the [tier](crate::EndpointSpec::priority), 0.
+///
 /// # What becomes of a change
 ///
 /// | the file | what becomes of it |
 /// |---|---|
-/// | is replaced, by a rename or as a mounted ConfigMap | its lines are the set. What is not in it any more drains |
+/// | is replaced, by a rename or as a mounted ConfigMap | its entries are the set. What is not in it any more drains |
 /// | is written in place | the same, once its folder was quiet for 100 ms |
 /// | ends within a line | it is taken once it has stayed as it is for half a second: it may be written still |
-/// | has a line that is no URL | the line is skipped, with a warning that names it |
+/// | has an entry that is no endpoint | it is skipped, with a warning that names its line |
+/// | is no TOML, or has no array `endpoints` | an error. The last set stays |
 /// | has no endpoints | an error, unless [`allow_empty`](Self::allow_empty) has it believed. The last set stays |
+/// | has `endpoints = []` | it states that there are none, which is believed |
 /// | is gone, cannot be read, is not UTF-8 or larger than 16 MiB | an error. The last set stays |
 ///
 /// Whoever writes the file should write another one beside it, and rename that: a file that is written in place, slowly

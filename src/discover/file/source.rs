@@ -1,4 +1,4 @@
-//! A file as a source of endpoints: when it is read, and what its lines become.
+//! A file as a source of endpoints: when it is read, and when it is whole.
 
 use std::{
     fs::File,
@@ -12,15 +12,13 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::watch::FolderWatch;
+use super::{entries::parse, watch::FolderWatch};
 use crate::{
     clock::after,
     discover::{
-        reported::Located,
         set_reader::{FoundSet, SetSource},
         source_stream::SourceSettings,
     },
-    endpoint::EndpointSpec,
     error::BoxError,
     upstream::ClientBuilder,
 };
@@ -78,7 +76,7 @@ impl SetSource for FileSource {
         self.keep_watch();
         self.text = self.settled().await?;
         self.is_read = true;
-        Ok(self.parse())
+        parse(&self.settings.path, &self.text, &self.settings.client)
     }
 }
 
@@ -117,25 +115,6 @@ impl FileSource {
             text = again;
         }
         Ok(text)
-    }
-
-    /// Makes an endpoint of each line.
-    fn parse(&self) -> FoundSet {
-        let path = self.settings.path.display();
-        let mut set = FoundSet::nothing(format!("{path} has no endpoints"));
-        for (line, number) in self.text.lines().zip(1..) {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let spec = EndpointSpec::url_with(&self.settings.client, line);
-            let located = spec.map(|spec| Located {
-                spec,
-                addresses: Vec::new(),
-            });
-            set.add(format!("{path}:{number}: {line}"), located);
-        }
-        set
     }
 }
 

@@ -1,0 +1,103 @@
+//! The URL of a prefix: that of a member, and a path that keys begin with.
+
+use http::Uri;
+
+use crate::{error::Error, upstream::ClientBuilder};
+
+/// Returns the prefix that the path of a URL stands for.
+///
+/// # Errors
+///
+/// A config error if there is none.
+pub(super) fn prefix_of(url: &str) -> Result<Vec<u8>, Error> {
+    let uri = parse(url)?;
+    let fail = |why: &str| Error::config("URL of etcd", format!("{url:?} {why}"));
+    if uri.query().is_some() {
+        return Err(fail("must have no query"));
+    }
+    if uri.path() == "/" {
+        return Err(fail("has no path, which the keys begin with"));
+    }
+    let mut bytes = uri.path().bytes();
+    let mut prefix = Vec::new();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let value = digit().zip(digit());
+                let value = value.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+                value.ok_or_else(|| fail("has a % that is not followed by two digits"))?
+            }
+            byte => byte,
+        };
+        prefix.push(byte);
+    }
+    Ok(prefix)
+}
+
+/// Returns the URL of a member, as [`ClientBuilder::build`] takes it: gRPC without TLS is HTTP/2 by prior knowledge.
+///
+/// # Errors
+///
+/// A config error if it is none.
+pub(super) fn member_url(url: &str) -> Result<String, Error> {
+    let uri = parse(url)?;
+    let fail = |why: &str| Error::config("URL of etcd", format!("{url:?} {why}"));
+    let authority = uri.authority().ok_or_else(|| fail("has no host"))?;
+    let scheme = match uri.scheme_str() {
+        Some("http") => "h2c",
+        Some("https") => "https",
+        _ => return Err(fail("is neither http nor https")),
+    };
+    let member = format!("{scheme}://{authority}");
+    ClientBuilder::default().build(&member)?;
+    Ok(member)
+}
+
+/// Parses a URL.
+fn parse(url: &str) -> Result<Uri, Error> {
+    let why = |_| Error::config("URL of etcd", format!("{url:?} is not a URL"));
+    url.parse().map_err(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_a_member_and_a_prefix() {
+        for (url, member, prefix) in [
+            (
+                "http://a:2379/services/api/",
+                "h2c://a:2379",
+                &b"/services/api/"[..],
+            ),
+            ("http://[::1]:2379/api", "h2c://[::1]:2379", b"/api"),
+            ("http://a/b%2fc%ff", "h2c://a", b"/b/c\xff"),
+        ] {
+            assert_eq!(member_url(url).unwrap(), member);
+            assert_eq!(prefix_of(url).unwrap(), prefix);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (url, why) in [
+            ("http://a:2379", "has no path"),
+            ("http://a:2379/", "has no path"),
+            ("http://a:2379/b?c", "query"),
+            ("http://a:2379/b%2", "two digits"),
+            ("http://a:2379/b%g0", "two digits"),
+            ("not a url", "is not a URL"),
+        ] {
+            assert!(
+                prefix_of(url).unwrap_err().to_string().contains(why),
+                "{url}"
+            );
+        }
+        for url in ["a:2379", "etcd://a:2379/b", "/b"] {
+            assert!(member_url(url).is_err(), "{url}");
+        }
+        assert!(member_url("http://user:secret@a:2379/b").is_err());
+    }
+}
