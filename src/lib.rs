@@ -63,6 +63,7 @@
 //! | `etcd` | no | `discover::Etcd`: the keys of a prefix in etcd as endpoints |
 //! | `file` | no | `discover::WatchedFile`: the lines of a file, or an array in TOML, as endpoints |
 //! | `status` | no | the status of clusters as data, and a router that serves it with a live page |
+//! | `kubernetes` | no | `discover::Kubernetes`: the EndpointSlices of a Service as endpoints |
 //! | `metrics` | no | metrics for the recorders of the [metrics] crate, such as an exporter for Prometheus |
 //! | `opentelemetry` | no | trace context: a request continues its client's trace, an attempt sends its own span |
 //!

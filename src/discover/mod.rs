@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `Dns` | `dns` (needs Rust 1.88) | the addresses of a name, or the SRV records of a service |
 //! | `Etcd` | `etcd` | the keys of a prefix in etcd |
+//! | `Kubernetes` | `kubernetes` | the EndpointSlices of a Service |
 //! | `WatchedFile` | `file` | the lines of a file, or an array in TOML |
 //!
 //! Any other source that knows whole sets, such as a registry, becomes a `Discover` by [`from_sets`].
@@ -72,13 +73,27 @@ mod entry;
 mod etcd;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(any(feature = "dns", feature = "kubernetes"))]
+mod place;
 mod reported;
-#[cfg(any(feature = "dns", feature = "etcd", feature = "file"))]
+#[cfg(any(
+    feature = "dns",
+    feature = "etcd",
+    feature = "file",
+    feature = "kubernetes"
+))]
 mod set_reader;
 mod sets;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
 mod source_error;
-#[cfg(any(feature = "dns", feature = "etcd", feature = "file"))]
+#[cfg(any(
+    feature = "dns",
+    feature = "etcd",
+    feature = "file",
+    feature = "kubernetes"
+))]
 mod source_stream;
 
 /// A stream of changes to a set of endpoints, and one such change, as tower defines them.
@@ -90,4 +105,6 @@ pub use self::dns::{Dns, DnsError, DnsErrorKind};
 pub use self::etcd::Etcd;
 #[cfg(feature = "file")]
 pub use self::file::WatchedFile;
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::Kubernetes;
 pub use self::sets::{Sets, from_sets};

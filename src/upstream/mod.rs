@@ -63,6 +63,8 @@ mod target;
 pub use hyper::rt::{Read, Write};
 pub use hyper_util::rt::TokioIo;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::connect::tls_config;
 pub(crate) use self::target::canonical_url;
 pub use self::{
     body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,

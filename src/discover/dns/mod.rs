@@ -2,7 +2,6 @@
 
 mod addresses;
 mod error;
-mod place;
 mod resolver;
 mod service;
 mod source;
@@ -12,11 +11,13 @@ use std::{net::SocketAddr, time::Duration};
 pub use self::error::{DnsError, DnsErrorKind};
 use self::{
     addresses::Families,
-    place::DnsPlace,
     resolver::NameServers,
     source::{DnsSettings, Records},
 };
-use super::source_stream::{SourceStream, discovers};
+use super::{
+    place::EndpointPlace,
+    source_stream::{SourceStream, discovers},
+};
 use crate::{error::Error, upstream::ClientBuilder};
 
 /// Discovers endpoints by a name in DNS, and looks it up again whenever the answer has expired.
@@ -127,7 +128,7 @@ impl Dns {
 
     fn new(url: &str, records: Records) -> Result<Self, Error> {
         Ok(Self(SourceStream::new(DnsSettings {
-            place: DnsPlace::new(url)?,
+            place: EndpointPlace::new(url)?,
             records,
             families: Families::Both,
             servers: NameServers::new(Duration::from_secs(10)),

@@ -7,13 +7,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     addresses::{Families, HostAddresses, ask_addresses},
     error::DnsError,
-    place::DnsPlace,
     resolver::{NameServers, Questioner},
     service::{ServiceServer, ask_hosts, ask_service},
 };
 use crate::{
     clock::after,
     discover::{
+        place::EndpointPlace,
         set_reader::{FoundSet, SetSource, SkippedEntry},
         source_stream::SourceSettings,
     },
@@ -27,7 +27,7 @@ const LONGEST_NOTHING: Duration = Duration::from_secs(30);
 /// What is looked up, and how.
 #[derive(Clone, Debug)]
 pub(super) struct DnsSettings {
-    pub(super) place: DnsPlace,
+    pub(super) place: EndpointPlace,
     pub(super) records: Records,
     pub(super) families: Families,
     pub(super) servers: NameServers,
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_when_its_records_have_expired() {
         let settings = |min_ttl, max_ttl| DnsSettings {
-            place: DnsPlace::new("http://a").unwrap(),
+            place: EndpointPlace::new("http://a").unwrap(),
             records: Records::Addresses,
             families: Families::Both,
             servers: NameServers::new(Duration::MAX),

@@ -43,7 +43,7 @@ pub(super) fn authenticate(user: &str, password: &str) -> Bytes {
     framed(&message)
 }
 
-/// Encodes a `RangeRequest` for a page of the keys from `key` up to `end`, at `revision` or, if that is 0, at the latest.
+/// Encodes a `RangeRequest` for a page of the keys from `key` up to `end`, as of `revision`. 0 is the latest.
 pub(super) fn range(key: &[u8], end: &[u8], revision: u64) -> Bytes {
     let mut message = BytesMut::new();
     put_bytes(&mut message, 1, key);

@@ -60,8 +60,8 @@ use crate::{error::Error, upstream::ClientBuilder};
 /// | the user is not known, or may not read the keys | an error, with the text of etcd |
 /// | etcd was restored, or begins anew | what it has then is the set |
 ///
-/// Errors are in the log, the metrics and the status of the cluster. After one that all members agree in, they are asked
-/// again after a pause that grows from 1 s to 30 s.
+/// Errors are in the log, the metrics and the status of the cluster. When all members have failed, they are asked again
+/// after a pause that grows from 1 s to 30 s.
 ///
 /// # Which versions
 ///
@@ -74,8 +74,8 @@ pub struct Etcd(SourceStream<EtcdSettings>);
 discovers!(Etcd);
 
 impl Etcd {
-    /// Discovers the endpoints of a prefix: the path of the URL, with the slash that it begins with. The rest of the URL
-    /// is that of a member.
+    /// Discovers the endpoints of a prefix: the path of the URL, with the slash that it begins with. The rest of the
+    /// URL is that of a member.
     ///
     /// `%` and two digits stand for one byte.
     ///

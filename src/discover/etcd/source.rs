@@ -1,8 +1,8 @@
 //! A prefix of etcd as a source: it is listed, and watched from the revision of the list on.
 //!
-//! A watch that ends is followed by another list, from the same member or the next one, and not by a watch from the last
-//! revision: a cluster that was restored from a backup has gone back in its revisions, and what it answers with would
-//! be silence. A prefix of endpoints is short.
+//! A watch that ends is followed by another list, from the same member or the next one, and not by a watch from the
+//! last revision: a cluster that was restored from a backup has gone back in its revisions, and would answer a watch
+//! from a later one by silence. A prefix of endpoints is short.
 
 use std::time::Duration;
 

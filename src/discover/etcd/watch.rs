@@ -23,6 +23,8 @@ pub(super) struct PrefixWatch {
     heard: Instant,
     /// Whether the server was asked for a message since then.
     is_asked: bool,
+    /// How it has ended, if the changes before that have not been reported yet.
+    end: Option<WatchEnd>,
 }
 
 /// Why a watch has ended.
@@ -63,6 +65,7 @@ impl PrefixWatch {
                 heartbeat,
                 heard: begun,
                 is_asked: false,
+                end: None,
             }),
             Some(WatchMessage {
                 canceled: Some(why),
@@ -76,8 +79,11 @@ impl PrefixWatch {
     ///
     /// # Errors
     ///
-    /// How the watch has ended.
+    /// How the watch has ended, once all changes before that were reported.
     pub(super) async fn change(&mut self, keys: &mut PrefixKeys) -> Result<(), WatchEnd> {
+        if let Some(end) = self.end.take() {
+            return Err(end);
+        }
         let message = self.message().await?;
         take(message, keys)?;
         loop {
@@ -87,8 +93,11 @@ impl PrefixWatch {
                 // Nothing more has arrived.
                 () = ready(()) => return Ok(()),
             };
-            let message = self.read(next)?;
-            take(message, keys)?;
+            let taken = self.read(next).and_then(|message| take(message, keys));
+            if let Err(end) = taken {
+                self.end = Some(end);
+                return Ok(());
+            }
         }
     }
 

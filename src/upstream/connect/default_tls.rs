@@ -8,7 +8,11 @@
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 #[cfg(feature = "tls-native-roots")]
@@ -41,6 +45,20 @@ pub(super) async fn default_tls() -> Result<Tls, Error> {
 
 /// Makes the settings. Blocks on files.
 fn make() -> Result<Tls, Error> {
+    tls_config(None, None).map(Tls::new)
+}
+
+/// Makes settings that are as by default, except for the trust roots and the client's certificate that are given.
+/// Blocks on files if there are no roots.
+///
+/// # Errors
+///
+/// `Config`, if there is no crypto provider, no trust root, or the key does not fit; `LocalResources`, if the roots
+/// cannot be read for lack of file descriptors or memory.
+pub(crate) fn tls_config(
+    own_roots: Option<RootCertStore>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, Error> {
     let Some(provider) = provider() else {
         let missing = "no crypto provider: enable the feature `tls-ring` or `tls-aws-lc`, \
             or install one as the default of the process";
@@ -49,11 +67,16 @@ fn make() -> Result<Tls, Error> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config("tls", error))?;
-    Ok(Tls::new(
-        config
-            .with_root_certificates(roots()?)
-            .with_no_client_auth(),
-    ))
+    let config = config.with_root_certificates(match own_roots {
+        Some(own_roots) => own_roots,
+        None => roots()?,
+    });
+    match identity {
+        Some((chain, key)) => config
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| Error::config("client certificate", error)),
+        None => Ok(config.with_no_client_auth()),
+    }
 }
 
 /// Returns the crypto provider that the application has installed for its process, or else the one that a feature

@@ -28,6 +28,8 @@ mod tcp;
 #[cfg(feature = "_tls")]
 mod tls;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::default_tls::tls_config;
 #[cfg(feature = "_tls")]
 pub(super) use self::tls::Tls;
 pub(super) use self::{

@@ -1,27 +1,27 @@
-//! The URL of a name in DNS, and the URLs of the endpoints that are found by it.
+//! The URL of a host that is discovered, and the URLs of the endpoints that are found for it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::{Uri, uri::PathAndQuery};
 
-use crate::{
-    discover::reported::Located, endpoint::EndpointSpec, error::Error, upstream::ClientBuilder,
-};
+use super::reported::Located;
+use crate::{endpoint::EndpointSpec, error::Error, upstream::ClientBuilder};
 
 /// The parts of the URL.
 #[derive(Clone, Debug)]
-pub(super) struct DnsPlace {
+pub(super) struct EndpointPlace {
     /// The whole of it.
     url: String,
     scheme: String,
     /// The name that is looked up.
     pub(super) name: String,
+    #[cfg(feature = "dns")]
     port: Option<u16>,
     /// The base path, or nothing.
     base: String,
 }
 
-impl DnsPlace {
+impl EndpointPlace {
     /// Parses a URL. Whether it is fit for an endpoint is up to [`ClientBuilder::build`].
     ///
     /// # Errors
@@ -47,17 +47,20 @@ impl DnsPlace {
             url: url.to_owned(),
             scheme: scheme.to_owned(),
             name: name.to_owned(),
+            #[cfg(feature = "dns")]
             port: authority.port_u16(),
             base: path.trim_end_matches('/').to_owned(),
         })
     }
 
     /// Returns whether the URL has a port.
+    #[cfg(feature = "dns")]
     pub(super) fn has_port(&self) -> bool {
         self.port.is_some()
     }
 
     /// Describes the endpoint at one address of the name, which is the endpoint's name.
+    #[cfg(feature = "dns")]
     pub(super) fn at(&self, client: &ClientBuilder, ip: IpAddr) -> Result<Located, Error> {
         let host = match ip {
             IpAddr::V4(ip) => ip.to_string(),
@@ -70,7 +73,40 @@ impl DnsPlace {
         located(client.clone().name(name), &self.url, &self.name, addresses)
     }
 
+    /// Describes the endpoint at these addresses, of which the first is the endpoint's name. There must be one.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn at_addresses(
+        &self,
+        client: &ClientBuilder,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<Located, Error> {
+        let first = addresses.first().map(SocketAddr::to_string);
+        let name = format!(
+            "{}://{}{}",
+            self.scheme,
+            first.unwrap_or_default(),
+            self.base
+        );
+        located(client.clone().name(name), &self.url, &self.name, addresses)
+    }
+
+    /// Describes the endpoint at another host, whose addresses each connection looks up.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn at_host(
+        &self,
+        client: &ClientBuilder,
+        host: &str,
+        port: u16,
+    ) -> Result<Located, Error> {
+        let url = format!("{}://{host}:{port}{}", self.scheme, self.base);
+        Ok(Located {
+            spec: EndpointSpec::url_with(client, &url)?,
+            addresses: Vec::new(),
+        })
+    }
+
     /// Describes the endpoint at a host that a record of the name has, which has these addresses.
+    #[cfg(feature = "dns")]
     pub(super) fn of_host(
         &self,
         client: &ClientBuilder,
