@@ -123,6 +123,8 @@ pub use tower;
 /// The pages of `docs/` that users of the crate need.
 #[cfg(any(doc, doctest))]
 pub mod docs {
+    #[doc = include_str!("../docs/DISCOVERY.md")]
+    pub mod discovery {}
     #[doc = include_str!("../docs/ERRORS.md")]
     pub mod errors {}
     #[doc = include_str!("../docs/HEADERS.md")]

@@ -16,6 +16,7 @@
 //! status, and is followed by another try after a pause that grows. A set that is empty is such an error, too, unless
 //! the source states that there is nothing, or was told by `allow_empty` that it may be. An entry that cannot be used
 //! is skipped, and named in the log. They end with the last clone of their `LoadBalance`.
+//! [`docs::discovery`](crate::docs::discovery) has what becomes of each change and each fault.
 //!
 //! How a cluster follows a stream, and what happens when that ends or fails, is documented at
 //! [`LoadBalanceBuilder::discover`](crate::balance::LoadBalanceBuilder::discover). To change a cluster by hand, use a

@@ -39,6 +39,7 @@ async fn the_status_page_in_a_browser() {
     the_console_is_heard(&browser).await;
     let run = Cases(&browser);
     run.case("failing", &[], cases::failing(&browser)).await;
+    run.case("discovery", &[], cases::discovery(&browser)).await;
     run.case("hostile", &[], cases::hostile(&browser)).await;
     run.case("many", &[], cases::many(&browser)).await;
     // The page cannot keep the browser from saying that a server does not answer.

@@ -1,6 +1,7 @@
 //! What the page is tested for, each case with servers of its own.
 
 mod actions;
+mod discovery;
 mod failing;
 mod hostile;
 mod layout;
@@ -8,6 +9,6 @@ mod many;
 mod restart;
 
 pub use self::{
-    actions::actions, failing::failing, hostile::hostile, layout::layout, many::many,
-    restart::restart,
+    actions::actions, discovery::discovery, failing::failing, hostile::hostile, layout::layout,
+    many::many, restart::restart,
 };
