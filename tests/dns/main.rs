@@ -8,6 +8,8 @@ mod addresses;
 mod answers;
 mod server;
 mod services;
+#[cfg(target_os = "linux")]
+mod system;
 mod wire;
 
 use std::{

@@ -59,13 +59,23 @@ pub struct NameServer {
 impl NameServer {
     /// Starts a server without records: each question is answered by NXDOMAIN.
     pub async fn start() -> Self {
-        let (udp, tcp) = loop {
+        loop {
             let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             // The port may be in use by another test, over UDP.
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                break (udp, tcp);
+                return Self::serve(udp, tcp);
             }
-        };
+        }
+    }
+
+    /// Starts one at the port that `/etc/resolv.conf` stands for.
+    pub async fn start_at_its_own_port() -> Self {
+        let address = (Ipv4Addr::LOCALHOST, 53);
+        let udp = UdpSocket::bind(address).await.unwrap();
+        Self::serve(udp, TcpListener::bind(address).await.unwrap())
+    }
+
+    fn serve(udp: UdpSocket, tcp: TcpListener) -> Self {
         let zone = Arc::<Mutex<Zone>>::default();
         let address = tcp.local_addr().unwrap();
         let mut tasks = JoinSet::new();

@@ -61,7 +61,7 @@ use crate::{error::Error, upstream::ClientBuilder};
 /// # Which name servers
 ///
 /// Those of `/etc/resolv.conf`, with its search list and options, and `/etc/hosts` before them. Both are read again
-/// once a minute, and after a failure. [`name_server`](Self::name_server) asks others.
+/// once a minute, after a failure, and if the name does not exist. [`name_server`](Self::name_server) asks others.
 ///
 /// # Consul and Nomad
 ///
@@ -203,6 +203,9 @@ impl Dns {
     /// A zone that was broken by a mistake looks like a service that is gone, and the servers usually go on. Without
     /// this, the last endpoints of a service that is gone remain until they are ejected. SRV records can state that
     /// there is no server, which is believed anyway.
+    ///
+    /// With the search list of the system, the answer to the last name that was tried counts. If the name server fails
+    /// for an earlier one, that may look like a name that does not exist.
     #[must_use]
     pub fn allow_empty(mut self) -> Self {
         self.0.allows_empty = true;

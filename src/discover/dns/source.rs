@@ -75,6 +75,8 @@ impl SetSource for DnsSource {
         let (set, ttl) = match self.look_up().await {
             Ok(found) => found,
             Err(error) if error.is_answer() => {
+                // The name may be in a hosts file or below a domain that is new.
+                self.settings.servers.read_again();
                 let ttl = error.ttl().unwrap_or_default().min(LONGEST_NOTHING);
                 (FoundSet::nothing(error), ttl)
             }
