@@ -11,7 +11,7 @@ use http::{Request, Response};
 use tower::{Service, discover::Discover};
 
 use super::{
-    cluster::Cluster, cluster_config::ClusterConfig, driver, policy::Policy, prober,
+    cluster::Cluster, cluster_settings::ClusterSettings, driver, policy::Policy, prober,
     queueing::QueueSettings, service::LoadBalance, wake::Wake,
 };
 #[cfg(feature = "adaptive-limit")]
@@ -411,7 +411,7 @@ impl LoadBalanceBuilder {
             // same subset.
             None => u64::from_ne_bytes(random::secret("seed")?),
         };
-        let cluster = Cluster::new(ClusterConfig {
+        let cluster = Cluster::new(ClusterSettings {
             policy: self.policy.clone(),
             subset: self.subset,
             rng: fastrand::Rng::with_seed(seed),

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{
-    cluster_config::ClusterConfig,
+    cluster_settings::ClusterSettings,
     members::{Members, Subset},
     policy::{Affinity, Picked, Policy},
     queueing::Queueing,
@@ -75,7 +75,7 @@ pub(super) struct Cluster<S> {
 
 impl<S: Send + Sync + 'static> Cluster<S> {
     /// Creates an empty cluster that no discovery feeds, so that requests fail at once rather than wait.
-    pub(super) fn new(mut config: ClusterConfig) -> Self {
+    pub(super) fn new(mut config: ClusterSettings) -> Self {
         let seed = config.rng.u64(..);
         let subset = config.subset.map(|size| Subset { size, seed });
         let queueing = config.queue.build();

@@ -87,7 +87,7 @@
 mod body;
 mod builder;
 mod cluster;
-mod cluster_config;
+mod cluster_settings;
 mod construct;
 mod discovery_backoff;
 mod dispatch;

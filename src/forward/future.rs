@@ -24,7 +24,7 @@ use http::{
 use pin_project_lite::pin_project;
 use tower::{Service, util::Oneshot};
 
-use super::{config::Config, head_timer::HeadTimer, hooks::ResponseChanges};
+use super::{head_timer::HeadTimer, hooks::ResponseChanges, settings::ForwardSettings};
 use crate::{
     body::{Body, DeadlineBody, ReadBody, UnreadWatch},
     error::{BoxError, Error, ErrorKind},
@@ -66,7 +66,7 @@ pin_project! {
         S: Service<Request<Body>>,
     {
         // The settings at the time when the request began.
-        pub(super) config: Arc<Config>,
+        pub(super) config: Arc<ForwardSettings>,
         // Takes the tunnel of an upgrade.
         pub(super) tunnels: Arc<OpenTunnels>,
         // Watches response bodies that the client could leave unread.

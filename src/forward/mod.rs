@@ -18,11 +18,11 @@
 //! for one whose client disconnected.
 
 mod answer;
-mod config;
 mod future;
 mod head_timer;
 mod hooks;
 mod service;
+mod settings;
 mod timeouts;
 
 pub use self::timeouts::RequestTimeouts;

@@ -24,10 +24,10 @@ use tracing::Span;
 
 use super::{
     answer::answer,
-    config::Config,
     future::{Exchange, ForwardFuture},
     head_timer::HeadTimer,
     hooks::Refused,
+    settings::ForwardSettings,
 };
 use crate::{
     body::{Body, GatheredBody, RequestBody, UnreadWatch},
@@ -61,7 +61,7 @@ pub(crate) struct Received {
 pub(crate) struct Forward<S> {
     service: S,
     /// Shared by clones, and copied by one that changes it.
-    config: Arc<Config>,
+    config: Arc<ForwardSettings>,
     /// The tunnels that were opened through this proxy, which outlive it.
     tunnels: Arc<OpenTunnels>,
     /// Releases the endpoints of responses that are not read.
@@ -92,7 +92,7 @@ impl<S> Forward<S> {
     }
 
     /// Returns the settings for a change. Clones that were made before keep theirs.
-    pub(crate) fn config_mut(&mut self) -> &mut Config {
+    pub(crate) fn config_mut(&mut self) -> &mut ForwardSettings {
         Arc::make_mut(&mut self.config)
     }
 

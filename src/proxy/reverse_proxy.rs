@@ -1,6 +1,6 @@
 //! [`ReverseProxy`], the proxy as a service that answers every request, and all its settings.
 //!
-//! Each setting is documented at its method, with its default; this file only stores it in `forward/config.rs` or here.
+//! Each setting is documented at its method, with its default; this file only stores it in `forward/settings.rs` or here.
 //! No method takes a `bool`: what is turned on by one method is turned off by another (`behind_tls`, `not_behind_tls`).
 //!
 //! [`ReverseProxy::start`] is the only way in, for the service and for [`ReverseProxy::forward`]. It collects what axum

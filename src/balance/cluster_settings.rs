@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The settings of a cluster; [`LoadBalanceBuilder`](super::LoadBalanceBuilder) has their defaults.
-pub(super) struct ClusterConfig {
+pub(super) struct ClusterSettings {
     pub(super) policy: Policy,
     /// The most members that are used, at least 1. `None` uses all.
     pub(super) subset: Option<usize>,

@@ -10,7 +10,7 @@ use crate::{rewrite::Rewrite, telemetry::ExchangeMetrics};
 
 /// All settings of forwarding, shared by the clones of a proxy.
 #[derive(Clone)]
-pub(crate) struct Config {
+pub(crate) struct ForwardSettings {
     /// How heads are rewritten.
     pub(crate) rewrite: Rewrite,
     /// The deadlines of an exchange, each of which a request may replace.
@@ -25,7 +25,7 @@ pub(crate) struct Config {
     pub(super) metrics: ExchangeMetrics,
 }
 
-impl Default for Config {
+impl Default for ForwardSettings {
     /// Returns the settings of a new proxy.
     ///
     /// Of upgrades only `websocket` is allowed. `h2c`, above all, would give a client a connection to the endpoint on
@@ -42,10 +42,10 @@ impl Default for Config {
     }
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for ForwardSettings {
     /// Leaves the hooks out, which are functions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
+        f.debug_struct("ForwardSettings")
             .field("rewrite", &self.rewrite)
             .field("timeouts", &self.timeouts)
             .field("body_limit", &self.body_limit)
