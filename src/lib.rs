@@ -99,6 +99,8 @@ mod clock;
 pub mod discover;
 pub mod endpoint;
 mod error;
+#[cfg(feature = "file")]
+mod folder_watch;
 mod forward;
 mod grpc;
 pub mod health;

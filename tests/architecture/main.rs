@@ -27,6 +27,7 @@ const ALLOWED: &[&str] = &[];
 const FLOORS: [(&str, u8); 21] = [
     ("clock", 0),
     ("error", 0),
+    ("folder_watch", 1),
     ("random", 1),
     ("record", 1),
     ("rewrite", 1),

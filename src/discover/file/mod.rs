@@ -2,7 +2,6 @@
 
 mod entries;
 mod source;
-mod watch;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{entries::parse, watch::FolderWatch};
+use super::entries::parse;
 use crate::{
     clock::after,
     discover::{
@@ -20,6 +20,7 @@ use crate::{
         source_stream::SourceSettings,
     },
     error::BoxError,
+    folder_watch::FolderWatch,
     upstream::ClientBuilder,
 };
 

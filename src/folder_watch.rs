@@ -31,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(100);
 const UNQUIET: Duration = Duration::from_secs(1);
 
 /// A watch on one folder. Its thread ends when it is dropped.
-pub(super) struct FolderWatch {
+pub(crate) struct FolderWatch {
     seen: Arc<FolderChanges>,
     _watcher: RecommendedWatcher,
 }
@@ -50,7 +50,7 @@ impl FolderWatch {
     /// # Errors
     ///
     /// There is no such folder, or the system allows no more watches.
-    pub(super) fn new(folder: &Path) -> notify::Result<Self> {
+    pub(crate) fn new(folder: &Path) -> notify::Result<Self> {
         let seen = Arc::<FolderChanges>::default();
         let (sees, watched) = (seen.clone(), folder.to_owned());
         let mut watcher = notify::recommended_watcher(move |event| sees.take(event, &watched))?;
@@ -62,7 +62,7 @@ impl FolderWatch {
     }
 
     /// Returns whether it has to be replaced to see anything.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.seen.is_lost.load(Relaxed)
     }
 
@@ -72,7 +72,7 @@ impl FolderWatch {
     /// # Cancel safety
     ///
     /// Dropping the future may lose a change.
-    pub(super) async fn changed(&self, longest: Duration) {
+    pub(crate) async fn changed(&self, longest: Duration) {
         let changed = || self.seen.changed.notified();
         if timeout(longest, changed()).await.is_err() {
             return;
