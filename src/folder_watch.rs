@@ -61,6 +61,20 @@ impl FolderWatch {
         })
     }
 
+    /// Starts to watch the folder of a file. `None` if that cannot be: what is wrong with the folder is the error of
+    /// reading the file.
+    #[cfg(feature = "config")]
+    pub(crate) fn around(file: &Path) -> Option<Self> {
+        let folder = match file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let watch = Self::new(folder);
+        watch
+            .map_err(|error| tracing::debug!(?folder, %error, "the folder is not watched"))
+            .ok()
+    }
+
     /// Returns whether it has to be replaced to see anything.
     pub(crate) fn is_lost(&self) -> bool {
         self.seen.is_lost.load(Relaxed)

@@ -44,6 +44,7 @@
 //! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
+//! - `config`, with the feature of that name: clusters and routes by a file.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
 //! - [`access_log`]: a log with one line per exchange.
 //! - [`rewrite`]: which fields of a request or response head are changed.
@@ -59,6 +60,7 @@
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
+//! | `config` | no | `config::Config`: clusters and routes by a file in TOML or as data, with reload |
 //! | `dns` | no | `discover::Dns`: the addresses or SRV records of a name as endpoints; needs Rust 1.88 |
 //! | `etcd` | no | `discover::Etcd`: the keys of a prefix in etcd as endpoints |
 //! | `file` | no | `discover::WatchedFile`: the lines of a file, or an array in TOML, as endpoints |
@@ -96,10 +98,12 @@
 pub mod balance;
 mod body;
 mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 pub mod discover;
 pub mod endpoint;
 mod error;
-#[cfg(feature = "file")]
+#[cfg(any(feature = "config", feature = "file"))]
 mod folder_watch;
 mod forward;
 mod grpc;
@@ -125,6 +129,9 @@ pub use tower;
 /// The pages of `docs/` that users of the crate need.
 #[cfg(any(doc, doctest))]
 pub mod docs {
+    #[cfg(feature = "config")]
+    #[doc = include_str!("../docs/CONFIG.md")]
+    pub mod config {}
     #[doc = include_str!("../docs/DISCOVERY.md")]
     pub mod discovery {}
     #[doc = include_str!("../docs/ERRORS.md")]

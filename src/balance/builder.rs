@@ -373,13 +373,12 @@ impl LoadBalanceBuilder {
         Ok(LoadBalance::new_in(cluster, tasks))
     }
 
-    /// Makes an empty cluster with these settings. Returns it with the seed of its random numbers.
+    /// Checks the settings, as it is done when the cluster is built.
     ///
     /// # Errors
     ///
-    /// A config error if the subset is 0, or if a seed has to be drawn and the operating system gives no random
-    /// numbers.
-    fn cluster<S: Send + Sync + 'static>(&self) -> Result<(Arc<Cluster<S>>, u64), Error> {
+    /// A config error that names a setting which cannot be, alone or with another one.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.subset == Some(0) {
             return Err(Error::config("subset", "it must be 1 or more"));
         }
@@ -405,6 +404,17 @@ impl LoadBalanceBuilder {
                 "the retry budget is 0, and hedges are part of it",
             ));
         }
+        Ok(())
+    }
+
+    /// Makes an empty cluster with these settings. Returns it with the seed of its random numbers.
+    ///
+    /// # Errors
+    ///
+    /// A config error of [`check`](Self::check), or if a seed has to be drawn and the operating system gives no random
+    /// numbers.
+    fn cluster<S: Send + Sync + 'static>(&self) -> Result<(Arc<Cluster<S>>, u64), Error> {
+        self.check()?;
         let seed = match self.seed {
             Some(seed) => seed,
             // Not seeded by the clock, as `fastrand` does it: processes that start at the same time must not draw the

@@ -68,6 +68,13 @@ impl Error {
         self
     }
 
+    /// Returns of a refused setting which one it is, as [`config`](Self::config) was told, and why.
+    #[cfg(feature = "config")]
+    pub(crate) fn refusal(&self) -> (&'static str, String) {
+        let why = self.0.source.as_ref().map(ToString::to_string);
+        (self.0.detail.unwrap_or_default(), why.unwrap_or_default())
+    }
+
     /// Sets the cause, which [`source`](StdError::source) returns.
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());

@@ -91,6 +91,17 @@ impl<S> Forward<S> {
         }
     }
 
+    /// Returns one to another service with the same settings. Both share their open tunnels and the name in `Via`.
+    #[cfg(feature = "config")]
+    pub(crate) fn to<T>(&self, service: T) -> Forward<T> {
+        Forward {
+            service,
+            config: self.config.clone(),
+            tunnels: self.tunnels.clone(),
+            unread: self.unread.clone(),
+        }
+    }
+
     /// Returns the settings for a change. Clones that were made before keep theirs.
     pub(crate) fn config_mut(&mut self) -> &mut ForwardSettings {
         Arc::make_mut(&mut self.config)

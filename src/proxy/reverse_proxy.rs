@@ -1,7 +1,8 @@
 //! [`ReverseProxy`], the proxy as a service that answers every request, and all its settings.
 //!
-//! Each setting is documented at its method, with its default; this file only stores it in `forward/settings.rs` or here.
-//! No method takes a `bool`: what is turned on by one method is turned off by another (`behind_tls`, `not_behind_tls`).
+//! Each setting is documented at its method, with its default; this file only stores it in `forward/settings.rs` or
+//! here. No method takes a `bool`: what is turned on by one method is turned off by another (`behind_tls`,
+//! `not_behind_tls`).
 //!
 //! [`ReverseProxy::start`] is the only way in, for the service and for [`ReverseProxy::forward`]. It collects what axum
 //! knows of the request, and hands the rest to `forward/`.
@@ -93,6 +94,18 @@ impl<S> ReverseProxy<S> {
             scheme: "http",
             client: None,
             error_hook: None,
+        }
+    }
+
+    /// Returns a proxy in front of another service, with the same settings. [`close_tunnels`](Self::close_tunnels) of
+    /// either closes the tunnels of both.
+    #[cfg(feature = "config")]
+    pub(crate) fn to_service<T>(&self, service: T) -> ReverseProxy<T> {
+        ReverseProxy {
+            forward: self.forward.to(service),
+            scheme: self.scheme,
+            client: self.client.clone(),
+            error_hook: self.error_hook.clone(),
         }
     }
 

@@ -63,7 +63,7 @@ mod target;
 pub use hyper::rt::{Read, Write};
 pub use hyper_util::rt::TokioIo;
 
-#[cfg(feature = "kubernetes")]
+#[cfg(all(feature = "_tls", any(feature = "config", feature = "kubernetes")))]
 pub(crate) use self::connect::tls_config;
 pub(crate) use self::target::canonical_url;
 pub use self::{

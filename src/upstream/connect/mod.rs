@@ -28,7 +28,7 @@ mod tcp;
 #[cfg(feature = "_tls")]
 mod tls;
 
-#[cfg(feature = "kubernetes")]
+#[cfg(all(feature = "_tls", any(feature = "config", feature = "kubernetes")))]
 pub(crate) use self::default_tls::tls_config;
 #[cfg(feature = "_tls")]
 pub(super) use self::tls::Tls;

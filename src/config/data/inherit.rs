@@ -1,0 +1,56 @@
+//! [`Inherit`]: settings that are taken from a section of defaults.
+
+use std::collections::BTreeMap;
+
+use super::switch::Switch;
+
+/// Settings that are taken from other ones where they say nothing.
+pub(in crate::config) trait Inherit {
+    /// Takes what is not set from `defaults`.
+    fn inherit(&mut self, defaults: &Self);
+}
+
+impl<T: Inherit + Clone> Inherit for Option<T> {
+    fn inherit(&mut self, defaults: &Self) {
+        match (self, defaults) {
+            (Some(own), Some(defaults)) => own.inherit(defaults),
+            (own @ None, _) => own.clone_from(defaults),
+            (Some(_), None) => {}
+        }
+    }
+}
+
+impl<T: Inherit> Inherit for Switch<T> {
+    fn inherit(&mut self, defaults: &Self) {
+        if let (Self::On(own), Self::On(defaults)) = (self, defaults) {
+            own.inherit(defaults);
+        }
+    }
+}
+
+/// The entries of both, of which one's own count more.
+impl<T: Clone> Inherit for BTreeMap<String, T> {
+    fn inherit(&mut self, defaults: &Self) {
+        for (key, value) in defaults {
+            self.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+/// Implements [`Inherit`] for a struct: first the settings that are taken as wholes, then those that inherit
+/// themselves, then those that are not inherited. A field that is in no list does not compile.
+macro_rules! inherit {
+    ($type:ident: whole($($whole:ident),*) inside($($inside:ident),*) not($($not:ident),*)) => {
+        impl $crate::config::data::inherit::Inherit for $type {
+            fn inherit(&mut self, defaults: &Self) {
+                let Self { $($whole,)* $($inside,)* $($not: _,)* } = self;
+                $(if $whole.is_none() {
+                    $whole.clone_from(&defaults.$whole);
+                })*
+                $($crate::config::data::inherit::Inherit::inherit($inside, &defaults.$inside);)*
+            }
+        }
+    };
+}
+
+pub(super) use inherit;

@@ -1,0 +1,109 @@
+//! [`RouteService`]: answers every request as the routes say.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body as AxumBody, extract::Request as AxumRequest};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::{super::routing::NotTaken, running::RouteAction, shared::Live};
+use crate::{balance::LoadBalance, proxy::ProxyFuture};
+
+/// Answers every request as the routes say that are there when it comes.
+#[derive(Clone)]
+pub(super) struct RouteService(Arc<Live>);
+
+impl RouteService {
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Self(live)
+    }
+}
+
+impl Service<AxumRequest> for RouteService {
+    type Response = Response<AxumBody>;
+    type Error = Infallible;
+    type Future = ConfiguredFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: AxumRequest) -> ConfiguredFuture {
+        let running = self.0.current.load();
+        let (parts, body) = request.into_parts();
+        let done = |response| ConfiguredFuture::Answered {
+            response: Some(response),
+        };
+        match running.find(&parts) {
+            Ok(RouteAction::Forward(proxy)) => ConfiguredFuture::Forwarded {
+                future: proxy.clone().call(Request::from_parts(parts, body)),
+            },
+            Ok(RouteAction::Respond(answer)) => done(answer.response()),
+            Ok(RouteAction::Redirect(redirect)) => done(redirect.response(&parts)),
+            Err(not_taken) => done(refusal(not_taken)),
+        }
+    }
+}
+
+/// Returns the response to a request that no route takes.
+fn refusal(not_taken: NotTaken) -> Response<AxumBody> {
+    let (status, text) = match not_taken {
+        NotTaken::NotFound => (StatusCode::NOT_FOUND, "not found\n"),
+        NotTaken::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
+    };
+    let mut response = Response::new(AxumBody::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, plain);
+    if let NotTaken::Method(methods) = not_taken {
+        // RFC 9110 15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+        let methods = Vec::from_iter(methods).join(", ");
+        if let Ok(methods) = HeaderValue::try_from(methods) {
+            headers.insert(header::ALLOW, methods);
+        }
+    }
+    response
+}
+
+pin_project! {
+    /// The response of a route.
+    #[project = ConfiguredProjection]
+    pub(super) enum ConfiguredFuture {
+        Forwarded {
+            #[pin]
+            future: ProxyFuture<LoadBalance>,
+        },
+        Answered {
+            response: Option<Response<AxumBody>>,
+        },
+    }
+}
+
+impl Future for ConfiguredFuture {
+    type Output = Result<Response<AxumBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ConfiguredProjection::Forwarded { future } => future.poll(cx),
+            // It is polled once.
+            ConfiguredProjection::Answered { response } => {
+                Poll::Ready(Ok(response.take().unwrap_or_default()))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RouteService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteService").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,156 @@
+//! [`HostRoutes`]: the routes of one host, by path.
+
+use std::collections::BTreeMap;
+
+use http::request::Parts;
+use matchit::Router;
+
+use super::{
+    conditions::{Conditions, Met},
+    path::{PathPattern, leaves},
+};
+
+/// One route at one path.
+#[derive(Clone, Debug)]
+pub(super) struct Alternative {
+    /// The number of the route.
+    pub(super) route: usize,
+    /// `None` for a route for all paths.
+    pub(super) path: Option<PathPattern>,
+    pub(super) conditions: Conditions,
+}
+
+/// The routes of one host.
+#[derive(Default)]
+pub(super) struct HostRoutes {
+    /// From a path to its place in `paths`, to be fast.
+    router: Router<usize>,
+    /// The places in `paths` of those that the router cannot have beside others, as `/{id}` beside `/{*rest}`.
+    apart: Vec<usize>,
+    /// From the most to the least specific one.
+    paths: Vec<PathRoutes>,
+    /// Those for all paths.
+    all: Vec<Alternative>,
+}
+
+/// The routes of one path, from the one with the most conditions on.
+struct PathRoutes {
+    /// Has this path only, to see whether a request is for it that the more specific ones did not take.
+    only: Router<()>,
+    alternatives: Vec<Alternative>,
+}
+
+/// Two routes that cannot be told apart, by their numbers.
+pub(super) struct Equals(pub(super) usize, pub(super) usize);
+
+/// What was found.
+pub(super) enum Search {
+    /// The route takes it.
+    Route(usize),
+    /// None does. These methods would be.
+    Methods(Vec<String>),
+}
+
+impl HostRoutes {
+    /// Puts routes in order.
+    ///
+    /// # Errors
+    ///
+    /// The pairs that cannot be told apart.
+    pub(super) fn new(alternatives: Vec<Alternative>) -> Result<Self, Vec<Equals>> {
+        let mut groups: BTreeMap<String, (PathPattern, Vec<Alternative>)> = BTreeMap::new();
+        let mut all = Vec::new();
+        for alternative in alternatives {
+            let Some(path) = alternative.path.clone() else {
+                all.push(alternative);
+                continue;
+            };
+            let group = groups.entry(path.text.clone());
+            let (_, group) = group.or_insert_with(|| (path, Vec::new()));
+            group.push(alternative);
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        groups.sort_by_cached_key(|(path, _)| path.specificity());
+        let mut found = Self::default();
+        let mut equals = found.add_all(all);
+        for (path, group) in groups {
+            equals.extend(found.add(&path, group));
+        }
+        match equals.is_empty() {
+            true => Ok(found),
+            false => Err(equals),
+        }
+    }
+
+    /// Adds the routes for all paths.
+    fn add_all(&mut self, group: Vec<Alternative>) -> Vec<Equals> {
+        let (ordered, equals) = ordered(group);
+        self.all = ordered;
+        equals
+    }
+
+    /// Adds the routes of a path, which is less specific than all before, and returns those that cannot be told apart.
+    fn add(&mut self, path: &PathPattern, group: Vec<Alternative>) -> Vec<Equals> {
+        let (alternatives, equals) = ordered(group);
+        let place = self.paths.len();
+        if self.router.insert(path.text.clone(), place).is_err() {
+            self.apart.push(place);
+        }
+        let only = path.alone();
+        self.paths.push(PathRoutes { only, alternatives });
+        equals
+    }
+
+    /// Returns the place of the most specific path that matches.
+    fn first(&self, path: &str) -> Option<usize> {
+        let shared = self.router.at(path).ok();
+        let shared = shared
+            .filter(|found| !leaves(found.params.iter().last()))
+            .map(|found| *found.value);
+        let matches = |place: &&usize| {
+            let apart = self.paths.get(**place);
+            apart.is_some_and(|apart| PathPattern::matches(&apart.only, path))
+        };
+        let apart = self.apart.iter().find(matches).copied();
+        [shared, apart].into_iter().flatten().min()
+    }
+
+    /// Looks for the route that takes a request.
+    pub(super) fn search(&self, parts: &Parts) -> Search {
+        let path = parts.uri.path();
+        let mut methods = Vec::new();
+        let first = self.first(path);
+        let at_first = first.and_then(|first| self.paths.get(first));
+        let others = self.paths.iter().enumerate();
+        let others = others
+            .filter(|(nth, other)| Some(*nth) != first && PathPattern::matches(&other.only, path))
+            .map(|(_, other)| other);
+        let paths = at_first.into_iter().chain(others);
+        let groups = paths.map(|path| &path.alternatives).chain([&self.all]);
+        for alternative in groups.flatten() {
+            match alternative.conditions.met_by(parts) {
+                Met::All => return Search::Route(alternative.route),
+                Met::OtherMethod => methods.extend(alternative.conditions.methods.iter().cloned()),
+                Met::No => {}
+            }
+        }
+        Search::Methods(methods)
+    }
+}
+
+/// Puts the routes of one path in order, and returns those that cannot be told apart.
+fn ordered(mut group: Vec<Alternative>) -> (Vec<Alternative>, Vec<Equals>) {
+    let rank = |one: &Alternative| {
+        let is_prefix = one.path.as_ref().is_some_and(|path| path.is_prefix);
+        (is_prefix, std::cmp::Reverse(one.conditions.count()))
+    };
+    group.sort_by_key(rank);
+    let mut equals = Vec::new();
+    for (nth, one) in group.iter().enumerate() {
+        let later = group.iter().skip(nth + 1);
+        let same = later.filter(|other| rank(other) == rank(one) && other.route != one.route);
+        let same = same.filter(|other| !one.conditions.excludes(&other.conditions));
+        equals.extend(same.map(|other| Equals(one.route, other.route)));
+    }
+    (group, equals)
+}
