@@ -82,7 +82,7 @@ fn act(
     let Some(cluster) = feed.cluster(Some(cluster)) else {
         return (StatusCode::NOT_FOUND, "no such cluster").into_response();
     };
-    let changed = change(cluster);
+    let changed = change(&cluster);
     feed.renew();
     match changed {
         true => StatusCode::NO_CONTENT.into_response(),

@@ -38,6 +38,8 @@ mod query;
 mod router;
 mod source;
 
+#[cfg(feature = "config")]
+pub(crate) use self::source::ChangingSource;
 pub use self::{
     router::{StatusRouter, status_router},
     source::StatusSource,

@@ -16,7 +16,13 @@ use http::{HeaderName, StatusCode, header};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 
-use super::{actions, feed::Feed, page::page, query::DryRun, source::StatusSource};
+use super::{
+    actions,
+    feed::Feed,
+    page::page,
+    query::DryRun,
+    source::{ChangingSource, StatusSource},
+};
 
 /// For how long a stream of events lasts. The page opens another one at once; a server that stops gracefully need not
 /// wait for one that goes on for ever.
@@ -39,6 +45,7 @@ const RETRY: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, Default)]
 pub struct StatusRouter {
     clusters: Vec<StatusSource>,
+    changing: ChangingSource,
     actions: bool,
 }
 
@@ -48,6 +55,13 @@ impl StatusRouter {
     #[must_use]
     pub fn cluster(mut self, cluster: impl Into<StatusSource>) -> Self {
         self.clusters.push(cluster.into());
+        self
+    }
+
+    /// Adds what may be another one each time it is looked at.
+    #[cfg(feature = "config")]
+    pub(crate) fn changing(mut self, source: ChangingSource) -> Self {
+        self.changing = source;
         self
     }
 
@@ -86,7 +100,7 @@ impl StatusRouter {
                     post(actions::weight),
                 );
         }
-        router.with_state(Feed::new(self.clusters, self.actions))
+        router.with_state(Feed::new(self.clusters, self.changing, self.actions))
     }
 }
 

@@ -85,6 +85,22 @@ impl StatusSource {
     }
 }
 
+/// What may be another one each time it is looked at: the clusters of a configuration, and what became of its last
+/// change.
+#[derive(Clone, Default)]
+pub(crate) struct ChangingSource {
+    /// The clusters, as they are now.
+    pub(crate) clusters: Option<Arc<dyn Fn() -> Vec<StatusSource> + Send + Sync>>,
+    /// The state of the configuration, as JSON.
+    pub(crate) configuration: Option<Arc<dyn Fn() -> serde_json::Value + Send + Sync>>,
+}
+
+impl fmt::Debug for ChangingSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangingSource").finish_non_exhaustive()
+    }
+}
+
 impl<S: Send + Sync + 'static> From<&LoadBalance<S>> for StatusSource {
     fn from(balance: &LoadBalance<S>) -> Self {
         balance.handle().into()

@@ -45,6 +45,45 @@ fn the_files_of_the_page_are_right() {
     }
 }
 
+/// Whatever an editor leaves, each problem has a place in the file, and nothing panics.
+#[test]
+fn a_file_that_is_edited_at_random() {
+    let whole = files().pop().unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let pieces = [
+        "", "=", "[", "]", "{", "}", "\"", "'", ".", "a", "-1", "1e9", "true", "\n", "{*", "é", "#",
+    ];
+    for _ in 0..1_000 {
+        let mut edited: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        for _ in 0..rng.usize(1..4) {
+            let line = rng.usize(..edited.len());
+            match rng.u8(..3) {
+                0 => drop(edited.remove(line)),
+                1 => edited.swap(line, rng.usize(..lines.len() / 2)),
+                _ => {
+                    let text = &mut edited[line];
+                    let places: Vec<_> = text.char_indices().map(|(at, _)| at).collect();
+                    let from = rng.usize(..=places.len());
+                    let at = places.get(from).copied().unwrap_or(text.len());
+                    let end = places.get(from + rng.usize(..4)).copied();
+                    let end = end.unwrap_or(text.len()).max(at);
+                    text.replace_range(at..end, pieces[rng.usize(..pieces.len())]);
+                }
+            }
+        }
+        let text = edited.join("\n");
+        if let Err(error) = Config::from_toml(&text) {
+            assert!(!error.problems().is_empty());
+            for problem in error.problems() {
+                let line = problem.line.unwrap();
+                assert!(line >= 1 && line <= text.lines().count() + 1, "{problem}");
+                assert!(!problem.message.is_empty());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_file_of_the_example_is_right() {
     Config::from_file(path("examples/config.toml")).unwrap();

@@ -299,6 +299,71 @@ async fn a_file_is_followed() {
     assert!(live.status().problems.is_empty());
 }
 
+/// As kubelet mounts a ConfigMap: the file is a link into `..data`, which is a link to a folder, and is replaced.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_mounted_config_map_is_followed() {
+    use std::os::unix::fs::symlink;
+
+    let folder = Folder::new("config-map");
+    let mount = |version: &str| {
+        fs::create_dir(folder.path(version)).unwrap();
+        fs::write(folder.path(version).join("proxy.toml"), route(version)).unwrap();
+        symlink(version, folder.path("..data_tmp")).unwrap();
+        fs::rename(folder.path("..data_tmp"), folder.path("..data")).unwrap();
+    };
+    mount("..1");
+    symlink("..data/proxy.toml", folder.path("proxy.toml")).unwrap();
+    let live = ConfigWatch::new(folder.path("proxy.toml"))
+        .interval(Duration::MAX)
+        .start()
+        .unwrap();
+    for (version, generation) in [("..2", 2), ("..3", 3)] {
+        mount(version);
+        eventually(|| live.status().generation == generation).await;
+        assert_eq!(body(&live, "GET x /").await, version);
+    }
+}
+
+/// The status follows the clusters, and has what is wrong with a configuration that was not taken.
+#[cfg(feature = "status")]
+#[tokio::test(start_paused = true)]
+async fn the_status_follows() {
+    let config = |text: &str| Config::from_toml(text).unwrap();
+    let one = config("[clusters.one]\nendpoints = ['http://127.0.0.1:1']\n");
+    let live = LiveConfig::new(&one).unwrap();
+    let router = live.status_router().into_router();
+    let status = || async {
+        // A report is used again for a second.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let (_, body) = ask(&router, request("GET x /status.json")).await;
+        let status: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let clusters = status["clusters"].as_array().unwrap().iter();
+        let names: Vec<_> = clusters
+            .map(|cluster| cluster["name"].to_string())
+            .collect();
+        (names.join(" "), status["configuration"].clone())
+    };
+    let (names, configuration) = status().await;
+    assert_eq!(names, "\"one\"");
+    assert_eq!(configuration["generation"], 1);
+    let two = config("[clusters.two]\nendpoints = []\n[clusters.three]\nendpoints = []\n");
+    live.apply(&two).unwrap();
+    let (names, configuration) = status().await;
+    assert_eq!(names, "\"three\" \"two\"");
+    assert_eq!(configuration["generation"], 2);
+    let mut wrong = two.clone();
+    wrong.clusters.get_mut("two").unwrap().endpoints = None;
+    live.apply(&wrong).unwrap_err();
+    let (names, configuration) = status().await;
+    assert_eq!(names, "\"three\" \"two\"");
+    let expected = "2:1: clusters.two: a cluster needs \"endpoints\" or \"discover\"";
+    assert_eq!(
+        configuration["problems"][0].as_str().unwrap()[2..],
+        expected[2..]
+    );
+}
+
 /// By a call, it is read again even if it is the same: files that it names may be others.
 #[tokio::test]
 async fn a_call_reloads() {

@@ -1,6 +1,6 @@
 //! [`PolicyConfig`]: how an endpoint is picked.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
 use super::text_source::TextSource;
@@ -9,6 +9,7 @@ use super::text_source::TextSource;
 /// settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(transform = sticky_alone)]
 #[non_exhaustive]
 pub enum PolicyConfig {
     /// The better of two drawn at random, by requests in flight and latency. The default.
@@ -27,6 +28,17 @@ pub enum PolicyConfig {
     ConsistentHash(ConsistentHashConfig),
     /// The one that answered the client before, by a cookie.
     Sticky(StickyConfig),
+}
+
+/// Adds that `sticky` may stand alone: it has a default for each of its settings.
+fn sticky_alone(schema: &mut Schema) {
+    if let Some(serde_json::Value::Array(all)) = schema.get_mut("oneOf") {
+        all.push(serde_json::json!({
+            "type": "string",
+            "const": "sticky",
+            "description": "The one that answered the client before, by a cookie named backend.",
+        }));
+    }
 }
 
 /// By which key the endpoint is picked: exactly one of header, cookie, client_addr and path.

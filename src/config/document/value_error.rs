@@ -50,6 +50,9 @@ impl ValueError {
 /// The similarity from which on a name is taken for another one that was misspelled, from 0 to 1.
 const SIMILAR: f64 = 0.8;
 
+/// How many names are listed, where none is similar. The names of clusters may be many more.
+const MOST_NAMES: usize = 30;
+
 /// Returns which of the names are meant, as the end of a message: the most similar one, or those of which a part is
 /// similar, or all.
 pub(in crate::config) fn expected(given: &str, names: &[&str]) -> String {
@@ -72,6 +75,7 @@ pub(in crate::config) fn expected(given: &str, names: &[&str]) -> String {
     let shown: Vec<_> = shown.iter().map(|name| format!("{name:?}")).collect();
     match &shown[..] {
         [] => String::new(),
+        many if many.len() > MOST_NAMES => String::new(),
         [only] => format!(", expected {only}"),
         several => format!(", expected one of {}", several.join(", ")),
     }

@@ -15,6 +15,8 @@ use super::{
     status::ReloadStatus,
 };
 use crate::balance::LoadBalance;
+#[cfg(feature = "status")]
+use crate::status::{ChangingSource, StatusRouter, StatusSource};
 
 /// A configuration that serves requests, and can be replaced by another one meanwhile.
 ///
@@ -118,6 +120,23 @@ impl LiveConfig {
     #[must_use]
     pub fn clusters(&self) -> Vec<LoadBalance> {
         self.0.current.load().clusters()
+    }
+
+    /// Returns the status router of all clusters, as they are whenever it is looked at, and of the last change: of what
+    /// is wrong with a configuration that was not taken.
+    ///
+    /// It keeps the configuration alive, as the router of the routes does.
+    #[cfg(feature = "status")]
+    #[must_use]
+    pub fn status_router(&self) -> StatusRouter {
+        let (clusters, status) = (self.clone(), self.clone());
+        let source = ChangingSource {
+            clusters: Some(Arc::new(move || {
+                clusters.clusters().iter().map(StatusSource::from).collect()
+            })),
+            configuration: Some(Arc::new(move || status.status().to_json())),
+        };
+        StatusRouter::default().changing(source)
     }
 
     /// Waits for the tunnels of all routes to end, of former ones too, and closes those that are still open after

@@ -6,6 +6,8 @@ use std::{
 };
 
 use super::super::error::{ConfigError, ConfigProblem};
+#[cfg(feature = "status")]
+use crate::telemetry::millis;
 
 /// Which configuration serves requests, and what became of the last one that should.
 ///
@@ -21,6 +23,20 @@ pub struct ReloadStatus {
     pub tried: SystemTime,
     /// What is wrong with the one that was tried last. Empty if it serves requests.
     pub problems: Vec<ConfigProblem>,
+}
+
+#[cfg(feature = "status")]
+impl ReloadStatus {
+    /// Returns it as the status page has it.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let problems = self.problems.iter().map(ToString::to_string);
+        serde_json::json!({
+            "generation": self.generation,
+            "since_unix_ms": millis(self.since),
+            "tried_unix_ms": millis(self.tried),
+            "problems": problems.collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// The status while it changes.

@@ -207,8 +207,13 @@ impl FollowedFile {
         let file = self.watch.path.display();
         match tried {
             Ok(()) => tracing::info!(%file, "the configuration has changed"),
-            Err(problems) if is_news => {
-                tracing::error!(%file, %problems, "the configuration is wrong, and the last one stays");
+            Err(error) if is_news => {
+                let problems = error.problems();
+                let count = problems.len();
+                tracing::error!(%file, count, "the configuration is wrong, and the last one stays");
+                for problem in problems {
+                    tracing::error!("{problem}");
+                }
             }
             Err(_) => {}
         }

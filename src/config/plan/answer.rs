@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use super::{
     super::{
         data::{RedirectConfig, RespondConfig},
-        routing::host_of,
+        routing::RequestHost,
     },
     failures::status_code,
     fields::fields,
@@ -106,7 +106,7 @@ impl RedirectAnswer {
         for part in &self.to {
             match part {
                 LocationPart::Text(text) => to.push_str(text),
-                LocationPart::Host => to.push_str(host_of(parts)?.host()),
+                LocationPart::Host => to.push_str(RequestHost::of(parts)?.name()),
                 LocationPart::Path => to.push_str(parts.uri.path()),
                 LocationPart::Query => {
                     if let Some(query) = parts.uri.query() {

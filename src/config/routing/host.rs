@@ -1,5 +1,7 @@
 //! [`HostPattern`]: which hosts a route is for.
 
+use std::borrow::Cow;
+
 use http::{header, request::Parts, uri::Authority};
 
 /// The hosts that a route is for.
@@ -48,22 +50,76 @@ impl HostPattern {
     }
 }
 
-/// Returns the host that a request is for, in lower case and with its port. `None` if it has none, or one that is not
-/// valid.
-///
-/// The target wins over the field, as it does when the request is forwarded (RFC 9112 3.2.2).
-pub(in crate::config) fn host_of(parts: &Parts) -> Option<Authority> {
-    let field = || parts.headers.get(header::HOST)?.to_str().ok()?.parse().ok();
-    let authority: Authority = parts.uri.authority().cloned().or_else(field)?;
-    match authority.as_str().bytes().any(|b| b.is_ascii_uppercase()) {
-        true => authority.as_str().to_ascii_lowercase().parse().ok(),
-        false => Some(authority),
+/// The host that a request is for, in lower case.
+#[derive(Debug)]
+pub(in crate::config) struct RequestHost<'r> {
+    /// With its port.
+    whole: Cow<'r, str>,
+    /// How much of it is the name.
+    name: usize,
+}
+
+impl<'r> RequestHost<'r> {
+    /// Returns the host of a request. `None` if it has none, or one that is not valid.
+    ///
+    /// The target wins over the field, as it does when the request is forwarded (RFC 9112 3.2.2).
+    pub(in crate::config) fn of(parts: &'r Parts) -> Option<Self> {
+        let whole = match parts.uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => parts.headers.get(header::HOST)?.to_str().ok()?,
+        };
+        let name = match whole.bytes().all(is_plain) {
+            // Nearly every host is a name with or without a port, which need not be parsed.
+            true => whole.find(':').unwrap_or(whole.len()),
+            false => whole.parse::<Authority>().ok()?.host().len(),
+        };
+        // What is in front of the name would be a user.
+        let is_host = name > 0 && !whole.contains('@');
+        let whole = match whole.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => whole.to_ascii_lowercase().into(),
+            false => whole.into(),
+        };
+        is_host.then_some(Self { whole, name })
     }
+
+    /// Returns it with its port.
+    pub(in crate::config) fn with_port(&self) -> &str {
+        &self.whole
+    }
+
+    /// Returns it without its port.
+    pub(in crate::config) fn name(&self) -> &str {
+        self.whole.get(..self.name).unwrap_or_default()
+    }
+}
+
+/// Returns whether a byte is part of a plain name, or separates one from a port.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(host: &str) -> Option<(String, String)> {
+        let request = http::Request::get("/").header("host", host);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let host = RequestHost::of(&parts)?;
+        Some((host.name().to_owned(), host.with_port().to_owned()))
+    }
+
+    #[test]
+    fn the_host_of_a_request() {
+        let some = |name: &str, whole: &str| Some((name.to_owned(), whole.to_owned()));
+        assert_eq!(of("Example.com:80"), some("example.com", "example.com:80"));
+        assert_eq!(of("a_b"), some("a_b", "a_b"));
+        assert_eq!(of("[::1]:80"), some("[::1]", "[::1]:80"));
+        assert_eq!(of("[::1]"), some("[::1]", "[::1]"));
+        for none in ["", ":80", "u@a", "a b", "a/b"] {
+            assert_eq!(of(none), None, "{none:?}");
+        }
+    }
 
     #[test]
     fn hosts_of_all_kinds() {

@@ -17,7 +17,7 @@ mod table;
 
 pub(super) use self::{
     conditions::{Conditions, FieldCondition},
-    host::{HostPattern, host_of},
+    host::{HostPattern, RequestHost},
     path::PathPattern,
     table::{NotTaken, RouteKey, RouteTable},
 };

@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::{
     conditions::Conditions,
-    host::{HostPattern, host_of},
+    host::{HostPattern, RequestHost},
     host_routes::{Alternative, Equals, HostRoutes, Search},
     path::PathPattern,
 };
@@ -94,16 +94,19 @@ impl RouteTable {
     ///
     /// Why none does.
     pub(in crate::config) fn find(&self, parts: &Parts) -> Result<usize, NotTaken> {
-        let host = host_of(parts);
+        let host = match self.exact.is_empty() && self.below.is_empty() {
+            true => None,
+            false => RequestHost::of(parts),
+        };
         let host = host.as_ref();
-        let with_port = host.and_then(|host| self.exact.get(host.as_str()));
+        let with_port = host.and_then(|host| self.exact.get(host.with_port()));
         let without = host
-            .filter(|host| host.host().len() < host.as_str().len())
-            .and_then(|host| self.exact.get(host.host()));
+            .filter(|host| host.name() != host.with_port())
+            .and_then(|host| self.exact.get(host.name()));
         let below = self.below.iter().filter(|(suffix, _)| {
             host.is_some_and(|host| {
-                let host = host.host();
-                host.len() > suffix.len() && host.ends_with(suffix)
+                let name = host.name();
+                name.len() > suffix.len() && name.ends_with(suffix)
             })
         });
         let groups = with_port.into_iter().chain(without);
