@@ -10,32 +10,21 @@
 //! Tunnels have until the drain timeout as well, and are closed then. Nothing is said in them: a WebSocket close is for
 //! the two sides to send.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    io,
-    net::{self, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, sync::Arc, time::Duration};
 
-use axum::body::Body;
-use axum_upstream::{LoadBalance, ReverseProxy, access_log::AccessLogLayer};
-use http::{Request, Response};
-use hyper::body::Incoming;
+use axum_upstream::access_log::AccessLogLayer;
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
     time::sleep,
 };
-use tower::{Layer, Service, service_fn};
-use tracing::Level;
 
 use crate::{
-    connection::{Server, Stage, Upload},
-    listen,
-    log::LogLine,
+    answer::{Answerer, Proxy},
+    connection::{OpenedConnection, Server, Stage},
+    entrance::{EnteredConnection, Entrance, Gate},
+    limits::{AddressKey, RequestRate},
+    listen::{AcceptedStream, BoundListener, ListenSocket},
     places::Places,
     workers::Workers,
 };
@@ -47,15 +36,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long the tunnels that are closed at the drain timeout have to end.
 const CLOSING: Duration = Duration::from_millis(200);
 
-/// The proxy that every connection has a clone of.
-type Proxy = ReverseProxy<LoadBalance>;
-
 /// Serves the connections of one or more listeners.
 pub(crate) struct Gateway {
     /// Forwards the requests.
     pub(crate) proxy: Proxy,
     /// Speaks HTTP with the clients.
-    pub(crate) server: Arc<Server>,
+    pub(crate) server: Server,
     /// The largest number of connections.
     pub(crate) places: usize,
     /// How long a connection may be idle while there are places.
@@ -66,11 +52,15 @@ pub(crate) struct Gateway {
     pub(crate) short_lines: bool,
     /// Logs a line at the end of each request.
     pub(crate) access_log: Option<AccessLogLayer>,
+    /// How many requests each address may send, if that is limited.
+    pub(crate) rate: Option<Arc<RequestRate>>,
+    /// Whether endpoints are told of the certificates of clients.
+    pub(crate) tells_certificate: bool,
 }
 
 impl Gateway {
     /// Accepts connections until the signal, then takes what the kernel has accepted, and lets what is in flight
-    /// finish. The first listener is served here, and each of the others by a thread of its own.
+    /// finish. The first socket of each listener is served here, and each of the others by a thread of its own.
     ///
     /// # Errors
     ///
@@ -78,12 +68,12 @@ impl Gateway {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops accepting, and ends the threads. Connections of the first listener go on in their own
+    /// Dropping the future stops accepting, and ends the threads. Connections of the first thread go on in their own
     /// tasks.
     pub(crate) async fn serve(
         self,
-        listeners: Vec<net::TcpListener>,
-        signal: impl Future<Output = ()>,
+        listeners: Vec<(BoundListener, Entrance)>,
+        signal: impl Future<Output = io::Result<()>>,
     ) -> io::Result<()> {
         let stage = watch::Sender::new(Stage::Open);
         let drain_timeout = self.drain_timeout;
@@ -91,16 +81,33 @@ impl Gateway {
             places: Places::new(self.places, self.idle, stage.clone()),
             gateway: self,
         });
+        let mut threads = Vec::<Vec<_>>::new();
+        #[cfg(unix)]
+        let mut files = Vec::new();
+        for (listener, entrance) in listeners {
+            let entrance = Arc::new(entrance);
+            for (n, socket) in listener.sockets.into_iter().enumerate() {
+                if n == threads.len() {
+                    threads.push(Vec::new());
+                }
+                threads[n].push((socket, Arc::clone(&entrance)));
+            }
+            #[cfg(unix)]
+            files.extend(listener.file);
+        }
         let (mut here, mut workers) = (JoinSet::new(), Workers::new());
-        for (n, listener) in listeners.into_iter().enumerate() {
-            let accept = Arc::clone(&clients).accept(listener, stage.subscribe());
+        for (n, sockets) in threads.into_iter().enumerate() {
+            let accept = accept_all(Arc::clone(&clients), sockets, stage.subscribe());
             match n {
                 0 => drop(here.spawn(accept)),
                 _ => workers.start(accept)?,
             }
         }
-        signal.await;
+        signal.await?;
         tracing::info!("stopping; requests in flight have {drain_timeout:?}");
+        // From now on, a client that connects to a Unix socket is told that there is none.
+        #[cfg(unix)]
+        drop(files);
         stage.send_replace(Stage::Last);
         // Every listener and every connection holds a receiver, so this waits for the last one to end. A connection
         // that has become a tunnel does not any more.
@@ -126,118 +133,102 @@ struct Clients {
     places: Places,
 }
 
+/// Accepts the connections of the listeners of one thread, until the last of them has ended.
+async fn accept_all(
+    clients: Arc<Clients>,
+    sockets: Vec<(ListenSocket, Arc<Entrance>)>,
+    stage: watch::Receiver<Stage>,
+) {
+    let mut listeners = JoinSet::new();
+    for (socket, entrance) in sockets {
+        listeners.spawn(Arc::clone(&clients).accept(socket, entrance, stage.clone()));
+    }
+    while listeners.join_next().await.is_some() {}
+}
+
 impl Clients {
-    /// Accepts the connections of one listener until the stage is the last, then those that the kernel has accepted.
+    /// Accepts the connections of one socket until the stage is the last, then those that the kernel has accepted.
     async fn accept(
         self: Arc<Self>,
-        listener: net::TcpListener,
+        socket: ListenSocket,
+        entrance: Arc<Entrance>,
         mut stage: watch::Receiver<Stage>,
     ) {
-        let listener = match TcpListener::from_std(listener) {
+        let listener = match socket.listen() {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "cannot accept"),
         };
         let each = stage.clone();
-        let serve = |stream, peer, place| self.spawn(stream, peer, place, each.clone());
+        let serve = |accepted, place| self.spawn(accepted, place, &entrance, each.clone());
         let ends = |stage: &Stage| matches!(stage, Stage::Last | Stage::Close);
         loop {
-            let (stream, peer) = tokio::select! {
-                accepted = listen::accept(&listener) => accepted,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
                 _ = stage.wait_for(ends) => break,
             };
             // Only now: a listener that nobody connects to must not keep a place from the others.
             let place = self.places.take().await;
-            serve(stream, peer, place);
+            serve(accepted, place);
         }
-        if let Err(error) = listen::drain(listener, &self.places, &serve).await {
+        if let Err(error) = listener.drain(&self.places, &serve).await {
             tracing::warn!(%error, "cannot take the last connections");
         }
     }
 
     /// Serves one connection in a task of its own.
     fn spawn(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
+        self: &Arc<Self>,
+        (stream, peer): AcceptedStream,
         place: OwnedSemaphorePermit,
+        entrance: &Arc<Entrance>,
         stage: watch::Receiver<Stage>,
     ) {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay() {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        let gateway = &self.gateway;
-        let server = Arc::clone(&gateway.server);
-        let proxy = gateway.proxy.clone().client_addr(peer);
-        let (short_lines, access_log) = (gateway.short_lines, gateway.access_log.clone());
+        let (clients, entrance) = (Arc::clone(self), Arc::clone(entrance));
         tokio::spawn(async move {
-            let answer = move |request| answer(proxy, request, short_lines, access_log);
-            match server.serve(stream, place, stage, answer).await {
+            let gateway = &clients.gateway;
+            let open = async {
+                let entered = entrance.enter(stream, peer, place).await;
+                let mut entered = entered
+                    .inspect_err(|error| tracing::debug!(?peer, %error, "connection refused"))?;
+                let answerer = gateway.answerer(&mut entered, &entrance);
+                Ok(OpenedConnection {
+                    stream: entered.stream,
+                    is_http2: entered.is_http2,
+                    place: entered.place,
+                    answer: move |request| answerer.answer(request),
+                })
+            };
+            match gateway.server.serve(stage, open).await {
                 Ok(()) => {}
                 // hyper has answered it, with a 400, 414 or 431.
-                Err(error) if error.is_parse() => tracing::info!(%peer, %error, "bad request"),
-                Err(error) => tracing::debug!(%peer, %error, "connection ended early"),
+                Err(error) if error.is_parse() => tracing::info!(?peer, %error, "bad request"),
+                Err(error) => tracing::debug!(?peer, %error, "connection ended early"),
             }
         });
     }
 }
 
-/// Forwards one request, and logs it.
-async fn answer(
-    proxy: Proxy,
-    request: Request<Upload<Incoming>>,
-    short: bool,
-    access_log: Option<AccessLogLayer>,
-) -> Response<Body> {
-    match access_log {
-        // Boxed: without the log, the future of each request is as small as it can be.
-        Some(log) => Box::pin(logged(log, proxy, request)).await,
-        None => forward(proxy, request, short).await,
-    }
-}
-
-/// Forwards one request that is in the access log.
-async fn logged(
-    log: AccessLogLayer,
-    proxy: Proxy,
-    request: Request<Upload<Incoming>>,
-) -> Response<Body> {
-    let forward = service_fn(|request| {
-        let proxy = proxy.clone();
-        async { Ok::<_, Infallible>(forward(proxy, request, false).await) }
-    });
-    match log.layer(forward).call(request).await {
-        Ok(response) => response.map(Body::new),
-        Err(never) => match never {},
-    }
-}
-
-/// Forwards one request, with a short line in the log if there are such lines.
-async fn forward(
-    mut proxy: Proxy,
-    request: Request<Upload<Incoming>>,
-    short: bool,
-) -> Response<Body> {
-    let mut line = (short && tracing::enabled!(Level::INFO)).then(|| LogLine::new(&request));
-    let response = match proxy.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
-    if let Some(line) = &mut line {
-        line.answered(&response);
-    }
-    response
-}
-
-/// Completes at SIGINT or SIGTERM.
-pub(crate) async fn shutdown_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
-            return;
+impl Gateway {
+    /// Returns what answers the requests of a connection.
+    fn answerer(&self, entered: &mut EnteredConnection, entrance: &Entrance) -> Answerer {
+        let mut proxy = self.proxy.clone();
+        if let Some(address) = entered.address {
+            proxy = proxy.client_addr(address);
+        }
+        if entered.is_tls {
+            proxy = proxy.behind_tls();
+        }
+        let key = entered.address.map(|address| AddressKey::new(address.ip()));
+        let rate = self.rate.clone().zip(key);
+        let certificate = entered.certificate.take();
+        Answerer {
+            proxy,
+            gate: Gate::new(entrance.redirect, rate, self.tells_certificate, certificate),
+            short_line: self.short_lines,
+            access_log: self.access_log.clone(),
         }
     }
-    let _ = interrupt.await;
 }

@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep},
-};
+use socket2::TcpKeepalive;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{client_stream::ClientStream, raw_stream::RawStream};
 
 /// What every HTTP/1 response begins with, interim ones included.
 const BEGINNING: &[u8] = b"HTTP/1.";
@@ -46,20 +45,24 @@ pub(super) struct HalfClosed {
 
 impl HalfClosed {
     /// Sends the beginning of a response, if `unanswered` says that one is owed, and turns on TCP's probes.
-    pub(super) fn new(stream: &TcpStream, unanswered: bool) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the client is gone, which the system knows at once of a Unix socket.
+    pub(super) fn new(stream: &mut ClientStream, unanswered: bool) -> io::Result<Self> {
         let sent = match unanswered {
-            true => stream.try_write(BEGINNING).unwrap_or(0),
+            true => stream.write_now(BEGINNING)?,
             false => 0,
         };
         let keepalive = TcpKeepalive::new().with_time(PROBES).with_interval(PROBES);
-        if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive) {
+        if let Err(error) = stream.raw().set_keepalive(&keepalive) {
             tracing::debug!(%error, "no keep-alive probes");
         }
-        Self {
+        Ok(Self {
             sent,
             next_look: Box::pin(sleep(FIRST_LOOK)),
             pause: FIRST_LOOK,
-        }
+        })
     }
 
     /// Looks for an error of the socket, if it is time to.
@@ -70,7 +73,7 @@ impl HalfClosed {
     /// # Errors
     ///
     /// Returns the error if the client is gone.
-    pub(super) fn watch(&mut self, stream: &TcpStream, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(super) fn watch(&mut self, stream: &RawStream, cx: &mut Context<'_>) -> io::Result<()> {
         while let Poll::Ready(()) = self.next_look.as_mut().poll(cx) {
             if let Some(error) = stream.take_error()? {
                 return Err(error);

@@ -98,7 +98,9 @@ mod tests {
         time::{Instant, sleep},
     };
 
-    use super::super::{Server, Stage, Upload};
+    use super::super::{
+        ClientStream, HeldPlace, OpenedConnection, RawStream, Server, Stage, Upload,
+    };
     use crate::options::Options;
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -118,7 +120,7 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (_tell, stage) = watch::channel(Stage::Open);
-        let server = Server::new(crate::limits(&Options::default()));
+        let server = Server::new(crate::settings::limits(&Options::default()));
         let got = Got::default();
         let keep = Arc::clone(&got);
         let answer = move |request| async move {
@@ -128,7 +130,15 @@ mod tests {
         };
         let start = Instant::now();
         let serves = async {
-            let _ = server.serve(stream, place, stage, answer).await;
+            let open = async {
+                Ok(OpenedConnection {
+                    stream: ClientStream::Raw(RawStream::Tcp(stream)),
+                    is_http2: None,
+                    place: HeldPlace::new(place, None),
+                    answer,
+                })
+            };
+            let _ = server.serve(stage, open).await;
             start.elapsed()
         };
         let talks = async {

@@ -3,21 +3,21 @@
 //! The limits of both versions are the same, as far as hyper's settings allow it, but for the idle time. hyper's own
 //! timers are off: [`Drive`] has the clock for both.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
-};
+use tokio::sync::watch;
 
 use super::{
     activity::{Activity, QuietLimits},
+    client_stream::ClientStream,
     drive::{Close, Drive, Ended, Stage},
     exchange::{HeadLimits, Upload, exchange},
+    held_place::HeldPlace,
     http1,
     socket::Socket,
     stream::Streams,
@@ -50,6 +50,19 @@ pub(crate) struct ConnectionLimits {
     pub(crate) head: HeadLimits,
     /// The longest time in which the client of an HTTP/2 stream takes nothing of its response.
     pub(crate) stalled: Duration,
+}
+
+/// A connection that is ready for HTTP.
+#[derive(Debug)]
+pub(crate) struct OpenedConnection<A> {
+    /// What HTTP is spoken on.
+    pub(crate) stream: ClientStream,
+    /// Whether it is HTTP/2, if that was agreed on. `None` has the client's first bytes decide.
+    pub(crate) is_http2: Option<bool>,
+    /// Held for as long as the socket is open.
+    pub(crate) place: HeldPlace,
+    /// Answers its requests.
+    pub(crate) answer: A,
 }
 
 /// Serves connections of both versions. One is shared by all connections.
@@ -88,8 +101,8 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends, or is quiet for too long. `place` is held for as long as its socket is
-    /// open.
+    /// Serves one connection until it ends, or is quiet for too long. `open` makes it ready for HTTP; what it takes is
+    /// part of the time of the first head.
     ///
     /// # Errors
     ///
@@ -100,10 +113,8 @@ impl Server {
     /// Dropping the future closes the connection, except for one that has been upgraded.
     pub(crate) async fn serve<A, F, B>(
         &self,
-        stream: TcpStream,
-        place: OwnedSemaphorePermit,
         stage: watch::Receiver<Stage>,
-        answer: A,
+        open: impl Future<Output = io::Result<OpenedConnection<A>>>,
     ) -> hyper::Result<()>
     where
         A: FnOnce(Request<Upload<Incoming>>) -> F + Clone + Send + 'static,
@@ -119,13 +130,21 @@ impl Server {
             stage,
             http2: false,
         };
-        let version = pin!(version::is_http2(stream));
-        let version = drive.run(version, false, |_| Close::Drop).await;
-        let Ended::Output(Ok((is_http2, stream, read))) = version else {
+        let ended = {
+            let begin = pin!(begin(open));
+            drive.run(begin, false, |_| Close::Drop).await
+        };
+        let Ended::Output(Ok((connection, is_http2, read))) = ended else {
             return Ok(());
         };
         drive.http2 = is_http2;
 
+        let OpenedConnection {
+            stream,
+            place,
+            answer,
+            ..
+        } = connection;
         let noted = Arc::clone(&activity);
         let socket = Socket::new(stream, read, !is_http2, noted, place);
         let (noted, head) = (Arc::clone(&activity), self.limits.head);
@@ -149,17 +168,31 @@ impl Server {
     }
 }
 
+/// Makes a connection ready for HTTP, and finds out which version it is. Returns it with what has been read of it.
+async fn begin<A>(
+    open: impl Future<Output = io::Result<OpenedConnection<A>>>,
+) -> io::Result<(OpenedConnection<A>, bool, Bytes)> {
+    let mut connection = open.await?;
+    match connection.is_http2 {
+        Some(is_http2) => Ok((connection, is_http2, Bytes::new())),
+        None => {
+            let (is_http2, read) = version::is_http2(&mut connection.stream).await?;
+            Ok((connection, is_http2, read))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         sync::Semaphore,
         time::{Instant, sleep},
     };
 
-    use super::*;
+    use super::{super::RawStream, *};
     use crate::options::Options;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -175,12 +208,21 @@ mod tests {
         let (mut reads, mut writes) = client.await.unwrap().into_split();
         let (stream, _) = listener.accept().await.unwrap();
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let stream = ClientStream::Raw(RawStream::Tcp(stream));
         let (_tell, stage) = watch::channel(Stage::Open);
-        let server = Server::new(crate::limits(&Options::default()));
+        let server = Server::new(crate::settings::limits(&Options::default()));
         let start = Instant::now();
         writes.write_all(first).await.unwrap();
         let answer = |_| async { Response::new(Body::empty()) };
-        let serves = server.serve(stream, place, stage, answer);
+        let open = async {
+            Ok(OpenedConnection {
+                stream,
+                is_http2: None,
+                place: HeldPlace::new(place, None),
+                answer,
+            })
+        };
+        let serves = server.serve(stage, open);
         let says = async {
             loop {
                 sleep(Duration::from_secs(10)).await;

@@ -14,12 +14,15 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 
-use super::{activity::Activity, half_closed::HalfClosed};
+use super::{
+    activity::Activity,
+    client_stream::{ClientStream, Peeked},
+    half_closed::HalfClosed,
+    held_place::HeldPlace,
+};
 
 /// How long the rest of a refused request is read after its response.
 const READ_ON: Duration = Duration::from_secs(2);
@@ -30,8 +33,9 @@ const READ_ON: Duration = Duration::from_secs(2);
 /// hyper is told to leave a client its half of the connection (`half_close`). It then does not read until it has
 /// answered, and would not notice a client that is gone; this does: see [`HalfClosed`].
 pub(super) struct Socket {
-    stream: TcpStream,
-    /// What was read to find out the version, or by hyper before a rest, and hyper has not read yet.
+    stream: ClientStream,
+    /// What was read to find out the version, or by hyper before a rest, or to find the end, and hyper has not read
+    /// yet.
     ahead: Bytes,
     /// What the connection is doing.
     activity: Arc<Activity>,
@@ -44,7 +48,7 @@ pub(super) struct Socket {
     /// Set once the client has closed its sending half while hyper did not read.
     half_closed: Option<HalfClosed>,
     /// The place among the connections, for as long as the socket is open. A tunnel outlives the HTTP on it.
-    _place: OwnedSemaphorePermit,
+    _place: HeldPlace,
 }
 
 /// Whether the socket can be watched between two reads.
@@ -63,11 +67,11 @@ enum Reading {
 impl Socket {
     /// Returns the socket of a connection whose first bytes are `ahead`.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: ClientStream,
         ahead: Bytes,
         http1: bool,
         activity: Arc<Activity>,
-        place: OwnedSemaphorePermit,
+        place: HeldPlace,
     ) -> Self {
         Self {
             stream,
@@ -82,8 +86,8 @@ impl Socket {
     }
 
     /// Writes what fits at once, and does not wait for the rest.
-    pub(super) fn write_now(&self, bytes: &[u8]) {
-        let _ = self.stream.try_write(bytes);
+    pub(super) fn write_now(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_now(bytes);
     }
 
     /// Takes back what has been read and not been used, to be read again.
@@ -103,7 +107,7 @@ impl Socket {
     /// Nothing is lost if the future is dropped.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self.ahead.is_empty() {
-            true => self.stream.readable().await,
+            true => self.stream.raw().readable().await,
             false => Ok(()),
         }
     }
@@ -121,7 +125,7 @@ impl Socket {
             return;
         }
         let rest = async {
-            while self.stream.readable().await.is_ok() {
+            while self.stream.raw().readable().await.is_ok() {
                 match self.skip() {
                     Ok(1..) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -134,7 +138,7 @@ impl Socket {
 
     /// Reads what is there. The buffer is not in the future of the connection, which would be larger by it.
     fn skip(&self) -> io::Result<usize> {
-        self.stream.try_read(&mut [0; 4096])
+        self.stream.raw().try_read(&mut [0; 4096])
     }
 
     /// Looks for the end of what the client sends while hyper does not read.
@@ -144,25 +148,24 @@ impl Socket {
     /// Returns an error if the client is gone. It ends the connection.
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.reading == Reading::Paused && self.half_closed.is_none() {
-            let mut byte = [0];
-            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            match self.stream.poll_peek(cx, &mut self.ahead) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(0)) => {
+                Poll::Ready(Ok(Peeked::End)) => {
                     let unanswered = self.activity.is_unanswered();
-                    self.half_closed = Some(HalfClosed::new(&self.stream, unanswered));
+                    self.half_closed = Some(HalfClosed::new(&mut self.stream, unanswered)?);
                 }
-                Poll::Ready(Ok(_)) => self.reading = Reading::Unread,
+                Poll::Ready(Ok(Peeked::Bytes)) => self.reading = Reading::Unread,
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
         match &mut self.half_closed {
-            Some(half_closed) => half_closed.watch(&self.stream, cx),
+            Some(half_closed) => half_closed.watch(self.stream.raw(), cx),
             None => Ok(()),
         }
     }
 
     /// Records whether the client takes what is written.
-    fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn written<T>(&mut self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let blocked = result.is_pending();
         if blocked != self.blocked {
             self.blocked = blocked;
@@ -240,14 +243,18 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// Watches the socket: hyper flushes whenever it is polled, after it has read and written what it can. There is
-    /// nothing to flush.
+    /// Watches the socket: hyper flushes whenever it is polled, after it has read and written what it can.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.http1 {
             this.watch(cx)?;
         }
-        Poll::Ready(Ok(()))
+        let result = Pin::new(&mut this.stream).poll_flush(cx);
+        match this.stream {
+            // There was nothing to flush.
+            ClientStream::Raw(_) => result,
+            ClientStream::Tls(_) => this.written(result),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,13 +6,15 @@
 use std::io;
 
 use bytes::Bytes;
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::AsyncReadExt;
+
+use super::client_stream::ClientStream;
 
 /// What an HTTP/2 connection begins with (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads until it is known whether the client speaks HTTP/2, at most the length of its preface. Returns the answer, the
-/// stream, and what has been read from it.
+/// Reads until it is known whether the client speaks HTTP/2, at most the length of its preface. Returns the answer,
+/// and what has been read.
 ///
 /// A client that closes its sending half before that speaks HTTP/1, which then finds out what is missing.
 ///
@@ -23,7 +25,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection.
-pub(super) async fn is_http2(mut stream: TcpStream) -> io::Result<(bool, TcpStream, Bytes)> {
+pub(super) async fn is_http2(stream: &mut ClientStream) -> io::Result<(bool, Bytes)> {
     let (mut bytes, mut len) = ([0; PREFACE.len()], 0);
     while len < PREFACE.len() && PREFACE.starts_with(&bytes[..len]) {
         match stream.read(&mut bytes[len..]).await? {
@@ -32,14 +34,17 @@ pub(super) async fn is_http2(mut stream: TcpStream) -> io::Result<(bool, TcpStre
         }
     }
     let read = &bytes[..len];
-    Ok((read == PREFACE, stream, Bytes::copy_from_slice(read)))
+    Ok((read == PREFACE, Bytes::copy_from_slice(read)))
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
 
-    use super::*;
+    use super::{super::RawStream, *};
 
     async fn version_of(bytes: &[u8]) -> (bool, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -49,7 +54,8 @@ mod tests {
         let (server, _) = listener.accept().await.unwrap();
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        let (is_http2, _, read) = is_http2(server).await.unwrap();
+        let mut server = ClientStream::Raw(RawStream::Tcp(server));
+        let (is_http2, read) = is_http2(&mut server).await.unwrap();
         (is_http2, read.len())
     }
 

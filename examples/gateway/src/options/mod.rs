@@ -1,61 +1,24 @@
 //! The flags of the command line, with their defaults. [`HELP`] describes each.
 
+mod help;
+mod listeners;
 mod values;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use axum_upstream::policy::Policy;
 
-use self::values::value;
-use crate::{BoxError, log::RequestLog, workers::RuntimeKind};
-
-/// What `--help` prints.
-pub(crate) const HELP: &str = "\
-A load-balancing reverse proxy.
-
-  --listen ADDR            where to listen [default: 127.0.0.1:8080]
-  --admin ADDR             where to serve the status page and /metrics, or off
-                           [default: 127.0.0.1:9901]
-  --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
-                           unix:/path, with an optional ;weight=N [default: three demo servers]
-  --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
-                           [default: p2c]
-  --workers N              threads that serve [default: one per core]
-  --runtime KIND           per-core: each thread has connections of its own, as the kernel deals them out
-                           (Linux only); multi-thread: the threads share all connections
-                           [default: per-core on Linux]
-  --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
-  --response-timeout DUR   longest time to a response head [default: 60s]
-  --head-timeout DUR       longest time in which a request head must have arrived [default: 30s]
-  --idle-timeout DUR       longest time between two requests of a connection [default: 75s; 50s
-                           over HTTP/2]
-  --write-timeout DUR      longest time in which a client takes nothing of its response [default: 60s]
-  --health-path PATH       check each server by a GET of this path, like /healthz: two failures in a
-                           row shut it, one success opens it [default: no checks]
-  --health-interval DUR    time between two checks of a server [default: 15s]
-  --retries N              how often a request is sent again, to another server, if that is safe; 0 turns
-                           it off [default: 1]
-  --per-try-timeout DUR    longest time of one attempt to its response head [default: none]
-  --hedge-after DUR        ask a second server if the first has not answered by then [default: never]
-  --max-in-flight N        most requests in flight at each server [default: no limit]
-  --queue N                most requests that wait while all servers are full, for 1s each; needs
-                           --max-in-flight [default: 0]
-  --drain-timeout DUR      longest time for requests in flight and for tunnels after a signal
-                           [default: 10s; --grace is the same]
-  --max-head SIZE          largest request head, like 64KiB [default: 64KiB]
-  --max-fields N           most fields of a request head [default: 256]
-  --max-connections N      most connections of clients [default: 3/4 of the files that may be open]
-  --access-log FORMAT      json or common: a line on standard output when a request has ended, and all
-                           else that is logged on standard error; off: no lines per request
-                           [default: a short line at the response head]
-  --help                   this text
-
-RUST_LOG rules the log: RUST_LOG=warn turns off the short line per request.";
+pub(crate) use self::help::HELP;
+use self::{listeners::ListenerFlags, values::value};
+use crate::{
+    BoxError, limits::RateConfig, listen::ListenerConfig, log::RequestLog, workers::RuntimeKind,
+};
 
 /// The values of the flags. `None` is the library's default, or one that depends on the machine or on the version of
 /// HTTP.
 pub(crate) struct Options {
-    pub(crate) listen: SocketAddr,
+    /// Empty if none was asked for.
+    pub(crate) listeners: Vec<ListenerConfig>,
     /// `None` serves no status page.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) upstreams: Vec<String>,
@@ -78,13 +41,29 @@ pub(crate) struct Options {
     pub(crate) max_head: usize,
     pub(crate) max_fields: usize,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) max_per_address: PerAddress,
+    /// `None` is no limit.
+    pub(crate) rate: Option<RateConfig>,
     pub(crate) access_log: RequestLog,
+    /// Whether the program only says what it would do.
+    pub(crate) check: bool,
+}
+
+/// The largest number of connections of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PerAddress {
+    /// Half of all, except for addresses of this machine.
+    Half,
+    /// This many.
+    Most(usize),
+    /// No limit.
+    Off,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listeners: Vec::new(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
             upstreams: Vec::new(),
             policy: Policy::default(),
@@ -106,7 +85,10 @@ impl Default for Options {
             max_head: 64 << 10,
             max_fields: 256,
             max_connections: None,
+            max_per_address: PerAddress::Half,
+            rate: None,
             access_log: RequestLog::Short,
+            check: false,
         }
     }
 }
@@ -121,6 +103,8 @@ impl Options {
         use lexopt::prelude::*;
 
         let mut options = Self::default();
+        let mut listeners = ListenerFlags::default();
+        let (mut rate, mut burst) = (None, None);
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             let Long(flag) = argument else {
@@ -131,8 +115,10 @@ impl Options {
             };
             let flag = flag.to_owned();
             let next = &mut parser;
+            if listeners.take(&flag, next)? {
+                continue;
+            }
             match flag.as_str() {
-                "listen" => options.listen = value(next, &flag, values::address)?,
                 "admin" => options.admin = value(next, &flag, values::address_or_off)?,
                 "upstream" => options.upstreams.push(next.value()?.string()?),
                 "policy" => options.policy = value(next, &flag, values::policy)?,
@@ -170,6 +156,12 @@ impl Options {
                 "max-connections" => {
                     options.max_connections = Some(value(next, &flag, values::count)?);
                 }
+                "max-connections-per-address" => {
+                    options.max_per_address = value(next, &flag, values::per_address)?;
+                }
+                "rate-limit" => rate = Some(value(next, &flag, values::positive)?),
+                "rate-burst" => burst = Some(value(next, &flag, values::positive)?),
+                "check" => options.check = true,
                 "access-log" => options.access_log = value(next, &flag, values::access_log)?,
                 "help" => return Ok(None),
                 _ => return Err(Long(&flag).unexpected().into()),
@@ -178,6 +170,22 @@ impl Options {
         if options.health_interval.is_some() && options.health_path.is_none() {
             return Err("--health-interval needs --health-path".into());
         }
+        options.rate = rate_config(rate, burst)?;
+        options.listeners = listeners.finish()?;
         Ok(Some(options))
+    }
+}
+
+/// Returns the limit of the rate of requests. The burst is as large as the rate unless it is given.
+fn rate_config(
+    rate: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
+) -> Result<Option<RateConfig>, BoxError> {
+    match (rate, burst) {
+        (None, Some(_)) => Err("--rate-burst needs --rate-limit".into()),
+        (rate, burst) => Ok(rate.map(|per_second| RateConfig {
+            per_second,
+            burst: burst.unwrap_or(per_second),
+        })),
     }
 }

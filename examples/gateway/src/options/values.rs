@@ -1,12 +1,13 @@
 //! Parses the values of flags. Each function returns what is wrong in words that follow the name of the flag.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration};
 
 use axum_upstream::{
     access_log::AccessLogFormat,
     policy::{Policy, Sticky},
 };
 
+use super::PerAddress;
 use crate::{BoxError, log::RequestLog, workers::RuntimeKind};
 
 /// Returns the value of a flag.
@@ -24,6 +25,26 @@ pub(super) fn value<T>(
         .into_string()
         .map_err(|_| format!("--{flag} is not Unicode"))?;
     parse(&text).map_err(|wrong| format!("--{flag} {text}: {wrong}").into())
+}
+
+/// Parses what says itself what is wrong with it.
+pub(super) fn parsed<T: FromStr<Err = &'static str>>(text: &str) -> Result<T, &'static str> {
+    text.parse()
+}
+
+/// Parses a number of connections, or `off`.
+pub(super) fn per_address(text: &str) -> Result<PerAddress, &'static str> {
+    match text {
+        "off" => Ok(PerAddress::Off),
+        number => count(number)
+            .map(PerAddress::Most)
+            .map_err(|_| "must be 1 or more, or off"),
+    }
+}
+
+/// Parses a number that is not zero.
+pub(super) fn positive(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "must be 1 or more")
 }
 
 /// Parses an address and a port.

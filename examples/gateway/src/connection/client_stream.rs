@@ -1,0 +1,139 @@
+//! What HTTP is spoken on: a socket, or TLS on a socket.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use super::raw_stream::RawStream;
+
+/// The stream of a connection.
+///
+/// One type for all of them, so that what serves HTTP is compiled once. Without TLS there is nothing to allocate.
+#[derive(Debug)]
+pub(crate) enum ClientStream {
+    /// Without TLS.
+    Raw(RawStream),
+    /// With TLS. Boxed: it is ten times as large.
+    Tls(Box<TlsStream<RawStream>>),
+}
+
+/// Calls a method of the stream that is there.
+macro_rules! either {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            Self::Raw($stream) => $call,
+            Self::Tls($stream) => $call,
+        }
+    };
+}
+
+/// What a look at a stream has found that is not being read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Peeked {
+    /// The client has closed its sending half.
+    End,
+    /// Something has arrived.
+    Bytes,
+}
+
+impl ClientStream {
+    /// Returns the socket.
+    pub(super) fn raw(&self) -> &RawStream {
+        match self {
+            Self::Raw(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Writes what fits at once, and returns how much that was. The task is not woken for the rest.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the socket if the other end is gone.
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let written = match Pin::new(&mut *self).poll_write(cx, bytes) {
+            Poll::Ready(result) => result?,
+            Poll::Pending => 0,
+        };
+        // What TLS has taken is as good as written.
+        let _ = Pin::new(self).poll_flush(cx);
+        Ok(written)
+    }
+
+    /// Looks whether something has arrived that is not being read. A byte that was read to find out is put in front of
+    /// what is read next, in `ahead`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the stream.
+    pub(super) fn poll_peek(
+        &mut self,
+        cx: &mut Context<'_>,
+        ahead: &mut Bytes,
+    ) -> Poll<io::Result<Peeked>> {
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        let read = match self {
+            Self::Raw(RawStream::Tcp(stream)) => stream.poll_peek(cx, &mut buf).map_ok(|_| ()),
+            // The end of TLS is a message among others, and a Unix socket cannot be peeked at.
+            stream => Pin::new(stream).poll_read(cx, &mut buf).map_ok(|()| {
+                *ahead = Bytes::copy_from_slice(buf.filled());
+            }),
+        };
+        read.map_ok(|()| match buf.filled().is_empty() {
+            true => Peeked::End,
+            false => Peeked::Bytes,
+        })
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            // There is nothing to flush.
+            Self::Raw(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

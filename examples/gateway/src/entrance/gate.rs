@@ -1,0 +1,75 @@
+//! What is done with a request before it is forwarded.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, Response, StatusCode, header::RETRY_AFTER};
+
+use super::redirect::HttpsRedirect;
+use crate::{
+    limits::{AddressKey, RequestRate},
+    tls::{CLIENT_CERT, ClientCertificate},
+};
+
+/// What is done with the requests of one connection. A connection that nothing is done with has none.
+pub(crate) struct Gate {
+    redirect: Option<HttpsRedirect>,
+    rate: Option<(Arc<RequestRate>, AddressKey)>,
+    /// Whether endpoints are told of certificates, so that no client may do so itself.
+    tells_certificate: bool,
+    certificate: Option<Arc<ClientCertificate>>,
+    /// The field that an endpoint gets.
+    field: Option<HeaderValue>,
+}
+
+impl Gate {
+    /// Returns the gate of a connection.
+    pub(crate) fn new(
+        redirect: Option<HttpsRedirect>,
+        rate: Option<(Arc<RequestRate>, AddressKey)>,
+        tells_certificate: bool,
+        certificate: Option<ClientCertificate>,
+    ) -> Option<Arc<Self>> {
+        if redirect.is_none() && rate.is_none() && !tells_certificate {
+            return None;
+        }
+        Some(Arc::new(Self {
+            redirect,
+            rate,
+            tells_certificate,
+            field: certificate.as_ref().and_then(ClientCertificate::field),
+            certificate: certificate.map(Arc::new),
+        }))
+    }
+
+    /// Lets a request through, with what is known of its client. Returns the response if it goes no further.
+    pub(crate) fn pass<B, D: Default>(&self, request: &mut Request<B>) -> Option<Response<D>> {
+        if let Some((rate, key)) = &self.rate {
+            if let Err(wait) = rate.check(*key) {
+                return Some(too_many(wait));
+            }
+        }
+        if let Some(redirect) = self.redirect {
+            return Some(redirect.answer(request));
+        }
+        if self.tells_certificate {
+            request.headers_mut().remove(CLIENT_CERT);
+            if let Some(field) = &self.field {
+                request.headers_mut().insert(CLIENT_CERT, field.clone());
+            }
+            if let Some(certificate) = &self.certificate {
+                request.extensions_mut().insert(Arc::clone(certificate));
+            }
+        }
+        None
+    }
+}
+
+/// Returns a 429 that says when the next request is not too soon (RFC 6585 4).
+fn too_many<D: Default>(wait: Duration) -> Response<D> {
+    let mut response = Response::new(D::default());
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let value = HeaderValue::from(seconds.max(1));
+    response.headers_mut().insert(RETRY_AFTER, value);
+    response
+}

@@ -1,0 +1,3 @@
+//! The parts of the gateway that are tested from outside of it, by the fuzz targets.
+
+pub mod proxy_protocol;

@@ -1,0 +1,196 @@
+//! Puts the program together: what listens, what is forwarded where, and within which limits.
+
+use std::sync::Arc;
+
+use axum_upstream::{ReverseProxy, access_log::AccessLogLayer};
+use tokio::task::JoinSet;
+
+use crate::{
+    BoxError,
+    admin::Admin,
+    connection::Server,
+    demo,
+    entrance::{Entrance, HttpsRedirect},
+    files::Connections,
+    limits::{AddressPlaces, RequestRate},
+    listen::{BoundListener, InheritedSockets, ListenAddress, ListenerConfig},
+    log::RequestLog,
+    options::{Options, PerAddress},
+    serve::Gateway,
+    service_manager::until_signal,
+    settings,
+    tls::{self, CLIENT_CERT, TlsServer},
+};
+
+/// Why the program could not run.
+pub(crate) enum Failure {
+    /// A flag is wrong.
+    Usage(BoxError),
+    /// The system refused something.
+    Run(BoxError),
+}
+
+/// Listens, sets up the proxy, and serves until a signal.
+pub(crate) async fn run(options: Options) -> Result<(), Failure> {
+    let mut inherited = InheritedSockets::find();
+    let configs = listeners(&options, &inherited);
+    let servers = configs
+        .iter()
+        .map(tls_server)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::Usage)?;
+    let count = options.runtime.listeners(options.workers);
+    let mut bound = Vec::new();
+    for config in configs {
+        let address = config.address.clone();
+        let listener = BoundListener::bind(config, &mut inherited, count, options.write_timeout)
+            .map_err(|error| Failure::Run(format!("cannot listen on {address}: {error}").into()))?;
+        bound.push(listener);
+    }
+    for descriptor in inherited.left() {
+        tracing::warn!("fd:{descriptor} was passed, and no listener is on it");
+    }
+
+    let upstreams = match options.upstreams.is_empty() {
+        true => demo::servers().await.map_err(Failure::Run)?,
+        false => options.upstreams.clone(),
+    };
+    let admin = match options.admin {
+        Some(address) => Admin::bind(address)
+            .await
+            // The proxy works without it.
+            .inspect_err(|error| tracing::warn!(%error, "no status page on {address}"))
+            .ok(),
+        None => None,
+    };
+    let connections = Connections::share(
+        options.max_connections,
+        upstreams.len(),
+        count * bound.len(),
+    );
+    let client = settings::client(&options, connections.per_endpoint);
+    let balance = settings::balance(&options, client).and_then(|balance| balance.urls(&upstreams));
+    let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
+    let handle = balance.handle();
+    let status = admin.as_ref().map(Admin::address);
+    // Ends with this function.
+    let _admin = admin.map(|admin| admin.serve(&balance));
+    let tells_certificate = bound.iter().any(asks_for_certificates);
+    let mut proxy = ReverseProxy::new(balance);
+    if tells_certificate {
+        proxy = proxy.protected_fields([CLIENT_CERT]);
+    }
+    if let Some(timeout) = options.response_timeout {
+        proxy = proxy.response_timeout(timeout);
+    }
+    let access_log = match options.access_log {
+        RequestLog::Access(format) => Some(AccessLogLayer::new(format)),
+        RequestLog::Short | RequestLog::Off => None,
+    };
+    let access_log = access_log.transpose();
+
+    for listener in &bound {
+        println!("listening on {listener}");
+    }
+    for endpoint in handle.endpoints() {
+        println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
+    }
+    if let Some(first) = bound.first() {
+        println!("try: curl -i {first}/hello");
+    }
+    if let Some(status) = status {
+        println!("status: http://{status}/ (and /metrics)");
+    }
+
+    let gateway = Gateway {
+        proxy,
+        server: Server::new(settings::limits(&options)),
+        places: connections.clients,
+        idle: options.idle_timeout.unwrap_or(settings::IDLE),
+        drain_timeout: options.drain_timeout,
+        short_lines: options.access_log == RequestLog::Short,
+        access_log: access_log.map_err(|error| Failure::Run(error.into()))?,
+        rate: options.rate.map(|rate| Arc::new(RequestRate::new(rate))),
+        tells_certificate,
+    };
+    // Ends with this function.
+    let _reloads = reload(&bound, &servers);
+    let entrances = entrances(bound, servers, &options, connections.clients);
+    let served = gateway.serve(entrances, until_signal()).await;
+    served.map_err(|error| Failure::Run(error.into()))
+}
+
+/// Returns the listeners that were asked for. Without any, those are all sockets that the service manager has passed, or
+/// one on a port of this machine.
+fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerConfig> {
+    if !options.listeners.is_empty() {
+        return options.listeners.clone();
+    }
+    let passed = inherited.left().iter().copied().map(ListenAddress::Fd);
+    let passed: Vec<_> = passed.map(ListenerConfig::plain).collect();
+    match passed.is_empty() {
+        true => vec![ListenerConfig::plain(ListenAddress::default())],
+        false => passed,
+    }
+}
+
+/// Loads the TLS of a listener, if it has any.
+fn tls_server(config: &ListenerConfig) -> Result<Option<Arc<TlsServer>>, BoxError> {
+    let loaded = config.tls.clone().map(TlsServer::load).transpose()?;
+    Ok(loaded.map(|(server, names)| {
+        tracing::debug!("{}: certificates for {}", config.address, names.join(", "));
+        server
+    }))
+}
+
+/// Returns whether clients of a listener may present certificates.
+fn asks_for_certificates(listener: &BoundListener) -> bool {
+    let tls = listener.config.tls.as_ref();
+    tls.is_some_and(|tls| tls.client.is_some())
+}
+
+/// Starts to watch the certificates, until the set is dropped.
+fn reload(bound: &[BoundListener], servers: &[Option<Arc<TlsServer>>]) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let named = bound.iter().zip(servers);
+    let named: Vec<_> = named
+        .filter_map(|(listener, server)| Some((listener.to_string(), server.clone()?)))
+        .collect();
+    if !named.is_empty() {
+        tasks.spawn(tls::reload_all(named));
+    }
+    tasks
+}
+
+/// Returns the listeners with what lies behind their sockets.
+fn entrances(
+    bound: Vec<BoundListener>,
+    servers: Vec<Option<Arc<TlsServer>>>,
+    options: &Options,
+    places: usize,
+) -> Vec<(BoundListener, Entrance)> {
+    let address_places = match options.max_per_address {
+        PerAddress::Half => Some(AddressPlaces::new((places / 2).max(1), false)),
+        PerAddress::Most(most) => Some(AddressPlaces::new(most, true)),
+        PerAddress::Off => None,
+    };
+    let secure = bound.iter().find(|listener| listener.config.tls.is_some());
+    let port = secure
+        .and_then(|listener| listener.local)
+        .map(|address| address.port());
+    // Behind a socket without a port, it is that of whatever is in front of it.
+    let redirect = HttpsRedirect {
+        port: port.unwrap_or(443),
+    };
+    let all = bound.into_iter().zip(servers);
+    all.map(|(listener, tls)| {
+        let entrance = Entrance {
+            proxy_protocol: listener.config.proxy_protocol.clone(),
+            address_places: address_places.clone(),
+            tls,
+            redirect: listener.config.redirect_https.then_some(redirect),
+        };
+        (listener, entrance)
+    })
+    .collect()
+}
