@@ -10,8 +10,10 @@
 
 mod admin;
 mod answer;
+mod check;
 mod connection;
 mod demo;
+mod discovery;
 mod entrance;
 mod files;
 mod folders;

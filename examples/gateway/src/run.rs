@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use axum_upstream::{ReverseProxy, access_log::AccessLogLayer};
+use axum_upstream::{
+    LoadBalance, ReverseProxy, access_log::AccessLogLayer, upstream::ClientBuilder,
+};
 use tokio::task::JoinSet;
 
 use crate::{
     BoxError,
     admin::Admin,
+    check,
     connection::Server,
     demo,
+    discovery::AllSources,
     entrance::{Entrance, HttpsRedirect},
     files::Connections,
     limits::{AddressPlaces, RequestRate},
@@ -19,8 +23,11 @@ use crate::{
     serve::Gateway,
     service_manager::until_signal,
     settings,
-    tls::{self, CLIENT_CERT, TlsServer},
+    tls::{self, CLIENT_CERT, LoadedTls, TlsServer},
 };
+
+/// How many endpoints a source is taken to find, when connections are divided among them.
+const PER_SOURCE: usize = 8;
 
 /// Why the program could not run.
 pub(crate) enum Failure {
@@ -34,11 +41,17 @@ pub(crate) enum Failure {
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let mut inherited = InheritedSockets::find();
     let configs = listeners(&options, &inherited);
-    let servers = configs
-        .iter()
-        .map(tls_server)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Failure::Usage)?;
+    let loaded = configs.iter().map(load_tls).collect::<Result<Vec<_>, _>>();
+    let loaded = loaded.map_err(Failure::Usage)?;
+    if options.check {
+        let client = settings::client(&options, usize::MAX);
+        cluster(&options, &options.upstreams, &client)?;
+        let names = loaded
+            .iter()
+            .map(|tls| tls.as_ref().map(|tls| &tls.names[..]));
+        print!("{}", check::report(&options, configs.iter().zip(names)));
+        return Ok(());
+    }
     let count = options.runtime.listeners(options.workers);
     let mut bound = Vec::new();
     for config in configs {
@@ -51,7 +64,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         tracing::warn!("fd:{descriptor} was passed, and no listener is on it");
     }
 
-    let upstreams = match options.upstreams.is_empty() {
+    let is_demo = options.upstreams.is_empty() && options.discover.is_empty();
+    let upstreams = match is_demo {
         true => demo::servers().await.map_err(Failure::Run)?,
         false => options.upstreams.clone(),
     };
@@ -63,14 +77,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             .ok(),
         None => None,
     };
-    let connections = Connections::share(
-        options.max_connections,
-        upstreams.len(),
-        count * bound.len(),
-    );
+    let endpoints = upstreams.len() + PER_SOURCE * options.discover.len();
+    let connections = Connections::share(options.max_connections, endpoints, count * bound.len());
     let client = settings::client(&options, connections.per_endpoint);
-    let balance = settings::balance(&options, client).and_then(|balance| balance.urls(&upstreams));
-    let balance = balance.map_err(|error| Failure::Usage(error.into()))?;
+    let balance = cluster(&options, &upstreams, &client)?;
     let handle = balance.handle();
     let status = admin.as_ref().map(Admin::address);
     // Ends with this function.
@@ -91,6 +101,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 
     for listener in &bound {
         println!("listening on {listener}");
+    }
+    for source in &options.discover {
+        println!("  -> {source}");
     }
     for endpoint in handle.endpoints() {
         println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
@@ -113,6 +126,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         rate: options.rate.map(|rate| Arc::new(RequestRate::new(rate))),
         tells_certificate,
     };
+    let servers = loaded.into_iter().map(|tls| tls.map(|tls| tls.server));
+    let servers: Vec<_> = servers.collect();
     // Ends with this function.
     let _reloads = reload(&bound, &servers);
     let entrances = entrances(bound, servers, &options, connections.clients);
@@ -134,13 +149,26 @@ fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerCon
     }
 }
 
+/// Makes the cluster.
+fn cluster(
+    options: &Options,
+    upstreams: &[String],
+    client: &ClientBuilder,
+) -> Result<LoadBalance, Failure> {
+    let make = || {
+        let balance = settings::balance(options, client.clone())?;
+        let (sources, name_servers) = (&options.discover, &options.name_servers);
+        match sources.is_empty() {
+            true => balance.urls(upstreams),
+            false => balance.discover(AllSources::new(upstreams, sources, client, name_servers)?),
+        }
+    };
+    make().map_err(|error| Failure::Usage(error.into()))
+}
+
 /// Loads the TLS of a listener, if it has any.
-fn tls_server(config: &ListenerConfig) -> Result<Option<Arc<TlsServer>>, BoxError> {
-    let loaded = config.tls.clone().map(TlsServer::load).transpose()?;
-    Ok(loaded.map(|(server, names)| {
-        tracing::debug!("{}: certificates for {}", config.address, names.join(", "));
-        server
-    }))
+fn load_tls(config: &ListenerConfig) -> Result<Option<LoadedTls>, BoxError> {
+    config.tls.clone().map(TlsServer::load).transpose()
 }
 
 /// Returns whether clients of a listener may present certificates.

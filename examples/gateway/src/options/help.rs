@@ -23,6 +23,10 @@ A load-balancing reverse proxy.
                            [default: 127.0.0.1:9901]
   --upstream URL           a server to send to, any number of times: http://, https://, h2c:// or
                            unix:/path, with an optional ;weight=N [default: three demo servers]
+  --discover KIND:ARG      servers that are found, any number of times: dns:URL for the addresses of the
+                           name in a URL, srv:URL for the SRV records of a service, like
+                           srv:http://_http._tcp.api.internal, file:PATH for the lines of a file
+  --dns-server ADDR        a name server to ask instead of the system's, any number of times
   --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
                            [default: p2c]
   --workers N              threads that serve [default: one per core]

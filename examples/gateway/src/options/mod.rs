@@ -11,7 +11,8 @@ use axum_upstream::policy::Policy;
 pub(crate) use self::help::HELP;
 use self::{listeners::ListenerFlags, values::value};
 use crate::{
-    BoxError, limits::RateConfig, listen::ListenerConfig, log::RequestLog, workers::RuntimeKind,
+    BoxError, discovery::DiscoverySource, limits::RateConfig, listen::ListenerConfig,
+    log::RequestLog, workers::RuntimeKind,
 };
 
 /// The values of the flags. `None` is the library's default, or one that depends on the machine or on the version of
@@ -22,6 +23,9 @@ pub(crate) struct Options {
     /// `None` serves no status page.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) upstreams: Vec<String>,
+    pub(crate) discover: Vec<DiscoverySource>,
+    /// Empty has the system's be asked.
+    pub(crate) name_servers: Vec<SocketAddr>,
     pub(crate) policy: Policy,
     pub(crate) workers: Option<usize>,
     pub(crate) runtime: RuntimeKind,
@@ -66,6 +70,8 @@ impl Default for Options {
             listeners: Vec::new(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
             upstreams: Vec::new(),
+            discover: Vec::new(),
+            name_servers: Vec::new(),
             policy: Policy::default(),
             workers: None,
             runtime: RuntimeKind::default(),
@@ -121,6 +127,10 @@ impl Options {
             match flag.as_str() {
                 "admin" => options.admin = value(next, &flag, values::address_or_off)?,
                 "upstream" => options.upstreams.push(next.value()?.string()?),
+                "discover" => options.discover.push(value(next, &flag, values::parsed)?),
+                "dns-server" => options
+                    .name_servers
+                    .push(value(next, &flag, values::name_server)?),
                 "policy" => options.policy = value(next, &flag, values::policy)?,
                 "workers" => options.workers = Some(value(next, &flag, values::count)?),
                 "runtime" => options.runtime = value(next, &flag, values::runtime)?,
@@ -169,6 +179,9 @@ impl Options {
         }
         if options.health_interval.is_some() && options.health_path.is_none() {
             return Err("--health-interval needs --health-path".into());
+        }
+        if !options.name_servers.is_empty() && options.discover.is_empty() {
+            return Err("--dns-server needs --discover".into());
         }
         options.rate = rate_config(rate, burst)?;
         options.listeners = listeners.finish()?;

@@ -53,6 +53,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "must be an address and a port, like 127.0.0.1:8080")
 }
 
+/// Parses the address of a name server, whose port is 53 unless it is given.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
+    let alone = text.parse().map(|address| SocketAddr::new(address, 53));
+    alone
+        .or_else(|_| text.parse())
+        .map_err(|_| "must be an address, like 10.0.0.2 or 127.0.0.1:5353")
+}
+
 /// Parses an address and a port, or `off`.
 pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
     match text {

@@ -15,5 +15,5 @@ mod server;
 pub(crate) use self::{
     client::{CLIENT_CERT, ClientCertificate},
     reload::reload_all,
-    server::TlsServer,
+    server::{LoadedTls, TlsServer},
 };

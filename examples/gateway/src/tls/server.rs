@@ -27,6 +27,13 @@ pub(crate) struct TlsServer {
     ticketer: Arc<dyn ProducesTickets>,
 }
 
+/// The TLS of a listener that has just been loaded.
+pub(crate) struct LoadedTls {
+    pub(crate) server: Arc<TlsServer>,
+    /// The names of its certificates.
+    pub(crate) names: Vec<String>,
+}
+
 /// A connection whose handshake is over.
 pub(crate) struct TlsConnection {
     pub(crate) stream: TlsStream<RawStream>,
@@ -37,12 +44,12 @@ pub(crate) struct TlsConnection {
 }
 
 impl TlsServer {
-    /// Reads the files, and returns what is made of them with the names of the certificates. Blocks.
+    /// Reads the files, and returns what is made of them. Blocks.
     ///
     /// # Errors
     ///
     /// Returns an error that names the file that is wrong.
-    pub(crate) fn load(config: TlsConfig) -> Result<(Arc<Self>, Vec<String>), BoxError> {
+    pub(crate) fn load(config: TlsConfig) -> Result<LoadedTls, BoxError> {
         let files = LoadedFiles::read(&config)?;
         let ticketer = Ticketer::new()?;
         let (settings, names) = files.settings(&config, Arc::clone(&ticketer))?;
@@ -52,7 +59,10 @@ impl TlsServer {
             digest: AtomicU64::new(files.digest()),
             ticketer,
         };
-        Ok((Arc::new(server), names))
+        Ok(LoadedTls {
+            server: Arc::new(server),
+            names,
+        })
     }
 
     /// Reads the files again, and takes what is in them for connections from now on. Returns the names of the
