@@ -15,6 +15,7 @@ mod input;
 mod paths;
 mod pool;
 mod proxy;
+mod proxy_headers;
 mod request_head;
 mod requests;
 mod response_head;
@@ -27,6 +28,7 @@ pub use self::{
     forwarded::forwarded,
     paths::paths,
     pool::pool,
+    proxy_headers::proxy_headers,
     request_head::request_head,
     requests::requests,
     response_head::response_head,
@@ -38,7 +40,7 @@ pub use self::{
 pub type Target = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("request_head", request_head, input::FIELDS),
     ("response_head", response_head, input::FIELDS),
     ("forwarded", forwarded, forwarded::PIECES),
@@ -48,4 +50,5 @@ pub const TARGETS: [Target; 9] = [
     ("pool", pool, pool::PIECES),
     ("responses", responses, responses::PIECES),
     ("requests", requests, requests::PIECES),
+    ("proxy_headers", proxy_headers, proxy_headers::PIECES),
 ];

@@ -108,6 +108,7 @@ targets! {
     pool: 1_000;
     responses: 4_000;
     requests: 4_000;
+    proxy_headers: 4_000;
 }
 
 /// Messages that are right but for a mutation or two.

@@ -1,6 +1,6 @@
 //! The documentation names files and tests that exist.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -168,6 +168,58 @@ fn the_readme_links_into_the_package() {
         .filter(|link| !is_packed(link.split('#').next().unwrap()))
         .collect();
     assert!(outside.is_empty(), "not in the package: {outside:?}");
+}
+
+/// The words of a text that are flags of a program, without their dashes.
+fn flags(text: &str) -> BTreeSet<&str> {
+    let ends = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let words = text.match_indices("--").filter(|(at, _)| {
+        let before = text[..*at].chars().next_back();
+        before.is_none_or(|before| !before.is_ascii_alphanumeric() && before != '-')
+    });
+    let words = words.map(|(at, dashes)| text[at + dashes.len()..].split(ends).next().unwrap());
+    words
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
+/// The page of the gateway has every flag, and names none that it does not have. Nor do its units.
+#[test]
+fn the_flags_of_the_gateway_are_documented() {
+    let folder = "examples/gateway";
+    let help = read(&format!("{folder}/src/options/help.rs"));
+    let known = flags(&help);
+    assert!(
+        known.contains("tls-listen") && known.len() > 30,
+        "{known:?}"
+    );
+    let page = read("docs/GATEWAY.md");
+    let documented = flags(&page);
+    let missing: Vec<_> = known.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in docs/GATEWAY.md: {missing:?}");
+    // Of cargo, in commands.
+    let foreign = ["release", "profile"];
+    let unknown = documented
+        .iter()
+        .filter(|flag| !known.contains(*flag) && !foreign.contains(flag));
+    let unknown: Vec<_> = unknown.collect();
+    assert!(unknown.is_empty(), "no flags of the gateway: {unknown:?}");
+    for unit in ["gateway.service", "Containerfile"] {
+        let text = read(&format!("{folder}/deploy/{unit}"));
+        // What starts the program, and not what builds it.
+        let lines = text
+            .lines()
+            .filter(|line| !line.contains("cargo") && !line.contains("podman"));
+        let lines: String = lines.filter(|line| !line.starts_with("COPY")).collect();
+        let unknown: Vec<_> = flags(&lines)
+            .into_iter()
+            .filter(|flag| !known.contains(flag))
+            .collect();
+        assert!(
+            unknown.is_empty(),
+            "{unit}: no flags of the gateway: {unknown:?}"
+        );
+    }
 }
 
 /// Where `[text](target)` and `[text]: target` lead.

@@ -10,13 +10,24 @@
 // They send signals, and count on what Linux does with sockets.
 #![cfg(target_os = "linux")]
 
+mod authority;
+mod client_certificates;
+mod discovery;
 mod files;
+mod flags;
 mod half_closed;
 mod heads;
 mod idle;
+mod limits;
 mod log;
+mod proxy_protocol;
+mod redirect;
+mod reload;
 mod shutdown;
 mod silent;
 mod stalled;
 mod support;
+mod systemd;
+mod tls;
+mod unix;
 mod workers;

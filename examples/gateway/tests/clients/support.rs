@@ -1,8 +1,10 @@
 //! A gateway, an origin, and a connection as bytes.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    os::fd::AsFd,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -11,8 +13,9 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, Response};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout,
 };
 
@@ -28,6 +31,8 @@ pub struct Gateway {
     child: Child,
     pub stdout: BufReader<ChildStdout>,
     pub address: SocketAddr,
+    /// Where it listens, as it says, in the order of its listeners.
+    pub listening: Vec<String>,
 }
 
 impl Gateway {
@@ -52,31 +57,53 @@ impl Gateway {
     }
 
     fn start_by(mut command: Command, origin: &Origin, flags: &[&str]) -> Self {
-        let mut child = command
+        command
             .args(["--listen", "127.0.0.1:0", "--workers", "1", "--upstream"])
             .arg(format!("http://{}", origin.address))
-            .args(flags)
+            .args(flags);
+        Self::run(command)
+    }
+
+    /// As this says, without a status page.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command
+            .args(["--admin", "off"])
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(
-                stdout.read_line(&mut line).unwrap() > 0,
-                "it does not start"
-            );
-            if let Some(address) = line.trim().strip_prefix("listening on http://") {
-                break address.parse().unwrap();
+        let mut listening = Vec::new();
+        loop {
+            let mut line = String::new();
+            let len = stdout.read_line(&mut line).unwrap();
+            assert!(len > 0, "it does not start");
+            match line.trim().strip_prefix("listening on ") {
+                Some(place) => listening.push(place.to_owned()),
+                // The first one that follows.
+                None if !listening.is_empty() => break,
+                None => {}
             }
-        };
+        }
+        let first = listening.iter().find_map(|place| address(place));
         Self {
             child,
             stdout,
-            address,
+            address: first.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            listening,
         }
+    }
+
+    /// The address and port of its listener with this number.
+    pub fn address_of(&self, listener: usize) -> SocketAddr {
+        address(&self.listening[listener]).unwrap()
+    }
+
+    /// Connects from another address of this machine, which the gateway takes for another client.
+    pub async fn connect_from(&self, from: [u8; 4]) -> Conn {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        Conn::new(soon(socket.connect(self.address)).await.unwrap())
     }
 
     pub async fn connect(&self) -> Conn {
@@ -94,6 +121,21 @@ impl Gateway {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (send, connection) = client.handshake(stream).await.unwrap();
         (send, tokio::spawn(connection))
+    }
+
+    /// The lines that it writes from now on.
+    pub fn lines(&self) -> UnboundedReceiver<String> {
+        let stdout = self.stdout.get_ref().as_fd().try_clone_to_owned().unwrap();
+        let (tell, told) = unbounded_channel();
+        // It ends with the gateway.
+        std::thread::spawn(move || {
+            for line in BufReader::new(File::from(stdout)).lines() {
+                if tell.send(line.unwrap()).is_err() {
+                    break;
+                }
+            }
+        });
+        told
     }
 
     pub fn signal(&self, name: &str) {
@@ -122,6 +164,11 @@ impl Gateway {
         })
         .await
     }
+}
+
+/// The address and port of a URL that has both.
+fn address(url: &str) -> Option<SocketAddr> {
+    url.rsplit('/').next()?.parse().ok()
 }
 
 impl Drop for Gateway {
@@ -171,14 +218,21 @@ impl Origin {
 pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A connection as bytes.
-pub struct Conn {
-    pub stream: TcpStream,
+pub struct Conn<S = TcpStream> {
+    pub stream: S,
     ahead: Vec<u8>,
 }
 
 impl Conn {
-    fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+    /// Over whatever it is.
+    pub fn over(stream: S) -> Self {
         Self {
             stream,
             ahead: Vec::new(),
@@ -225,6 +279,17 @@ impl Conn {
             assert!(soon(self.more()).await, "closed before {len} bytes");
         }
         self.ahead.drain(..len).collect()
+    }
+
+    /// Whether a head arrives that begins so, with the body of [`OK`], and not the end.
+    pub async fn begins_with(&mut self, beginning: &str) -> bool {
+        match soon(self.try_head()).await {
+            Some(head) => {
+                self.exactly(2).await;
+                head.starts_with(beginning)
+            }
+            None => false,
+        }
     }
 
     /// Everything up to the end, however it ends.
