@@ -72,6 +72,8 @@ mod dns;
 mod entry;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(any(feature = "dns", feature = "kubernetes"))]
+mod families;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "kubernetes")]

@@ -12,12 +12,15 @@ pub(super) struct SourceError {
     source: Option<BoxError>,
 }
 
+/// How many characters of what is wrong are kept. It may contain what the server has sent.
+const KEPT: usize = 500;
+
 impl SourceError {
     /// Creates an error of the server at `place`.
-    pub(super) fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+    pub(super) fn new(place: impl Into<String>, what: impl AsRef<str>) -> Self {
         Self {
             place: place.into(),
-            what: what.into(),
+            what: what.as_ref().chars().take(KEPT).collect(),
             source: None,
         }
     }

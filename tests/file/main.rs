@@ -1,24 +1,23 @@
 //! Discovery by a file that is watched.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A test binary exports nothing, so the lint would have every `pub` be `pub(crate)`.
+#![allow(unreachable_pub)]
+
+#[path = "../support/discovery.rs"]
+mod support;
 
 use std::{
     fs::{self, File, OpenOptions},
-    future::IntoFuture,
     io::Write,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
     time::Duration,
 };
 
-use axum::{Router, routing::get};
-use axum_upstream::{Body, LoadBalance, discover::WatchedFile};
-use http::{Request, StatusCode};
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
-use tower::ServiceExt;
+use axum_upstream::{LoadBalance, discover::WatchedFile};
+use tokio::time::timeout;
+
+use self::support::{Load, Servers, becomes, endpoints, eventually, failing, fails, names};
 
 /// A folder of its own for a test, which goes with it.
 struct Folder(PathBuf);
@@ -52,43 +51,6 @@ impl Drop for Folder {
 fn follow(path: &Path) -> LoadBalance {
     let file = WatchedFile::new(path).interval(Duration::MAX);
     LoadBalance::builder().discover(file).unwrap()
-}
-
-/// The names of the endpoints.
-fn names(balance: &LoadBalance) -> Vec<String> {
-    let endpoints = balance.handle().endpoints();
-    let mut names: Vec<_> = endpoints
-        .iter()
-        .map(|endpoint| endpoint.name.to_string())
-        .collect();
-    names.sort();
-    names
-}
-
-/// The text of the last error of discovery, if it has not succeeded since.
-fn failing(balance: &LoadBalance) -> Option<String> {
-    let discovery = balance.status().discovery.unwrap();
-    discovery
-        .last_error
-        .filter(|_| discovery.failures_in_a_row > 0)
-        .map(|error| error.message)
-}
-
-/// Waits until `condition` holds, which other tasks are about to bring about.
-async fn eventually(condition: impl Fn() -> bool) {
-    let holds = async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(30), holds)
-        .await
-        .expect("it never came to be");
-}
-
-/// Waits until these are the endpoints.
-async fn becomes(balance: &LoadBalance, expected: &[&str]) {
-    eventually(|| names(balance) == expected).await;
 }
 
 #[tokio::test]
@@ -188,7 +150,7 @@ async fn an_empty_file_is_no_set() {
     let balance = follow(&folder.path("endpoints"));
     becomes(&balance, &["http://a"]).await;
     File::create(folder.path("endpoints")).unwrap();
-    eventually(|| failing(&balance).is_some_and(|error| error.contains("has no endpoints"))).await;
+    fails(&balance, "has no endpoints").await;
     assert_eq!(names(&balance), ["http://a"]);
     folder.replace("endpoints", "http://b\n");
     becomes(&balance, &["http://b"]).await;
@@ -197,7 +159,7 @@ async fn an_empty_file_is_no_set() {
     let believing: LoadBalance = LoadBalance::builder().discover(believing).unwrap();
     becomes(&believing, &["http://b"]).await;
     folder.replace("endpoints", "# none\n");
-    becomes(&believing, &[]).await;
+    becomes::<&str>(&believing, &[]).await;
     assert_eq!(failing(&believing), None);
 }
 
@@ -208,10 +170,10 @@ async fn a_file_that_is_gone_keeps_the_endpoints() {
     let balance = follow(&folder.path("endpoints"));
     becomes(&balance, &["http://a"]).await;
     fs::remove_file(folder.path("endpoints")).unwrap();
-    eventually(|| failing(&balance).is_some_and(|error| error.contains("cannot read"))).await;
+    fails(&balance, "cannot read").await;
     assert_eq!(names(&balance), ["http://a"]);
     fs::write(folder.path("endpoints"), b"http://\xff\n").unwrap();
-    eventually(|| failing(&balance).is_some_and(|error| error.contains("UTF-8"))).await;
+    fails(&balance, "UTF-8").await;
     folder.replace("endpoints", "http://b\n");
     becomes(&balance, &["http://b"]).await;
 }
@@ -251,36 +213,19 @@ async fn a_file_elsewhere_is_read_from_time_to_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_go_on_while_the_file_changes() {
     let folder = Folder::new("requests");
-    let mut servers = JoinSet::new();
-    let mut urls = Vec::new();
-    for _ in 0..3 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        urls.push(format!("http://{}", listener.local_addr().unwrap()));
-        let app = Router::new().route("/", get(|| async { "hello" }));
-        servers.spawn(axum::serve(listener, app).into_future());
-    }
+    let servers = Servers::start(3).await;
+    let urls = &servers.urls;
     folder.replace("endpoints", &format!("{}\n", urls[0]));
     let balance = follow(&folder.path("endpoints"));
-    becomes(&balance, &[&urls[0]]).await;
-    let done = Arc::new(AtomicBool::new(false));
-    let client = tokio::spawn({
-        let (balance, done) = (balance.clone(), done.clone());
-        async move {
-            while !done.load(Relaxed) {
-                let request = Request::new(Body::empty());
-                let response = balance.clone().oneshot(request).await.unwrap();
-                assert_eq!(response.status(), StatusCode::OK);
-            }
-        }
-    });
+    becomes(&balance, &urls[..1]).await;
+    let load = Load::start(&balance);
     for nth in 1..6 {
-        let mut set = [&*urls[nth % 3], &*urls[(nth + 1) % 3]];
-        set.sort_unstable();
+        let set = [&*urls[nth % 3], &*urls[(nth + 1) % 3]];
         folder.replace("endpoints", &format!("{}\n{}\n", set[0], set[1]));
         becomes(&balance, &set).await;
+        load.go_on(20).await;
     }
-    done.store(true, Relaxed);
-    client.await.unwrap();
+    load.stop().await;
 }
 
 /// An array in TOML, of which the entry that is not valid does not take the others along.
@@ -293,8 +238,7 @@ async fn an_array_in_toml_is_the_set() {
     );
     let balance = follow(&folder.path("a.toml"));
     becomes(&balance, &["http://a", "http://b"]).await;
-    let b = &balance.status().endpoints[1];
-    assert_eq!((b.weight, b.tier), (3, 1));
+    assert_eq!(endpoints(&balance)[1], ("http://b".to_owned(), 3, 1));
     folder.replace(
         "a.toml",
         "[[endpoints]]\nurl = \"http://b\"\n[[endpoints]]\nurl = \"http://c\"\n",
@@ -303,7 +247,7 @@ async fn an_array_in_toml_is_the_set() {
     assert_eq!(balance.handle().endpoints()[0].weight, 1);
     // It states that there are none.
     folder.replace("a.toml", "endpoints = []\n");
-    becomes(&balance, &[]).await;
+    becomes::<&str>(&balance, &[]).await;
     assert_eq!(failing(&balance), None);
 }
 
@@ -322,7 +266,7 @@ async fn a_broken_document_keeps_the_endpoints() {
         ("endpoints = [7]\n", "has no endpoints"),
     ] {
         fs::write(folder.path("a.toml"), text).unwrap();
-        eventually(|| failing(&balance).is_some_and(|failure| failure.contains(error))).await;
+        fails(&balance, error).await;
         assert_eq!(names(&balance), ["http://a", "http://b"], "{text}");
     }
     folder.replace("a.toml", "endpoints = [\"http://c\"]\n");

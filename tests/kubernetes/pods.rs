@@ -54,6 +54,22 @@ async fn pods_come_and_go() {
     assert_eq!(api.lists(), 1);
 }
 
+/// The watch ends with the cluster, and with nothing else.
+#[tokio::test]
+async fn a_watch_ends_with_its_cluster() {
+    let api = ApiServer::start().await;
+    api.put("a", slice(80, json!([ready("10.0.0.1")])));
+    let balance = follow(service(&api));
+    becomes_pods(&balance, &[1]).await;
+    let clone = balance.clone();
+    drop(balance);
+    api.put("a", slice(80, json!([ready("10.0.0.2")])));
+    becomes_pods(&clone, &[2]).await;
+    assert_eq!(api.ongoing(), 1);
+    drop(clone);
+    eventually(|| api.ongoing() == 0).await;
+}
+
 /// Hints for zones become tiers, and the settings of the URL those of all endpoints.
 #[tokio::test]
 async fn a_zone_is_a_tier() {

@@ -232,6 +232,11 @@ impl ApiServer {
         asked.filter_map(|asked| asked.version).collect()
     }
 
+    /// How many watches go on.
+    pub fn ongoing(&self) -> usize {
+        self.state.changed.receiver_count()
+    }
+
     pub fn version(&self) -> String {
         self.store().version.to_string()
     }

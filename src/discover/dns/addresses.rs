@@ -8,6 +8,7 @@ use super::{
     error::DnsError,
     resolver::{DnsAnswer, Questioner},
 };
+use crate::discover::families::Families;
 
 /// The addresses of a host, by family. A family whose question has failed keeps those of the answer before.
 #[derive(Clone, Debug, Default)]
@@ -16,18 +17,6 @@ pub(super) struct HostAddresses {
     v6: Vec<IpAddr>,
     /// For how long they are valid: less for a family that exists, or else as long as it is said to have none.
     pub(super) ttl: Duration,
-}
-
-/// Which records are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Families {
-    /// A and AAAA.
-    #[default]
-    Both,
-    /// A.
-    V4,
-    /// AAAA.
-    V6,
 }
 
 impl HostAddresses {
@@ -52,16 +41,15 @@ pub(super) async fn ask_addresses(
     families: Families,
     before: Option<&HostAddresses>,
 ) -> Result<HostAddresses, DnsError> {
-    let ask = |of, family| async move {
-        if families == Families::Both || families == family {
-            Some(questioner.ask(host, of).await)
-        } else {
-            None
+    let ask = |of, is_asked| async move {
+        match is_asked {
+            true => Some(questioner.ask(host, of).await),
+            false => None,
         }
     };
     let (v4, v6) = tokio::join!(
-        ask(RecordType::A, Families::V4),
-        ask(RecordType::AAAA, Families::V6)
+        ask(RecordType::A, families.have_v4()),
+        ask(RecordType::AAAA, families.have_v6())
     );
     combine(v4, v6, before)
 }

@@ -10,11 +10,11 @@ use std::{net::SocketAddr, time::Duration};
 
 pub use self::error::{DnsError, DnsErrorKind};
 use self::{
-    addresses::Families,
     resolver::NameServers,
     source::{DnsSettings, Records},
 };
 use super::{
+    families::Families,
     place::EndpointPlace,
     source_stream::{SourceStream, discovers},
 };

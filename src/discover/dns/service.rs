@@ -6,10 +6,11 @@ use hickory_resolver::proto::rr::{RData, RecordType, rdata::SRV};
 use tokio::task::JoinSet;
 
 use super::{
-    addresses::{Families, HostAddresses, ask_addresses},
+    addresses::{HostAddresses, ask_addresses},
     error::DnsError,
     resolver::Questioner,
 };
+use crate::discover::families::Families;
 
 /// How many hosts are asked for at once. Twice as many questions are below the 32 that hickory has on one connection.
 const AT_ONCE: usize = 8;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    addresses::{Families, HostAddresses, ask_addresses},
+    addresses::{HostAddresses, ask_addresses},
     error::DnsError,
     resolver::{NameServers, Questioner},
     service::{ServiceServer, ask_hosts, ask_service},
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock::after,
     discover::{
+        families::Families,
         place::EndpointPlace,
         set_reader::{FoundSet, SetSource, SkippedEntry},
         source_stream::SourceSettings,

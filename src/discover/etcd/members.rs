@@ -214,7 +214,7 @@ impl EtcdMember {
 
     /// Describes an error of this member.
     pub(super) fn error_of(&self, what: String) -> SourceError {
-        SourceError::new(self.client.url(), what)
+        SourceError::new(&**self.client.name(), what)
     }
 }
 

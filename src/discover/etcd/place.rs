@@ -2,7 +2,10 @@
 
 use http::Uri;
 
-use crate::{error::Error, upstream::ClientBuilder};
+use crate::{
+    error::Error,
+    upstream::{Client, ClientBuilder},
+};
 
 /// Returns the prefix that the path of a URL stands for.
 ///
@@ -35,7 +38,7 @@ pub(super) fn prefix_of(url: &str) -> Result<Vec<u8>, Error> {
     Ok(prefix)
 }
 
-/// Returns the URL of a member, as [`ClientBuilder::build`] takes it: gRPC without TLS is HTTP/2 by prior knowledge.
+/// Returns the URL of a member, without a path.
 ///
 /// # Errors
 ///
@@ -44,14 +47,25 @@ pub(super) fn member_url(url: &str) -> Result<String, Error> {
     let uri = parse(url)?;
     let fail = |why: &str| Error::config("URL of etcd", format!("{url:?} {why}"));
     let authority = uri.authority().ok_or_else(|| fail("has no host"))?;
-    let scheme = match uri.scheme_str() {
-        Some("http") => "h2c",
-        Some("https") => "https",
+    let member = match uri.scheme_str() {
+        Some(scheme @ ("http" | "https")) => format!("{scheme}://{authority}"),
         _ => return Err(fail("is neither http nor https")),
     };
-    let member = format!("{scheme}://{authority}");
-    ClientBuilder::default().build(&member)?;
+    member_client(&ClientBuilder::default(), &member)?;
     Ok(member)
+}
+
+/// Builds a client of a member. gRPC without TLS is HTTP/2 by prior knowledge.
+///
+/// # Errors
+///
+/// That of [`ClientBuilder::build`].
+pub(super) fn member_client(settings: &ClientBuilder, member: &str) -> Result<Client, Error> {
+    let url = match member.strip_prefix("http://") {
+        Some(authority) => &format!("h2c://{authority}"),
+        None => member,
+    };
+    settings.clone().name(member).build(url)
 }
 
 /// Parses a URL.
@@ -69,11 +83,11 @@ mod tests {
         for (url, member, prefix) in [
             (
                 "http://a:2379/services/api/",
-                "h2c://a:2379",
+                "http://a:2379",
                 &b"/services/api/"[..],
             ),
-            ("http://[::1]:2379/api", "h2c://[::1]:2379", b"/api"),
-            ("http://a/b%2fc%ff", "h2c://a", b"/b/c\xff"),
+            ("http://[::1]:2379/api", "http://[::1]:2379", b"/api"),
+            ("https://a/b%2fc%ff", "https://a", b"/b/c\xff"),
         ] {
             assert_eq!(member_url(url).unwrap(), member);
             assert_eq!(prefix_of(url).unwrap(), prefix);

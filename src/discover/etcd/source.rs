@@ -10,6 +10,7 @@ use super::{
     keys::PrefixKeys,
     members::{EtcdMember, EtcdMethod, EtcdUser},
     messages::{self, range_end},
+    place,
     watch::{PrefixWatch, WatchEnd},
 };
 use crate::{
@@ -108,7 +109,10 @@ impl EtcdSource {
                 member_client,
                 ..
             } = &self.settings;
-            let built: Result<_, _> = members.iter().map(|url| member_client.build(url)).collect();
+            let built: Result<_, _> = members
+                .iter()
+                .map(|url| place::member_client(member_client, url))
+                .collect();
             self.clients = built?;
         }
         let mut tried = 0;

@@ -206,7 +206,12 @@ impl SlicesApi {
     }
 
     /// Describes what is wrong.
-    pub(super) fn fail(&self, what: impl Into<String>) -> ApiFailure {
-        ApiFailure::Other(SourceError::new(self.access.client.url(), what).into())
+    pub(super) fn fail(&self, what: impl AsRef<str>) -> ApiFailure {
+        ApiFailure::Other(self.error(what))
+    }
+
+    /// Describes what is wrong.
+    pub(super) fn error(&self, what: impl AsRef<str>) -> BoxError {
+        SourceError::new(self.access.client.url(), what).into()
     }
 }

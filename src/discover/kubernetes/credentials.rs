@@ -1,5 +1,7 @@
 //! [`ApiCredentials`]: where the API server is and what proves who asks, as it was read.
 
+#[cfg(feature = "http2")]
+use std::time::Duration;
 use std::{net::IpAddr, path::PathBuf};
 
 use http::Uri;
@@ -12,6 +14,10 @@ use crate::{
     error::BoxError,
     upstream::{Client, ClientBuilder, tls_config},
 };
+
+/// After what time without a frame the API server is sent a ping over HTTP/2, as Kubernetes's own clients do.
+#[cfg(feature = "http2")]
+const PING: Duration = Duration::from_secs(30);
 
 /// What is sent as `Authorization`.
 pub(super) enum ApiToken {
@@ -55,6 +61,11 @@ impl ApiCredentials {
             _ => return Err("of a client's certificate and its key, one is missing".into()),
         };
         let mut client = ClientBuilder::default();
+        // A connection that was lost without a word would be found by the end of the watch alone.
+        #[cfg(feature = "http2")]
+        {
+            client = client.http2_ping_interval(PING);
+        }
         let mut server = self.server;
         if server.starts_with("https:") {
             client = client.tls(tls_config(roots, identity)?);

@@ -19,6 +19,7 @@ use self::{
     source::KubernetesSettings,
 };
 use super::{
+    families::Families,
     place::EndpointPlace,
     source_stream::{SourceStream, discovers},
 };
@@ -73,9 +74,9 @@ use crate::{
 ///
 /// # Credentials
 ///
-/// Those of `$KUBECONFIG`; or else, in a pod, of its service account; or else of `~/.kube/config`. Of a kubeconfig, the
-/// current context is used, with certificates, tokens and plugins (`exec`); what is not supported is an error that
-/// names it. They are read anew with each list. [`kubeconfig`](Self::kubeconfig) and
+/// Those of the first file of `$KUBECONFIG` that exists; or else, in a pod, of its service account; or else of
+/// `~/.kube/config`. Of a kubeconfig, the current context is used, with certificates, tokens and plugins (`exec`); what
+/// is not supported is an error that names it. They are read anew with each list. [`kubeconfig`](Self::kubeconfig) and
 /// [`api_server`](Self::api_server) use others.
 ///
 /// The account needs these rights, in the namespace of the Service:
@@ -120,7 +121,7 @@ impl Kubernetes {
             pods: PodSettings {
                 place: EndpointPlace::new(&format!("http://{service}.{namespace}.svc"))?,
                 port: ServicePort::Only,
-                families: (true, true),
+                families: Families::Both,
                 zone: None,
                 client: ClientBuilder::default(),
             },
@@ -171,14 +172,14 @@ impl Kubernetes {
     /// Uses IPv4 addresses only. Default: both families.
     #[must_use]
     pub fn ipv4_only(mut self) -> Self {
-        self.0.settings.pods.families = (true, false);
+        self.0.settings.pods.families = Families::V4;
         self
     }
 
     /// Uses IPv6 addresses only. Default: both families.
     #[must_use]
     pub fn ipv6_only(mut self) -> Self {
-        self.0.settings.pods.families = (false, true);
+        self.0.settings.pods.families = Families::V6;
         self
     }
 
@@ -229,8 +230,8 @@ impl Kubernetes {
     /// Sets how long a watch lasts until another one goes on, in whole seconds, less up to a fifth at random. Default:
     /// 5 minutes.
     ///
-    /// A connection that was lost without a word is found by the end of the watch that does not come, half a minute
-    /// after that.
+    /// A connection that was lost without a word is found by pings within a minute, if it is one of HTTP/2; otherwise
+    /// by the end of the watch that does not come, half a minute after that.
     #[must_use]
     pub fn watch_time(mut self, time: Duration) -> Self {
         self.0.settings.watch = time;

@@ -8,6 +8,7 @@ use std::{
 use super::slices::{AddressType, EndpointSlice, EndpointStage, ServiceSlices, SlicePort};
 use crate::{
     discover::{
+        families::Families,
         place::EndpointPlace,
         reported::Located,
         set_reader::{FoundSet, SkippedEntry},
@@ -27,114 +28,122 @@ pub(super) enum ServicePort {
     Number(u16),
 }
 
-/// What becomes of endpoints.
+/// How pods become endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct PodSettings {
     pub(super) place: EndpointPlace,
     pub(super) port: ServicePort,
-    /// Which families are used.
-    pub(super) families: (bool, bool),
+    pub(super) families: Families,
     /// The zone whose endpoints come first.
     pub(super) zone: Option<String>,
     pub(super) client: ClientBuilder,
 }
 
-/// An endpoint as all slices together have it.
-#[derive(Debug)]
-struct PodEndpoint {
-    addresses: Vec<SocketAddr>,
-    /// If it has no addresses.
-    host: Option<(String, u16)>,
-    /// Whether it has hints at all, and whether one of them is the zone that is asked for.
-    hints: (bool, bool),
-}
-
 /// Makes an endpoint of each pod that is ready. If there is none, of each that is being stopped and still answers.
 ///
-/// `nothing` is the reason for a set without slices.
-pub(super) fn endpoints(
-    slices: &ServiceSlices,
-    settings: &PodSettings,
-    nothing: String,
-) -> FoundSet {
-    let mut set = FoundSet::nothing(nothing);
-    let mut skip = |entry: String, cause: String| {
-        let cause = cause.into();
-        set.skipped.push(SkippedEntry { entry, cause });
-    };
-    let mut by_stage = BTreeMap::<EndpointStage, BTreeMap<String, PodEndpoint>>::new();
+/// `service` is what the Service is called in errors.
+pub(super) fn endpoints(slices: &ServiceSlices, settings: &PodSettings, service: &str) -> FoundSet {
+    let mut found = FoundPods::default();
     for (name, slice) in slices {
-        let slice = match slice {
-            Ok(slice) => slice,
-            Err(why) => {
-                skip(format!("slice {name}"), why.clone());
-                continue;
-            }
-        };
-        let family = match slice.address_type {
-            AddressType::V4 => settings.families.0,
-            AddressType::V6 => settings.families.1,
-            AddressType::Name => true,
-        };
-        if !family || slice.endpoints().next().is_none() {
-            continue;
-        }
-        let port = match settings.port.of(slice) {
-            Ok(port) => port,
-            Err(why) => {
-                skip(format!("slice {name}"), why);
-                continue;
-            }
-        };
-        for endpoint in slice.endpoints() {
-            let Some(address) = endpoint.address() else {
-                continue;
-            };
-            let key = endpoint.target().unwrap_or_else(|| address.to_owned());
-            let pods = by_stage.entry(endpoint.stage()).or_default();
-            let pod = pods.entry(format!("{key} {port}")).or_insert(PodEndpoint {
-                addresses: Vec::new(),
-                host: None,
-                hints: (false, false),
-            });
-            match (slice.address_type, address.parse::<IpAddr>()) {
-                (AddressType::Name, _) => pod.host = Some((address.to_owned(), port)),
-                (_, Ok(ip)) => pod.addresses.push(SocketAddr::new(ip, port)),
-                (_, Err(_)) => {
-                    skip(
-                        format!("slice {name}: {address}"),
-                        "it is no address".to_owned(),
-                    );
-                }
-            }
-            for zone in endpoint.zones() {
-                pod.hints.0 = true;
-                pod.hints.1 |= settings.zone.as_deref() == Some(zone);
-            }
-        }
+        found.add(name, slice.as_ref(), settings);
     }
+    let mut set = FoundSet::nothing(match slices.is_empty() {
+        true => format!("{service} has no EndpointSlices"),
+        false => format!("none of the EndpointSlices of {service} can be used"),
+    });
     let usable = [EndpointStage::Ready, EndpointStage::Leaving];
-    let pods = usable.iter().find_map(|stage| by_stage.remove(stage));
+    let pods = usable.iter().find_map(|stage| found.pods.remove(stage));
     let pods = pods.unwrap_or_default();
     // As kube-proxy has it: hints count if all endpoints have them and one of them is for here.
-    let has_hints = pods.values().all(|pod| pod.hints.0) && pods.values().any(|pod| pod.hints.1);
-    for (key, pod) in pods {
-        let tier = u8::from(has_hints && !pod.hints.1);
+    let hints_count =
+        pods.values().all(|pod| pod.is_hinted) && pods.values().any(|pod| pod.is_near);
+    for (entry, pod) in pods {
+        let tier = u8::from(hints_count && !pod.is_near);
         if let Some(located) = pod.located(settings) {
-            set.add(
-                key,
-                located.map(|located| Located {
-                    spec: located.spec.priority(tier),
-                    ..located
-                }),
-            );
+            let in_tier = |located: Located| Located {
+                spec: located.spec.priority(tier),
+                ..located
+            };
+            set.add(entry, located.map(in_tier));
         }
     }
+    set.skipped.extend(found.skipped);
     // The Service is there, and has no endpoint that may be given requests.
     if !slices.is_empty() && set.skipped.is_empty() {
         set.doubt = None;
     }
     set
+}
+
+/// What slices have, as far as they were read.
+#[derive(Default)]
+struct FoundPods {
+    /// By what tells them apart, and by whether they may be given requests.
+    pods: BTreeMap<EndpointStage, BTreeMap<String, PodEndpoint>>,
+    skipped: Vec<SkippedEntry>,
+}
+
+/// An endpoint as all slices together have it.
+#[derive(Debug, Default)]
+struct PodEndpoint {
+    addresses: Vec<SocketAddr>,
+    /// Its name and its port, if it is known by a name.
+    host: Option<(String, u16)>,
+    /// Whether it is meant for certain zones, and whether one of them is that of the settings.
+    is_hinted: bool,
+    is_near: bool,
+}
+
+impl FoundPods {
+    /// Adds the endpoints of a slice, or skips it.
+    fn add(&mut self, name: &str, slice: Result<&EndpointSlice, &String>, settings: &PodSettings) {
+        let slice = match slice {
+            Ok(slice) => slice,
+            Err(why) => return self.skip(format!("slice {name}"), why),
+        };
+        let is_used = match slice.address_type {
+            AddressType::V4 => settings.families.have_v4(),
+            AddressType::V6 => settings.families.have_v6(),
+            AddressType::Name => true,
+        };
+        if !is_used || slice.endpoints().next().is_none() {
+            return;
+        }
+        let port = match settings.port.of(slice) {
+            Ok(port) => port,
+            Err(why) => return self.skip(format!("slice {name}"), &why),
+        };
+        for endpoint in slice.endpoints() {
+            let Some(address) = endpoint.address() else {
+                continue;
+            };
+            let ip = match (slice.address_type, address.parse::<IpAddr>()) {
+                (AddressType::Name, _) => None,
+                (_, Ok(ip)) => Some(ip),
+                (_, Err(error)) => {
+                    self.skip(format!("slice {name}: {address}"), &error.to_string());
+                    continue;
+                }
+            };
+            let pods = self.pods.entry(endpoint.stage()).or_default();
+            let key = endpoint.target().unwrap_or_else(|| address.to_owned());
+            let pod = pods.entry(format!("{key}, port {port}")).or_default();
+            match ip {
+                Some(ip) => pod.addresses.push(SocketAddr::new(ip, port)),
+                None => pod.host = Some((address.to_owned(), port)),
+            }
+            for zone in endpoint.zones() {
+                pod.is_hinted = true;
+                pod.is_near |= settings.zone.as_deref() == Some(zone);
+            }
+        }
+    }
+
+    /// Skips an entry.
+    fn skip(&mut self, entry: String, why: &str) {
+        let cause = why.into();
+        self.skipped.push(SkippedEntry { entry, cause });
+    }
 }
 
 impl PodEndpoint {
@@ -193,7 +202,7 @@ mod tests {
         PodSettings {
             place: EndpointPlace::new("http://api.default.svc").unwrap(),
             port: ServicePort::Only,
-            families: (true, true),
+            families: Families::Both,
             zone: None,
             client: ClientBuilder::default(),
         }
@@ -201,17 +210,18 @@ mod tests {
 
     /// A slice of a family with one port, `http` at 8080.
     fn slice(name: &str, family: &str, endpoints: Value) -> Value {
-        json!({
+        let mut slice = json!({
             "metadata": {"name": name},
             "addressType": family,
-            "endpoints": endpoints,
             "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
-        })
+        });
+        slice["endpoints"] = endpoints;
+        slice
     }
 
     fn found(slices: impl IntoIterator<Item = Value>, settings: &PodSettings) -> FoundSet {
         let slices = slices.into_iter().filter_map(slices::read).collect();
-        endpoints(&slices, settings, "none".to_owned())
+        endpoints(&slices, settings, "the Service")
     }
 
     /// The names and tiers of the endpoints.
@@ -226,7 +236,9 @@ mod tests {
     }
 
     fn pod(ip: &str, conditions: Value) -> Value {
-        json!({"addresses": [ip], "conditions": conditions})
+        let mut pod = json!({"addresses": [ip]});
+        pod["conditions"] = conditions;
+        pod
     }
 
     #[test]
@@ -335,9 +347,9 @@ mod tests {
             families,
             ..settings()
         };
-        let v4 = found(slices(), &only((true, false)));
+        let v4 = found(slices(), &only(Families::V4));
         assert_eq!(names(&v4), [("http://10.0.0.1:8080", 0)]);
-        let v6 = found(slices(), &only((false, true)));
+        let v6 = found(slices(), &only(Families::V6));
         let expected = [("http://[fd00::1]:8080", 0), ("http://[fd00::2]:8080", 0)];
         assert_eq!(names(&v6), expected);
     }

@@ -97,8 +97,8 @@ impl KubernetesSource {
             pods,
             ..
         } = &self.settings;
-        let nothing = format!("the Service {namespace}/{service} has no EndpointSlices");
-        endpoints(&self.slices, pods, nothing)
+        let service = format!("the Service {namespace}/{service}");
+        endpoints(&self.slices, pods, &service)
     }
 }
 
@@ -120,10 +120,7 @@ impl Following {
         let is_short = self.watch.begun.elapsed() < SHORTEST_WATCH;
         let failure = match end {
             WatchClose::InTime if is_short => {
-                return match self.api.fail("the watch ended as soon as it had begun") {
-                    ApiFailure::Other(error) => Err(error),
-                    ApiFailure::Expired => Ok(None),
-                };
+                return Err(self.api.error("the watch ended as soon as it had begun"));
             }
             WatchClose::InTime if self.listed.elapsed() > LIST_AGAIN => return Ok(None),
             WatchClose::InTime => {
