@@ -35,6 +35,7 @@ pub async fn discovery(browser: &Browser) -> Server {
     assert!(said.contains("has not reported yet; "), "{said}");
     assert!(said.contains("ago: the source is <b>away</b>"), "{said}");
 
+    says(browser, "#nav", "followed discovery fails").await;
     let spec = EndpointSpec::url("http://127.0.0.1:2").unwrap();
     feed.send(Ok(Change::Insert(1, spec))).unwrap();
     let said = says(browser, line, "Discovery last reported").await;
