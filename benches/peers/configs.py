@@ -227,8 +227,11 @@ def caddy(told):
 
 def gateway(told):
     upstreams = [word for address in told.addresses for word in ("--upstream", f"{told.scene.endpoints}://{address}")]
-    listen = ["--listen", f"127.0.0.1:{told.port}", "--workers", told.scene.workers]
-    return [told.program, *listen, *upstreams], {"RUST_LOG": "warn"}
+    listen = ["--listen", f"127.0.0.1:{told.port}"]
+    if told.tls:
+        files = ["--tls-cert", told.folder / "cert.pem", "--tls-key", told.folder / "key.pem"]
+        listen = ["--tls-listen", f"127.0.0.1:{told.port}", *files]
+    return [told.program, *listen, "--workers", told.scene.workers, *upstreams], {"RUST_LOG": "warn"}
 
 
 def go(told):

@@ -41,8 +41,6 @@ SCENES = [HTTP, TWO_WORKERS, HTTPS, H2, H2_BOTH, WEBSOCKET]
 
 # What keeps a peer from being in a scene.
 UNABLE = {
-    ("gateway", HTTPS): "it has no TLS listener yet; axum-upstream is the same proxy behind one",
-    ("gateway-pgo", HTTPS): "it has no TLS listener yet",
     ("l4", HTTPS): "it copies bytes",
     ("l4", H2): "it copies bytes",
     ("go", H2): "the standard library has no HTTP/2 without TLS",
