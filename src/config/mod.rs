@@ -89,6 +89,6 @@ pub use self::{
     },
     error::{ConfigError, ConfigProblem},
     file::ConfigFile,
-    live::{ConfigWatch, LiveConfig, ReloadStatus},
+    live::{ConfigWatch, LiveConfig, ReloadStatus, RouteService, RouteServiceFuture},
     root::{Config, DefaultsConfig},
 };

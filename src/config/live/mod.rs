@@ -14,4 +14,9 @@ mod shared;
 mod status;
 mod watch;
 
-pub use self::{handle::LiveConfig, status::ReloadStatus, watch::ConfigWatch};
+pub use self::{
+    handle::LiveConfig,
+    service::{RouteService, RouteServiceFuture},
+    status::ReloadStatus,
+    watch::ConfigWatch,
+};

@@ -9,17 +9,22 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{body::Body as AxumBody, extract::Request as AxumRequest};
+use axum::body::Body as AxumBody;
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{super::routing::NotTaken, running::RouteAction, shared::Live};
-use crate::{balance::LoadBalance, proxy::ProxyFuture};
+use crate::{balance::LoadBalance, error::BoxError, proxy::ProxyFuture};
 
-/// Answers every request as the routes say that are there when it comes.
+/// Answers every request as the routes say that are there when it comes: what is in
+/// [`LiveConfig::router`](super::LiveConfig::router), for a server of one's own.
+///
+/// It is always ready, and never fails. Clones are the same one. What a server knows of a request it puts into the
+/// request's extensions: see [`proxy`](crate::proxy).
 #[derive(Clone)]
-pub(super) struct RouteService(Arc<Live>);
+pub struct RouteService(Arc<Live>);
 
 impl RouteService {
     pub(super) fn new(live: Arc<Live>) -> Self {
@@ -27,29 +32,34 @@ impl RouteService {
     }
 }
 
-impl Service<AxumRequest> for RouteService {
+impl<B> Service<Request<B>> for RouteService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     type Response = Response<AxumBody>;
     type Error = Infallible;
-    type Future = ConfiguredFuture;
+    type Future = RouteServiceFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: AxumRequest) -> ConfiguredFuture {
+    fn call(&mut self, request: Request<B>) -> RouteServiceFuture {
         let running = self.0.current.load();
         let (parts, body) = request.into_parts();
-        let done = |response| ConfiguredFuture::Answered {
+        let answered = |response| Answering::Answered {
             response: Some(response),
         };
-        match running.find(&parts) {
-            Ok(RouteAction::Forward(proxy)) => ConfiguredFuture::Forwarded {
+        let answering = match running.find(&parts) {
+            Ok(RouteAction::Forward(proxy)) => Answering::Forwarded {
                 future: proxy.clone().call(Request::from_parts(parts, body)),
             },
-            Ok(RouteAction::Respond(answer)) => done(answer.response()),
-            Ok(RouteAction::Redirect(redirect)) => done(redirect.response(&parts)),
-            Err(not_taken) => done(refusal(not_taken)),
-        }
+            Ok(RouteAction::Respond(answer)) => answered(answer.response()),
+            Ok(RouteAction::Redirect(redirect)) => answered(redirect.response(&parts)),
+            Err(not_taken) => answered(refusal(not_taken)),
+        };
+        RouteServiceFuture { answering }
     }
 }
 
@@ -75,9 +85,20 @@ fn refusal(not_taken: NotTaken) -> Response<AxumBody> {
 }
 
 pin_project! {
-    /// The response of a route.
-    #[project = ConfiguredProjection]
-    pub(super) enum ConfiguredFuture {
+    /// The response of a [`RouteService`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels the request upstream.
+    pub struct RouteServiceFuture {
+        #[pin]
+        answering: Answering,
+    }
+}
+
+pin_project! {
+    #[project = AnsweringProjection]
+    enum Answering {
         Forwarded {
             #[pin]
             future: ProxyFuture<LoadBalance>,
@@ -88,17 +109,23 @@ pin_project! {
     }
 }
 
-impl Future for ConfiguredFuture {
+impl Future for RouteServiceFuture {
     type Output = Result<Response<AxumBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            ConfiguredProjection::Forwarded { future } => future.poll(cx),
+        match self.project().answering.project() {
+            AnsweringProjection::Forwarded { future } => future.poll(cx),
             // It is polled once.
-            ConfiguredProjection::Answered { response } => {
+            AnsweringProjection::Answered { response } => {
                 Poll::Ready(Ok(response.take().unwrap_or_default()))
             }
         }
+    }
+}
+
+impl fmt::Debug for RouteServiceFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteServiceFuture").finish_non_exhaustive()
     }
 }
 

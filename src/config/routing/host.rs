@@ -74,12 +74,23 @@ impl<'r> RequestHost<'r> {
             false => whole.parse::<Authority>().ok()?.host().len(),
         };
         // What is in front of the name would be a user.
-        let is_host = name > 0 && !whole.contains('@');
-        let whole = match whole.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => whole.to_ascii_lowercase().into(),
-            false => whole.into(),
+        if name == 0 || whole.contains('@') {
+            return None;
+        }
+        let mut host = Self {
+            whole: whole.into(),
+            name,
         };
-        is_host.then_some(Self { whole, name })
+        // `example.com.` is the same host, and must not be one that no route is for.
+        if let Some(short) = host.name().strip_suffix('.').map(str::len) {
+            let port = whole.get(name..).unwrap_or_default();
+            host.whole = format!("{}{port}", host.whole.get(..short)?).into();
+            host.name = short;
+        }
+        if host.whole.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            host.whole = host.whole.to_ascii_lowercase().into();
+        }
+        Some(host)
     }
 
     /// Returns it with its port.
@@ -114,6 +125,8 @@ mod tests {
         let some = |name: &str, whole: &str| Some((name.to_owned(), whole.to_owned()));
         assert_eq!(of("Example.com:80"), some("example.com", "example.com:80"));
         assert_eq!(of("a_b"), some("a_b", "a_b"));
+        assert_eq!(of("A.test.:80"), some("a.test", "a.test:80"));
+        assert_eq!(of("a."), some("a", "a"));
         assert_eq!(of("[::1]:80"), some("[::1]", "[::1]:80"));
         assert_eq!(of("[::1]"), some("[::1]", "[::1]"));
         for none in ["", ":80", "u@a", "a b", "a/b"] {
