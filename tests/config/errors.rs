@@ -228,7 +228,7 @@ fn no_secret_is_repeated() {
         "proxy.toml",
         r#"
 [clusters.c]
-endpoints = []
+endpoints = ["http://user:s3cret@a"]
 policy = { sticky = { key = { file = "key" } } }
 
 [routes.r]
@@ -239,7 +239,7 @@ via = ["s3cret"]
 "#,
     );
     let error = Config::from_file(&path).unwrap_err();
-    assert_eq!(error.problems().len(), 7, "{error}");
+    assert_eq!(error.problems().len(), 8, "{error}");
     let said = format!("{error} {error:?}");
     assert!(!said.contains("s3cret"), "{said}");
     assert!(

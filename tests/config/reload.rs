@@ -582,8 +582,9 @@ async fn a_hundred_reloads_under_load() {
     assert_eq!(versions, 100, "each took effect at once");
     assert!(requests > 100, "{requests}");
     assert!(live.status().generation > 100);
-    // One for the socket, one for the download, and no more for the load than there are clients at once.
+    // One for the socket, one for the download, and some for the load: a client may be faster than the pool that its
+    // connection goes back to. Made anew by each change, they would be hundreds.
     let accepted = stays.accepted();
-    assert!(accepted <= 2 + CLIENTS + 1, "{accepted}");
+    assert!(accepted <= 2 + 2 * (CLIENTS + 1), "{accepted}");
     socket.close(None).await.unwrap();
 }
