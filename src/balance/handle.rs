@@ -87,6 +87,21 @@ impl<S: Send + Sync + 'static> Handle<S> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
     }
 
+    /// Takes over from the cluster that this one replaces what its checks have found: an endpoint that works there need
+    /// not pass a check before it gets its first request here.
+    #[cfg(feature = "config")]
+    pub(crate) fn succeed(&self, former: &Self) {
+        let known = former.cluster.snapshot();
+        for endpoint in self.cluster.snapshot().all.iter() {
+            let mut known = known.all.iter();
+            let former = known.find(|former| former.name() == endpoint.name());
+            let works = former.is_some_and(|former| former.availability().is_well());
+            if works && endpoint.availability() == Availability::Unchecked {
+                endpoint.load().check_passed();
+            }
+        }
+    }
+
     /// Makes `specs` the whole set, in one step and in this order. Returns the endpoints that left. Of several specs
     /// with the same name, the last counts.
     ///

@@ -15,7 +15,10 @@ use axum::{
     routing::get,
     serve::Listener,
 };
-use axum_upstream::config::{ClusterConfig, Config, ConfigWatch, LiveConfig};
+use axum_upstream::{
+    config::{ClusterConfig, Config, ConfigWatch, LiveConfig},
+    endpoint::Availability,
+};
 use futures_util::{SinkExt, StreamExt, stream};
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -135,6 +138,38 @@ async fn a_cluster_that_stays_keeps_its_connections() {
     assert_eq!(server.accepted(), 2);
     assert_eq!(live.cluster("a").unwrap().handle().endpoints()[0].weight, 1);
     assert!(live.cluster("b").is_none());
+}
+
+/// What has passed its checks is used at once by the cluster that takes the place of another.
+#[tokio::test]
+async fn an_endpoint_that_is_known_to_work_need_not_be_checked_first() {
+    let checks = Arc::<AtomicUsize>::default();
+    let app = Router::new().fallback(|| async { "a" }).route(
+        "/healthz",
+        get(move || async move {
+            // Only the first one is answered.
+            if checks.fetch_add(1, SeqCst) > 0 {
+                std::future::pending::<()>().await;
+            }
+        }),
+    );
+    let server = Counted::start(app).await;
+    let text = format!(
+        "[clusters.a]\nendpoints = ['{}']\nhealth_check = {{ http = '/healthz', required_before_use = true }}\n\
+         [routes.a]\ncluster = 'a'\n",
+        server.url
+    );
+    let live = live(&text);
+    let usable = || {
+        let endpoints = live.cluster("a").unwrap().handle().endpoints();
+        endpoints[0].availability == Availability::Usable
+    };
+    assert!(!usable());
+    eventually(usable).await;
+    let other = format!("{text}[clusters.a.client]\nconnect_timeout = '1s'\n");
+    live.apply(&Config::from_toml(&other).unwrap()).unwrap();
+    assert!(usable());
+    assert_eq!(body(&live, "GET x /").await, "a");
 }
 
 #[tokio::test]

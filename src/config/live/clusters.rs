@@ -39,8 +39,12 @@ impl RunningCluster {
                 plan,
             });
         }
+        let balance = plan.build()?;
+        if let Some(before) = before {
+            balance.handle().succeed(&before.balance.handle());
+        }
         Ok(Self {
-            balance: plan.build()?,
+            balance,
             changes: Vec::new(),
             plan,
         })
