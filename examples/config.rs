@@ -1,4 +1,4 @@
-//! Routes by a file, beside a route of one's own. Run with
+//! Routes by a file, beside a route of the application. Run with
 //!
 //! ```text
 //! cargo run --example config --features config

@@ -36,7 +36,7 @@ impl ConfigError {
         &self.problems
     }
 
-    /// Returns the problems for an error of one's own.
+    /// Returns the problems, for an error of your own.
     #[must_use]
     pub fn into_problems(self) -> Vec<ConfigProblem> {
         self.problems

@@ -63,7 +63,7 @@
 // Each folder depends only on those further down, and so does each file.
 //
 // - `live`: a configuration at work, and how it becomes another one.
-// - `file`: a file, with sections of the application; `root`: `Config`, which checks and builds.
+// - `file`: a file, with sections of the application; `root`: `Config`, which checks; `schema`: that of the file.
 // - `plan`: a configuration that was checked, with everything made that could be refused.
 // - `routing`: which route takes a request.
 // - `document`: a text in TOML as values with their places; `error`: what is wrong, for people.
@@ -77,6 +77,7 @@ mod live;
 mod plan;
 mod root;
 mod routing;
+mod schema;
 
 pub use self::{
     data::{

@@ -76,12 +76,6 @@ impl Config {
         self.plan(&ReverseProxy::new(())).map(drop)
     }
 
-    /// Returns the JSON schema of the file, by which editors complete it.
-    #[must_use]
-    pub fn json_schema() -> serde_json::Value {
-        schemars::schema_for!(Self).to_value()
-    }
-
     /// Checks everything, and returns what can be built.
     pub(super) fn plan(&self, base: &ReverseProxy<()>) -> Result<Plan, ConfigError> {
         let (plan, problems) = self.planned(base);

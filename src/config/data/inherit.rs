@@ -28,7 +28,7 @@ impl<T: Inherit> Inherit for Switch<T> {
     }
 }
 
-/// The entries of both, of which one's own count more.
+/// The entries of both; of two with the same name, the own one stays.
 impl<T: Clone> Inherit for BTreeMap<String, T> {
     fn inherit(&mut self, defaults: &Self) {
         for (key, value) in defaults {

@@ -30,7 +30,7 @@ use self::{
 pub(super) use self::{path::SettingPath, value_error::expected};
 use super::error::{ConfigError, ConfigProblem};
 
-/// How many problems of one section are looked for. Whoever has more has another kind of file.
+/// How many problems of one section are looked for. A file with more is of another kind.
 const MOST: usize = 100;
 
 /// A document that could be parsed.

@@ -1,4 +1,4 @@
-//! [`ValueError`]: what is wrong with a value of a document, in words for whoever has to correct it.
+//! [`ValueError`]: what is wrong with a value of a document, in words for people.
 //!
 //! serde's own words name types of Rust and repeat the value. Here a value is never repeated, since it may be a secret,
 //! unless it is a number that is out of its range.

@@ -29,7 +29,7 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Reloads whenever there is a reason to, until nobody uses the configuration any more.
+    /// Reloads whenever there is a reason to, until the configuration is no longer used.
     pub(super) async fn run(mut self) {
         loop {
             let anyway = tokio::select! {

@@ -70,7 +70,7 @@ impl LiveConfig {
         Router::new().fallback_service(self.service())
     }
 
-    /// Returns what is in the [router](Self::router), for a server of one's own: it takes any body, and a request costs
+    /// Returns what is in the [router](Self::router), for a server of your own: it takes any body, and a request costs
     /// less than through a `Router`.
     #[must_use]
     pub fn service(&self) -> RouteService {

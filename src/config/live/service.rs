@@ -19,7 +19,7 @@ use super::{super::routing::NotTaken, running::RouteAction, shared::Live};
 use crate::{balance::LoadBalance, error::BoxError, proxy::ProxyFuture};
 
 /// Answers every request as the routes say that are there when it comes: what is in
-/// [`LiveConfig::router`](super::LiveConfig::router), for a server of one's own.
+/// [`LiveConfig::router`](super::LiveConfig::router), for a server of your own.
 ///
 /// It is always ready, and never fails. Clones are the same one. What a server knows of a request it puts into the
 /// request's extensions: see [`proxy`](crate::proxy).

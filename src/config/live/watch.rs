@@ -35,7 +35,7 @@ use crate::folder_watch::FolderWatch;
 ///
 /// A file that is wrong changes nothing: what is wrong is in the log, once, and in the
 /// [status](LiveConfig::status). So is one that is gone, cannot be read, or is empty, as a file is for a moment that is
-/// written in place. Whoever writes the file should write another one beside it, and rename that.
+/// written in place. Write another file beside it, and rename that.
 ///
 /// The folder of the file is watched. What changes elsewhere, as on a file system that reports no changes, such as NFS,
 /// is found by the next [regular look](Self::interval). A change of a file that is named in it, such as a certificate,

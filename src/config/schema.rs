@@ -1,0 +1,88 @@
+//! The JSON schema of a configuration.
+
+use schemars::{
+    Schema,
+    generate::SchemaSettings,
+    transform::{Transform, transform_subschemas},
+};
+use serde_json::Value;
+
+use super::root::Config;
+
+impl Config {
+    /// Returns the JSON schema of the file, by which editors complete and check it. It is `docs/config.schema.json`.
+    #[must_use]
+    pub fn json_schema() -> Value {
+        let settings = SchemaSettings::draft2020_12().with_transform(ForToml);
+        settings
+            .into_generator()
+            .into_root_schema_for::<Self>()
+            .to_value()
+    }
+}
+
+/// Makes a schema of Rust's types one of a file in TOML, which has no `null`, and leaves the links of the documentation
+/// out of descriptions.
+#[derive(Clone)]
+struct ForToml;
+
+impl Transform for ForToml {
+    fn transform(&mut self, schema: &mut Schema) {
+        if let Some(Value::String(text)) = schema.get_mut("description") {
+            let paragraphs = text
+                .split("\n\n")
+                .map(|paragraph| paragraph.replace('\n', " "));
+            *text = without_links(&paragraphs.collect::<Vec<_>>().join("\n\n"));
+        }
+        if schema.get("default") == Some(&Value::Null) {
+            schema.remove("default");
+        }
+        if let Some(Value::Array(types)) = schema.get_mut("type") {
+            types.retain(|one| one != "null");
+            if let [only] = &types[..] {
+                let only = only.clone();
+                schema.insert("type".into(), only);
+            }
+        }
+        if let Some(Value::Array(all)) = schema.get_mut("anyOf") {
+            all.retain(|one| one.get("type").is_none_or(|kind| kind != "null"));
+            if let [Value::Object(only)] = &mut all[..] {
+                let only = std::mem::take(only);
+                schema.remove("anyOf");
+                for (key, value) in only {
+                    schema.insert(key, value);
+                }
+            }
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// Returns a text with `name` in place of each `[name](target)`.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("](") {
+        let (Some((outside, name)), Some((_, behind))) =
+            (before.rsplit_once('['), after.split_once(')'))
+        else {
+            break;
+        };
+        plain += outside;
+        plain += name;
+        rest = behind;
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_become_names() {
+        let text = "See [`A`](crate::A) and [b](x) here: [1, 2].";
+        assert_eq!(without_links(text), "See `A` and b here: [1, 2].");
+        assert_eq!(without_links("a](b"), "a](b");
+    }
+}
