@@ -32,8 +32,10 @@ fn files() -> Vec<String> {
 #[cfg(all(
     feature = "adaptive-limit",
     feature = "dns",
+    feature = "etcd",
     feature = "file",
     feature = "http2",
+    feature = "kubernetes",
     feature = "status"
 ))]
 #[test]
@@ -299,6 +301,20 @@ const BUILDERS: &[Builder] = &[
         of: "impl WatchedFile ",
         tables: &["WatchedFileConfig"],
         renamed: &[("new", "path")],
+        not: &[("client", "that of the cluster")],
+    },
+    Builder {
+        file: "src/discover/etcd/mod.rs",
+        of: "impl Etcd ",
+        tables: &["EtcdConfig"],
+        renamed: &[],
+        not: &[("client", "that of the cluster")],
+    },
+    Builder {
+        file: "src/discover/kubernetes/mod.rs",
+        of: "impl Kubernetes ",
+        tables: &["KubernetesConfig"],
+        renamed: &[],
         not: &[("client", "that of the cluster")],
     },
 ];

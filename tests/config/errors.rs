@@ -202,6 +202,67 @@ fn what_each_setting_may_be() {
     }
 }
 
+/// A source says what it needs, and one whose feature is off says which.
+#[test]
+fn what_a_source_needs() {
+    let source = |text: &str| only(&format!("[clusters.c.discover]\n{text}"));
+    let expect = |found: String, feature: &str, on: bool, place: &str, expected: &str| {
+        let off = format!("clusters.c.discover: needs the feature `{feature}` of axum-upstream");
+        match on {
+            true => assert_eq!(found, format!("clusters.c.discover.{place}: {expected}")),
+            false => assert_eq!(found, off),
+        }
+    };
+    let dns = cfg!(feature = "dns");
+    expect(
+        source("dns = {}"),
+        "dns",
+        dns,
+        "dns",
+        "missing field \"url\"",
+    );
+    let both = source("dns = { url = 'http://a', ipv4_only = true, ipv6_only = true }");
+    let one = "expected at most one of \"ipv4_only\" and \"ipv6_only\"";
+    expect(both, "dns", dns, "dns", one);
+    let server = source("srv = { url = 'http://_a._tcp.b', name_server = ['x'] }");
+    let address = "expected an address, as \"127.0.0.1:8600\", found \"x\"";
+    expect(server, "dns", dns, "srv.name_server[0]", address);
+    let file = cfg!(feature = "file");
+    expect(
+        source("file = {}"),
+        "file",
+        file,
+        "file",
+        "missing field \"path\"",
+    );
+    let etcd = cfg!(feature = "etcd");
+    expect(
+        source("etcd = {}"),
+        "etcd",
+        etcd,
+        "etcd",
+        "missing field \"prefix\"",
+    );
+    let user = source("etcd.prefix = 'http://u:p@a/b/'");
+    let expected = "a URL has no user and no password; \"user\" has them";
+    expect(user, "etcd", etcd, "etcd.prefix", expected);
+    let kubernetes = cfg!(feature = "kubernetes");
+    let found = source("kubernetes.namespace = 'a'");
+    let expected = "missing field \"service\"";
+    expect(found, "kubernetes", kubernetes, "kubernetes", expected);
+    let found = source(
+        "kubernetes = { namespace = 'a', service = 'b', port = 80, kubeconfig_context = 'c' }",
+    );
+    let expected = "it needs a \"kubeconfig\"";
+    expect(
+        found,
+        "kubernetes",
+        kubernetes,
+        "kubernetes.kubeconfig_context",
+        expected,
+    );
+}
+
 #[test]
 fn routes_that_are_equal_are_named_with_their_lines() {
     let text = "

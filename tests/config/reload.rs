@@ -420,6 +420,7 @@ async fn a_call_reloads() {
 }
 
 /// A cluster whose files have changed is built anew, although its settings are the same.
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[tokio::test]
 async fn a_changed_certificate_makes_another_cluster() {
     let folder = Folder::new("certificate");

@@ -27,7 +27,9 @@ pub use self::{
     answer::{RedirectConfig, RespondConfig},
     client::{ClientConfig, TlsConfig},
     cluster::ClusterConfig,
-    discover::{DiscoverConfig, DnsConfig, WatchedFileConfig},
+    discover::{
+        DiscoverConfig, DnsConfig, EtcdConfig, EtcdUserConfig, KubernetesConfig, WatchedFileConfig,
+    },
     endpoint::EndpointConfig,
     failures::{BackoffConfig, EjectionConfig, HedgeConfig, RetryBudgetConfig, RetryConfig},
     fields::FieldsConfig,

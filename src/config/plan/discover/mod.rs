@@ -5,8 +5,12 @@
 mod build_over;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod source;
 
 pub(super) use self::source::DiscoverPlan;

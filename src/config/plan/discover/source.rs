@@ -4,8 +4,12 @@ use std::fmt;
 
 #[cfg(feature = "dns")]
 use super::dns;
+#[cfg(feature = "etcd")]
+use super::etcd;
 #[cfg(feature = "file")]
 use super::file;
+#[cfg(feature = "kubernetes")]
+use super::kubernetes;
 use super::{
     super::{super::data::DiscoverConfig, place::SettingPlace},
     build_over::BuildOver,
@@ -22,7 +26,12 @@ pub(in crate::config::plan) struct DiscoverPlan(BuildOver);
 impl DiscoverPlan {
     /// Checks a source. `None` if it cannot be used.
     #[cfg_attr(
-        not(any(feature = "dns", feature = "file")),
+        not(any(
+            feature = "dns",
+            feature = "etcd",
+            feature = "file",
+            feature = "kubernetes"
+        )),
         expect(unused_variables, reason = "there is no source")
     )]
     pub(in crate::config::plan) fn new(
@@ -41,6 +50,16 @@ impl DiscoverPlan {
             DiscoverConfig::File(config) => file::lines(config, client, &at.key("file")),
             #[cfg(not(feature = "file"))]
             DiscoverConfig::File(_) => is_off("file", at),
+            #[cfg(feature = "etcd")]
+            DiscoverConfig::Etcd(config) => etcd::keys(config, client, &at.key("etcd")),
+            #[cfg(not(feature = "etcd"))]
+            DiscoverConfig::Etcd(_) => is_off("etcd", at),
+            #[cfg(feature = "kubernetes")]
+            DiscoverConfig::Kubernetes(config) => {
+                kubernetes::pods(config, client, &at.key("kubernetes"))
+            }
+            #[cfg(not(feature = "kubernetes"))]
+            DiscoverConfig::Kubernetes(_) => is_off("kubernetes", at),
         };
         build.map(Self)
     }
@@ -59,7 +78,12 @@ impl DiscoverPlan {
 }
 
 /// Notes that the feature of a source is off.
-#[cfg(not(all(feature = "dns", feature = "file")))]
+#[cfg(not(all(
+    feature = "dns",
+    feature = "etcd",
+    feature = "file",
+    feature = "kubernetes"
+)))]
 fn is_off(feature: &str, at: &SettingPlace<'_>) -> Option<BuildOver> {
     at.needs(feature);
     None
