@@ -50,7 +50,7 @@ impl FolderWatch {
     /// # Errors
     ///
     /// There is no such folder, or the system allows no more watches.
-    pub(crate) fn new(folder: &Path) -> notify::Result<Self> {
+    fn new(folder: &Path) -> notify::Result<Self> {
         let seen = Arc::<FolderChanges>::default();
         let (sees, watched) = (seen.clone(), folder.to_owned());
         let mut watcher = notify::recommended_watcher(move |event| sees.take(event, &watched))?;
@@ -63,7 +63,6 @@ impl FolderWatch {
 
     /// Starts to watch the folder of a file. `None` if that cannot be: what is wrong with the folder is the error of
     /// reading the file.
-    #[cfg(feature = "config")]
     pub(crate) fn around(file: &Path) -> Option<Self> {
         let folder = match file.parent() {
             Some(folder) if folder != Path::new("") => folder,

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -87,18 +87,7 @@ impl FileSource {
         if self.watch.as_ref().is_some_and(|watch| !watch.is_lost()) {
             return;
         }
-        let folder = match self.settings.path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        self.watch = match FolderWatch::new(folder) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                // If the folder is not there, reading the file is the error that counts.
-                tracing::debug!(?folder, %error, "the folder is not watched");
-                None
-            }
-        };
+        self.watch = FolderWatch::around(&self.settings.path);
     }
 
     /// Reads the file, and waits until it is whole.
