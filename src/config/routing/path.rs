@@ -84,6 +84,11 @@ impl PathPattern {
         Specificity(parts)
     }
 
+    /// Returns what all paths that match begin with: the text in front of the first brace.
+    pub(super) fn begins(&self) -> &str {
+        self.text.split(['{', '}']).next().unwrap_or_default()
+    }
+
     /// Returns a router that has nothing else.
     pub(super) fn alone(&self) -> Router<()> {
         let mut only = Router::new();
