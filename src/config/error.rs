@@ -15,8 +15,9 @@ use std::{
 /// gateway.toml:31:12: routes.home.cluster: there is no cluster "hom", expected "home"
 /// ```
 ///
-/// No value that may be a secret is repeated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `Debug` writes the same, since it is what a `main` prints that returns the error. No value that may be a secret is
+/// repeated.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<ConfigProblem>,
 }
@@ -50,6 +51,12 @@ impl fmt::Display for ConfigError {
             write!(f, "{line_end}{problem}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
