@@ -14,60 +14,101 @@ use crate::{connection::Upload, entrance::Gate, log::LogLine};
 /// The proxy that every connection has a clone of.
 pub(crate) type Proxy = ReverseProxy<LoadBalance>;
 
-/// Answers the requests of one connection.
+/// Answers the requests of one connection. It is cloned for each of them.
 #[derive(Clone)]
 pub(crate) struct Answerer {
     /// Forwards them.
     pub(crate) proxy: Proxy,
-    /// What is done before that. `None` is nothing.
-    pub(crate) gate: Option<Arc<Gate>>,
     /// Whether each request has a line among all else that is logged.
     pub(crate) short_line: bool,
-    /// Logs a line at the end of each request.
-    pub(crate) access_log: Option<AccessLogLayer>,
+    /// What is done besides. `None` is nothing.
+    pub(crate) more: Option<Arc<MoreToDo>>,
+}
+
+/// What is done with the requests of a connection besides forwarding them. One of the two is there.
+pub(crate) struct MoreToDo {
+    /// Stops some of them.
+    gate: Option<Gate>,
+    /// Logs a line at the end of each.
+    access_log: Option<AccessLogLayer>,
+}
+
+impl MoreToDo {
+    /// Returns what there is to do. `None` if it is nothing.
+    pub(crate) fn new(gate: Option<Gate>, access_log: Option<AccessLogLayer>) -> Option<Arc<Self>> {
+        let is_nothing = gate.is_none() && access_log.is_none();
+        (!is_nothing).then(|| Arc::new(Self { gate, access_log }))
+    }
 }
 
 impl Answerer {
     /// Answers one request, and logs it.
-    pub(crate) async fn answer(mut self, request: Request<Upload<Incoming>>) -> Response<Body> {
-        match self.access_log.take() {
-            // Boxed: without the log, the future of each request is as small as it can be.
-            Some(log) => Box::pin(self.answer_logged(log, request)).await,
-            None => self.forward(request).await,
+    pub(crate) async fn answer(self, request: Request<Upload<Incoming>>) -> Response<Body> {
+        match self.more {
+            // Boxed: without more to do, the future of each request is as small as it can be.
+            Some(more) => Box::pin(logged(more, self.proxy, request, self.short_line)).await,
+            None => forward(self.proxy, request, self.short_line).await,
         }
     }
+}
 
-    /// Answers one request that is in the access log.
-    async fn answer_logged(
-        self,
-        log: AccessLogLayer,
-        request: Request<Upload<Incoming>>,
-    ) -> Response<Body> {
-        let forward = service_fn(|request| {
-            let answerer = self.clone();
-            async { Ok::<_, Infallible>(answerer.forward(request).await) }
-        });
-        match log.layer(forward).call(request).await {
-            Ok(response) => response.map(Body::new),
-            Err(never) => match never {},
-        }
+/// Answers one request, and logs it if there is an access log.
+async fn logged(
+    more: Arc<MoreToDo>,
+    proxy: Proxy,
+    request: Request<Upload<Incoming>>,
+    short: bool,
+) -> Response<Body> {
+    let Some(log) = &more.access_log else {
+        return pass(more.gate.as_ref(), proxy, request, short).await;
+    };
+    let pass = service_fn(|request| {
+        let (more, proxy) = (Arc::clone(&more), proxy.clone());
+        async move { Ok::<_, Infallible>(pass(more.gate.as_ref(), proxy, request, false).await) }
+    });
+    match log.layer(pass).call(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
     }
+}
 
-    /// Forwards one request, with a short line in the log if there are such lines.
-    async fn forward(mut self, mut request: Request<Upload<Incoming>>) -> Response<Body> {
-        let is_logged = self.short_line && tracing::enabled!(Level::INFO);
-        let mut line = is_logged.then(|| LogLine::new(&request));
-        let refused = self.gate.as_ref().and_then(|gate| gate.pass(&mut request));
-        let response = match refused {
-            Some(response) => response,
-            None => match self.proxy.call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
-        };
-        if let Some(line) = &mut line {
-            line.answered(&response);
+/// Forwards one request, if the gate lets it through.
+async fn pass(
+    gate: Option<&Gate>,
+    proxy: Proxy,
+    mut request: Request<Upload<Incoming>>,
+    short: bool,
+) -> Response<Body> {
+    match gate.and_then(|gate| gate.pass(&mut request)) {
+        Some(refusal) => {
+            if let Some(mut line) = log_line(&request, short) {
+                line.answered(&refusal);
+            }
+            refusal
         }
-        response
+        None => forward(proxy, request, short).await,
     }
+}
+
+/// Forwards one request, with a short line in the log if there are such lines.
+async fn forward(
+    mut proxy: Proxy,
+    request: Request<Upload<Incoming>>,
+    short: bool,
+) -> Response<Body> {
+    let mut line = log_line(&request, short);
+    let response = match proxy.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    if let Some(line) = &mut line {
+        line.answered(&response);
+    }
+    response
+}
+
+/// Returns the line of a request, if there are such lines.
+#[inline]
+fn log_line<B>(request: &Request<B>, short: bool) -> Option<LogLine> {
+    (short && tracing::enabled!(Level::INFO)).then(|| LogLine::new(request))
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    answer::{Answerer, Proxy},
+    answer::{Answerer, MoreToDo, Proxy},
     connection::{OpenedConnection, Server, Stage},
     entrance::{EnteredConnection, Entrance, Gate},
     limits::{AddressKey, RequestRate},
@@ -224,11 +224,11 @@ impl Gateway {
         let key = entered.address.map(|address| AddressKey::new(address.ip()));
         let rate = self.rate.clone().zip(key);
         let certificate = entered.certificate.take();
+        let gate = Gate::new(entrance.redirect, rate, self.tells_certificate, certificate);
         Answerer {
             proxy,
-            gate: Gate::new(entrance.redirect, rate, self.tells_certificate, certificate),
             short_line: self.short_lines,
-            access_log: self.access_log.clone(),
+            more: MoreToDo::new(gate, self.access_log.clone()),
         }
     }
 }

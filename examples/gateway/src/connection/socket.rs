@@ -147,7 +147,7 @@ impl Socket {
     ///
     /// Returns an error if the client is gone. It ends the connection.
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.reading == Reading::Paused && self.half_closed.is_none() {
+        if self.reading == Reading::Paused && self.ahead.is_empty() && self.half_closed.is_none() {
             match self.stream.poll_peek(cx, &mut self.ahead) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(Peeked::End)) => {

@@ -28,17 +28,17 @@ impl Gate {
         rate: Option<(Arc<RequestRate>, AddressKey)>,
         tells_certificate: bool,
         certificate: Option<ClientCertificate>,
-    ) -> Option<Arc<Self>> {
+    ) -> Option<Self> {
         if redirect.is_none() && rate.is_none() && !tells_certificate {
             return None;
         }
-        Some(Arc::new(Self {
+        Some(Self {
             redirect,
             rate,
             tells_certificate,
             field: certificate.as_ref().and_then(ClientCertificate::field),
             certificate: certificate.map(Arc::new),
-        }))
+        })
     }
 
     /// Lets a request through, with what is known of its client. Returns the response if it goes no further.

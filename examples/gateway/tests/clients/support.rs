@@ -241,6 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     pub async fn send(&mut self, text: &str) {
         soon(self.stream.write_all(text.as_bytes())).await.unwrap();
+        // TLS may have it still.
+        soon(self.stream.flush()).await.unwrap();
     }
 
     /// `GET /`, and what the origin answers with [`OK`] has to come.

@@ -234,3 +234,38 @@ async fn a_large_response_arrives_whole() {
     };
     tokio::join!(sends, reads);
 }
+
+#[tokio::test]
+async fn a_tunnel_goes_through_it() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let pair = authority.server(&["a.example"]).write(&folder, "a");
+    let origin = Origin::new().await;
+    let gateway = start(&origin, &pair, &[]);
+    let stream = authority
+        .connect(gateway.address_of(1), "a.example", &[], None)
+        .await;
+    let mut client = Conn::over(stream.unwrap());
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+    client
+        .send(&format!("GET / HTTP/1.1\r\nhost: a\r\n{upgrade}\r\n"))
+        .await;
+    let mut server = origin.accept().await;
+    server.head().await;
+    server
+        .send(&format!(
+            "HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\nhello"
+        ))
+        .await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(client.exactly(5).await, b"hello");
+    let long = "x".repeat(1 << 20);
+    for _ in 0..3 {
+        client.send("ping").await;
+        assert_eq!(server.exactly(4).await, b"ping");
+        let ((), body) = tokio::join!(server.send(&long), client.exactly(long.len()));
+        assert_eq!(body.len(), long.len());
+    }
+    drop(server);
+    assert_eq!(client.rest().await, "");
+}
