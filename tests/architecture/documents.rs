@@ -198,7 +198,7 @@ fn the_flags_of_the_gateway_are_documented() {
     let missing: Vec<_> = known.difference(&documented).collect();
     assert!(missing.is_empty(), "not in docs/GATEWAY.md: {missing:?}");
     // Of cargo, in commands.
-    let foreign = ["release", "profile"];
+    let foreign = ["release", "profile", "features"];
     let unknown = documented
         .iter()
         .filter(|flag| !known.contains(*flag) && !foreign.contains(flag));

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{
+    Router,
     extract::Request,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use axum_upstream::{LoadBalance, metrics::DURATION_BUCKETS, status::status_router};
+use axum_upstream::metrics::DURATION_BUCKETS;
 use http::{StatusCode, Uri, header};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, task::JoinSet, time::interval};
@@ -53,11 +54,11 @@ impl Admin {
         self.address
     }
 
-    /// Serves the status of a cluster, and the metrics, until the returned set is dropped.
-    pub(crate) fn serve(self, balance: &LoadBalance) -> JoinSet<()> {
+    /// Serves the status, and the metrics, until the returned set is dropped.
+    pub(crate) fn serve(self, status: Router) -> JoinSet<()> {
         let (rendered, kept) = (self.metrics.clone(), self.metrics);
         let metrics = move || async move { ([(header::CONTENT_TYPE, METRICS)], rendered.render()) };
-        let mut app = status_router(balance).route("/metrics", get(metrics));
+        let mut app = status.route("/metrics", get(metrics));
         if self.address.ip().is_loopback() {
             app = app.layer(middleware::from_fn(local));
         }
@@ -96,7 +97,7 @@ async fn local(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, routing::get};
+    use axum::body::Body;
     use tower::ServiceExt;
 
     use super::*;

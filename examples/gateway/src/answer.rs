@@ -3,22 +3,24 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::body::Body;
-use axum_upstream::{LoadBalance, ReverseProxy, access_log::AccessLogLayer};
+use axum_upstream::access_log::AccessLogLayer;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::{Layer, Service, service_fn};
 use tracing::Level;
 
-use crate::{connection::Upload, entrance::Gate, log::LogLine};
-
-/// The proxy that every connection has a clone of.
-pub(crate) type Proxy = ReverseProxy<LoadBalance>;
+use crate::{
+    connection::Upload,
+    entrance::Gate,
+    forwarding::{Forwarder, infallible},
+    log::LogLine,
+};
 
 /// Answers the requests of one connection. It is cloned for each of them.
 #[derive(Clone)]
 pub(crate) struct Answerer {
     /// Forwards them.
-    pub(crate) proxy: Proxy,
+    pub(crate) forwarder: Forwarder,
     /// Whether each request has a line among all else that is logged.
     pub(crate) short_line: bool,
     /// What is done besides. `None` is nothing.
@@ -46,8 +48,8 @@ impl Answerer {
     pub(crate) async fn answer(self, request: Request<Upload<Incoming>>) -> Response<Body> {
         match self.more {
             // Boxed: without more to do, the future of each request is as small as it can be.
-            Some(more) => Box::pin(logged(more, self.proxy, request, self.short_line)).await,
-            None => forward(self.proxy, request, self.short_line).await,
+            Some(more) => Box::pin(logged(more, self.forwarder, request, self.short_line)).await,
+            None => forward(self.forwarder, request, self.short_line).await,
         }
     }
 }
@@ -55,27 +57,24 @@ impl Answerer {
 /// Answers one request, and logs it if there is an access log.
 async fn logged(
     more: Arc<MoreToDo>,
-    proxy: Proxy,
+    forwarder: Forwarder,
     request: Request<Upload<Incoming>>,
     short: bool,
 ) -> Response<Body> {
     let Some(log) = &more.access_log else {
-        return pass(more.gate.as_ref(), proxy, request, short).await;
+        return pass(more.gate.as_ref(), forwarder, request, short).await;
     };
     let pass = service_fn(|request| {
-        let (more, proxy) = (Arc::clone(&more), proxy.clone());
-        async move { Ok::<_, Infallible>(pass(more.gate.as_ref(), proxy, request, false).await) }
+        let (more, forwarder) = (Arc::clone(&more), forwarder.clone());
+        async move { Ok::<_, Infallible>(pass(more.gate.as_ref(), forwarder, request, false).await) }
     });
-    match log.layer(pass).call(request).await {
-        Ok(response) => response.map(Body::new),
-        Err(never) => match never {},
-    }
+    infallible(log.layer(pass).call(request).await).map(Body::new)
 }
 
 /// Forwards one request, if the gate lets it through.
 async fn pass(
     gate: Option<&Gate>,
-    proxy: Proxy,
+    forwarder: Forwarder,
     mut request: Request<Upload<Incoming>>,
     short: bool,
 ) -> Response<Body> {
@@ -86,20 +85,21 @@ async fn pass(
             }
             refusal
         }
-        None => forward(proxy, request, short).await,
+        None => forward(forwarder, request, short).await,
     }
 }
 
 /// Forwards one request, with a short line in the log if there are such lines.
 async fn forward(
-    mut proxy: Proxy,
+    forwarder: Forwarder,
     request: Request<Upload<Incoming>>,
     short: bool,
 ) -> Response<Body> {
     let mut line = log_line(&request, short);
-    let response = match proxy.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+    let response = match forwarder {
+        Forwarder::Cluster(mut proxy) => infallible(proxy.call(request).await),
+        // Boxed, so that a request to a cluster has no room for it.
+        Forwarder::Routes(routes) => Box::pin(routes.answer(request)).await,
     };
     if let Some(line) = &mut line {
         line.answered(&response);

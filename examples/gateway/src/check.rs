@@ -17,12 +17,16 @@ pub(crate) fn report<'a>(
     for (listener, names) in listeners {
         let _ = writeln!(lines, "would listen on {}", describe(listener, names));
     }
+    if let Some(file) = &options.config {
+        let _ = writeln!(lines, "would forward as {} says", file.path.display());
+    }
     let upstreams = options.upstreams.iter().map(String::clone);
     let sources = options.discover.iter().map(ToString::to_string);
     for endpoint in upstreams.chain(sources) {
         let _ = writeln!(lines, "would forward to {endpoint}");
     }
-    if options.upstreams.is_empty() && options.discover.is_empty() {
+    let is_demo = options.upstreams.is_empty() && options.discover.is_empty();
+    if is_demo && options.config.is_none() {
         lines += "would forward to three demo servers of its own\n";
     }
     if let Some(address) = options.admin {
@@ -41,7 +45,7 @@ pub(crate) fn report<'a>(
         PerAddress::Off => {}
     }
     if let Some(rate) = options.rate {
-        let (rate, burst) = (rate.per_second, rate.burst);
+        let (rate, burst) = (rate.per_second, rate.burst());
         let _ = writeln!(
             lines,
             "would allow an address {rate} requests per second, {burst} at once"

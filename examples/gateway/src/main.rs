@@ -17,6 +17,7 @@ mod discovery;
 mod entrance;
 mod files;
 mod folders;
+mod forwarding;
 mod limits;
 mod listen;
 mod log;

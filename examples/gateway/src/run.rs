@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum_upstream::{
-    LoadBalance, ReverseProxy, access_log::AccessLogLayer, upstream::ClientBuilder,
+    LoadBalance, ReverseProxy, access_log::AccessLogLayer, config::ConfigWatch,
+    status::status_router, upstream::ClientBuilder,
 };
 use tokio::task::JoinSet;
 
@@ -16,14 +18,15 @@ use crate::{
     discovery::AllSources,
     entrance::{Entrance, HttpsRedirect},
     files::Connections,
+    forwarding::Forwarding,
     limits::{AddressPlaces, RequestRate},
     listen::{BoundListener, InheritedSockets, ListenAddress, ListenerConfig},
     log::RequestLog,
-    options::{Options, PerAddress},
+    options::{ConfiguredFile, GatewayConfig, Options, PerAddress},
     serve::Gateway,
     service_manager::until_signal,
     settings,
-    tls::{self, CLIENT_CERT, LoadedTls, TlsServer},
+    tls::{self, LoadedTls, TlsServer},
 };
 
 /// How many endpoints a source is taken to find, when connections are divided among them.
@@ -44,8 +47,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = configs.iter().map(load_tls).collect::<Result<Vec<_>, _>>();
     let loaded = loaded.map_err(Failure::Usage)?;
     if options.check {
-        let client = settings::client(&options, usize::MAX);
-        cluster(&options, &options.upstreams, &client)?;
+        check_forwarding(&options)?;
         let names = loaded
             .iter()
             .map(|tls| tls.as_ref().map(|tls| &tls.names[..]));
@@ -64,11 +66,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         tracing::warn!("fd:{descriptor} was passed, and no listener is on it");
     }
 
-    let is_demo = options.upstreams.is_empty() && options.discover.is_empty();
-    let upstreams = match is_demo {
-        true => demo::servers().await.map_err(Failure::Run)?,
-        false => options.upstreams.clone(),
-    };
     let admin = match options.admin {
         Some(address) => Admin::bind(address)
             .await
@@ -77,22 +74,20 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             .ok(),
         None => None,
     };
-    let endpoints = upstreams.len() + PER_SOURCE * options.discover.len();
-    let connections = Connections::share(options.max_connections, endpoints, count * bound.len());
-    let client = settings::client(&options, connections.per_endpoint);
-    let balance = cluster(&options, &upstreams, &client)?;
-    let handle = balance.handle();
-    let status = admin.as_ref().map(Admin::address);
-    // Ends with this function.
-    let _admin = admin.map(|admin| admin.serve(&balance));
+    let sockets = count * bound.len();
     let tells_certificate = bound.iter().any(asks_for_certificates);
-    let mut proxy = ReverseProxy::new(balance);
-    if tells_certificate {
-        proxy = proxy.protected_fields([CLIENT_CERT]);
-    }
-    if let Some(timeout) = options.response_timeout {
-        proxy = proxy.response_timeout(timeout);
-    }
+    let Forwarded {
+        forwarding,
+        status,
+        shown,
+        places,
+    } = match &options.config {
+        Some(file) => routes(&options, file, sockets)?,
+        None => one_cluster(&options, sockets).await?,
+    };
+    let status_address = admin.as_ref().map(Admin::address);
+    // Ends with this function.
+    let _admin = admin.map(|admin| admin.serve(status));
     let access_log = match options.access_log {
         RequestLog::Access(format) => Some(AccessLogLayer::new(format)),
         RequestLog::Short | RequestLog::Off => None,
@@ -102,23 +97,20 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     for listener in &bound {
         println!("listening on {listener}");
     }
-    for source in &options.discover {
-        println!("  -> {source}");
-    }
-    for endpoint in handle.endpoints() {
-        println!("  -> {} (weight {})", endpoint.name, endpoint.weight);
+    for line in shown {
+        println!("  -> {line}");
     }
     if let Some(first) = bound.first() {
         println!("try: curl -i {first}/hello");
     }
-    if let Some(status) = status {
+    if let Some(status) = status_address {
         println!("status: http://{status}/ (and /metrics)");
     }
 
     let gateway = Gateway {
-        proxy,
+        forwarding,
         server: Server::new(settings::limits(&options)),
-        places: connections.clients,
+        places,
         idle: options.idle_timeout.unwrap_or(settings::IDLE),
         drain_timeout: options.drain_timeout,
         short_lines: options.access_log == RequestLog::Short,
@@ -130,7 +122,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let servers: Vec<_> = servers.collect();
     // Ends with this function.
     let _reloads = reload(&bound, &servers);
-    let entrances = entrances(bound, servers, &options, connections.clients);
+    let entrances = entrances(bound, servers, &options, places);
     let served = gateway.serve(entrances, until_signal()).await;
     served.map_err(|error| Failure::Run(error.into()))
 }
@@ -147,6 +139,85 @@ fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerCon
         true => vec![ListenerConfig::plain(ListenAddress::default())],
         false => passed,
     }
+}
+
+/// Where requests go, and what is said of it.
+struct Forwarded {
+    forwarding: Forwarding,
+    status: Router,
+    /// The lines that are printed at the start.
+    shown: Vec<String>,
+    /// The largest number of connections of clients.
+    places: usize,
+}
+
+/// Forwards as the routes of a file say, and follows it.
+fn routes(options: &Options, file: &ConfiguredFile, sockets: usize) -> Result<Forwarded, Failure> {
+    let (path, first) = (file.path.clone(), file.section.clone());
+    let watch = ConfigWatch::new(&file.path).on_hangup();
+    let watch = watch.sections(move |file| {
+        let section = GatewayConfig::read(file, &path);
+        let is_other = section != first;
+        move || {
+            if is_other {
+                tracing::warn!(
+                    "what [gateway] says has changed, and takes effect at the next start"
+                );
+            }
+        }
+    });
+    let live = watch
+        .start()
+        .map_err(|error| Failure::Usage(error.into()))?;
+    let clusters = live.clusters();
+    let endpoints = clusters
+        .iter()
+        .map(|cluster| cluster.handle().endpoints().len());
+    let endpoints = endpoints.sum::<usize>().max(PER_SOURCE);
+    let connections = Connections::share(options.max_connections, endpoints, sockets);
+    Ok(Forwarded {
+        status: live.status_router().into_router(),
+        forwarding: Forwarding::Routes(live),
+        shown: vec![format!("the routes of {}", file.path.display())],
+        places: connections.clients,
+    })
+}
+
+/// Forwards to the cluster of the command line, or to demo servers.
+async fn one_cluster(options: &Options, sockets: usize) -> Result<Forwarded, Failure> {
+    let is_demo = options.upstreams.is_empty() && options.discover.is_empty();
+    let upstreams = match is_demo {
+        true => demo::servers().await.map_err(Failure::Run)?,
+        false => options.upstreams.clone(),
+    };
+    let endpoints = upstreams.len() + PER_SOURCE * options.discover.len();
+    let connections = Connections::share(options.max_connections, endpoints, sockets);
+    let client = settings::client(options, connections.per_endpoint);
+    let balance = cluster(options, &upstreams, &client)?;
+    let sources = options.discover.iter().map(ToString::to_string);
+    let named = balance.handle().endpoints().into_iter();
+    let named = named.map(|endpoint| format!("{} (weight {})", endpoint.name, endpoint.weight));
+    let shown = sources.chain(named).collect();
+    let status = status_router(&balance);
+    let mut proxy = ReverseProxy::new(balance);
+    if let Some(timeout) = options.response_timeout {
+        proxy = proxy.response_timeout(timeout);
+    }
+    Ok(Forwarded {
+        forwarding: Forwarding::Cluster(proxy),
+        status,
+        shown,
+        places: connections.clients,
+    })
+}
+
+/// Finds out whether requests could be forwarded. A file was checked when it was read.
+fn check_forwarding(options: &Options) -> Result<(), Failure> {
+    if options.config.is_some() {
+        return Ok(());
+    }
+    let client = settings::client(options, usize::MAX);
+    cluster(options, &options.upstreams, &client).map(drop)
 }
 
 /// Makes the cluster.

@@ -20,9 +20,10 @@ use tokio::{
 };
 
 use crate::{
-    answer::{Answerer, MoreToDo, Proxy},
+    answer::{Answerer, MoreToDo},
     connection::{OpenedConnection, Server, Stage},
     entrance::{EnteredConnection, Entrance, Gate},
+    forwarding::Forwarding,
     limits::{AddressKey, RequestRate},
     listen::{AcceptedStream, BoundListener, ListenSocket},
     places::Places,
@@ -38,8 +39,8 @@ const CLOSING: Duration = Duration::from_millis(200);
 
 /// Serves the connections of one or more listeners.
 pub(crate) struct Gateway {
-    /// Forwards the requests.
-    pub(crate) proxy: Proxy,
+    /// Where requests go.
+    pub(crate) forwarding: Forwarding,
     /// Speaks HTTP with the clients.
     pub(crate) server: Server,
     /// The largest number of connections.
@@ -111,7 +112,7 @@ impl Gateway {
         stage.send_replace(Stage::Last);
         // Every listener and every connection holds a receiver, so this waits for the last one to end. A connection
         // that has become a tunnel does not any more.
-        let tunnels = clients.gateway.proxy.close_tunnels(drain_timeout);
+        let tunnels = clients.gateway.forwarding.close_tunnels(drain_timeout);
         let last = async { tokio::join!(stage.closed(), tunnels) };
         let close = async {
             sleep(LINGER.min(drain_timeout)).await;
@@ -214,19 +215,13 @@ impl Clients {
 impl Gateway {
     /// Returns what answers the requests of a connection.
     fn answerer(&self, entered: &mut EnteredConnection, entrance: &Entrance) -> Answerer {
-        let mut proxy = self.proxy.clone();
-        if let Some(address) = entered.address {
-            proxy = proxy.client_addr(address);
-        }
-        if entered.is_tls {
-            proxy = proxy.behind_tls();
-        }
+        let forwarder = self.forwarding.for_client(entered.address, entered.is_tls);
         let key = entered.address.map(|address| AddressKey::new(address.ip()));
         let rate = self.rate.clone().zip(key);
         let certificate = entered.certificate.take();
         let gate = Gate::new(entrance.redirect, rate, self.tells_certificate, certificate);
         Answerer {
-            proxy,
+            forwarder,
             short_line: self.short_lines,
             more: MoreToDo::new(gate, self.access_log.clone()),
         }

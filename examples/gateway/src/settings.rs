@@ -51,7 +51,7 @@ pub(crate) fn balance(
         balance = balance.health_check(check);
     }
     let balance = balance
-        .policy(options.policy.clone())
+        .policy(options.policy.clone().unwrap_or_default())
         .client(client)
         .retry(retry)
         .hedge(hedge)

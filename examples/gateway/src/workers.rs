@@ -18,7 +18,8 @@ use tokio::{
 };
 
 /// How the threads share the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum RuntimeKind {
     /// One runtime, whose threads take tasks from each other.
     MultiThread,

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, RETRY_AFTER},
+};
 
 use super::redirect::HttpsRedirect;
 use crate::{
@@ -52,6 +55,7 @@ impl Gate {
             return Some(redirect.answer(request));
         }
         if self.tells_certificate {
+            keep_client_cert(request.headers_mut());
             request.headers_mut().remove(CLIENT_CERT);
             if let Some(field) = &self.field {
                 request.headers_mut().insert(CLIENT_CERT, field.clone());
@@ -61,6 +65,32 @@ impl Gate {
             }
         }
         None
+    }
+}
+
+/// Removes [`CLIENT_CERT`] from what `Connection` names: a client could have it removed before it reaches the endpoint.
+fn keep_client_cert(headers: &mut HeaderMap) {
+    let is_named = |value: &HeaderValue| {
+        let name = b"client-cert";
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
+    };
+    if !headers.get_all(CONNECTION).iter().any(is_named) {
+        return;
+    }
+    let kept: Vec<_> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|option| !option.eq_ignore_ascii_case(CLIENT_CERT.as_str()))
+        .collect();
+    match HeaderValue::try_from(kept.join(", ")) {
+        Ok(value) if !value.is_empty() => drop(headers.insert(CONNECTION, value)),
+        _ => drop(headers.remove(CONNECTION)),
     }
 }
 

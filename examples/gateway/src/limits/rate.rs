@@ -32,8 +32,21 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(crate) struct RateConfig {
     /// In a second, on average.
     pub(crate) per_second: NonZeroU32,
-    /// At once, after a pause.
-    pub(crate) burst: NonZeroU32,
+    /// At once, after a pause. Default: as many as in a second.
+    #[serde(default)]
+    burst: Option<NonZeroU32>,
+}
+
+impl RateConfig {
+    /// Returns a rate. Without a burst, it is as large as that.
+    pub(crate) fn new(per_second: NonZeroU32, burst: Option<NonZeroU32>) -> Self {
+        Self { per_second, burst }
+    }
+
+    /// Returns how many may be sent at once.
+    pub(crate) fn burst(self) -> NonZeroU32 {
+        self.burst.unwrap_or(self.per_second)
+    }
 }
 
 /// Limits the rate of requests of each address.
@@ -58,7 +71,7 @@ impl RequestRate {
             known: Mutex::default(),
             is_full: AtomicBool::new(false),
         };
-        let quota = Quota::per_second(config.per_second).allow_burst(config.burst);
+        let quota = Quota::per_second(config.per_second).allow_burst(config.burst());
         Self {
             limiter: RateLimiter::new(quota, addresses, clock),
         }
@@ -170,10 +183,8 @@ mod tests {
     }
 
     fn rate(per_second: u32, burst: u32, most: usize) -> RequestRate {
-        let config = RateConfig {
-            per_second: NonZeroU32::new(per_second).unwrap(),
-            burst: NonZeroU32::new(burst).unwrap(),
-        };
+        let per_second = NonZeroU32::new(per_second).unwrap();
+        let config = RateConfig::new(per_second, NonZeroU32::new(burst));
         RequestRate::with_most(config, most)
     }
 

@@ -1,6 +1,6 @@
 //! The settings of listeners, as plain data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -81,6 +81,20 @@ pub(crate) struct TlsConfig {
     /// Certificates of clients. Default: none are asked for.
     #[serde(default)]
     pub(crate) client: Option<ClientCertificateConfig>,
+}
+
+impl TlsConfig {
+    /// Has relative paths begin at a folder.
+    pub(crate) fn begin_at(&mut self, folder: &Path) {
+        let join = |path: &mut PathBuf| *path = folder.join(&path);
+        for files in &mut self.certificates {
+            join(&mut files.cert);
+            join(&mut files.key);
+        }
+        if let Some(client) = &mut self.client {
+            join(&mut client.ca);
+        }
+    }
 }
 
 /// The files of a certificate, in PEM.

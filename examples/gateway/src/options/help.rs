@@ -4,6 +4,8 @@
 pub(crate) const HELP: &str = "\
 A load-balancing reverse proxy.
 
+  --config FILE            clusters, routes and, in its section [gateway], the values of flags. Flags take
+                           the place of what it says. It is read again when it changes, and on SIGHUP
   --listen ADDR            where to listen, any number of times: an address and a port, unix:/path, or
                            fd:3 for the first socket that systemd passes [default: 127.0.0.1:8080, or
                            every socket that systemd passes]
@@ -25,7 +27,8 @@ A load-balancing reverse proxy.
                            unix:/path, with an optional ;weight=N [default: three demo servers]
   --discover KIND:ARG      servers that are found, any number of times: dns:URL for the addresses of the
                            name in a URL, srv:URL for the SRV records of a service, like
-                           srv:http://_http._tcp.api.internal, file:PATH for the lines of a file
+                           srv:http://_http._tcp.api.internal, file:PATH for the lines of a file,
+                           etcd:URL for the keys of a prefix, kubernetes:NAMESPACE/SERVICE:PORT
   --dns-server ADDR        a name server to ask instead of the system's, any number of times
   --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
                            [default: p2c]

@@ -2,13 +2,14 @@
 
 mod help;
 mod listeners;
+mod section;
 mod values;
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use axum_upstream::policy::Policy;
+use axum_upstream::{config::ConfigFile, policy::Policy};
 
-pub(crate) use self::help::HELP;
+pub(crate) use self::{help::HELP, section::GatewayConfig};
 use self::{listeners::ListenerFlags, values::value};
 use crate::{
     BoxError, discovery::DiscoverySource, limits::RateConfig, listen::ListenerConfig,
@@ -18,6 +19,8 @@ use crate::{
 /// The values of the flags. `None` is the library's default, or one that depends on the machine or on the version of
 /// HTTP.
 pub(crate) struct Options {
+    /// The file with clusters and routes.
+    pub(crate) config: Option<ConfiguredFile>,
     /// Empty if none was asked for.
     pub(crate) listeners: Vec<ListenerConfig>,
     /// `None` serves no status page.
@@ -26,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) discover: Vec<DiscoverySource>,
     /// Empty has the system's be asked.
     pub(crate) name_servers: Vec<SocketAddr>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Option<Policy>,
     pub(crate) workers: Option<usize>,
     pub(crate) runtime: RuntimeKind,
     pub(crate) connect_timeout: Option<Duration>,
@@ -53,6 +56,14 @@ pub(crate) struct Options {
     pub(crate) check: bool,
 }
 
+/// A configuration file.
+pub(crate) struct ConfiguredFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its section `[gateway]`, as it was when the program started.
+    pub(crate) section: GatewayConfig,
+}
+
 /// The largest number of connections of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PerAddress {
@@ -67,12 +78,13 @@ pub(crate) enum PerAddress {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            config: None,
             listeners: Vec::new(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
             upstreams: Vec::new(),
             discover: Vec::new(),
             name_servers: Vec::new(),
-            policy: Policy::default(),
+            policy: None,
             workers: None,
             runtime: RuntimeKind::default(),
             connect_timeout: None,
@@ -100,16 +112,72 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads the command line. Returns `None` if help was asked for.
+    /// Reads the command line, and the file that it names. Returns `None` if help was asked for.
     ///
     /// # Errors
     ///
-    /// Returns an error that names the flag, if one is not known, its value does not fit, or it is of no use alone.
+    /// Returns an error that names the flag, if one is not known, its value does not fit, or it is of no use alone; or
+    /// everything that is wrong with the file.
     pub(crate) fn parse() -> Result<Option<Self>, BoxError> {
+        let Some((flags, file)) = Self::default().with_flags()? else {
+            return Ok(None);
+        };
+        let Some(path) = file else {
+            return Ok(Some(flags));
+        };
+        if let Some(flag) = flags.flag_of_cluster() {
+            return Err(format!("{flag} is said in the file of --config, in a cluster").into());
+        }
+        let mut file = ConfigFile::read(&path)?;
+        let section = GatewayConfig::read(&mut file, &path);
+        file.config()?;
+        let mut options = Self::default();
+        section.apply(&mut options);
+        options.config = Some(ConfiguredFile { path, section });
+        // Once more: flags take the place of what the file says.
+        Ok(options.with_flags()?.map(|(options, _)| options))
+    }
+
+    /// Returns a flag that was given and that a file has a place of its own for.
+    fn flag_of_cluster(&self) -> Option<&'static str> {
+        let Self {
+            upstreams,
+            discover,
+            connect_timeout,
+            response_timeout,
+            health_path,
+            retries,
+            per_try_timeout,
+            hedge_after,
+            max_in_flight,
+            ..
+        } = self;
+        let given = [
+            ("--upstream", !upstreams.is_empty()),
+            ("--discover", !discover.is_empty()),
+            ("--policy", self.policy.is_some()),
+            ("--connect-timeout", connect_timeout.is_some()),
+            ("--response-timeout", response_timeout.is_some()),
+            ("--health-path", health_path.is_some()),
+            ("--retries", retries.is_some()),
+            ("--per-try-timeout", per_try_timeout.is_some()),
+            ("--hedge-after", hedge_after.is_some()),
+            ("--max-in-flight", max_in_flight.is_some()),
+            ("--queue", self.queue > 0),
+        ];
+        given
+            .iter()
+            .find(|(_, given)| *given)
+            .map(|(flag, _)| *flag)
+    }
+
+    /// Puts the values of flags in the place of those that are there. Also returns the value of `--config`, or nothing if
+    /// help was asked for.
+    fn with_flags(self) -> Result<Option<(Self, Option<PathBuf>)>, BoxError> {
         use lexopt::prelude::*;
 
-        let mut options = Self::default();
-        let mut listeners = ListenerFlags::default();
+        let mut options = self;
+        let (mut file, mut listeners) = (None, ListenerFlags::default());
         let (mut rate, mut burst) = (None, None);
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
@@ -125,13 +193,14 @@ impl Options {
                 continue;
             }
             match flag.as_str() {
+                "config" => file = Some(PathBuf::from(next.value()?)),
                 "admin" => options.admin = value(next, &flag, values::address_or_off)?,
                 "upstream" => options.upstreams.push(next.value()?.string()?),
                 "discover" => options.discover.push(value(next, &flag, values::parsed)?),
                 "dns-server" => options
                     .name_servers
                     .push(value(next, &flag, values::name_server)?),
-                "policy" => options.policy = value(next, &flag, values::policy)?,
+                "policy" => options.policy = Some(value(next, &flag, values::policy)?),
                 "workers" => options.workers = Some(value(next, &flag, values::count)?),
                 "runtime" => options.runtime = value(next, &flag, values::runtime)?,
                 "connect-timeout" => {
@@ -183,22 +252,22 @@ impl Options {
         if !options.name_servers.is_empty() && options.discover.is_empty() {
             return Err("--dns-server needs --discover".into());
         }
-        options.rate = rate_config(rate, burst)?;
-        options.listeners = listeners.finish()?;
-        Ok(Some(options))
+        options.rate = rate_config(rate, burst)?.or(options.rate);
+        let listeners = listeners.finish()?;
+        if !listeners.is_empty() {
+            options.listeners = listeners;
+        }
+        Ok(Some((options, file)))
     }
 }
 
-/// Returns the limit of the rate of requests. The burst is as large as the rate unless it is given.
+/// Returns the limit of the rate of requests.
 fn rate_config(
     rate: Option<NonZeroU32>,
     burst: Option<NonZeroU32>,
 ) -> Result<Option<RateConfig>, BoxError> {
     match (rate, burst) {
         (None, Some(_)) => Err("--rate-burst needs --rate-limit".into()),
-        (rate, burst) => Ok(rate.map(|per_second| RateConfig {
-            per_second,
-            burst: burst.unwrap_or(per_second),
-        })),
+        (rate, burst) => Ok(rate.map(|rate| RateConfig::new(rate, burst))),
     }
 }

@@ -10,7 +10,7 @@ use crate::folders::FolderWatch;
 /// How often the files are read where no change is reported: on a network file system, or behind a link.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Watches the files of listeners and reads them again when they change. Never returns.
+/// Watches the files of listeners and reads them again when they change, and on SIGHUP. Never returns.
 ///
 /// Files that are wrong are logged once, until they change again. What was there before them stays in use.
 ///
@@ -21,8 +21,12 @@ pub(crate) async fn reload_all(servers: Vec<(String, Arc<TlsServer>)>) {
     let files = servers.iter().flat_map(|(_, server)| paths(&server.config));
     let mut watch = FolderWatch::new(files.map(|file| file.as_path()));
     let mut logged: HashMap<usize, String> = HashMap::new();
+    let mut hangups = Hangups::new();
     loop {
-        watch.changed(LOOK).await;
+        tokio::select! {
+            () = watch.changed(LOOK) => {}
+            () = hangups.next() => {}
+        }
         for (n, (listener, server)) in servers.iter().enumerate() {
             let server = Arc::clone(server);
             let Ok(result) = spawn_blocking(move || server.reload()).await else {
@@ -45,5 +49,32 @@ pub(crate) async fn reload_all(servers: Vec<(String, Arc<TlsServer>)>) {
                 }
             }
         }
+    }
+}
+
+/// The signals SIGHUP that the process receives, which do not end it then.
+struct Hangups {
+    #[cfg(unix)]
+    signals: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangups {
+    /// Begins to listen to them. Without a system that tells of them, there are none.
+    fn new() -> Self {
+        Self {
+            #[cfg(unix)]
+            signals: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
+        }
+    }
+
+    /// Completes with the next one.
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signals) = &mut self.signals {
+            if signals.recv().await.is_some() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
     }
 }

@@ -12,6 +12,7 @@
 
 mod authority;
 mod client_certificates;
+mod config;
 mod discovery;
 mod files;
 mod flags;

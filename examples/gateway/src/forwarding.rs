@@ -1,0 +1,96 @@
+//! Where requests go: to the one cluster of the command line, or as the routes of a file say.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use axum::{Router, body::Body};
+use axum_upstream::{LoadBalance, ReverseProxy, config::LiveConfig};
+use http::{Request, Response, uri::Scheme};
+use hyper::body::Incoming;
+use tower::Service;
+
+use crate::connection::Upload;
+
+/// Where the requests of all connections go.
+#[derive(Debug, Clone)]
+pub(crate) enum Forwarding {
+    /// To a cluster.
+    Cluster(ReverseProxy<LoadBalance>),
+    /// As routes say, which may change.
+    Routes(LiveConfig),
+}
+
+/// Where the requests of one connection go. Cloned for each of them.
+#[derive(Debug, Clone)]
+pub(crate) enum Forwarder {
+    /// To a cluster, by a proxy that knows the client.
+    Cluster(ReverseProxy<LoadBalance>),
+    /// As routes say.
+    Routes(ClientRoutes),
+}
+
+/// The routes for the requests of one client.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientRoutes {
+    router: Router,
+    /// The client's address, as far as it has one.
+    address: Option<SocketAddr>,
+    /// Whether the client speaks TLS.
+    is_tls: bool,
+}
+
+impl Forwarding {
+    /// Returns what forwards the requests of a client.
+    pub(crate) fn for_client(&self, address: Option<SocketAddr>, is_tls: bool) -> Forwarder {
+        match self {
+            Self::Cluster(proxy) => {
+                let proxy = match is_tls {
+                    true => proxy.clone().behind_tls(),
+                    false => proxy.clone(),
+                };
+                Forwarder::Cluster(match address {
+                    Some(address) => proxy.client_addr(address),
+                    None => proxy,
+                })
+            }
+            Self::Routes(live) => Forwarder::Routes(ClientRoutes {
+                router: live.router(),
+                address,
+                is_tls,
+            }),
+        }
+    }
+
+    /// Waits for the tunnels to end, and closes those that are still open after `grace`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before `grace` has passed leaves the tunnels open.
+    pub(crate) async fn close_tunnels(&self, grace: Duration) {
+        match self {
+            Self::Cluster(proxy) => proxy.close_tunnels(grace).await,
+            Self::Routes(live) => live.close_tunnels(grace).await,
+        }
+    }
+}
+
+impl ClientRoutes {
+    /// Answers one request, as the route says that takes it.
+    pub(crate) async fn answer(mut self, mut request: Request<Upload<Incoming>>) -> Response<Body> {
+        let known = request.extensions_mut();
+        if let Some(address) = self.address {
+            known.insert(address);
+        }
+        if self.is_tls {
+            known.insert(Scheme::HTTPS);
+        }
+        infallible(self.router.call(request).await)
+    }
+}
+
+/// Returns what cannot be an error.
+pub(crate) fn infallible<T>(result: Result<T, Infallible>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}

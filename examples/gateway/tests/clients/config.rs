@@ -1,0 +1,230 @@
+//! A configuration file.
+
+use std::process::Command;
+
+use super::{
+    authority::{Authority, Folder},
+    support::{Conn, Gateway, OK, Origin, soon},
+};
+
+fn run(folder: &Folder, flags: &[&str]) -> Gateway {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.args(["--config", &folder.text("gateway.toml")]);
+    command.args(flags);
+    Gateway::run(command)
+}
+
+/// A file with two clusters, a route for each, and a section for the gateway.
+fn file(one: &Origin, other: &Origin, gateway: &str) -> String {
+    format!(
+        r#"
+        [gateway]
+        {gateway}
+
+        [clusters.one]
+        endpoints = ["http://{}"]
+
+        [clusters.other]
+        endpoints = ["http://{}"]
+
+        [routes.one]
+        cluster = "one"
+
+        [routes.other]
+        match.path_prefix = "/other"
+        cluster = "other"
+        "#,
+        one.address, other.address
+    )
+}
+
+const LISTENERS: &str = r#"
+listeners = [
+    { address = "127.0.0.1:0" },
+    { address = "127.0.0.1:0", tls = { certificates = [{ cert = "a.pem", key = "a.key" }] } },
+]
+"#;
+
+/// What the status of a request for a path is.
+async fn status(client: &mut Conn, path: &str) -> String {
+    client
+        .send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"))
+        .await;
+    let head = client.head().await;
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length = length.split("\r\n").next().unwrap().parse().unwrap();
+    client.exactly(length).await;
+    head.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn listeners_and_routes_come_from_it() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    authority.server(&["a.example"]).write(&folder, "a");
+    let (one, other) = (Origin::new().await, Origin::new().await);
+    folder.write("gateway.toml", &file(&one, &other, LISTENERS));
+    let gateway = run(&folder, &["--workers", "1"]);
+    assert_eq!(gateway.listening.len(), 2);
+    let mut client = gateway.connect().await;
+    client
+        .send("GET /other/a HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
+    let mut server = other.accept().await;
+    let head = server.head().await;
+    assert!(
+        head.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("\r\nx-forwarded-proto: http\r\n"), "{head}");
+    server.send(OK).await;
+    client.expect_ok().await;
+
+    let stream = authority.connect(gateway.address_of(1), "a.example", &[], None);
+    let mut client = Conn::over(stream.await.unwrap());
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut server = one.accept().await;
+    let head = server.head().await;
+    assert!(head.contains("\r\nx-forwarded-proto: https\r\n"), "{head}");
+    server.send(OK).await;
+    client.expect_ok().await;
+    drop(gateway);
+
+    // Flags take the place of what it says.
+    let gateway = run(&folder, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(gateway.listening.len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_touches_nothing_that_is_in_flight() {
+    let folder = Folder::new();
+    let (one, other) = (Origin::new().await, Origin::new().await);
+    let listen = r#"listeners = [{ address = "127.0.0.1:0" }]"#;
+    let first = file(&one, &other, listen);
+    folder.write("gateway.toml", &first);
+    let gateway = run(&folder, &[]);
+    let mut log = gateway.lines();
+
+    // A tunnel and a request, which do not end before the last change.
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+    let mut tunnel = gateway.connect().await;
+    tunnel
+        .send(&format!("GET / HTTP/1.1\r\nhost: a\r\n{upgrade}\r\n"))
+        .await;
+    let mut far_end = one.accept().await;
+    far_end.head().await;
+    far_end
+        .send(&format!(
+            "HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n"
+        ))
+        .await;
+    tunnel.head().await;
+    let mut waiting = gateway.connect().await;
+    waiting.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut server = one.accept().await;
+    server.head().await;
+    let _other = other.answering(OK);
+
+    let mut client = gateway.connect().await;
+    let respond = "[routes.new]\nmatch.path_prefix = \"/other/new\"\nrespond = { status = 404 }\n";
+    for (text, expected) in [
+        (format!("{first}\n{respond}"), "404"),
+        (first.clone(), "200"),
+    ] {
+        folder.write("gateway.toml", &text);
+        soon(async { while status(&mut client, "/other/new").await != expected {} }).await;
+    }
+    // What is wrong changes nothing, and is in the log with its place.
+    folder.write(
+        "gateway.toml",
+        &first.replace("cluster = \"other\"", "cluster = \"othr\""),
+    );
+    let line = soon(async {
+        loop {
+            let line = log.recv().await.unwrap();
+            if line.contains("othr") {
+                return line;
+            }
+        }
+    });
+    let line = line.await;
+    assert!(
+        line.contains("gateway.toml:") && line.contains("routes.other.cluster"),
+        "{line}"
+    );
+    assert_eq!(status(&mut client, "/other").await, "200");
+    // What cannot change while it runs is said.
+    folder.write("gateway.toml", &first.replace("127.0.0.1:0", "127.0.0.1:1"));
+    gateway.signal("HUP");
+    let told = async { while !log.recv().await.unwrap().contains("at the next start") {} };
+    soon(told).await;
+
+    tunnel.send("ping").await;
+    assert_eq!(far_end.exactly(4).await, b"ping");
+    server.send(OK).await;
+    waiting.expect_ok().await;
+}
+
+#[test]
+fn what_is_wrong_with_it_is_said_at_once() {
+    let folder = Folder::new();
+    let said = |text: &str, flags: &[&str]| {
+        folder.write("gateway.toml", text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.args(["--check", "--config", &folder.text("gateway.toml")]);
+        let output = command.args(flags).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let wrong = r#"
+[gateway]
+listeners = [
+    { address = "8080" },
+    { address = "127.0.0.1:0", redirect_https = true },
+]
+head_timout = "5s"
+[clusters.a]
+endpoints = ["ftp://a"]
+[routes.a]
+cluster = "b"
+"#;
+    let (status, _, errors) = said(wrong, &[]);
+    assert_eq!(status, Some(2));
+    for part in [
+        "gateway.toml:4:17: gateway.listeners[0].address: ",
+        "gateway.toml:7:1: gateway: unknown field \"head_timout\"",
+        "gateway.toml:9:",
+        "gateway.toml:11:11: routes.a.cluster: ",
+    ] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+    let right = r#"
+[gateway]
+listeners = [{ address = "192.0.2.1:1", proxy_protocol = ["10.0.0.0/8"] }]
+max_connections_per_address = 100
+rate_limit = { per_second = 10, burst = 50 }
+admin = false
+[clusters.a]
+endpoints = ["http://a"]
+[routes.a]
+cluster = "a"
+"#;
+    let (status, report, errors) = said(right, &[]);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    let path = folder.text("gateway.toml");
+    let expected = format!(
+        "would listen on http://192.0.2.1:1, PROXY header from 10.0.0.0/8\nwould forward as {path} says\n\
+would allow an address 100 connections\nwould allow an address 10 requests per second, 50 at once\n"
+    );
+    assert_eq!(report, expected);
+    // A cluster is said in the file, and nowhere else.
+    let (status, _, errors) = said(right, &["--upstream", "http://a"]);
+    assert_eq!(status, Some(2));
+    assert!(
+        errors.contains("--upstream is said in the file of --config"),
+        "{errors}"
+    );
+}
