@@ -17,7 +17,6 @@ use crate::{
 };
 
 /// Answers the requests of one connection. It is cloned for each of them.
-#[derive(Clone)]
 pub(crate) struct Answerer {
     /// Forwards them.
     pub(crate) forwarder: Forwarder,
@@ -40,6 +39,19 @@ impl MoreToDo {
     pub(crate) fn new(gate: Option<Gate>, access_log: Option<AccessLogLayer>) -> Option<Arc<Self>> {
         let is_nothing = gate.is_none() && access_log.is_none();
         (!is_nothing).then(|| Arc::new(Self { gate, access_log }))
+    }
+}
+
+impl Clone for Answerer {
+    /// Not derived, so that it is not inlined: what hyper calls for each request would be too large to be inlined itself,
+    /// and the future that it returns would be moved.
+    #[inline(never)]
+    fn clone(&self) -> Self {
+        Self {
+            forwarder: self.forwarder.clone(),
+            short_line: self.short_line,
+            more: self.more.clone(),
+        }
     }
 }
 
@@ -91,13 +103,13 @@ async fn pass(
 
 /// Forwards one request, with a short line in the log if there are such lines.
 async fn forward(
-    forwarder: Forwarder,
+    mut forwarder: Forwarder,
     request: Request<Upload<Incoming>>,
     short: bool,
 ) -> Response<Body> {
     let mut line = log_line(&request, short);
-    let response = match forwarder {
-        Forwarder::Cluster(mut proxy) => infallible(proxy.call(request).await),
+    let response = match &mut forwarder {
+        Forwarder::Cluster(proxy) => infallible(proxy.call(request).await),
         // Boxed, so that a request to a cluster has no room for it.
         Forwarder::Routes(routes) => Box::pin(routes.answer(request)).await,
     };

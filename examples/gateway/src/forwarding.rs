@@ -1,6 +1,6 @@
 //! Where requests go: to the one cluster of the command line, or as the routes of a file say.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use axum_upstream::{LoadBalance, ReverseProxy, config::LiveConfig};
@@ -24,12 +24,12 @@ pub(crate) enum Forwarding {
 pub(crate) enum Forwarder {
     /// To a cluster, by a proxy that knows the client.
     Cluster(ReverseProxy<LoadBalance>),
-    /// As routes say.
-    Routes(ClientRoutes),
+    /// As routes say. Behind a pointer, so that this is no larger than a proxy.
+    Routes(Arc<ClientRoutes>),
 }
 
 /// The routes for the requests of one client.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ClientRoutes {
     router: Router,
     /// The client's address, as far as it has one.
@@ -52,11 +52,11 @@ impl Forwarding {
                     None => proxy,
                 })
             }
-            Self::Routes(live) => Forwarder::Routes(ClientRoutes {
+            Self::Routes(live) => Forwarder::Routes(Arc::new(ClientRoutes {
                 router: live.router(),
                 address,
                 is_tls,
-            }),
+            })),
         }
     }
 
@@ -75,7 +75,7 @@ impl Forwarding {
 
 impl ClientRoutes {
     /// Answers one request, as the route says that takes it.
-    pub(crate) async fn answer(mut self, mut request: Request<Upload<Incoming>>) -> Response<Body> {
+    pub(crate) async fn answer(&self, mut request: Request<Upload<Incoming>>) -> Response<Body> {
         let known = request.extensions_mut();
         if let Some(address) = self.address {
             known.insert(address);
@@ -83,7 +83,7 @@ impl ClientRoutes {
         if self.is_tls {
             known.insert(Scheme::HTTPS);
         }
-        infallible(self.router.call(request).await)
+        infallible(self.router.clone().call(request).await)
     }
 }
 
