@@ -228,3 +228,27 @@ would allow an address 100 connections\nwould allow an address 10 requests per s
         "{errors}"
     );
 }
+
+/// The one of the page, with certificates beside it.
+#[test]
+fn the_documented_file_is_right() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/GATEWAY.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, text) = page.split_once("```toml\n").unwrap();
+    let (text, _) = text.split_once("```").unwrap();
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let pair = authority.server(&["a.example"]);
+    folder.write("fullchain.pem", &pair.cert);
+    folder.write("privkey.pem", &pair.key);
+    folder.write("gateway.toml", text);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.args(["--check", "--config", &folder.text("gateway.toml")]);
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        report.contains("would listen on https://[::]:443"),
+        "{report}"
+    );
+}
