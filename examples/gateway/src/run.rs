@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum_upstream::{
-    LoadBalance, ReverseProxy, access_log::AccessLogLayer, config::ConfigWatch,
-    status::status_router, upstream::ClientBuilder,
-};
+use axum_upstream::access_log::AccessLogLayer;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -14,23 +10,17 @@ use crate::{
     admin::Admin,
     check,
     connection::Server,
-    demo,
-    discovery::AllSources,
     entrance::{Entrance, HttpsRedirect},
-    files::Connections,
-    forwarding::Forwarding,
+    forwarding::Forwarded,
     limits::{AddressPlaces, RequestRate},
     listen::{BoundListener, InheritedSockets, ListenAddress, ListenerConfig},
     log::RequestLog,
-    options::{ConfiguredFile, GatewayConfig, Options, PerAddress},
+    options::{Options, PerAddress},
     serve::Gateway,
     service_manager::until_signal,
     settings,
     tls::{self, LoadedTls, TlsServer},
 };
-
-/// How many endpoints a source is taken to find, when connections are divided among them.
-const PER_SOURCE: usize = 8;
 
 /// Why the program could not run.
 pub(crate) enum Failure {
@@ -47,7 +37,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = configs.iter().map(load_tls).collect::<Result<Vec<_>, _>>();
     let loaded = loaded.map_err(Failure::Usage)?;
     if options.check {
-        check_forwarding(&options)?;
+        Forwarded::check(&options)?;
         let names = loaded
             .iter()
             .map(|tls| tls.as_ref().map(|tls| &tls.names[..]));
@@ -81,10 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         status,
         shown,
         places,
-    } = match &options.config {
-        Some(file) => routes(&options, file, sockets)?,
-        None => one_cluster(&options, sockets).await?,
-    };
+    } = Forwarded::start(&options, sockets).await?;
     let status_address = admin.as_ref().map(Admin::address);
     // Ends with this function.
     let _admin = admin.map(|admin| admin.serve(status));
@@ -139,102 +126,6 @@ fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerCon
         true => vec![ListenerConfig::plain(ListenAddress::default())],
         false => passed,
     }
-}
-
-/// Where requests go, and what is said of it.
-struct Forwarded {
-    forwarding: Forwarding,
-    status: Router,
-    /// The lines that are printed at the start.
-    shown: Vec<String>,
-    /// The largest number of connections of clients.
-    places: usize,
-}
-
-/// Forwards as the routes of a file say, and follows it.
-fn routes(options: &Options, file: &ConfiguredFile, sockets: usize) -> Result<Forwarded, Failure> {
-    let (path, first) = (file.path.clone(), file.section.clone());
-    let watch = ConfigWatch::new(&file.path).on_hangup();
-    let watch = watch.sections(move |file| {
-        let section = GatewayConfig::read(file, &path);
-        let is_other = section != first;
-        move || {
-            if is_other {
-                tracing::warn!(
-                    "what [gateway] says has changed, and takes effect at the next start"
-                );
-            }
-        }
-    });
-    let live = watch
-        .start()
-        .map_err(|error| Failure::Usage(error.into()))?;
-    let clusters = live.clusters();
-    let endpoints = clusters
-        .iter()
-        .map(|cluster| cluster.handle().endpoints().len());
-    let endpoints = endpoints.sum::<usize>().max(PER_SOURCE);
-    let connections = Connections::share(options.max_connections, endpoints, sockets);
-    Ok(Forwarded {
-        status: live.status_router().into_router(),
-        forwarding: Forwarding::Routes(live),
-        shown: vec![format!("the routes of {}", file.path.display())],
-        places: connections.clients,
-    })
-}
-
-/// Forwards to the cluster of the command line, or to demo servers.
-async fn one_cluster(options: &Options, sockets: usize) -> Result<Forwarded, Failure> {
-    let is_demo = options.upstreams.is_empty() && options.discover.is_empty();
-    let upstreams = match is_demo {
-        true => demo::servers().await.map_err(Failure::Run)?,
-        false => options.upstreams.clone(),
-    };
-    let endpoints = upstreams.len() + PER_SOURCE * options.discover.len();
-    let connections = Connections::share(options.max_connections, endpoints, sockets);
-    let client = settings::client(options, connections.per_endpoint);
-    let balance = cluster(options, &upstreams, &client)?;
-    let sources = options.discover.iter().map(ToString::to_string);
-    let named = balance.handle().endpoints().into_iter();
-    let named = named.map(|endpoint| format!("{} (weight {})", endpoint.name, endpoint.weight));
-    let shown = sources.chain(named).collect();
-    let status = status_router(&balance);
-    let mut proxy = ReverseProxy::new(balance);
-    if let Some(timeout) = options.response_timeout {
-        proxy = proxy.response_timeout(timeout);
-    }
-    Ok(Forwarded {
-        forwarding: Forwarding::Cluster(proxy),
-        status,
-        shown,
-        places: connections.clients,
-    })
-}
-
-/// Finds out whether requests could be forwarded. A file was checked when it was read.
-fn check_forwarding(options: &Options) -> Result<(), Failure> {
-    if options.config.is_some() {
-        return Ok(());
-    }
-    let client = settings::client(options, usize::MAX);
-    cluster(options, &options.upstreams, &client).map(drop)
-}
-
-/// Makes the cluster.
-fn cluster(
-    options: &Options,
-    upstreams: &[String],
-    client: &ClientBuilder,
-) -> Result<LoadBalance, Failure> {
-    let make = || {
-        let balance = settings::balance(options, client.clone())?;
-        let (sources, name_servers) = (&options.discover, &options.name_servers);
-        match sources.is_empty() {
-            true => balance.urls(upstreams),
-            false => balance.discover(AllSources::new(upstreams, sources, client, name_servers)?),
-        }
-    };
-    make().map_err(|error| Failure::Usage(error.into()))
 }
 
 /// Loads the TLS of a listener, if it has any.

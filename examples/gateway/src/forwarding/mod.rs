@@ -1,13 +1,21 @@
 //! Where requests go: to the one cluster of the command line, or as the routes of a file say.
+//!
+//! `start.rs` makes the cluster, or the routes, at the start of the program.
+
+mod start;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
-use axum_upstream::{LoadBalance, ReverseProxy, config::LiveConfig};
+use axum::body::Body;
+use axum_upstream::{
+    LoadBalance, ReverseProxy,
+    config::{LiveConfig, RouteService},
+};
 use http::{Request, Response, uri::Scheme};
 use hyper::body::Incoming;
 use tower::Service;
 
+pub(crate) use self::start::Forwarded;
 use crate::connection::Upload;
 
 /// Where the requests of all connections go.
@@ -31,7 +39,7 @@ pub(crate) enum Forwarder {
 /// The routes for the requests of one client.
 #[derive(Debug)]
 pub(crate) struct ClientRoutes {
-    router: Router,
+    service: RouteService,
     /// The client's address, as far as it has one.
     address: Option<SocketAddr>,
     /// Whether the client speaks TLS.
@@ -53,7 +61,7 @@ impl Forwarding {
                 })
             }
             Self::Routes(live) => Forwarder::Routes(Arc::new(ClientRoutes {
-                router: live.router(),
+                service: live.service(),
                 address,
                 is_tls,
             })),
@@ -83,7 +91,7 @@ impl ClientRoutes {
         if self.is_tls {
             known.insert(Scheme::HTTPS);
         }
-        infallible(self.router.clone().call(request).await)
+        infallible(self.service.clone().call(request).await)
     }
 }
 
