@@ -324,7 +324,7 @@ impl LoadBalanceBuilder {
         // The name is the identity of an endpoint, so the second would silently replace the first.
         let mut names = HashSet::new();
         if let Some(twice) = specs.iter().find(|spec| !names.insert(spec.name())) {
-            let why = format!("{:?} is there twice; use a weight instead", twice.name());
+            let why = format!("{:?} is listed twice; use a weight instead", twice.name());
             return Err(Error::config("endpoints", why));
         }
         let (cluster, seed) = self.cluster()?;

@@ -49,6 +49,17 @@ pub struct Handle<S = Client> {
     cluster: Arc<Cluster<S>>,
 }
 
+/// A change of one endpoint.
+#[cfg(feature = "config")]
+pub(crate) enum EndpointChange<S = Client> {
+    /// Adds an endpoint, or replaces the one of its name. The weight counts only if it is 0, which no spec can have.
+    Insert(EndpointSpec<S>, u32),
+    /// Sets the weight of the endpoint of this name.
+    SetWeight(String, u32),
+    /// Removes the endpoint of this name.
+    Remove(String),
+}
+
 impl Handle {
     /// Adds an endpoint at a URL, reached by a client with the settings that the [builder] of the cluster was given.
     /// See [`EndpointSpec::url`] for the form of a URL.
@@ -85,6 +96,28 @@ impl<S: Send + Sync + 'static> Handle<S> {
     )]
     pub fn remove(&self, name: &str) -> Option<Draining> {
         self.cluster.remove(name).map(|gone| Draining::new(&gone))
+    }
+
+    /// Makes several changes in one step: a pick sees all of them or none.
+    #[cfg(feature = "config")]
+    pub(crate) fn change(&self, changes: impl IntoIterator<Item = EndpointChange<S>>) {
+        self.cluster.change(|members| {
+            for change in changes {
+                match change {
+                    EndpointChange::Insert(spec, weight) => {
+                        let name = spec.shared_name();
+                        members.insert(spec);
+                        if weight == 0 {
+                            members.set_weight(&name, 0);
+                        }
+                    }
+                    EndpointChange::SetWeight(name, weight) => {
+                        members.set_weight(&name, weight);
+                    }
+                    EndpointChange::Remove(name) => members.remove(&name),
+                }
+            }
+        });
     }
 
     /// Takes over from the cluster that this one replaces what its checks have found: an endpoint that works there need

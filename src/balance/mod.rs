@@ -109,6 +109,8 @@ mod snapshot;
 mod status;
 mod wake;
 
+#[cfg(feature = "config")]
+pub(crate) use self::handle::EndpointChange;
 pub use self::{
     body::ResponseBody,
     builder::LoadBalanceBuilder,

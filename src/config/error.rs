@@ -11,7 +11,7 @@ use std::{
 /// `Display` writes one line for each problem:
 ///
 /// ```text
-/// gateway.toml:12:1: clusters.api.client: unknown field "timout", expected "connect_timeout"
+/// gateway.toml:12:1: clusters.api.client: unknown field "conect_timeout", expected "connect_timeout"
 /// gateway.toml:31:12: routes.home.cluster: there is no cluster "hom", expected "home"
 /// ```
 ///

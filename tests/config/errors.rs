@@ -133,7 +133,7 @@ fn what_each_setting_may_be() {
         ),
         (
             cluster("policy = { sticky = {}, p2c = {} }"),
-            "clusters.c.policy: expected one key that says which, found \"p2c\" and \"sticky\"",
+            "clusters.c.policy: expected a table with exactly one key, found \"p2c\" and \"sticky\"",
         ),
         (
             cluster("health_check.interval = \"1s\""),
@@ -195,7 +195,7 @@ fn what_each_setting_may_be() {
         ),
         (
             only("defaults.route.cluster = \"right\""),
-            "defaults.route.cluster: \"cluster\" belongs to each route, and has no default",
+            "defaults.route.cluster: \"cluster\" cannot be set in the defaults: it belongs to each route",
         ),
     ] {
         assert_eq!(found, expected);
@@ -274,8 +274,8 @@ respond = {}
 match = { path = '/users/{name}', header = { x-version = '2' } }
 respond = {}
 ";
-    let expected = "7:9: routes.two.match: some requests are for this route as much as for routes.one (line 2): give one \
-                    of them another host or path, or more conditions";
+    let expected = "7:9: routes.two.match: this route matches some of the requests of routes.one (line 2), and neither \
+                    is more specific: give one of them another host or path, or more conditions";
     assert_eq!(refused(text), [expected]);
 }
 
@@ -393,7 +393,7 @@ fn data_is_checked_by_path() {
     let error = config.check().unwrap_err();
     let lines: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
     let expected = [
-        r#"clusters."a b".endpoints[1]: "http://a" is there twice; use a weight instead"#,
+        r#"clusters."a b".endpoints[1]: "http://a" is listed twice; use a weight instead"#,
         r#"routes.r: a route needs exactly one of "cluster", "respond" and "redirect""#,
     ];
     assert_eq!(lines, expected);

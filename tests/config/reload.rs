@@ -272,7 +272,7 @@ async fn a_wrong_one_changes_nothing() {
     let status = live.status();
     assert_eq!((status.generation, status.problems.len()), (2, 0));
     let error = live.reload().await.unwrap_err().to_string();
-    assert_eq!(error, "it was not made of a file that is followed");
+    assert_eq!(error, "this configuration does not follow a file");
 }
 
 fn route(body: &str) -> String {

@@ -41,6 +41,8 @@ pub struct DnsConfig {
     /// `http://_http._tcp.api.internal`.
     pub url: String,
     /// The name servers to ask, as "127.0.0.1:8600". Default: those of the system.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "one_or_many_schema")]
     pub name_server: Vec<String>,
     /// Asks for IPv4 addresses only. Default: false.
     pub ipv4_only: bool,
@@ -82,7 +84,7 @@ pub struct EtcdConfig {
     pub member: Vec<String>,
     /// The prefix, where keys do not begin with a slash. Default: the path of the URL.
     pub key_prefix: Option<String>,
-    /// As which user to ask. Default: none.
+    /// The user to authenticate as. Default: none.
     pub user: Option<EtcdUserConfig>,
     /// How members are connected to: timeouts, TLS.
     pub member_client: Option<ClientConfig>,

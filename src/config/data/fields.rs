@@ -9,7 +9,8 @@ use super::{inherit::inherit, text_source::TextSource};
 
 /// Changes of the fields of a head: first those to remove, then those to set, then those to add.
 ///
-/// Of defaults and a route, the entries of both count; the route's own win.
+/// Of `set` and `add`, the entries of both the defaults and a route count, and the route's own win; a `remove` of the
+/// route takes the place of that of the defaults. Names of fields differ by more than the case of their letters.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

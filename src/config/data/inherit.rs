@@ -28,11 +28,14 @@ impl<T: Inherit> Inherit for Switch<T> {
     }
 }
 
-/// The entries of both; of two with the same name, the own one stays.
+/// The entries of both; of two with the same name, the own one stays. The names are those of fields, whose case does not
+/// matter.
 impl<T: Clone> Inherit for BTreeMap<String, T> {
     fn inherit(&mut self, defaults: &Self) {
-        for (key, value) in defaults {
-            self.entry(key.clone()).or_insert_with(|| value.clone());
+        for (name, value) in defaults {
+            if !self.keys().any(|own| own.eq_ignore_ascii_case(name)) {
+                self.insert(name.clone(), value.clone());
+            }
         }
     }
 }

@@ -49,11 +49,11 @@ impl<'d> ValueDeserializer<'d> {
         match (entries.next(), entries.next()) {
             (Some((key, entry)), None) => Ok(Some((key, &entry.value))),
             (None, _) => Err(ValueError::custom(
-                "expected one key that says which, found none",
+                "expected a table with exactly one key, found an empty one",
             )),
             (Some((first, _)), Some((second, _))) => {
                 let found = format!("found {first:?} and {second:?}");
-                let expected = "expected one key that says which, ";
+                let expected = "expected a table with exactly one key, ";
                 Err(ValueError::custom(format!("{expected}{found}")))
             }
         }

@@ -132,7 +132,7 @@ impl Error for ValueError {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(format!("field {field:?} is there twice"))
+        Self::new(format!("duplicate field {field:?}"))
     }
 }
 

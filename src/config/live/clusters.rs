@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::super::plan::{ClusterPlan, PlannedEndpoint};
-use crate::{balance::LoadBalance, error::Error};
+use crate::{
+    balance::{EndpointChange, LoadBalance},
+    error::Error,
+};
 
 /// A cluster at work, with the plan that it follows.
 pub(super) struct RunningCluster {
@@ -11,17 +14,6 @@ pub(super) struct RunningCluster {
     balance: LoadBalance,
     /// What is to change at its endpoints.
     changes: Vec<EndpointChange>,
-}
-
-/// A change of one endpoint.
-#[derive(Debug)]
-enum EndpointChange {
-    Insert(PlannedEndpoint),
-    /// Only the weight is another.
-    Weight(String, u32),
-    /// The weight and the priority are others, or the priority alone.
-    Settings(PlannedEndpoint),
-    Remove(String),
 }
 
 impl RunningCluster {
@@ -50,33 +42,11 @@ impl RunningCluster {
         })
     }
 
-    /// Makes the changes of the endpoints: first what comes, then what goes, so that the cluster is never empty in
-    /// between.
+    /// Makes the changes of the endpoints, in one step.
     pub(super) fn settle(&mut self) {
-        let handle = self.balance.handle();
-        for change in self.changes.drain(..) {
-            match change {
-                EndpointChange::Insert(endpoint) => {
-                    let name = endpoint.spec.name().to_owned();
-                    handle.insert(endpoint.spec);
-                    if endpoint.weight == 0 {
-                        handle.set_weight(&name, 0);
-                    }
-                }
-                EndpointChange::Weight(name, weight) => {
-                    handle.set_weight(&name, weight);
-                }
-                EndpointChange::Settings(endpoint) => {
-                    let name = endpoint.spec.name().to_owned();
-                    handle.insert(endpoint.spec.keeping_service());
-                    if endpoint.weight == 0 {
-                        handle.set_weight(&name, 0);
-                    }
-                }
-                EndpointChange::Remove(name) => {
-                    handle.remove(&name);
-                }
-            }
+        let changes = std::mem::take(&mut self.changes);
+        if !changes.is_empty() {
+            self.balance.handle().change(changes);
         }
     }
 
@@ -89,15 +59,18 @@ impl RunningCluster {
 /// stays so.
 fn changes(before: &[PlannedEndpoint], after: &[PlannedEndpoint]) -> Vec<EndpointChange> {
     let old: HashMap<_, _> = before.iter().map(|old| (old.spec.name(), old)).collect();
+    let insert = |new: &PlannedEndpoint, spec| EndpointChange::Insert(spec, new.weight);
     let change = |new: &PlannedEndpoint| match old.get(new.spec.name()) {
-        Some(old) if old.url != new.url => Some(EndpointChange::Insert(new.clone())),
-        Some(old) if old.priority != new.priority => Some(EndpointChange::Settings(new.clone())),
-        Some(old) if old.weight != new.weight => Some(EndpointChange::Weight(
+        Some(old) if old.url != new.url => Some(insert(new, new.spec.clone())),
+        Some(old) if old.priority != new.priority => {
+            Some(insert(new, new.spec.clone().keeping_service()))
+        }
+        Some(old) if old.weight != new.weight => Some(EndpointChange::SetWeight(
             new.spec.name().to_owned(),
             new.weight,
         )),
         Some(_) => None,
-        None => Some(EndpointChange::Insert(new.clone())),
+        None => Some(insert(new, new.spec.clone())),
     };
     let stays = |old: &&PlannedEndpoint| after.iter().any(|new| new.spec.name() == old.spec.name());
     let gone = before.iter().filter(|old| !stays(old));

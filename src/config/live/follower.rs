@@ -18,6 +18,9 @@ use crate::{clock::after, folder_watch::FolderWatch};
 /// How long a file whose last line has no end must stay as it is before it is believed.
 const SETTLED: Duration = Duration::from_millis(500);
 
+/// How often a file is looked at whose folder cannot be watched, if its interval is longer.
+const UNWATCHED: Duration = Duration::from_secs(10);
+
 /// The task that follows a file.
 pub(super) struct Follower {
     pub(super) live: Weak<Live>,
@@ -58,7 +61,8 @@ impl Follower {
 async fn changed(folder: Option<&FolderWatch>, interval: Duration) {
     match folder {
         Some(folder) => folder.changed(interval).await,
-        None => sleep_until(after(Instant::now(), interval)).await,
+        // It has to be looked for now and then, too.
+        None => sleep_until(after(Instant::now(), interval.min(UNWATCHED))).await,
     }
 }
 

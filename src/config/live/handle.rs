@@ -42,8 +42,8 @@ use crate::status::{ChangingSource, StatusRouter, StatusSource};
 ///
 /// # What a change does
 ///
-/// It is checked as a whole first: one that is wrong changes nothing. Then all routes change in one step. Requests and
-/// tunnels in flight go on as they began.
+/// It is checked as a whole first: one that is wrong changes nothing. Then the endpoints of each cluster change in one
+/// step, and right after that all routes do. Requests and tunnels in flight go on as they began.
 ///
 /// | a cluster | what becomes of it |
 /// |---|---|
@@ -102,14 +102,16 @@ impl LiveConfig {
     pub async fn reload(&self) -> Result<(), ConfigError> {
         let live = self.0.clone();
         let tried = spawn_blocking(move || live.reload(true)).await;
-        let none = || {
-            let why = "it was not made of a file that is followed";
-            Err(ConfigError::new(vec![ConfigProblem::of_all(why.into())]))
-        };
-        tried.ok().flatten().unwrap_or_else(none)
+        let fail = |why: &str| Err(ConfigError::new(vec![ConfigProblem::of_all(why.into())]));
+        match tried {
+            Ok(Some(tried)) => tried,
+            Ok(None) => fail("this configuration does not follow a file"),
+            // The application's own code in it has panicked, or the runtime is shutting down.
+            Err(_) => fail("the reload panicked or was cancelled"),
+        }
     }
 
-    /// Returns which configuration serves requests, and what became of the last one that should.
+    /// Returns which configuration serves requests, and the outcome of the last reload.
     #[must_use]
     pub fn status(&self) -> ReloadStatus {
         self.0.status.get()

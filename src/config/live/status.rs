@@ -9,7 +9,7 @@ use super::super::error::{ConfigError, ConfigProblem};
 #[cfg(feature = "status")]
 use crate::telemetry::millis;
 
-/// Which configuration serves requests, and what became of the last one that should.
+/// Which configuration serves requests, and the outcome of the last reload.
 ///
 /// It comes from [`LiveConfig::status`](super::LiveConfig::status). It is a copy, and does not follow later changes.
 #[derive(Clone, Debug)]

@@ -135,7 +135,7 @@ impl ConfigWatch {
     pub fn start(self) -> Result<LiveConfig, ConfigError> {
         let runtime = Handle::try_current().map_err(|error| self.error(&error.to_string()))?;
         let hangups = Hangups::new(self.on_hangup)
-            .map_err(|error| self.error(&format!("SIGHUP is not to be had: {error}")))?;
+            .map_err(|error| self.error(&format!("cannot listen for SIGHUP: {error}")))?;
         // Before the file is read, so that no change comes in between.
         let folder = FolderWatch::around(&self.path);
         let text = ConfigFile::text(&self.path)?;
@@ -182,8 +182,9 @@ struct FollowedFile {
 
 impl ConfigSource for FollowedFile {
     fn reload(&self, live: &Live, anyway: bool) -> Option<Result<(), ConfigError>> {
-        let text = ConfigFile::text(&self.watch.path).and_then(|text| self.not_empty(text));
+        // Held from before the file is read: of two reloads at once, the one that reads later is the later one.
         let mut last = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = ConfigFile::text(&self.watch.path).and_then(|text| self.not_empty(text));
         if *last == text && !anyway {
             return None;
         }
@@ -194,8 +195,8 @@ impl ConfigSource for FollowedFile {
             Ok(taken)
         });
         let tried = taken.map(|taken| taken());
-        drop(last);
         let is_news = live.status.note(&tried) || anyway;
+        drop(last);
         self.tell(&tried, is_news);
         Some(tried)
     }
@@ -210,7 +211,7 @@ impl FollowedFile {
             Err(error) if is_news => {
                 let problems = error.problems();
                 let count = problems.len();
-                tracing::error!(%file, count, "the configuration is wrong, and the last one stays");
+                tracing::error!(%file, count, "the new configuration is invalid, and the current one stays in use");
                 for problem in problems {
                     tracing::error!("{problem}");
                 }

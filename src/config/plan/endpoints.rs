@@ -1,15 +1,18 @@
 //! [`PlannedEndpoint`]: an endpoint that was checked.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{super::data::EndpointConfig, place::SettingPlace};
-use crate::{endpoint::EndpointSpec, upstream::ClientBuilder};
+use crate::{
+    endpoint::EndpointSpec,
+    upstream::{ClientBuilder, canonical_url},
+};
 
 /// An endpoint that was checked.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct PlannedEndpoint {
     /// The URL with all that its connections go by; whatever else changes, the service stays.
-    pub(in crate::config) url: String,
+    pub(in crate::config) url: Arc<str>,
     /// 0 if it gets no new requests.
     pub(in crate::config) weight: u32,
     pub(in crate::config) priority: u8,
@@ -32,7 +35,7 @@ pub(super) fn endpoints_of(
         let name = endpoint.spec.name().to_owned();
         match names.insert(name.clone()) {
             true => planned.push(endpoint),
-            false => at.refuse(format!("{name:?} is there twice; use a weight instead")),
+            false => at.refuse(format!("{name:?} is listed twice; use a weight instead")),
         }
     }
     planned
@@ -65,13 +68,9 @@ fn endpoint(
         spec = at.key("weight").take(spec.weight(weight))?;
     }
     let priority = config.priority.unwrap_or_default();
+    let address = config.url.split(";weight=").next().unwrap_or_default();
     Some(PlannedEndpoint {
-        url: config
-            .url
-            .split(";weight=")
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        url: canonical_url(address).unwrap_or_else(|| address.into()),
         weight,
         priority,
         spec: spec.priority(priority),
@@ -80,7 +79,8 @@ fn endpoint(
 
 /// Returns whether there is a user in front of the host of a URL, and maybe a password.
 pub(super) fn has_user(url: &str) -> bool {
-    let authority = url.split_once("://").map(|(_, rest)| rest);
-    let authority = authority.and_then(|rest| rest.split(['/', '?', '#']).next());
+    // Also where the scheme has been forgotten.
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next();
     authority.is_some_and(|authority| authority.contains('@'))
 }

@@ -1,6 +1,6 @@
 //! [`FieldChanges`]: changes of the fields of a head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -51,11 +51,16 @@ pub(super) fn fields(
     config: &BTreeMap<String, TextSource>,
     at: &SettingPlace<'_>,
 ) -> Vec<(HeaderName, HeaderValue)> {
+    let mut names = HashSet::new();
     let field = |(name, source): (&String, &TextSource)| {
         let at = at.key(name);
         let name = changeable(name, &at);
         let value = field_value(source, &at);
-        Some((name?, value?))
+        let name = name?;
+        if !names.insert(name.clone()) {
+            at.refuse(format!("{name} is set twice"));
+        }
+        Some((name, value?))
     };
     config.iter().filter_map(field).collect()
 }

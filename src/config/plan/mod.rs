@@ -101,9 +101,9 @@ fn table(routes: &[RoutePlan], at: &SettingPlace<'_>) -> RouteTable {
         for conflict in conflicts {
             let (first, second) = (name(conflict.first), name(conflict.second));
             at.key(second).key("match").refuse_beside(
-                "some requests are for this route as much as for",
+                "this route matches some of the requests of",
                 at.key(first).path(),
-                ": give one of them another host or path, or more conditions",
+                ", and neither is more specific: give one of them another host or path, or more conditions",
             );
         }
         RouteTable::default()
@@ -145,7 +145,7 @@ fn defaults(config: &Unchecked<'_>, base: &ReverseProxy<()>, at: &SettingPlace<'
     for (section, key, _) in wrong.into_iter().filter(|(.., is_there)| *is_there) {
         let at = at.key(section).key(key);
         at.refuse(format!(
-            "{key:?} belongs to each {section}, and has no default"
+            "{key:?} cannot be set in the defaults: it belongs to each {section}"
         ));
     }
     let mut some_cluster = with_defaults(&ClusterConfig::default(), cluster);

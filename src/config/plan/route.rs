@@ -122,6 +122,9 @@ fn field_conditions(config: &MatchConfig, at: &SettingPlace<'_>) -> Conditions {
             HeaderCondition::Equals(value) => field_value(value, &at).map(FieldCondition::Equals),
         };
         let condition = condition.map(|condition| (name.clone(), condition));
+        if conditions.fields.contains_key(name.as_str()) {
+            at.refuse(format!("there are two conditions on {name}"));
+        }
         conditions
             .fields
             .extend(condition.map(|condition| (name.to_string(), condition)));

@@ -74,7 +74,8 @@ impl FieldCondition {
         match self {
             Self::Present => headers.contains_key(name),
             Self::Absent => !headers.contains_key(name),
-            Self::Equals(value) => headers.get_all(name).iter().any(|line| line == value),
+            // Of two different values, a request must meet one at most: several lines meet none.
+            Self::Equals(value) => headers.get_all(name).iter().eq([value]),
         }
     }
 

@@ -43,9 +43,13 @@ impl HostPattern {
         if authority.host().is_empty() {
             return wrong();
         }
+        // A dot at the end of the name makes no other host, as in a request.
+        let (short, port) = name.split_at(authority.host().len());
+        let name =
+            format!("{}{port}", short.strip_suffix('.').unwrap_or(short)).to_ascii_lowercase();
         Ok(match below {
-            true => Self::Below(format!(".{}", name.to_ascii_lowercase())),
-            false => Self::Exact(name.to_ascii_lowercase()),
+            true => Self::Below(format!(".{name}")),
+            false => Self::Exact(name),
         })
     }
 }
