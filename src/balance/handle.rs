@@ -77,6 +77,19 @@ impl Handle {
     }
 }
 
+#[cfg(feature = "config")]
+impl Handle {
+    /// Returns the endpoints as they are, with their services and so their connections, for another cluster.
+    pub(crate) fn specs(&self) -> Vec<EndpointSpec> {
+        let snapshot = self.cluster.snapshot();
+        snapshot
+            .all
+            .iter()
+            .map(|endpoint| endpoint.spec())
+            .collect()
+    }
+}
+
 impl<S: Send + Sync + 'static> Handle<S> {
     /// Adds an endpoint. One of the same name is replaced and drains; it is returned.
     ///

@@ -213,6 +213,16 @@ impl<S> Endpoint<S> {
     }
 }
 
+#[cfg(feature = "config")]
+impl Endpoint<Client> {
+    /// Describes the same server for another cluster. It shares the service, and so its connections.
+    pub(crate) fn spec(&self) -> EndpointSpec {
+        let mut spec = EndpointSpec::from(self.service());
+        (spec.weight, spec.priority) = (self.weight, self.priority);
+        spec
+    }
+}
+
 impl<S: Clone> Endpoint<S> {
     /// Returns a clone of the service, to send one request with. Runs code of the user.
     pub(crate) fn service(&self) -> S {

@@ -210,6 +210,18 @@ impl FromStr for EndpointSpec {
     }
 }
 
+#[cfg(feature = "config")]
+impl EndpointSpec {
+    /// Takes over the service of another spec, and so its connections, if both are of the same URL.
+    pub(crate) fn sharing_service(mut self, other: &Self) -> Self {
+        if self.service.url() == other.service.url() {
+            self.client.clone_from(&other.client);
+            self.service = other.service.clone();
+        }
+        self
+    }
+}
+
 impl From<Client> for EndpointSpec {
     /// Describes an endpoint that is named by the client's URL, with a weight of 1.
     fn from(client: Client) -> Self {

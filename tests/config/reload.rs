@@ -130,14 +130,64 @@ async fn a_cluster_that_stays_keeps_its_connections() {
         3,
         "set by hand"
     );
-    // Another setting of the cluster: it is built anew.
+    // Another setting of the cluster: it is built anew, over the same connections.
+    let next = "[clusters.a.retry]\nattempts = 3\n";
+    live.apply(&Config::from_toml(&text(next)).unwrap())
+        .unwrap();
+    assert_eq!(body(&live, "GET x /").await, "a");
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(live.cluster("a").unwrap().handle().endpoints()[0].weight, 1);
+    // Endpoints are connected to in another way: the connections are others.
     let next = "[clusters.a.client]\nconnect_timeout = '1s'\n";
     live.apply(&Config::from_toml(&text(next)).unwrap())
         .unwrap();
     assert_eq!(body(&live, "GET x /").await, "a");
     assert_eq!(server.accepted(), 2);
-    assert_eq!(live.cluster("a").unwrap().handle().endpoints()[0].weight, 1);
     assert!(live.cluster("b").is_none());
+}
+
+/// The source cannot be read while the configuration changes: the endpoints that it had named go on, and leave when it
+/// names others.
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn discovered_endpoints_go_on_while_their_source_fails() {
+    let (first, second) = (Counted::echo("a").await, Counted::echo("b").await);
+    let folder = Folder::new("discovered");
+    folder.write("servers", format!("{}\n", first.url));
+    let text = |more: &str| {
+        let path = folder.path("servers");
+        format!(
+            "[clusters.a]\n{more}discover.file = {{ path = '{}', interval = '20ms' }}\n[routes.a]\ncluster = 'a'\n",
+            path.display()
+        )
+    };
+    let live = live(&text(""));
+    assert_eq!(body(&live, "GET x /").await, "a");
+    let before = live.cluster("a").unwrap().handle();
+    before.set_weight(&first.url, 5);
+
+    fs::remove_file(folder.path("servers")).unwrap();
+    // It is not touched: discovery goes on, and so does what was set by hand.
+    let other = format!(
+        "{}[routes.b]\nmatch.path = '/b'\nrespond = {{}}\n",
+        text("")
+    );
+    live.apply(&Config::from_toml(&other).unwrap()).unwrap();
+    assert_eq!(body(&live, "GET x /").await, "a");
+    assert_eq!(live.cluster("a").unwrap().handle().endpoints()[0].weight, 5);
+    // It is built anew.
+    let other = text("retry.attempts = 3\n");
+    live.apply(&Config::from_toml(&other).unwrap()).unwrap();
+    assert_eq!(body(&live, "GET x /").await, "a");
+    assert_eq!(first.accepted(), 1);
+
+    folder.write("servers", format!("{}\n", second.url));
+    let only_second = || {
+        let endpoints = live.cluster("a").unwrap().handle().endpoints();
+        endpoints.len() == 1 && &*endpoints[0].name == second.url
+    };
+    eventually(only_second).await;
+    assert_eq!(body(&live, "GET x /").await, "b");
 }
 
 /// What has passed its checks is used at once by the cluster that takes the place of another.

@@ -31,7 +31,9 @@ impl RunningCluster {
                 plan,
             });
         }
-        let balance = plan.build()?;
+        let former = before.filter(|before| before.plan.shares_endpoints(&plan));
+        let former = former.map(|before| before.balance.handle().specs());
+        let balance = plan.build(former.unwrap_or_default())?;
         if let Some(before) = before {
             balance.handle().succeed(&before.balance.handle());
         }

@@ -1,6 +1,6 @@
 //! [`ClusterPlan`]: a cluster that can be built.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     super::data::{
@@ -15,7 +15,8 @@ use super::{
     policy::{field_name, policy},
 };
 use crate::{
-    balance::{LoadBalance, LoadBalanceBuilder},
+    balance::{EndpointChange, LoadBalance, LoadBalanceBuilder},
+    endpoint::EndpointSpec,
     error::Error,
     health::Ejection,
     retry::Retry,
@@ -78,17 +79,33 @@ impl ClusterPlan {
         })
     }
 
-    /// Builds the cluster.
+    /// Builds the cluster. `former` are the endpoints of the one that it takes the place of, with the services that
+    /// they keep; none if endpoints are reached in another way now.
     ///
     /// # Errors
     ///
     /// There is no runtime, and the cluster needs one; or the operating system gives no random numbers.
-    pub(in crate::config) fn build(&self) -> Result<LoadBalance, Error> {
+    pub(in crate::config) fn build(&self, former: Vec<EndpointSpec>) -> Result<LoadBalance, Error> {
         let builder = self.builder.clone();
         if let Some(discover) = &self.discover {
-            return discover.build(builder);
+            let names = former.iter().map(EndpointSpec::shared_name).collect();
+            let balance = discover.build(builder, names)?;
+            // A change counts as a report, and one without endpoints would say that there are none.
+            if !former.is_empty() {
+                let inserted = former.into_iter();
+                let inserted = inserted.map(|spec| EndpointChange::Insert(spec, 1));
+                balance.handle().change(inserted);
+            }
+            return Ok(balance);
         }
-        let specs = self.endpoints.iter().map(|endpoint| endpoint.spec.clone());
+        let former: HashMap<_, _> = former.iter().map(|spec| (spec.name(), spec)).collect();
+        let specs = self.endpoints.iter().map(|endpoint| {
+            let spec = endpoint.spec.clone();
+            match former.get(spec.name()) {
+                Some(former) => spec.sharing_service(former),
+                None => spec,
+            }
+        });
         let balance = builder.endpoints(specs)?;
         for endpoint in self
             .endpoints
@@ -98,6 +115,12 @@ impl ClusterPlan {
             balance.handle().set_weight(endpoint.spec.name(), 0);
         }
         Ok(balance)
+    }
+
+    /// Returns whether the endpoints of both are found and reached in the same way.
+    pub(in crate::config) fn shares_endpoints(&self, other: &Self) -> bool {
+        let own = (self.digest, &self.config.discover, &self.config.client);
+        own == (other.digest, &other.config.discover, &other.config.client)
     }
 
     /// Returns whether both differ in their endpoints at most, so that the one can become the other.

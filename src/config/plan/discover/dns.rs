@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{
     super::{super::data::DnsConfig, client::limit, endpoints::has_user, place::SettingPlace},
     build_over::BuildOver,
+    inherited::InheritedStream,
 };
 use crate::{discover::Dns, error::Error, upstream::ClientBuilder};
 
@@ -50,7 +51,7 @@ fn by(
         .filter_map(|(nth, text)| name_server(text, &at.key("name_server").item(nth)))
         .collect();
     let (config, client) = (config.clone(), client.clone());
-    Some(Box::new(move |builder| {
+    Some(Box::new(move |builder, inherited| {
         let mut dns = make(&config.url)?.client(client.clone());
         for server in &servers {
             dns = dns.name_server(*server);
@@ -73,7 +74,7 @@ fn by(
         if config.allow_empty {
             dns = dns.allow_empty();
         }
-        builder.discover(dns)
+        builder.discover(InheritedStream::new(inherited, dns))
     }))
 }
 

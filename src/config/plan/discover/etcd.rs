@@ -3,6 +3,7 @@
 use super::{
     super::{super::data::EtcdConfig, client::client, endpoints::has_user, place::SettingPlace},
     build_over::BuildOver,
+    inherited::InheritedStream,
 };
 use crate::{discover::Etcd, error::Error, upstream::ClientBuilder};
 
@@ -45,7 +46,7 @@ pub(super) fn keys(
     let members = config.member_client.as_ref();
     let members = members.and_then(|config| client(config, &at.key("member_client")));
     let (config, endpoints) = (config.clone(), endpoints.clone());
-    Some(Box::new(move |builder| {
+    Some(Box::new(move |builder, inherited| {
         let mut etcd = Etcd::prefix(&config.prefix)?.client(endpoints.clone());
         for url in &config.member {
             etcd = etcd.member(url)?;
@@ -68,6 +69,6 @@ pub(super) fn keys(
         if config.allow_empty {
             etcd = etcd.allow_empty();
         }
-        builder.discover(etcd)
+        builder.discover(InheritedStream::new(inherited, etcd))
     }))
 }

@@ -3,6 +3,7 @@
 use super::{
     super::{super::data::WatchedFileConfig, client::limit, place::SettingPlace},
     build_over::BuildOver,
+    inherited::InheritedStream,
 };
 use crate::{discover::WatchedFile, upstream::ClientBuilder};
 
@@ -17,7 +18,7 @@ pub(super) fn lines(
     }
     let path = at.resolve(&config.path);
     let (config, client) = (config.clone(), client.clone());
-    Some(Box::new(move |builder| {
+    Some(Box::new(move |builder, inherited| {
         let mut file = WatchedFile::new(&path).client(client.clone());
         if let Some(interval) = config.interval {
             file = file.interval(limit(interval));
@@ -25,6 +26,6 @@ pub(super) fn lines(
         if config.allow_empty {
             file = file.allow_empty();
         }
-        builder.discover(file)
+        builder.discover(InheritedStream::new(inherited, file))
     }))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{
     super::{super::data::KubernetesConfig, place::SettingPlace},
     build_over::BuildOver,
+    inherited::InheritedStream,
 };
 use crate::{discover::Kubernetes, error::Error, upstream::ClientBuilder};
 
@@ -45,8 +46,9 @@ pub(super) fn pods(
     }
     let kubeconfig = config.kubeconfig.as_ref().map(|path| at.resolve(path));
     let (config, client) = (config.clone(), client.clone());
-    Some(Box::new(move |builder| {
-        builder.discover(source(&config, kubeconfig.clone(), client.clone())?)
+    Some(Box::new(move |builder, inherited| {
+        let pods = source(&config, kubeconfig.clone(), client.clone())?;
+        builder.discover(InheritedStream::new(inherited, pods))
     }))
 }
 

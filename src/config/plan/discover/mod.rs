@@ -9,6 +9,13 @@ mod dns;
 mod etcd;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(
+    feature = "dns",
+    feature = "etcd",
+    feature = "file",
+    feature = "kubernetes"
+))]
+mod inherited;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod source;

@@ -1,6 +1,6 @@
 //! [`DiscoverPlan`]: a source that was checked.
 
-use std::fmt;
+use std::{collections::HashSet, fmt, sync::Arc};
 
 #[cfg(feature = "dns")]
 use super::dns;
@@ -64,7 +64,7 @@ impl DiscoverPlan {
         build.map(Self)
     }
 
-    /// Builds the cluster.
+    /// Builds the cluster. It will be given endpoints of these names until the source has reported.
     ///
     /// # Errors
     ///
@@ -72,8 +72,9 @@ impl DiscoverPlan {
     pub(in crate::config::plan) fn build(
         &self,
         builder: LoadBalanceBuilder,
+        inherited: HashSet<Arc<str>>,
     ) -> Result<LoadBalance, Error> {
-        (self.0)(builder)
+        (self.0)(builder, inherited)
     }
 }
 
