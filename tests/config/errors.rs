@@ -83,6 +83,16 @@ fn what_each_setting_may_be() {
     let route = |text: &str| only(&format!("[routes.r]\nmatch.path = \"/r\"\n{text}"));
     for (found, expected) in [
         (
+            route("respond = {}\nmatch.header = { x-a = \"1\", X-A = \"2\" }"),
+            "routes.r.match.header.x-a: there are two conditions on x-a",
+        ),
+        (
+            cluster(
+                "[routes.s]\ncluster = \"c\"\nrewrite_request.set = { X-A = \"1\", x-a = \"2\" }",
+            ),
+            "routes.s.rewrite_request.set.x-a: x-a is set twice",
+        ),
+        (
             cluster("subset = 0"),
             "clusters.c.subset: it must be 1 or more",
         ),

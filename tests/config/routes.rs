@@ -121,7 +121,7 @@ forwarded = true
 behind_tls = true
 via_on_responses = true
 rewrite_request = {{ remove = ["x-gone"], set.authorization.file = "token", add = {{ x-more = "b" }} }}
-rewrite_response = {{ remove = ["x-server"], set.x-both = "route" }}
+rewrite_response = {{ remove = ["x-server"], set.X-Both = "route" }}
 "#
     );
     let path = folder.write("proxy.toml", text);

@@ -88,8 +88,7 @@ impl ClusterPlan {
     pub(in crate::config) fn build(&self, former: Vec<EndpointSpec>) -> Result<LoadBalance, Error> {
         let builder = self.builder.clone();
         if let Some(discover) = &self.discover {
-            let names = former.iter().map(EndpointSpec::shared_name).collect();
-            let balance = discover.build(builder, names)?;
+            let balance = discover.build(builder, former.clone())?;
             // A change counts as a report, and one without endpoints would say that there are none.
             if !former.is_empty() {
                 let inserted = former.into_iter();

@@ -12,23 +12,26 @@ use tower::discover::Change;
 
 use crate::{endpoint::EndpointSpec, error::BoxError};
 
-/// A discovery in a cluster that was given endpoints before: those that are not in the first set of the source leave
-/// with it.
+/// A discovery in a cluster that was given endpoints before. It names these first, so that they are its own, and those
+/// that are not in the first set of the source leave with that.
 ///
 /// So a cluster that takes the place of another one, since its settings have changed, serves requests at once, and goes
 /// on if its source cannot be reached at this moment.
 pub(super) struct InheritedStream<D> {
-    /// The endpoints that the source has not named yet.
+    /// The endpoints that have not been yielded yet.
+    inherited: std::vec::IntoIter<EndpointSpec>,
+    /// The names of those that the source has not named yet.
     unnamed: HashSet<Arc<str>>,
     has_reported: bool,
     source: D,
 }
 
 impl<D> InheritedStream<D> {
-    /// Follows a source in a cluster that has endpoints of these names.
-    pub(super) fn new(names: HashSet<Arc<str>>, source: D) -> Self {
+    /// Follows a source in a cluster that was given these endpoints.
+    pub(super) fn new(inherited: Vec<EndpointSpec>, source: D) -> Self {
         Self {
-            unnamed: names,
+            unnamed: inherited.iter().map(EndpointSpec::shared_name).collect(),
+            inherited: inherited.into_iter(),
             has_reported: false,
             source,
         }
@@ -43,6 +46,10 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<D::Item>> {
         let this = self.get_mut();
+        if let Some(spec) = this.inherited.next() {
+            let change = Change::Insert(spec.shared_name(), spec.keeping_service());
+            return Poll::Ready(Some(Ok(change)));
+        }
         let polled = Pin::new(&mut this.source).poll_next(cx);
         match &polled {
             Poll::Ready(Some(Ok(change))) => {
@@ -93,7 +100,8 @@ mod tests {
 
     /// The names of what comes, those of removals with a minus.
     async fn names(had: &[&str], items: Vec<Option<Item>>) -> Vec<String> {
-        let had = had.iter().map(|name| Arc::from(*name)).collect();
+        let had = had.iter().map(|url| EndpointSpec::url(url).unwrap());
+        let had = had.collect();
         let inherited = InheritedStream::new(had, pausing(items));
         let shown = inherited.map(|item| match item {
             Ok(Change::Insert(name, _)) => name.to_string(),
@@ -116,6 +124,8 @@ mod tests {
             insert("http://d"),
         ];
         let expected = [
+            "http://a",
+            "http://b",
             "!unreachable",
             "http://b",
             "http://c",
@@ -125,6 +135,6 @@ mod tests {
         assert_eq!(names(&had, items).await, expected);
         // An error alone says nothing about the set.
         let items = vec![Some(Err("unreachable".into())), None, None];
-        assert_eq!(names(&had, items).await, ["!unreachable"]);
+        assert_eq!(names(&had[..1], items).await, ["http://a", "!unreachable"]);
     }
 }

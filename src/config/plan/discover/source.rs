@@ -1,6 +1,6 @@
 //! [`DiscoverPlan`]: a source that was checked.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::fmt;
 
 #[cfg(feature = "dns")]
 use super::dns;
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     balance::{LoadBalance, LoadBalanceBuilder},
+    endpoint::EndpointSpec,
     error::Error,
     upstream::ClientBuilder,
 };
@@ -64,7 +65,7 @@ impl DiscoverPlan {
         build.map(Self)
     }
 
-    /// Builds the cluster. It will be given endpoints of these names until the source has reported.
+    /// Builds the cluster. It will be given these endpoints until the source has reported.
     ///
     /// # Errors
     ///
@@ -72,7 +73,7 @@ impl DiscoverPlan {
     pub(in crate::config::plan) fn build(
         &self,
         builder: LoadBalanceBuilder,
-        inherited: HashSet<Arc<str>>,
+        inherited: Vec<EndpointSpec>,
     ) -> Result<LoadBalance, Error> {
         (self.0)(builder, inherited)
     }
