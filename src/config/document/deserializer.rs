@@ -33,7 +33,7 @@ impl<'d> ValueDeserializer<'d> {
         without: Option<&LeftOut>,
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        visitor.visit_map(Entries {
+        visitor.visit_map(TableEntries {
             rest: table.iter(),
             without,
             next: None,
@@ -74,7 +74,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'_> {
                 Unexpected::Other("a date"),
                 &visitor,
             )),
-            NodeValue::Array(array) => visitor.visit_seq(Items {
+            NodeValue::Array(array) => visitor.visit_seq(ArrayItems {
                 rest: array.iter().enumerate(),
                 without: self.without,
             }),
@@ -102,14 +102,14 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'_> {
         visitor: V,
     ) -> Result<V::Value, ValueError> {
         if let NodeValue::String(name) = self.value {
-            return visitor.visit_enum(Variant {
+            return visitor.visit_enum(VariantReader {
                 name,
                 value: None,
                 without: None,
             });
         }
         match self.only_entry()? {
-            Some((name, value)) => visitor.visit_enum(Variant {
+            Some((name, value)) => visitor.visit_enum(VariantReader {
                 name,
                 value: Some(&value.value),
                 without: self
@@ -127,14 +127,14 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'_> {
 }
 
 /// The entries of a table that are not left out.
-struct Entries<'d, I> {
+struct TableEntries<'d, I> {
     rest: I,
     without: Option<&'d LeftOut>,
     /// What belongs to the key that was taken last.
     next: Option<(&'d str, ValueDeserializer<'d>)>,
 }
 
-impl<'de, 'd, I> MapAccess<'de> for Entries<'d, I>
+impl<'de, 'd, I> MapAccess<'de> for TableEntries<'d, I>
 where
     I: Iterator<Item = (&'d String, &'d NodeEntry)>,
 {
@@ -177,12 +177,12 @@ where
 }
 
 /// The elements of an array that are not left out.
-struct Items<'d, I> {
+struct ArrayItems<'d, I> {
     rest: I,
     without: Option<&'d LeftOut>,
 }
 
-impl<'de, 'd, I> SeqAccess<'de> for Items<'d, I>
+impl<'de, 'd, I> SeqAccess<'de> for ArrayItems<'d, I>
 where
     I: Iterator<Item = (usize, &'d Node)>,
 {
@@ -210,14 +210,14 @@ where
 }
 
 /// A variant of an enum.
-struct Variant<'d> {
+struct VariantReader<'d> {
     name: &'d str,
     /// `None` if it was named by a string alone.
     value: Option<&'d NodeValue>,
     without: Option<&'d LeftOut>,
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_> {
+impl<'de> EnumAccess<'de> for VariantReader<'_> {
     type Error = ValueError;
     type Variant = Self;
 
@@ -233,7 +233,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_> {
+impl<'de> VariantAccess<'de> for VariantReader<'_> {
     type Error = ValueError;
 
     fn unit_variant(self) -> Result<(), ValueError> {

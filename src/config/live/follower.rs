@@ -1,4 +1,4 @@
-//! [`Follower`]: the task that follows a file.
+//! [`FileFollower`]: the task that follows a file.
 
 use std::{
     future::pending,
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{super::file::ConfigFile, shared::Live};
+use super::{super::file::ConfigFile, shared::LiveState};
 use crate::{clock::after, folder_watch::FolderWatch};
 
 /// How long a file whose last line has no end must stay as it is before it is believed.
@@ -22,16 +22,16 @@ const SETTLED: Duration = Duration::from_millis(500);
 const UNWATCHED: Duration = Duration::from_secs(10);
 
 /// The task that follows a file.
-pub(super) struct Follower {
-    pub(super) live: Weak<Live>,
+pub(super) struct FileFollower {
+    pub(super) live: Weak<LiveState>,
     pub(super) path: PathBuf,
     pub(super) interval: Duration,
     /// `None` where the folder cannot be watched.
     pub(super) folder: Option<FolderWatch>,
-    pub(super) hangups: Hangups,
+    pub(super) hangups: HangupSignals,
 }
 
-impl Follower {
+impl FileFollower {
     /// Reloads whenever there is a reason to, until the configuration is no longer used.
     pub(super) async fn run(mut self) {
         loop {
@@ -88,12 +88,12 @@ async fn read(path: &Path) -> Option<String> {
 }
 
 /// The signals SIGHUP that the process receives.
-pub(super) struct Hangups {
+pub(super) struct HangupSignals {
     #[cfg(unix)]
     signals: Option<tokio::signal::unix::Signal>,
 }
 
-impl Hangups {
+impl HangupSignals {
     /// Listens to them, if that is `wanted`.
     pub(super) fn new(wanted: bool) -> std::io::Result<Self> {
         #[cfg(unix)]

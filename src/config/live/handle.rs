@@ -11,7 +11,7 @@ use super::{
         root::Config,
     },
     service::RouteService,
-    shared::Live,
+    shared::LiveState,
     status::ReloadStatus,
 };
 use crate::balance::LoadBalance;
@@ -52,7 +52,7 @@ use crate::status::{ChangingSource, StatusRouter, StatusSource};
 /// | with other settings | it is built anew; the old one drains. Endpoints that stay keep their connections, unless the client or the source is another |
 /// | gone | it drains |
 #[derive(Clone)]
-pub struct LiveConfig(pub(super) Arc<Live>);
+pub struct LiveConfig(pub(super) Arc<LiveState>);
 
 impl LiveConfig {
     /// Builds a configuration. Clusters that are discovered or have health checks need the tokio runtime in which this
@@ -62,7 +62,7 @@ impl LiveConfig {
     ///
     /// Everything that is wrong, as with [`Config::check`].
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        Live::new(config).map(|live| Self(Arc::new(live)))
+        LiveState::new(config).map(|live| Self(Arc::new(live)))
     }
 
     /// Returns the router of the routes, which follows all changes. See [`Config::build`] for what it answers.

@@ -1,4 +1,4 @@
-//! [`Running`]: the clusters and routes that serve requests at one time.
+//! [`RunningConfig`]: the clusters and routes that serve requests at one time.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{balance::LoadBalance, proxy::ReverseProxy};
 
 /// The clusters and routes that serve requests at one time. It does not change.
-pub(super) struct Running {
+pub(super) struct RunningConfig {
     clusters: BTreeMap<String, RunningCluster>,
     table: RouteTable,
     /// By the number of the route.
@@ -35,7 +35,7 @@ pub(super) enum RouteAction {
     Redirect(RedirectAnswer),
 }
 
-impl Running {
+impl RunningConfig {
     /// Builds a plan. Clusters of the one `before` that may stay are taken over.
     ///
     /// # Errors
@@ -107,10 +107,10 @@ impl Running {
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for RunningConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let routes: Vec<&str> = self.routes.iter().map(|route| &*route.name).collect();
-        f.debug_struct("Running")
+        f.debug_struct("RunningConfig")
             .field("clusters", &self.clusters.keys().collect::<Vec<_>>())
             .field("routes", &routes)
             .finish()

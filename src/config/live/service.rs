@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{super::routing::NotTaken, running::RouteAction, shared::Live};
+use super::{super::routing::NotTaken, running::RouteAction, shared::LiveState};
 use crate::{balance::LoadBalance, error::BoxError, proxy::ProxyFuture};
 
 /// Answers every request as the routes say that are there when it comes: what is in
@@ -24,10 +24,10 @@ use crate::{balance::LoadBalance, error::BoxError, proxy::ProxyFuture};
 /// It is always ready, and never fails. Clones are the same one. What a server knows of a request it puts into the
 /// request's extensions: see [`proxy`](crate::proxy).
 #[derive(Clone)]
-pub struct RouteService(Arc<Live>);
+pub struct RouteService(Arc<LiveState>);
 
 impl RouteService {
-    pub(super) fn new(live: Arc<Live>) -> Self {
+    pub(super) fn new(live: Arc<LiveState>) -> Self {
         Self(live)
     }
 }

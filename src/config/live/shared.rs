@@ -1,4 +1,4 @@
-//! [`Live`]: what the handles, the router and the task of a configuration at work share.
+//! [`LiveState`]: what the handles, the router and the task of a configuration at work share.
 
 use std::{
     future::Future,
@@ -10,14 +10,14 @@ use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{
     super::{error::ConfigError, root::Config},
-    running::Running,
+    running::RunningConfig,
     status::StatusCell,
 };
 use crate::proxy::ReverseProxy;
 
 /// A configuration at work.
-pub(super) struct Live {
-    pub(super) current: ArcSwap<Running>,
+pub(super) struct LiveState {
+    pub(super) current: ArcSwap<RunningConfig>,
     /// What all proxies are made of, so that they share their open tunnels and the name in `Via`.
     pub(super) base: ReverseProxy<()>,
     pub(super) status: StatusCell,
@@ -33,10 +33,10 @@ pub(super) struct Live {
 pub(super) trait ConfigSource: Send + Sync {
     /// Looks whether the configuration is another one, and makes it the one that serves requests. Returns `None` if it
     /// is as it was, unless it is to be taken `anyway`. It blocks.
-    fn reload(&self, live: &Live, anyway: bool) -> Option<Result<(), ConfigError>>;
+    fn reload(&self, live: &LiveState, anyway: bool) -> Option<Result<(), ConfigError>>;
 }
 
-impl Live {
+impl LiveState {
     /// Builds a configuration.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Live {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
         let base = ReverseProxy::new(());
         let plan = config.plan(&base)?;
-        let running = Running::new(plan, None).map_err(|found| config.error(found))?;
+        let running = RunningConfig::new(plan, None).map_err(|found| config.error(found))?;
         Ok(Self {
             current: ArcSwap::from_pointee(running),
             base,
@@ -66,7 +66,8 @@ impl Live {
         let changing = changing.unwrap_or_else(PoisonError::into_inner);
         let plan = config.plan(&self.base)?;
         let before = self.current.load_full();
-        let running = Running::new(plan, Some(&before)).map_err(|found| config.error(found))?;
+        let running =
+            RunningConfig::new(plan, Some(&before)).map_err(|found| config.error(found))?;
         self.current.store(Arc::new(running));
         drop(changing);
         Ok(())

@@ -14,9 +14,9 @@ use super::{
         error::{ConfigError, ConfigProblem},
         file::ConfigFile,
     },
-    follower::{Follower, Hangups},
+    follower::{FileFollower, HangupSignals},
     handle::LiveConfig,
-    shared::{ConfigSource, Live},
+    shared::{ConfigSource, LiveState},
 };
 use crate::folder_watch::FolderWatch;
 
@@ -134,15 +134,15 @@ impl ConfigWatch {
     /// Everything that is wrong with the file; or there is no runtime.
     pub fn start(self) -> Result<LiveConfig, ConfigError> {
         let runtime = Handle::try_current().map_err(|error| self.error(&error.to_string()))?;
-        let hangups = Hangups::new(self.on_hangup)
+        let hangups = HangupSignals::new(self.on_hangup)
             .map_err(|error| self.error(&format!("cannot listen for SIGHUP: {error}")))?;
         // Before the file is read, so that no change comes in between.
         let folder = FolderWatch::around(&self.path);
         let text = ConfigFile::text(&self.path)?;
         let (file, taken) = self.parse(text.clone())?;
-        let live = Arc::new(Live::new(&file.config()?)?);
+        let live = Arc::new(LiveState::new(&file.config()?)?);
         taken();
-        let follower = Follower {
+        let follower = FileFollower {
             live: Arc::downgrade(&live),
             path: self.path.clone(),
             interval: self.interval,
@@ -181,7 +181,7 @@ struct FollowedFile {
 }
 
 impl ConfigSource for FollowedFile {
-    fn reload(&self, live: &Live, anyway: bool) -> Option<Result<(), ConfigError>> {
+    fn reload(&self, live: &LiveState, anyway: bool) -> Option<Result<(), ConfigError>> {
         // Held from before the file is read: of two reloads at once, the one that reads later is the later one.
         let mut last = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let text = ConfigFile::text(&self.watch.path).and_then(|text| self.not_empty(text));

@@ -22,7 +22,7 @@ pub(in crate::config) enum FieldCondition {
 
 /// How far a request meets conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Met {
+pub(super) enum ConditionMatch {
     All,
     /// All but that on the method.
     OtherMethod,
@@ -44,14 +44,14 @@ impl Conditions {
     }
 
     /// Returns how far a request meets them.
-    pub(super) fn met_by(&self, parts: &Parts) -> Met {
+    pub(super) fn met_by(&self, parts: &Parts) -> ConditionMatch {
         let mut fields = self.fields.values();
         if !fields.all(|(name, condition)| condition.holds(&parts.headers, name)) {
-            return Met::No;
+            return ConditionMatch::No;
         }
         match self.methods.is_empty() || self.methods.contains(parts.method.as_str()) {
-            true => Met::All,
-            false => Met::OtherMethod,
+            true => ConditionMatch::All,
+            false => ConditionMatch::OtherMethod,
         }
     }
 

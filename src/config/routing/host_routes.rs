@@ -6,13 +6,13 @@ use http::request::Parts;
 use matchit::Router;
 
 use super::{
-    conditions::{Conditions, Met},
+    conditions::{ConditionMatch, Conditions},
     path::{PathPattern, leaves},
 };
 
 /// One route at one path.
 #[derive(Clone, Debug)]
-pub(super) struct Alternative {
+pub(super) struct RouteAlternative {
     /// The number of the route.
     pub(super) route: usize,
     /// `None` for a route for all paths.
@@ -30,7 +30,7 @@ pub(super) struct HostRoutes {
     /// From the most to the least specific one.
     paths: Vec<PathRoutes>,
     /// Those for all paths.
-    all: Vec<Alternative>,
+    all: Vec<RouteAlternative>,
 }
 
 /// The routes of one path, from the one with the most conditions on.
@@ -39,14 +39,14 @@ struct PathRoutes {
     begins: String,
     /// Has this path only, to see whether a request is for it that the more specific ones did not take.
     only: Router<()>,
-    alternatives: Vec<Alternative>,
+    alternatives: Vec<RouteAlternative>,
 }
 
 /// Two routes that cannot be told apart, by their numbers.
-pub(super) struct Equals(pub(super) usize, pub(super) usize);
+pub(super) struct RouteTie(pub(super) usize, pub(super) usize);
 
 /// What was found.
-pub(super) enum Search {
+pub(super) enum RouteSearch {
     /// The route takes it.
     Route(usize),
     /// None does. These methods would be.
@@ -59,8 +59,8 @@ impl HostRoutes {
     /// # Errors
     ///
     /// The pairs that cannot be told apart.
-    pub(super) fn new(alternatives: Vec<Alternative>) -> Result<Self, Vec<Equals>> {
-        let mut groups: BTreeMap<String, (PathPattern, Vec<Alternative>)> = BTreeMap::new();
+    pub(super) fn new(alternatives: Vec<RouteAlternative>) -> Result<Self, Vec<RouteTie>> {
+        let mut groups: BTreeMap<String, (PathPattern, Vec<RouteAlternative>)> = BTreeMap::new();
         let mut all = Vec::new();
         for alternative in alternatives {
             let Some(path) = alternative.path.clone() else {
@@ -85,14 +85,14 @@ impl HostRoutes {
     }
 
     /// Adds the routes for all paths.
-    fn add_all(&mut self, group: Vec<Alternative>) -> Vec<Equals> {
+    fn add_all(&mut self, group: Vec<RouteAlternative>) -> Vec<RouteTie> {
         let (ordered, equals) = ordered(group);
         self.all = ordered;
         equals
     }
 
     /// Adds the routes of a path, which is less specific than all before, and returns those that cannot be told apart.
-    fn add(&mut self, path: &PathPattern, group: Vec<Alternative>) -> Vec<Equals> {
+    fn add(&mut self, path: &PathPattern, group: Vec<RouteAlternative>) -> Vec<RouteTie> {
         let (alternatives, equals) = ordered(group);
         let place = self.paths.len();
         if self.router.insert(path.text.clone(), place).is_err() {
@@ -107,13 +107,13 @@ impl HostRoutes {
     }
 
     /// Returns where the most specific path is that matches.
-    fn first(&self, path: &str) -> First {
+    fn first(&self, path: &str) -> FirstMatch {
         let shared = self.router.at(path).ok();
         if shared
             .as_ref()
             .is_some_and(|found| leaves(found.params.iter().last()))
         {
-            return First::Somewhere;
+            return FirstMatch::Somewhere;
         }
         let matches = |place: &&usize| {
             let apart = self.paths.get(**place);
@@ -122,20 +122,20 @@ impl HostRoutes {
         let apart = self.apart.iter().find(matches).copied();
         let shared = shared.map(|found| *found.value);
         match [shared, apart].into_iter().flatten().min() {
-            Some(place) => First::At(place),
-            None => First::Nowhere,
+            Some(place) => FirstMatch::At(place),
+            None => FirstMatch::Nowhere,
         }
     }
 
     /// Looks for the route that takes a request.
-    pub(super) fn search(&self, parts: &Parts) -> Search {
+    pub(super) fn search(&self, parts: &Parts) -> RouteSearch {
         let path = parts.uri.path();
         let mut methods = Vec::new();
         // Nearly always it is the first, and nothing else is looked at.
         let (known, others) = match self.first(path) {
-            First::Nowhere => (0, self.paths.len()),
-            First::At(place) => (1, place),
-            First::Somewhere => (0, 0),
+            FirstMatch::Nowhere => (0, self.paths.len()),
+            FirstMatch::At(place) => (1, place),
+            FirstMatch::Somewhere => (0, 0),
         };
         let from = self.paths.get(others..).unwrap_or_default().iter();
         let matching = from.enumerate();
@@ -143,18 +143,20 @@ impl HostRoutes {
         let groups = matching.map(|(_, one)| &one.alternatives);
         for alternative in groups.chain([&self.all]).flatten() {
             match alternative.conditions.met_by(parts) {
-                Met::All => return Search::Route(alternative.route),
-                Met::OtherMethod => methods.extend(alternative.conditions.methods.iter().cloned()),
-                Met::No => {}
+                ConditionMatch::All => return RouteSearch::Route(alternative.route),
+                ConditionMatch::OtherMethod => {
+                    methods.extend(alternative.conditions.methods.iter().cloned());
+                }
+                ConditionMatch::No => {}
             }
         }
-        Search::Methods(methods)
+        RouteSearch::Methods(methods)
     }
 }
 
 /// Where the most specific path is that matches.
 #[derive(Debug, PartialEq, Eq)]
-enum First {
+enum FirstMatch {
     /// None does.
     Nowhere,
     At(usize),
@@ -171,8 +173,8 @@ impl PathRoutes {
 }
 
 /// Puts the routes of one path in order, and returns those that cannot be told apart.
-fn ordered(mut group: Vec<Alternative>) -> (Vec<Alternative>, Vec<Equals>) {
-    let rank = |one: &Alternative| {
+fn ordered(mut group: Vec<RouteAlternative>) -> (Vec<RouteAlternative>, Vec<RouteTie>) {
+    let rank = |one: &RouteAlternative| {
         let is_prefix = one.path.as_ref().is_some_and(|path| path.is_prefix);
         (is_prefix, std::cmp::Reverse(one.conditions.count()))
     };
@@ -182,7 +184,7 @@ fn ordered(mut group: Vec<Alternative>) -> (Vec<Alternative>, Vec<Equals>) {
         let later = group.iter().skip(nth + 1);
         let same = later.filter(|other| rank(other) == rank(one) && other.route != one.route);
         let same = same.filter(|other| !one.conditions.excludes(&other.conditions));
-        equals.extend(same.map(|other| Equals(one.route, other.route)));
+        equals.extend(same.map(|other| RouteTie(one.route, other.route)));
     }
     (group, equals)
 }
@@ -204,7 +206,7 @@ mod tests {
                 path.push_str(["", "", "/", "/{*rest}"][rng.usize(..4)]);
                 PathPattern::path(&path).unwrap()
             };
-            let alternative = |(route, path)| Alternative {
+            let alternative = |(route, path)| RouteAlternative {
                 route,
                 path: Some(path),
                 conditions: Conditions::default(),
@@ -221,13 +223,13 @@ mod tests {
                 let path: String = parts.map(|part| format!("/{part}")).collect();
                 let matches = |one: &PathRoutes| PathPattern::matches(&one.only, &path);
                 let expected = match routes.paths.iter().position(matches) {
-                    Some(place) => First::At(place),
-                    None => First::Nowhere,
+                    Some(place) => FirstMatch::At(place),
+                    None => FirstMatch::Nowhere,
                 };
                 let first = routes.first(&path);
-                if first != First::Somewhere {
+                if first != FirstMatch::Somewhere {
                     assert_eq!(first, expected, "{path}");
-                    compared += usize::from(first != First::Nowhere);
+                    compared += usize::from(first != FirstMatch::Nowhere);
                 }
             }
         }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use super::{
     conditions::Conditions,
     host::{HostPattern, RequestHost},
-    host_routes::{Alternative, Equals, HostRoutes, Search},
+    host_routes::{HostRoutes, RouteAlternative, RouteSearch, RouteTie},
     path::PathPattern,
 };
 
@@ -56,7 +56,7 @@ impl RouteTable {
     ///
     /// The pairs that cannot be told apart.
     pub(in crate::config) fn new(keys: &[RouteKey]) -> Result<Self, BTreeSet<Conflict>> {
-        let mut hosts: BTreeMap<HostPattern, Vec<Alternative>> = BTreeMap::new();
+        let mut hosts: BTreeMap<HostPattern, Vec<RouteAlternative>> = BTreeMap::new();
         for (route, key) in keys.iter().enumerate() {
             let own: BTreeSet<_> = key.hosts.iter().cloned().collect();
             let any = own.is_empty().then_some(HostPattern::Any);
@@ -114,8 +114,8 @@ impl RouteTable {
         let mut allowed = BTreeSet::new();
         for routes in groups.chain([&self.any]) {
             match routes.search(parts) {
-                Search::Route(route) => return Ok(route),
-                Search::Methods(methods) => allowed.extend(methods),
+                RouteSearch::Route(route) => return Ok(route),
+                RouteSearch::Methods(methods) => allowed.extend(methods),
             }
         }
         Err(match allowed.is_empty() {
@@ -126,8 +126,8 @@ impl RouteTable {
 }
 
 /// Returns a route for each of its paths.
-fn alternatives(route: usize, key: &RouteKey) -> Vec<Alternative> {
-    let one = |path: Option<&PathPattern>| Alternative {
+fn alternatives(route: usize, key: &RouteKey) -> Vec<RouteAlternative> {
+    let one = |path: Option<&PathPattern>| RouteAlternative {
         route,
         path: path.cloned(),
         conditions: key.conditions.clone(),
@@ -138,8 +138,8 @@ fn alternatives(route: usize, key: &RouteKey) -> Vec<Alternative> {
     }
 }
 
-impl From<Equals> for Conflict {
-    fn from(Equals(one, other): Equals) -> Self {
+impl From<RouteTie> for Conflict {
+    fn from(RouteTie(one, other): RouteTie) -> Self {
         Self {
             first: one.min(other),
             second: one.max(other),
