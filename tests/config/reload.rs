@@ -184,7 +184,7 @@ async fn discovered_endpoints_go_on_while_their_source_fails() {
     folder.write("servers", format!("{}\n", second.url));
     let only_second = || {
         let endpoints = live.cluster("a").unwrap().handle().endpoints();
-        endpoints.len() == 1 && &*endpoints[0].name == second.url
+        endpoints.len() == 1 && *endpoints[0].name == *second.url
     };
     eventually(only_second).await;
     assert_eq!(body(&live, "GET x /").await, "b");

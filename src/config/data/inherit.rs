@@ -28,8 +28,8 @@ impl<T: Inherit> Inherit for Switch<T> {
     }
 }
 
-/// The entries of both; of two with the same name, the own one stays. The names are those of fields, whose case does not
-/// matter.
+/// The entries of both; of two with the same name, the own one stays. The names are those of fields: their case does
+/// not matter.
 impl<T: Clone> Inherit for BTreeMap<String, T> {
     fn inherit(&mut self, defaults: &Self) {
         for (name, value) in defaults {

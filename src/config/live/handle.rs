@@ -49,7 +49,8 @@ use crate::status::{ChangingSource, StatusRouter, StatusSource};
 /// |---|---|
 /// | as it was, and the files that it names as well | nothing: connections, load, estimates, health, discovery go on |
 /// | with other endpoints | those that stay keep all of that; those that have gone drain |
-/// | with other settings | it is built anew; the old one drains. Endpoints that stay keep their connections, unless the client or the source is another |
+/// | with other settings | it is built anew, and the old one drains. Endpoints that stay keep their connections |
+/// | with another client or source | the same, with new connections |
 /// | gone | it drains |
 #[derive(Clone)]
 pub struct LiveConfig(pub(super) Arc<LiveState>);
