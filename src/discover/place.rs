@@ -5,7 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use http::{Uri, uri::PathAndQuery};
 
 use super::reported::Located;
-use crate::{endpoint::EndpointSpec, error::Error, upstream::ClientBuilder};
+use crate::{
+    endpoint::EndpointSpec,
+    error::Error,
+    upstream::{ClientBuilder, redacted},
+};
 
 /// The parts of the URL.
 #[derive(Clone, Debug)]
@@ -28,7 +32,8 @@ impl EndpointPlace {
     ///
     /// A config error if it is no URL of a host with a name.
     pub(super) fn new(url: &str) -> Result<Self, Error> {
-        let fail = |why: &str| Error::config("URL to discover", format!("{url:?} {why}"));
+        let fail =
+            |why: &str| Error::config("URL to discover", format!("{:?} {why}", redacted(url)));
         let uri: Uri = url.parse().map_err(|_| fail("is not a URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(fail("has no scheme or no host"));
@@ -132,4 +137,22 @@ fn located(
         spec: EndpointSpec::from(client),
         addresses,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_in_no_error() {
+        for url in [
+            "http://user:secret@10.0.0.1",
+            "http://user:secret @a",
+            "user:secret@a",
+            "http://user:secret@a/;weight=2",
+        ] {
+            let error = EndpointPlace::new(url).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
 }

@@ -54,6 +54,7 @@ mod http1;
 mod http2;
 mod lease;
 mod pool;
+mod redacted;
 mod resend;
 mod sending;
 mod target;
@@ -65,6 +66,13 @@ pub use hyper_util::rt::TokioIo;
 
 #[cfg(all(feature = "_tls", any(feature = "config", feature = "kubernetes")))]
 pub(crate) use self::connect::tls_config;
+#[cfg(any(
+    feature = "dns",
+    feature = "etcd",
+    feature = "file",
+    feature = "kubernetes"
+))]
+pub(crate) use self::redacted::redacted;
 pub(crate) use self::target::canonical_url;
 pub use self::{
     body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,

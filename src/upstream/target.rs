@@ -14,6 +14,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, uri::Authority};
 
+use super::redacted::redacted;
 use crate::{
     error::{BoxError, Error},
     record::EndpointId,
@@ -221,7 +222,7 @@ impl Target {
 /// Parses a URL: `scheme://host[:port][/base]` or `unix:/path`. What has no meaning for an endpoint is refused rather
 /// than ignored: user and password, query, fragment.
 fn parse(url: &str) -> Result<Target, BoxError> {
-    let fail = |why: &str| Err(format!("{url:?} {why}").into());
+    let fail = |why: &str| Err(format!("{:?} {why}", redacted(url)).into());
     if let Some(path) = url.strip_prefix("unix:") {
         let file = path.trim_end_matches('/');
         if !file.starts_with('/') {
@@ -327,6 +328,29 @@ mod tests {
                 "{url}"
             );
             assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    /// Whatever else is wrong with a URL, its password is not in the error.
+    #[test]
+    fn passwords_are_in_no_error() {
+        for url in [
+            "http://user:secret@a",
+            "http://user:secret@a:99999",
+            "http://user:secret@a?b",
+            "http://user:secret@a#b",
+            "http://user:sec/secret@a",
+            "http://user:secret @a",
+            "ftp://user:secret@a",
+            "user:secret@a",
+            "unix:user:secret@a",
+        ] {
+            let error = Target::from_str(url).unwrap_err();
+            for error in [error.to_string(), format!("{error:?}")] {
+                assert!(!error.contains("secret"), "{error}");
+            }
+            let shown = error.to_string();
+            assert!(shown.contains("***@a"), "{shown}");
         }
     }
 

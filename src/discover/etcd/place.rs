@@ -4,7 +4,7 @@ use http::Uri;
 
 use crate::{
     error::Error,
-    upstream::{Client, ClientBuilder},
+    upstream::{Client, ClientBuilder, redacted},
 };
 
 /// Returns the prefix that the path of a URL stands for.
@@ -14,7 +14,7 @@ use crate::{
 /// A config error if there is none.
 pub(super) fn prefix_of(url: &str) -> Result<Vec<u8>, Error> {
     let uri = parse(url)?;
-    let fail = |why: &str| Error::config("URL of etcd", format!("{url:?} {why}"));
+    let fail = |why: &str| Error::config("URL of etcd", format!("{:?} {why}", redacted(url)));
     if uri.query().is_some() {
         return Err(fail("must have no query"));
     }
@@ -45,7 +45,7 @@ pub(super) fn prefix_of(url: &str) -> Result<Vec<u8>, Error> {
 /// A config error if it is none.
 pub(super) fn member_url(url: &str) -> Result<String, Error> {
     let uri = parse(url)?;
-    let fail = |why: &str| Error::config("URL of etcd", format!("{url:?} {why}"));
+    let fail = |why: &str| Error::config("URL of etcd", format!("{:?} {why}", redacted(url)));
     let authority = uri.authority().ok_or_else(|| fail("has no host"))?;
     let member = match uri.scheme_str() {
         Some(scheme @ ("http" | "https")) => format!("{scheme}://{authority}"),
@@ -70,7 +70,7 @@ pub(super) fn member_client(settings: &ClientBuilder, member: &str) -> Result<Cl
 
 /// Parses a URL.
 fn parse(url: &str) -> Result<Uri, Error> {
-    let why = |_| Error::config("URL of etcd", format!("{url:?} is not a URL"));
+    let why = |_| Error::config("URL of etcd", format!("{:?} is not a URL", redacted(url)));
     url.parse().map_err(why)
 }
 
@@ -112,6 +112,25 @@ mod tests {
         for url in ["a:2379", "etcd://a:2379/b", "/b"] {
             assert!(member_url(url).is_err(), "{url}");
         }
-        assert!(member_url("http://user:secret@a:2379/b").is_err());
+    }
+
+    #[test]
+    fn passwords_are_in_no_error() {
+        for url in [
+            "http://user:secret@a:2379/b",
+            "http://user:secret@a/b?c",
+            "http://user:secret@a",
+            "http://user:secret@a/%",
+            "etcd://user:secret@a/b",
+            "user:secret@a/b",
+            "http://user:secret @a/b",
+        ] {
+            let results = [prefix_of(url).err(), member_url(url).err()];
+            for error in results.into_iter().flatten() {
+                let error = format!("{error} {error:?}");
+                assert!(!error.contains("secret"), "{error}");
+            }
+            assert!(member_url(url).is_err(), "{url}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use toml::{Spanned, Value};
 use crate::{
     discover::{entry::EndpointEntry, reported::Located, set_reader::FoundSet},
     error::BoxError,
-    upstream::ClientBuilder,
+    upstream::{ClientBuilder, redacted},
 };
 
 /// A file in TOML.
@@ -30,7 +30,10 @@ pub(super) fn parse(path: &Path, text: &str, client: &ClientBuilder) -> Result<F
         .is_some_and(|extension| extension == "toml");
     let mut set = FoundSet::nothing(format!("{} has no endpoints", path.display()));
     let mut add = |line: usize, text: &str, endpoint: Result<Located, BoxError>| {
-        set.add(format!("{}:{line}: {text}", path.display()), endpoint);
+        set.add(
+            format!("{}:{line}: {}", path.display(), redacted(text)),
+            endpoint,
+        );
     };
     if !is_toml {
         for (line, number) in text.lines().zip(1..) {
@@ -42,8 +45,8 @@ pub(super) fn parse(path: &Path, text: &str, client: &ClientBuilder) -> Result<F
         }
         return Ok(set);
     }
-    let document: EndpointsDocument =
-        toml::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let document: EndpointsDocument = toml::from_str(text)
+        .map_err(|error| format!("{}: {}", path.display(), redacted_lines(&error.to_string())))?;
     let is_stated = document.endpoints.is_empty();
     for entry in document.endpoints {
         let span = entry.span();
@@ -60,12 +63,20 @@ pub(super) fn parse(path: &Path, text: &str, client: &ClientBuilder) -> Result<F
     Ok(set)
 }
 
+/// Returns an error of TOML, which has the line that it is about.
+fn redacted_lines(error: &str) -> String {
+    let lines: Vec<_> = error.lines().map(redacted).collect();
+    lines.join("\n")
+}
+
 /// Reads an entry of the array: a string, or a table.
 fn of_value(value: Value) -> Result<EndpointEntry, BoxError> {
     match value {
         Value::String(url) => Ok(EndpointEntry::of_url(url)),
         // The message alone: its place is that of the entry.
-        table @ Value::Table(_) => table.try_into().map_err(|error| error.message().into()),
+        table @ Value::Table(_) => table
+            .try_into()
+            .map_err(|error| redacted(error.message()).into()),
         other => {
             let found = other.type_str();
             Err(format!("a URL or a table is expected, and not a value of type {found}").into())
@@ -140,6 +151,32 @@ mod tests {
         assert!(
             skipped[0].starts_with("a.toml:4: [[endpoints]]: "),
             "{skipped:?}"
+        );
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let toml = "endpoints = [\n'http://user:secret@a',\n{ url = 'http://user:secret@a' },\n\
+                    { url = 'http://a', weight = 'http://user:secret@a' },\n{ url = 'user:secret@a' }]";
+        let lines = "http://user:secret@a\nuser:secret@a\nhttp://user:sec/secret@a;weight=2\nhttp://user:secret @a";
+        for (path, text) in [("a.toml", toml), ("a@b/endpoints", lines)] {
+            let set = parse(Path::new(path), text, &ClientBuilder::default()).unwrap();
+            assert_eq!(set.skipped.len(), 4);
+            for skipped in set.skipped {
+                assert!(skipped.entry.starts_with(path), "{}", skipped.entry);
+                let shown = format!("{}: {:?}", skipped.entry, skipped.cause);
+                assert!(
+                    !shown.contains("secret") && shown.contains("***@a"),
+                    "{shown}"
+                );
+            }
+        }
+        let cut_off = "endpoints = ['http://user:secret@a', 'http://b]";
+        let error = parse(Path::new("a.toml"), cut_off, &ClientBuilder::default());
+        let error = error.err().unwrap().to_string();
+        assert!(
+            !error.contains("secret") && error.contains("line 1"),
+            "{error}"
         );
     }
 
