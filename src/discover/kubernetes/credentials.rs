@@ -58,7 +58,11 @@ impl ApiCredentials {
                 Some((chain, key.map_err(|error| bad("client's key", error))?))
             }
             (None, None) => None,
-            _ => return Err("of a client's certificate and its key, one is missing".into()),
+            _ => {
+                return Err(
+                    "a client certificate needs its key, and the key its certificate".into(),
+                );
+            }
         };
         let mut client = ClientBuilder::default();
         // A connection that was lost without a word would be found by the end of the watch alone.

@@ -172,11 +172,20 @@ impl ServicePort {
     fn of(&self, slice: &EndpointSlice) -> Result<u16, String> {
         let ports = slice.ports();
         let name = |port: &SlicePort| port.name.clone().unwrap_or_default();
+        let shown = |port: &SlicePort| {
+            let number = port.port.map(|number| number.to_string());
+            let number = number.as_deref().unwrap_or("all ports");
+            match name(port) {
+                name if name.is_empty() => number.to_owned(),
+                name => format!("{name} ({number})"),
+            }
+        };
+        let shown = || ports.iter().map(shown).collect::<Vec<_>>().join(", ");
         let port = match self {
             Self::Only if ports.len() > 1 => {
-                let names: Vec<_> = ports.iter().map(name).collect();
                 return Err(format!(
-                    "it has several ports, and none was chosen of {names:?}"
+                    "it has several ports, of which none was chosen: {}",
+                    shown()
                 ));
             }
             Self::Only => ports.first(),
@@ -185,9 +194,11 @@ impl ServicePort {
             Self::Number(wanted) if ports.is_empty() => return Ok(*wanted),
             Self::Number(wanted) => ports.iter().find(|port| port.port == Some(*wanted)),
         };
-        let names = || ports.iter().map(|port| (name(port), port.port));
         port.and_then(|port| port.port)
-            .ok_or_else(|| format!("it has no such port, but {:?}", names().collect::<Vec<_>>()))
+            .ok_or_else(|| match ports.is_empty() {
+                true => "it has no ports".to_owned(),
+                false => format!("it has no such port; it has {}", shown()),
+            })
     }
 }
 
@@ -282,6 +293,13 @@ mod tests {
         assert_eq!(names(&set), [("http://10.0.0.1:8080", 0)]);
         let set = found([slice("a", "IPv4", json!(leaving[1..]))], &settings());
         assert!(set.endpoints.is_empty() && set.doubt.is_none());
+        // Of an older controller, which does not say whether it still answers.
+        let unknown = [pod(
+            "10.0.0.4",
+            json!({"ready": false, "terminating": true}),
+        )];
+        let set = found([slice("a", "IPv4", json!(unknown))], &settings());
+        assert_eq!(names(&set), [("http://10.0.0.4:8080", 0)]);
     }
 
     #[test]
@@ -409,9 +427,12 @@ mod tests {
         for (port, why) in [
             (
                 ServicePort::Only,
-                "several ports, and none was chosen of [\"http\", \"metrics\"]",
+                "several ports, of which none was chosen: http (8080), metrics (9090)",
             ),
-            (named("grpc"), "no such port, but [(\"http\", Some(8080))"),
+            (
+                named("grpc"),
+                "no such port; it has http (8080), metrics (9090)",
+            ),
             (ServicePort::Number(1), "no such port"),
         ] {
             let said = with(port, &two);
@@ -425,7 +446,10 @@ mod tests {
             with(ServicePort::Number(8082), &two),
             "http://10.0.0.1:8082"
         );
-        assert!(with(ServicePort::Only, &two).contains("no such port"));
+        assert_eq!(with(ServicePort::Only, &two), "it has no ports");
+        two["ports"] = json!([{"name": "a"}, {"port": 8083}]);
+        let said = with(named("b"), &two);
+        assert_eq!(said, "it has no such port; it has a (all ports), 8083");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub(super) type ServiceSlices = BTreeMap<String, Result<EndpointSlice, String>>;
 
 /// Some of the endpoints of a Service: those of one family that have the same ports.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointSlice {
     pub(super) address_type: AddressType,
@@ -32,7 +32,7 @@ pub(super) enum AddressType {
 }
 
 /// A port of all endpoints of a slice.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct SlicePort {
     #[serde(default)]
     pub(super) name: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct SlicePort {
 }
 
 /// An endpoint of a slice, which is a pod nearly always.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SliceEndpoint {
     addresses: Option<Vec<String>>,
@@ -53,7 +53,7 @@ pub(super) struct SliceEndpoint {
 }
 
 /// What an endpoint can do. What is not said is to be taken for the usual case.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 struct EndpointConditions {
     ready: Option<bool>,
     serving: Option<bool>,
@@ -61,20 +61,20 @@ struct EndpointConditions {
 }
 
 /// Where the requests of an endpoint should come from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 struct EndpointHints {
     #[serde(default)]
     for_zones: Option<Vec<ForZone>>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 struct ForZone {
     name: String,
 }
 
 /// What an endpoint is: the same for its addresses of both families.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 struct TargetRef {
     kind: Option<String>,
     namespace: Option<String>,
@@ -139,8 +139,11 @@ impl SliceEndpoint {
 
     /// Returns whether it may be given requests.
     ///
-    /// `ready` is true of an endpoint that is being stopped only if its Service publishes addresses that are not ready,
-    /// so it counts for more.
+    /// As kube-proxy has it (`CategorizeEndpoints`): `ready` alone counts as long as one endpoint is, and else those that
+    /// are `terminating` and `serving`. `ready` is false of an endpoint that is being stopped, so that it drains, unless
+    /// its Service has `publishNotReadyAddresses`: readiness and the end of a pod are not to be looked at then.
+    ///
+    /// Unknown, `ready` and `serving` are to be taken for true, and `terminating` for false.
     pub(super) fn stage(&self) -> EndpointStage {
         let EndpointConditions {
             ready,
@@ -149,7 +152,7 @@ impl SliceEndpoint {
         } = self.conditions.unwrap_or_default();
         match (ready.unwrap_or(true), terminating.unwrap_or(false)) {
             (true, _) => EndpointStage::Ready,
-            (false, true) if serving.unwrap_or(false) => EndpointStage::Leaving,
+            (false, true) if serving.unwrap_or(true) => EndpointStage::Leaving,
             (false, _) => EndpointStage::Unready,
         }
     }
