@@ -69,10 +69,16 @@ impl<S> ReportedSet<S> {
             self.present.insert(name, now);
         }
         self.changes.extend(before.into_keys().map(Change::Remove));
+        self.confirm();
+    }
+
+    /// Reports that the latest set is still that, unless there are changes that do.
+    ///
+    /// A set that changes nothing is a report, too: the first one ends the wait of requests, and each is a success that
+    /// the status shows. The removal of a key that was never inserted does no more than that. No endpoint has the empty
+    /// name.
+    pub(super) fn confirm(&mut self) {
         if self.changes.is_empty() {
-            // A set that changes nothing is a report, too: the first one ends the wait of requests, and each is a
-            // success that the status shows. The removal of a key that was never inserted does no more than that. No
-            // endpoint has the empty name.
             self.changes.push_back(Change::Remove("".into()));
         }
     }

@@ -26,14 +26,15 @@ use crate::{endpoint::EndpointSpec, error::BoxError, upstream::Client};
 
 /// Where a set of endpoints is looked for.
 pub(super) trait SetSource: Sized + Send + 'static {
-    /// Waits until it has to look, and returns the whole set.
+    /// Waits until it has to look, and returns the whole set. Returns `None` if it is the same set as the last one that
+    /// was returned, which need not be made and compared again then.
     ///
     /// After an error it is called again when the cluster has paused, and then need not wait.
     ///
     /// # Cancel safety
     ///
     /// The source is dropped with the future, as the cluster is.
-    fn next_set(&mut self) -> impl Future<Output = Result<FoundSet, BoxError>> + Send;
+    fn next_set(&mut self) -> impl Future<Output = Result<Option<FoundSet>, BoxError>> + Send;
 }
 
 /// A set as a source found it.
@@ -46,7 +47,7 @@ pub(super) struct FoundSet {
 }
 
 impl FoundSet {
-    /// Creates a set without endpoints, which `why` is the reason for as long as it has none.
+    /// Creates an empty set; `why` is the error if nothing is added.
     pub(super) fn nothing(why: impl Into<BoxError>) -> Self {
         Self {
             endpoints: Vec::new(),
@@ -82,10 +83,12 @@ pub(super) struct SetReader<W> {
     allows_empty: bool,
     /// The entries that were skipped in the latest set.
     skipped: HashSet<String>,
+    /// Why the latest set was not taken, if it was not: for as long as the source finds the same one.
+    refused: Option<String>,
 }
 
 /// The source, and what it found once it has looked.
-type Looked<W> = (W, Result<FoundSet, BoxError>);
+type Looked<W> = (W, Result<Option<FoundSet>, BoxError>);
 
 /// The source is in the future while it looks.
 enum ReaderState<W> {
@@ -103,6 +106,7 @@ impl<W: SetSource> SetReader<W> {
             reported: ReportedSet::default(),
             allows_empty,
             skipped: HashSet::new(),
+            refused: None,
         }
     }
 
@@ -115,13 +119,16 @@ impl<W: SetSource> SetReader<W> {
             if let Some(change) = self.reported.next_change() {
                 return Poll::Ready(Ok(change));
             }
-            let found = ready!(self.poll_set(cx))?;
-            self.take(found)?;
+            match (ready!(self.poll_set(cx))?, &self.refused) {
+                (Some(found), _) => self.take(found)?,
+                (None, Some(why)) => return Poll::Ready(Err(why.clone().into())),
+                (None, None) => self.reported.confirm(),
+            }
         }
     }
 
     /// Polls the source for a set.
-    fn poll_set(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundSet, BoxError>> {
+    fn poll_set(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FoundSet>, BoxError>> {
         let mut looking = match std::mem::replace(&mut self.state, ReaderState::Moving) {
             ReaderState::Idle(mut source) => Box::pin(async move {
                 let found = source.next_set().await;
@@ -156,8 +163,12 @@ impl<W: SetSource> SetReader<W> {
         }
         self.skipped = skipped;
         match found.doubt {
-            Some(why) if found.endpoints.is_empty() && !self.allows_empty => Err(why),
+            Some(why) if found.endpoints.is_empty() && !self.allows_empty => {
+                self.refused = Some(why.to_string());
+                Err(why)
+            }
             _ => {
+                self.refused = None;
                 self.reported.update(found.endpoints);
                 Ok(())
             }
@@ -173,5 +184,68 @@ impl<W> fmt::Debug for SetReader<W> {
         f.debug_struct("SetReader")
             .field("reported", &self.reported)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{poll_fn, ready};
+
+    use super::*;
+    use crate::upstream::ClientBuilder;
+
+    /// What a source finds, one after the other.
+    struct Script(std::vec::IntoIter<Option<FoundSet>>);
+
+    impl SetSource for Script {
+        fn next_set(&mut self) -> impl Future<Output = Result<Option<FoundSet>, BoxError>> + Send {
+            ready(self.0.next().ok_or_else(|| "the end".into()))
+        }
+    }
+
+    fn set(urls: &[&str]) -> Option<FoundSet> {
+        let mut set = FoundSet::nothing("nothing is there");
+        for url in urls {
+            let spec = EndpointSpec::url_with(&ClientBuilder::default(), url);
+            let located = |spec| Located {
+                spec,
+                addresses: Vec::new(),
+            };
+            set.add((*url).to_owned(), spec.map(located));
+        }
+        Some(set)
+    }
+
+    /// A set that is the same as before is a report: of a success, or of the error that it was.
+    #[tokio::test]
+    async fn what_stays_the_same_is_reported() {
+        let script = vec![
+            set(&["http://a"]),
+            None,
+            set(&[]),
+            None,
+            set(&["http://b"]),
+            None,
+        ];
+        let mut reader = SetReader::new(Script(script.into_iter()), false);
+        let mut said = Vec::new();
+        loop {
+            match poll_fn(|cx| reader.poll_change(cx)).await {
+                Ok(Change::Insert(name, _)) => said.push(format!("+{name}")),
+                Ok(Change::Remove(name)) => said.push(format!("-{name}")),
+                Err(end) if end.to_string() == "the end" => break,
+                Err(error) => said.push(error.to_string()),
+            }
+        }
+        let expected = [
+            "+http://a",
+            "-",
+            "nothing is there",
+            "nothing is there",
+            "+http://b",
+            "-http://a",
+            "-",
+        ];
+        assert_eq!(said, expected);
     }
 }

@@ -6,10 +6,17 @@
 use std::{
     fmt,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use super::set_reader::{NamedChange, SetReader, SetSource};
 use crate::error::BoxError;
+
+/// The shortest interval or timeout of a source, in place of any that is shorter.
+///
+/// A source that looks again at once would keep a core busy, and one that waits for no time would never have an answer.
+/// No source is of use with less than this.
+pub(super) const SHORTEST_TIME: Duration = Duration::from_millis(100);
 
 /// The settings of a source.
 pub(super) trait SourceSettings: fmt::Debug + Unpin {

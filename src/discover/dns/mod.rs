@@ -16,9 +16,15 @@ use self::{
 use super::{
     families::Families,
     place::EndpointPlace,
-    source_stream::{SourceStream, discovers},
+    source_stream::{SHORTEST_TIME, SourceStream, discovers},
 };
-use crate::{error::Error, upstream::ClientBuilder};
+use crate::{
+    error::Error,
+    upstream::{ClientBuilder, redacted},
+};
+
+/// The least that the shortest time from one lookup to the next can be.
+const SHORTEST_TTL: Duration = Duration::from_millis(1);
 
 /// Discovers endpoints by a name in DNS, and looks it up again whenever the answer has expired.
 ///
@@ -120,7 +126,10 @@ impl Dns {
         ClientBuilder::default().build(url)?;
         let dns = Self::new(url, Records::Services)?;
         if dns.0.settings.place.has_port() {
-            let why = format!("{url:?} must have no port: SRV records have that");
+            let why = format!(
+                "{:?} must have no port: SRV records have that",
+                redacted(url)
+            );
             return Err(Error::config("URL to discover", why));
         }
         Ok(dns)
@@ -172,10 +181,11 @@ impl Dns {
 
     /// Sets the shortest time from one lookup to the next, whatever the time to live of the records. Default: 1 s.
     ///
-    /// It counts more than a [`max_ttl`](Self::max_ttl) that is shorter.
+    /// It counts more than a [`max_ttl`](Self::max_ttl) that is shorter. Less than 1 ms counts as 1 ms: records may have a
+    /// time to live of 0.
     #[must_use]
     pub fn min_ttl(mut self, ttl: Duration) -> Self {
-        self.0.settings.min_ttl = ttl;
+        self.0.settings.min_ttl = ttl.max(SHORTEST_TTL);
         self
     }
 
@@ -191,10 +201,10 @@ impl Dns {
 
     /// Sets how long a question may take, all its repetitions and all name servers included. Default: 10 s.
     ///
-    /// Within that, a question is repeated as `/etc/resolv.conf` says.
+    /// Within that, a question is repeated as `/etc/resolv.conf` says. Less than 100 ms counts as 100 ms.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.settings.servers.timeout = timeout;
+        self.0.settings.servers.timeout = timeout.max(SHORTEST_TIME);
         self
     }
 
@@ -210,5 +220,30 @@ impl Dns {
     pub fn allow_empty(mut self) -> Self {
         self.0.allows_empty = true;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A time to live of 0 does not lead to one lookup after the other.
+    #[test]
+    fn times_may_be_zero() {
+        let dns = Dns::addresses("http://a").unwrap();
+        let dns = dns.min_ttl(Duration::ZERO).timeout(Duration::ZERO);
+        assert_eq!(dns.0.settings.min_ttl, SHORTEST_TTL);
+        assert_eq!(dns.0.settings.servers.timeout, SHORTEST_TIME);
+    }
+
+    #[test]
+    fn passwords_are_in_no_error() {
+        for url in ["http://user:secret@a:80", "http://user:secret@10.0.0.1"] {
+            let results = [Dns::addresses(url).err(), Dns::srv(url).err()];
+            for error in results {
+                let error = error.unwrap().to_string();
+                assert!(!error.contains("secret"), "{error}");
+            }
+        }
     }
 }

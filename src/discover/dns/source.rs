@@ -69,7 +69,7 @@ impl SourceSettings for DnsSettings {
 }
 
 impl SetSource for DnsSource {
-    async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
+    async fn next_set(&mut self) -> Result<Option<FoundSet>, BoxError> {
         if let Some(due) = self.due.take() {
             sleep_until(due).await;
         }
@@ -87,7 +87,7 @@ impl SetSource for DnsSource {
             }
         };
         self.due = Some(after(Instant::now(), self.refresh_after(ttl)));
-        Ok(set)
+        Ok(Some(set))
     }
 }
 

@@ -6,7 +6,7 @@ use super::messages::KeyChange;
 use crate::{
     discover::{entry::EndpointEntry, reported::Located, set_reader::FoundSet},
     error::BoxError,
-    upstream::ClientBuilder,
+    upstream::{ClientBuilder, redacted},
 };
 
 /// The most bytes that all keys and values have together.
@@ -24,22 +24,24 @@ pub(super) struct PrefixKeys {
 }
 
 impl PrefixKeys {
-    /// Applies a change.
+    /// Applies a change. Returns whether it has changed anything.
     ///
     /// # Errors
     ///
     /// They are too large. The prefix is probably not one of endpoints.
-    pub(super) fn apply(&mut self, change: KeyChange) -> Result<(), BoxError> {
+    pub(super) fn apply(&mut self, change: KeyChange) -> Result<bool, BoxError> {
         let KeyChange { key, value } = change;
-        if let Some(before) = self.values.remove(&key) {
+        let before = self.values.remove(&key);
+        if let Some(before) = &before {
             self.size -= key.len() + before.len();
         }
+        let is_other = before != value;
         if let Some(value) = value {
             self.size += key.len() + value.len();
             self.values.insert(key, value);
         }
         match self.size {
-            ..=LARGEST => Ok(()),
+            ..=LARGEST => Ok(is_other),
             _ => Err(format!("the keys have more than {LARGEST} bytes").into()),
         }
     }
@@ -48,10 +50,7 @@ impl PrefixKeys {
     pub(super) fn endpoints(&self, client: &ClientBuilder, nothing: String) -> FoundSet {
         let mut set = FoundSet::nothing(nothing);
         for (key, value) in &self.values {
-            let mut shown: String = value.chars().take(SHOWN).collect();
-            if shown.len() < value.len() {
-                shown += "…";
-            }
+            let shown = shown(&redacted(value));
             let entry = format!("{}: {shown}", String::from_utf8_lossy(key));
             set.add(entry, endpoint(value.trim(), client));
         }
@@ -59,10 +58,21 @@ impl PrefixKeys {
     }
 }
 
+/// Cuts off what is too long of a value.
+fn shown(value: &str) -> String {
+    let mut shown: String = value.chars().take(SHOWN).collect();
+    if shown.len() < value.len() {
+        shown += "…";
+    }
+    shown
+}
+
 /// Describes the endpoint that a value is: a URL, or a table in JSON.
 fn endpoint(value: &str, client: &ClientBuilder) -> Result<Located, BoxError> {
     let entry = match value.starts_with('{') {
-        true => serde_json::from_str(value)?,
+        // The message may have a part of the value.
+        true => serde_json::from_str(value)
+            .map_err(|error| redacted(&error.to_string()).into_owned())?,
         false => EndpointEntry::of_url(value),
     };
     Ok(entry.located(client)?)
@@ -121,10 +131,43 @@ mod tests {
     }
 
     #[test]
+    fn passwords_are_not_shown() {
+        let mut keys = PrefixKeys::default();
+        let long = format!("http://user:secret{}@a", "x".repeat(SHOWN));
+        for (key, value) in [
+            ("/a", "http://user:secret@a"),
+            ("/b", r#"{"url": "http://user:secret@a"}"#),
+            (
+                "/c",
+                r#"{"url": "http://a", "weight": "http://user:secret@a"}"#,
+            ),
+            ("/d", "user:secret@a"),
+            ("/e", &long),
+        ] {
+            keys.apply(change(key, Some(value))).unwrap();
+        }
+        let set = keys.endpoints(&ClientBuilder::default(), String::new());
+        assert_eq!(set.skipped.len(), 5);
+        for skipped in set.skipped {
+            let shown = format!("{}: {:?}", skipped.entry, skipped.cause);
+            assert!(
+                !shown.contains("secret") && shown.contains("***@a"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
     fn keys_go_and_come() {
         let mut keys = PrefixKeys::default();
-        for value in [Some("http://a"), Some("http://b"), None, None] {
-            keys.apply(change("/a", value)).unwrap();
+        for (value, is_other) in [
+            (Some("http://a"), true),
+            (Some("http://a"), false),
+            (Some("http://b"), true),
+            (None, true),
+            (None, false),
+        ] {
+            assert_eq!(keys.apply(change("/a", value)).unwrap(), is_other);
         }
         assert_eq!((keys.values.len(), keys.size), (0, 0));
         let huge = "x".repeat(LARGEST / 2);

@@ -7,6 +7,9 @@ use crate::grpc::{FieldValue, GrpcViolation, MessageFields, framed, put_bytes, p
 /// How many keys a page of a list has.
 const PAGE: u64 = 1000;
 
+/// The largest revision that can be.
+const LAST_REVISION: u64 = i64::MAX as u64;
+
 /// A key, and its value as text. `None` for a key that was deleted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeyChange {
@@ -107,7 +110,11 @@ impl KeyPage {
                 _ => {}
             }
         }
-        Ok(page)
+        // Revisions are positive, and of type `int64`.
+        match page.revision {
+            1..=LAST_REVISION => Ok(page),
+            _ => Err(GrpcViolation("a page without a valid revision")),
+        }
     }
 }
 
@@ -206,6 +213,14 @@ mod tests {
         let read = KeyPage::of(&page).unwrap();
         assert_eq!((read.revision, read.has_more), (300, true));
         assert_eq!(read.keys, [change()]);
+
+        for revision in [0, 1 << 63, u64::MAX] {
+            let (mut header, mut page) = (BytesMut::new(), BytesMut::new());
+            put_number(&mut header, 3, revision);
+            put_bytes(&mut page, 1, &header);
+            assert!(KeyPage::of(&page).is_err(), "{revision}");
+        }
+        assert!(KeyPage::of(&[]).is_err());
 
         let mut message = vec![0x5a, u8::try_from(pair.len() + 2).unwrap(), 0x12];
         message.push(u8::try_from(pair.len()).unwrap());

@@ -15,7 +15,7 @@ use self::{
     place::{member_url, prefix_of},
     source::EtcdSettings,
 };
-use super::source_stream::{SourceStream, discovers};
+use super::source_stream::{SHORTEST_TIME, SourceStream, discovers};
 use crate::{error::Error, upstream::ClientBuilder};
 
 /// Discovers endpoints in etcd: each key that begins with a prefix has one as its value.
@@ -54,6 +54,7 @@ use crate::{error::Error, upstream::ClientBuilder};
 /// | a value is no endpoint | it is skipped, with a warning that names the key |
 /// | there are no keys | an error, unless [`allow_empty`](Self::allow_empty) has it believed. The last set stays |
 /// | the watch ends, or is compacted | the keys are listed again at once, from this member or the next one |
+/// | the same as soon as the watch has begun | an error; of a compaction, the second one in a row |
 /// | a member cannot be reached, answers too late, has lost the others, or is no etcd | the next one is asked |
 /// | none of them answers | an error. The last set stays |
 /// | a watch is silent | the member is asked whether it goes on, and left if it does not answer: see [`heartbeat`] |
@@ -119,7 +120,7 @@ impl Etcd {
         Ok(self)
     }
 
-    /// Sets who asks, where etcd has authentication enabled. Where it has not, this has no effect. Default: nobody.
+    /// Sets the user to authenticate as. Ignored if etcd has no authentication enabled. Default: none.
     ///
     /// The user needs the permission to read the prefix. The password is in no log, and goes over the connection as it
     /// is: use `https`.
@@ -147,19 +148,21 @@ impl Etcd {
         self
     }
 
-    /// Sets how long a member may take to answer before the next one is asked. Default: 5 s.
+    /// Sets how long a member may take to answer before the next one is asked. Default: 5 s. Less than 100 ms
+    /// counts as 100 ms.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.settings.timeout = timeout;
+        self.0.settings.timeout = timeout.max(SHORTEST_TIME);
         self
     }
 
     /// Sets after what time without a change the member is asked whether the watch goes on. Default: 30 s.
     ///
-    /// Each answer is a success that the status shows. Without one for as long again, another member is asked.
+    /// Each answer is a success that the status shows. Without one for as long again, another member is asked. Less than
+    /// 100 ms counts as 100 ms.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.0.settings.heartbeat = interval;
+        self.0.settings.heartbeat = interval.max(SHORTEST_TIME);
         self
     }
 

@@ -4,7 +4,7 @@
 //! last revision: a cluster that was restored from a backup has gone back in its revisions, and would answer a watch
 //! from a later one by silence. A prefix of endpoints is short.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use super::{
     keys::PrefixKeys,
@@ -19,6 +19,7 @@ use crate::{
         source_stream::SourceSettings,
     },
     error::BoxError,
+    grpc::GrpcViolation,
     upstream::{Client, ClientBuilder},
 };
 
@@ -51,6 +52,8 @@ pub(super) struct EtcdSource {
     clients: Vec<Client>,
     keys: PrefixKeys,
     watch: Option<PrefixWatch>,
+    /// Whether the last watch was compacted as soon as it had begun.
+    was_compacted: bool,
 }
 
 impl SourceSettings for EtcdSettings {
@@ -63,25 +66,34 @@ impl SourceSettings for EtcdSettings {
             clients: Vec::new(),
             keys: PrefixKeys::default(),
             watch: None,
+            was_compacted: false,
         }
     }
 }
 
 impl SetSource for EtcdSource {
-    async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
+    async fn next_set(&mut self) -> Result<Option<FoundSet>, BoxError> {
         if let Some(mut watch) = self.watch.take() {
-            match watch.change(&mut self.keys).await {
-                Ok(()) => {
+            let change = watch.change(&mut self.keys).await;
+            let is_short = watch.begun.elapsed() < SHORTEST_WATCH;
+            match change {
+                Ok(is_other) => {
                     self.watch = Some(watch);
-                    return Ok(self.found());
+                    return Ok(is_other.then(|| self.found()));
                 }
                 Err(WatchEnd::Compacted) => {
+                    // A list may take longer than the revisions are kept. One that always does helps nobody.
+                    if mem::replace(&mut self.was_compacted, is_short) && is_short {
+                        self.member += 1;
+                        return Err(watch.error("Watch was compacted as soon as it had begun"));
+                    }
                     tracing::debug!("the watch of etcd was compacted; the keys are listed again");
                 }
                 Err(WatchEnd::Failed(error)) => {
+                    self.was_compacted = false;
                     // Another member may be better.
                     self.member += 1;
-                    if watch.begun.elapsed() < SHORTEST_WATCH {
+                    if is_short {
                         return Err(error);
                     }
                     tracing::debug!(
@@ -92,7 +104,7 @@ impl SetSource for EtcdSource {
             }
         }
         self.list().await?;
-        Ok(self.found())
+        Ok(Some(self.found()))
     }
 }
 
@@ -167,15 +179,22 @@ async fn list_at(
         if revision == 0 {
             revision = page.revision;
         }
-        // The first key behind the last one.
-        if let Some(last) = page.keys.last() {
-            from = [&last.key[..], &[0]].concat();
+        if page.has_more && page.keys.is_empty() {
+            let empty = GrpcViolation("an empty page that is not the last one");
+            return Err(member.violation(EtcdMethod::Range, empty).into());
         }
-        let is_last = !page.has_more || page.keys.is_empty();
-        for key in page.keys {
-            keys.apply(key)?;
+        for change in page.keys {
+            // So that each page goes on, and the list has an end.
+            if change.key < from {
+                let again = GrpcViolation("keys that were not asked for");
+                return Err(member.violation(EtcdMethod::Range, again).into());
+            }
+            // The first key behind this one.
+            from.clone_from(&change.key);
+            from.push(0);
+            keys.apply(change)?;
         }
-        if is_last {
+        if !page.has_more {
             break;
         }
     }

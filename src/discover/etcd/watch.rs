@@ -75,28 +75,36 @@ impl PrefixWatch {
         }
     }
 
-    /// Waits for a change and applies it, with all others that have arrived. A message that there is none is one, too.
+    /// Describes an error of the member.
+    pub(super) fn error(&self, what: &str) -> BoxError {
+        self.member.error_of(what.to_owned()).into()
+    }
+
+    /// Waits for a message and applies its changes, with those of all others that have arrived. Returns whether anything
+    /// has changed: a message may say that nothing has.
     ///
     /// # Errors
     ///
     /// How the watch has ended, once all changes before that were reported.
-    pub(super) async fn change(&mut self, keys: &mut PrefixKeys) -> Result<(), WatchEnd> {
+    pub(super) async fn change(&mut self, keys: &mut PrefixKeys) -> Result<bool, WatchEnd> {
         if let Some(end) = self.end.take() {
             return Err(end);
         }
         let message = self.message().await?;
-        take(message, keys)?;
+        let mut is_other = take(message, keys)?;
         loop {
             let next = tokio::select! {
                 biased;
                 next = self.open.messages.next() => next,
                 // Nothing more has arrived.
-                () = ready(()) => return Ok(()),
+                () = ready(()) => return Ok(is_other),
             };
-            let taken = self.read(next).and_then(|message| take(message, keys));
-            if let Err(end) = taken {
-                self.end = Some(end);
-                return Ok(());
+            match self.read(next).and_then(|message| take(message, keys)) {
+                Ok(others) => is_other |= others,
+                Err(end) => {
+                    self.end = Some(end);
+                    return Ok(is_other);
+                }
             }
         }
     }
@@ -152,10 +160,11 @@ impl PrefixWatch {
     }
 }
 
-/// Applies the changes of a message.
-fn take(message: WatchMessage, keys: &mut PrefixKeys) -> Result<(), WatchEnd> {
+/// Applies the changes of a message. Returns whether anything has changed.
+fn take(message: WatchMessage, keys: &mut PrefixKeys) -> Result<bool, WatchEnd> {
+    let mut is_other = false;
     for change in message.changes {
-        keys.apply(change).map_err(WatchEnd::Failed)?;
+        is_other |= keys.apply(change).map_err(WatchEnd::Failed)?;
     }
-    Ok(())
+    Ok(is_other)
 }

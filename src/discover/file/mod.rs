@@ -6,7 +6,7 @@ mod source;
 use std::{path::PathBuf, time::Duration};
 
 use self::source::FileSettings;
-use super::source_stream::{SourceStream, discovers};
+use super::source_stream::{SHORTEST_TIME, SourceStream, discovers};
 use crate::upstream::ClientBuilder;
 
 /// Discovers endpoints by the entries of a file, and follows its changes.
@@ -57,8 +57,8 @@ use crate::upstream::ClientBuilder;
 /// | has `endpoints = []` | it states that there are none, which is believed |
 /// | is gone, cannot be read, is not UTF-8 or larger than 16 MiB | an error. The last set stays |
 ///
-/// Whoever writes the file should write another one beside it, and rename that: a file that is written in place, slowly
-/// and line by line, may be read in between.
+/// To change the file, write a new one beside it and rename it: a file that is written in place, slowly and line by
+/// line, may be read in between.
 ///
 /// The folder of the file is watched. What changes elsewhere, as when the file is a link to another folder, and what is
 /// on a file system that reports no changes, such as NFS, is found by the next [regular look](Self::interval).
@@ -86,10 +86,10 @@ impl WatchedFile {
     }
 
     /// Sets how often the file is read where no change is reported. Default: every 10 s. `Duration::MAX` relies on the
-    /// reports.
+    /// reports. Less than 100 ms counts as 100 ms.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.0.settings.interval = interval;
+        self.0.settings.interval = interval.max(SHORTEST_TIME);
         self
     }
 
@@ -98,5 +98,21 @@ impl WatchedFile {
     pub fn allow_empty(mut self) -> Self {
         self.0.allows_empty = true;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_may_be_zero() {
+        for (interval, taken) in [
+            (Duration::ZERO, SHORTEST_TIME),
+            (Duration::MAX, Duration::MAX),
+        ] {
+            let file = WatchedFile::new("a").interval(interval);
+            assert_eq!(file.0.settings.interval, taken);
+        }
     }
 }

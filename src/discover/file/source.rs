@@ -46,8 +46,8 @@ pub(super) struct FileSource {
     watch: Option<FolderWatch>,
     /// Whether the last look was a success.
     is_read: bool,
-    /// What was read by it.
-    text: String,
+    /// What the last set was made of.
+    text: Option<String>,
 }
 
 impl SourceSettings for FileSettings {
@@ -58,13 +58,13 @@ impl SourceSettings for FileSettings {
             settings: self.clone(),
             watch: None,
             is_read: false,
-            text: String::new(),
+            text: None,
         }
     }
 }
 
 impl SetSource for FileSource {
-    async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
+    async fn next_set(&mut self) -> Result<Option<FoundSet>, BoxError> {
         let interval = self.settings.interval;
         match &self.watch {
             Some(watch) => watch.changed(interval).await,
@@ -75,9 +75,16 @@ impl SetSource for FileSource {
         self.is_read = false;
         // Before the file is read, so that no change comes in between.
         self.keep_watch();
-        self.text = self.settled().await?;
+        let text = self.settled().await?;
         self.is_read = true;
-        parse(&self.settings.path, &self.text, &self.settings.client)
+        if self.text.as_ref() == Some(&text) {
+            return Ok(None);
+        }
+        // What is no set is read again for its error.
+        self.text = None;
+        let set = parse(&self.settings.path, &text, &self.settings.client)?;
+        self.text = Some(text);
+        Ok(Some(set))
     }
 }
 
@@ -96,7 +103,7 @@ impl FileSource {
     /// there may be a URL itself.
     async fn settled(&self) -> Result<String, BoxError> {
         let mut text = read(self.settings.path.clone()).await?;
-        while !text.ends_with('\n') && !text.is_empty() && text != self.text {
+        while !text.ends_with('\n') && !text.is_empty() && self.text.as_ref() != Some(&text) {
             sleep(SETTLED).await;
             let again = read(self.settings.path.clone()).await?;
             if again == text {
@@ -125,4 +132,40 @@ async fn read(path: PathBuf) -> Result<String, BoxError> {
     });
     let text = read.await.map_err(io::Error::other).and_then(|text| text);
     text.map_err(|error| format!("cannot read {shown}: {error}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that was not changed is not parsed again, and one that is no set is an error each time.
+    #[tokio::test]
+    async fn what_is_unchanged_is_no_new_set() {
+        let path = std::env::temp_dir().join(format!("unchanged-{}.toml", std::process::id()));
+        let settings = FileSettings {
+            path: path.clone(),
+            client: ClientBuilder::default(),
+            interval: Duration::from_millis(1),
+        };
+        let mut source = settings.source();
+        let mut found = async |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let set = source.next_set().await;
+            set.map(|set| set.map(|set| set.endpoints.len())).ok()
+        };
+        for (text, expected) in [
+            ("", None),
+            ("endpoints = ['http://a']\n", Some(Some(1))),
+            ("endpoints = ['http://a']\n", Some(None)),
+            ("endpoints = ['http://a', 'http://b']\n", Some(Some(2))),
+            ("endpoints = \n", None),
+            ("endpoints = \n", None),
+            ("endpoints = ['http://a', 'http://b']\n", Some(Some(2))),
+            ("endpoints = []\n", Some(Some(0))),
+            ("endpoints = []\n", Some(None)),
+        ] {
+            assert_eq!(found(text).await, expected, "{text}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -20,6 +20,10 @@ use crate::{
 /// How many slices a page of a list has. By default, Kubernetes puts up to a hundred endpoints into a slice.
 const PAGE: usize = 100;
 
+/// The most pages of a list: ten times as many as the most slices need. A server may have less on a page than it was
+/// asked for.
+const PAGES: usize = 10 * MOST / PAGE;
+
 /// The most slices of a Service.
 pub(super) const MOST: usize = 10_000;
 
@@ -95,7 +99,7 @@ impl SlicesApi {
     /// Dropping the future gives the list up.
     pub(super) async fn list(&self) -> Result<(ServiceSlices, String), ApiFailure> {
         let (mut slices, mut next) = (ServiceSlices::new(), String::new());
-        loop {
+        for _ in 0..PAGES {
             let mut path = format!("{}&limit={PAGE}", self.path);
             if !next.is_empty() {
                 path += &format!("&continue={next}");
@@ -109,11 +113,15 @@ impl SlicesApi {
             if slices.len() > MOST {
                 return Err(self.fail(format!("there are more than {MOST} EndpointSlices")));
             }
-            next = page.metadata.next;
+            let before = std::mem::replace(&mut next, page.metadata.next);
             if next.is_empty() {
                 return Ok((slices, page.metadata.resource_version));
             }
+            if next == before {
+                return Err(self.fail("the same page of the list would come again"));
+            }
         }
+        Err(self.fail(format!("the list has more than {PAGES} pages")))
     }
 
     /// Begins to watch the slices from a version on, for `lasts`. Returns the events.

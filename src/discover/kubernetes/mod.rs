@@ -21,12 +21,18 @@ use self::{
 use super::{
     families::Families,
     place::EndpointPlace,
-    source_stream::{SourceStream, discovers},
+    source_stream::{SHORTEST_TIME, SourceStream, discovers},
 };
 use crate::{
     error::Error,
     upstream::{Client, ClientBuilder},
 };
+
+/// The shortest time that a watch lasts: the API server takes it in whole seconds.
+const SHORTEST_WATCH_TIME: Duration = Duration::from_secs(1);
+
+/// The longest time that a watch lasts. The slices are listed again as often.
+const LONGEST_WATCH_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// Discovers the pods of a Service in Kubernetes, by its EndpointSlices, and follows their changes.
 ///
@@ -62,11 +68,13 @@ use crate::{
 /// | a slice has no such port, or cannot be read | it is skipped, with a warning that names it |
 /// | the watch ends in time, as it does every few minutes | another one goes on from its version |
 /// | that version has expired (410), or the watch breaks off | the slices are listed again at once |
+/// | the same as soon as the watch has begun | an error; of a version that has expired, the second one in a row |
 /// | the API server cannot be reached, is late or refuses | an error. The last set stays |
 /// | it answers with something else | the same |
 ///
 /// "Ready" is the condition `ready` of an endpoint, "being stopped" is `terminating`, and one that still answers is
-/// `serving`.
+/// `serving`. As for kube-proxy, a pod that is `ready` counts as that although it is being stopped: of a Service with
+/// `publishNotReadyAddresses`, all pods are, until they are gone.
 ///
 /// Errors are in the log, the metrics and the status of the cluster, and are followed by another try after a pause that
 /// grows from 1 s to 30 s. Bookmarks, which the API server sends about once a minute, are successes that the status
@@ -96,7 +104,7 @@ use crate::{
 /// # How far it is tested
 ///
 /// Against a server in the tests of this crate that speaks the protocol of lists and watches, with every event and
-/// fault above. No API server of Kubernetes was at hand.
+/// fault above. It has not been tested against a real API server.
 #[derive(Debug)]
 pub struct Kubernetes(SourceStream<KubernetesSettings>);
 
@@ -220,21 +228,21 @@ impl Kubernetes {
         Ok(self)
     }
 
-    /// Sets how long the API server may take to answer. Default: 10 s.
+    /// Sets how long the API server may take to answer. Default: 10 s. Less than 100 ms counts as 100 ms.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.settings.timeout = timeout;
+        self.0.settings.timeout = timeout.max(SHORTEST_TIME);
         self
     }
 
     /// Sets how long a watch lasts until another one goes on, in whole seconds, less up to a fifth at random. Default:
-    /// 5 minutes.
+    /// 5 minutes. It is 1 s at least, and 1 hour at most.
     ///
     /// A connection that was lost without a word is found by pings within a minute, if it is one of HTTP/2; otherwise
     /// by the end of the watch that does not come, half a minute after that.
     #[must_use]
     pub fn watch_time(mut self, time: Duration) -> Self {
-        self.0.settings.watch = time;
+        self.0.settings.watch = time.clamp(SHORTEST_WATCH_TIME, LONGEST_WATCH_TIME);
         self
     }
 

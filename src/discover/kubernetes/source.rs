@@ -4,7 +4,7 @@
 //! any other end the slices are listed again, and once an hour in any case: the versions of a cluster that was restored
 //! from a backup have gone back, and a watch from a later one would be silent.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
@@ -53,6 +53,16 @@ pub(super) struct KubernetesSource {
     slices: ServiceSlices,
     /// What the slices are kept up to date by, since the last list.
     following: Option<Following>,
+    /// Whether the version of the last watch had expired as soon as it had begun.
+    has_expired: bool,
+}
+
+/// What a watch has led to.
+enum WatchStep {
+    /// It goes on. `is_other` if the slices are others now.
+    Event { is_other: bool },
+    /// The slices have to be listed again. `has_expired` if its version had as soon as it had begun.
+    Over { has_expired: bool },
 }
 
 /// The API server, and a watch of it.
@@ -71,20 +81,31 @@ impl SourceSettings for KubernetesSettings {
             settings: self.clone(),
             slices: ServiceSlices::new(),
             following: None,
+            has_expired: false,
         }
     }
 }
 
 impl SetSource for KubernetesSource {
-    async fn next_set(&mut self) -> Result<FoundSet, BoxError> {
-        if let Some(following) = self.following.take() {
-            self.following = following.go_on(&self.settings, &mut self.slices).await?;
+    async fn next_set(&mut self) -> Result<Option<FoundSet>, BoxError> {
+        if let Some(mut following) = self.following.take() {
+            match following.go_on(&self.settings, &mut self.slices).await? {
+                WatchStep::Event { is_other } => {
+                    self.following = Some(following);
+                    return Ok(is_other.then(|| self.found()));
+                }
+                WatchStep::Over { has_expired } => {
+                    // A list may take longer than its version is kept. One that always does helps nobody.
+                    if mem::replace(&mut self.has_expired, has_expired) && has_expired {
+                        let what = "the version of the watch expired as soon as it had begun";
+                        return Err(following.api.error(what));
+                    }
+                }
+            }
         }
-        if self.following.is_none() {
-            let (slices, following) = list(&self.settings).await?;
-            (self.slices, self.following) = (slices, Some(following));
-        }
-        Ok(self.found())
+        let (slices, following) = list(&self.settings).await?;
+        (self.slices, self.following) = (slices, Some(following));
+        Ok(Some(self.found()))
     }
 }
 
@@ -103,18 +124,18 @@ impl KubernetesSource {
 }
 
 impl Following {
-    /// Waits for a change and applies it. Returns `None` if the slices have to be listed again.
+    /// Waits for an event and applies it.
     ///
     /// # Errors
     ///
     /// The watch has ended as soon as it had begun.
     async fn go_on(
-        mut self,
+        &mut self,
         settings: &KubernetesSettings,
         slices: &mut ServiceSlices,
-    ) -> Result<Option<Self>, BoxError> {
+    ) -> Result<WatchStep, BoxError> {
         let end = match self.watch.change(&self.api, slices).await {
-            Ok(()) => return Ok(Some(self)),
+            Ok(is_other) => return Ok(WatchStep::Event { is_other }),
             Err(end) => end,
         };
         let is_short = self.watch.begun.elapsed() < SHORTEST_WATCH;
@@ -122,13 +143,15 @@ impl Following {
             WatchClose::InTime if is_short => {
                 return Err(self.api.error("the watch ended as soon as it had begun"));
             }
-            WatchClose::InTime if self.listed.elapsed() > LIST_AGAIN => return Ok(None),
+            WatchClose::InTime if self.listed.elapsed() > LIST_AGAIN => {
+                return Ok(WatchStep::Over { has_expired: false });
+            }
             WatchClose::InTime => {
                 let version = self.watch.version.clone();
                 match SlicesWatch::begin(&self.api, version, watch_time(settings)).await {
                     Ok(watch) => {
                         self.watch = watch;
-                        return Ok(Some(self));
+                        return Ok(WatchStep::Event { is_other: false });
                     }
                     Err(failure) => failure,
                 }
@@ -140,7 +163,8 @@ impl Following {
             ?failure,
             "the watch of EndpointSlices is over; they are listed again"
         );
-        Ok(None)
+        let has_expired = is_short && matches!(failure, ApiFailure::Expired);
+        Ok(WatchStep::Over { has_expired })
     }
 }
 

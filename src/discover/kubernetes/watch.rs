@@ -65,8 +65,8 @@ impl SlicesWatch {
         })
     }
 
-    /// Waits for an event and applies it, with all others that have arrived. A bookmark, which changes nothing but the
-    /// version, is one, too.
+    /// Waits for an event and applies it, with all others that have arrived. Returns whether the slices are others now: a
+    /// bookmark changes nothing but the version.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl SlicesWatch {
         &mut self,
         api: &SlicesApi,
         slices: &mut ServiceSlices,
-    ) -> Result<(), WatchClose> {
+    ) -> Result<bool, WatchClose> {
         if let Some(close) = self.close.take() {
             return Err(close);
         }
@@ -83,28 +83,31 @@ impl SlicesWatch {
             let late = api.fail("the watch did not end in time");
             return Err(WatchClose::Failed(late));
         };
-        self.take(api, event, slices)?;
+        let mut is_other = self.take(api, event, slices)?;
         loop {
             let event = tokio::select! {
                 biased;
                 event = self.events.next() => event,
                 // Nothing more has arrived.
-                () = ready(()) => return Ok(()),
+                () = ready(()) => return Ok(is_other),
             };
-            if let Err(close) = self.take(api, event, slices) {
-                self.close = Some(close);
-                return Ok(());
+            match self.take(api, event, slices) {
+                Ok(others) => is_other |= others,
+                Err(close) => {
+                    self.close = Some(close);
+                    return Ok(is_other);
+                }
             }
         }
     }
 
-    /// Applies what came for an event.
+    /// Applies what came for an event. Returns whether the slices are others now.
     fn take(
         &mut self,
         api: &SlicesApi,
         event: Result<Option<Value>, BoxError>,
         slices: &mut ServiceSlices,
-    ) -> Result<(), WatchClose> {
+    ) -> Result<bool, WatchClose> {
         let event = event.map_err(|error| WatchClose::Failed(api.broken(error)))?;
         let event = event.ok_or(WatchClose::InTime)?;
         let event = serde_json::from_value(event);
@@ -116,18 +119,60 @@ impl SlicesWatch {
         if let Some(version) = slices::version(&object) {
             version.clone_into(&mut self.version);
         }
-        match (&*kind, slices::read(object)) {
-            ("ADDED" | "MODIFIED", Some((name, slice))) => {
-                slices.insert(name, slice);
-                if slices.len() > MOST {
-                    let what = format!("there are more than {MOST} EndpointSlices");
-                    return Err(WatchClose::Failed(api.fail(what)));
-                }
-            }
-            ("DELETED", Some((name, _))) => drop(slices.remove(&name)),
-            // A bookmark, or what a later version has.
-            _ => {}
+        let is_other = apply(&kind, object, slices);
+        if slices.len() > MOST {
+            let what = format!("there are more than {MOST} EndpointSlices");
+            return Err(WatchClose::Failed(api.fail(what)));
         }
-        Ok(())
+        Ok(is_other)
+    }
+}
+
+/// Applies an event. Returns whether the slices are others now.
+fn apply(kind: &str, object: Value, slices: &mut ServiceSlices) -> bool {
+    match (kind, slices::read(object)) {
+        ("ADDED" | "MODIFIED", Some((name, slice))) => {
+            let is_other = slices.get(&name) != Some(&slice);
+            slices.insert(name, slice);
+            is_other
+        }
+        ("DELETED", Some((name, _))) => slices.remove(&name).is_some(),
+        // A bookmark, or what a later version has.
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Only what is read of a slice counts as a change.
+    #[test]
+    fn events_may_change_nothing() {
+        let slice = |version: u64, ip: &str| {
+            json!({
+                "metadata": {"name": "a", "resourceVersion": version.to_string()},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [ip]}],
+            })
+        };
+        let mut slices = ServiceSlices::new();
+        for (kind, object, is_other) in [
+            ("ADDED", slice(1, "10.0.0.1"), true),
+            ("MODIFIED", slice(2, "10.0.0.1"), false),
+            ("MODIFIED", slice(3, "10.0.0.2"), true),
+            (
+                "BOOKMARK",
+                json!({"metadata": {"resourceVersion": "4"}}),
+                false,
+            ),
+            ("SYNCED", slice(5, "10.0.0.3"), false),
+            ("DELETED", slice(6, "10.0.0.2"), true),
+            ("DELETED", slice(6, "10.0.0.2"), false),
+        ] {
+            assert_eq!(apply(kind, object, &mut slices), is_other, "{kind}");
+        }
     }
 }
