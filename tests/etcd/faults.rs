@@ -120,14 +120,19 @@ fn grpc(parts: impl IntoIterator<Item = Part>) -> Response {
 
 /// A list with one endpoint.
 fn list(url: &str) -> Response {
-    let page = Page {
+    grpc([framed(&page(url)), Part::End("0")])
+}
+
+/// The only page of a list.
+fn page(url: &str) -> Page {
+    Page {
         header: Some(Revision { revision: 5 }),
         keys: vec![Pair {
             key: b"/services/api/1".to_vec(),
             value: url.into(),
         }],
-    };
-    grpc([framed(&page), Part::End("0")])
+        more: false,
+    }
 }
 
 /// A watch that has begun, and goes on with this.
@@ -167,12 +172,50 @@ async fn what_was_compacted_is_listed_again() {
     assert_eq!(fake.lists.load(Relaxed), 2);
 }
 
+/// A server that compacts each watch as soon as it has begun is in error, and not asked all the time.
+#[tokio::test]
+async fn what_is_always_compacted_is_an_error() {
+    let compacted = Watched {
+        canceled: true,
+        compact_revision: 9,
+        ..Watched::default()
+    };
+    let fake = FakeEtcd::start(move |method, _| match method {
+        "Watch" => watch([framed(&compacted)]),
+        _ => list("http://a"),
+    })
+    .await;
+    let balance = follow(fake.prefix());
+    fails(&balance, "compacted as soon as it had begun").await;
+    assert_eq!(names(&balance), ["http://a"]);
+    assert_eq!(fake.lists.load(Relaxed), 2);
+    fake.becomes(good("http://b"));
+    becomes(&balance, &["http://b"]).await;
+}
+
+/// Times of zero are the shortest that are of use.
+#[tokio::test]
+async fn times_may_be_zero() {
+    let fake = FakeEtcd::start(good("http://a")).await;
+    let source = fake.prefix().timeout(Duration::ZERO);
+    let balance = follow(source.heartbeat(Duration::ZERO));
+    becomes(&balance, &["http://a"]).await;
+    // The fake one does not answer to questions.
+    fails(&balance, "silent for 200ms").await;
+    assert!(fake.lists.load(Relaxed) < 10);
+}
+
 /// Whatever a server answers instead of a list, it is an error that says so, and followed by the list when that comes.
 #[tokio::test]
 async fn what_is_no_list_is_an_error() {
-    let page = || {
+    let html = || {
         let response = Response::builder().header("content-type", "text/html");
         response.body(Body::from("<html>")).unwrap()
+    };
+    let of = |change: fn(&mut Page)| {
+        let mut page = page("http://a");
+        change(&mut page);
+        move || grpc([framed(&page), Part::End("0")])
     };
     let unavailable = || {
         let response = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
@@ -181,7 +224,7 @@ async fn what_is_no_list_is_an_error() {
     let bytes = |bytes: &[u8]| Part::Bytes(bytes.to_vec());
     type Answer = Box<dyn Fn() -> Response + Send + Sync>;
     let cases: Vec<(Answer, &str)> = vec![
-        (Box::new(page), "another content type"),
+        (Box::new(html), "another content type"),
         (Box::new(unavailable), "503"),
         (
             Box::new(|| grpc([Part::End("14")])),
@@ -203,6 +246,24 @@ async fn what_is_no_list_is_an_error() {
         ),
         (Box::new(move || grpc([bytes(b"\0\xff\0\0\0")])), "too long"),
         (Box::new(|| grpc([Part::Silence])), "no answer within"),
+        // Pages of a list that would have no end.
+        (Box::new(of(|page| page.more = true)), "not asked for"),
+        (
+            Box::new(of(|page| (page.more, page.keys) = (true, Vec::new()))),
+            "an empty page",
+        ),
+        (
+            Box::new(of(|page| page.keys[0].key = b"/services".to_vec())),
+            "not asked for",
+        ),
+        (
+            Box::new(of(|page| page.header = None)),
+            "without a valid revision",
+        ),
+        (
+            Box::new(of(|page| page.header = Some(Revision { revision: -1 }))),
+            "without a valid revision",
+        ),
     ];
     let mut tests = JoinSet::new();
     for (answer, text) in cases {

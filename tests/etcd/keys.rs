@@ -1,8 +1,20 @@
 //! What becomes of keys, and of members that are killed.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use axum_upstream::LoadBalance;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+};
+use axum_upstream::{LoadBalance, ReverseProxy, discover::Etcd};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use super::{
     follow, prefix,
@@ -95,7 +107,7 @@ async fn silence_is_asked_about() {
         return;
     };
     etcd.put("/services/api/1", "http://a").await;
-    let balance = follow(prefix(&etcd, 1).heartbeat(Duration::from_millis(50)));
+    let balance = follow(prefix(&etcd, 1).heartbeat(Duration::from_millis(100)));
     becomes(&balance, &["http://a"]).await;
     let success = |balance: &LoadBalance| balance.status().discovery.unwrap().last_success;
     for _ in 0..3 {
@@ -136,6 +148,45 @@ async fn requests_go_on_whatever_becomes_of_etcd() {
         eventually(|| failing(&balance).is_none()).await;
     }
     load.stop().await;
+}
+
+/// What is compacted between the list and the watch is listed again.
+#[tokio::test]
+async fn revisions_are_compacted() {
+    let Some(etcd) = EtcdCluster::start("compacted", 1, &[]).await else {
+        return;
+    };
+    etcd.put("/services/api/1", "http://a").await;
+    // What is in between holds the first watch back.
+    let (asked, held) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+    let (watches, hold) = (asked.clone(), held.clone());
+    let member = ReverseProxy::to(&etcd.url(0).replace("http:", "h2c:")).unwrap();
+    let between = Router::new()
+        .fallback_service(member)
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let (watches, hold) = (watches.clone(), hold.clone());
+            async move {
+                let is_watch = request.uri().path() == "/etcdserverpb.Watch/Watch";
+                if is_watch && watches.fetch_add(1, Relaxed) == 0 {
+                    hold.notified().await;
+                }
+                next.run(request).await
+            }
+        }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut server = JoinSet::new();
+    server.spawn(async move { axum::serve(listener, between).await });
+    let balance = follow(Etcd::prefix(&format!("{url}/services/api/")).unwrap());
+    eventually(|| asked.load(Relaxed) == 1).await;
+    etcd.put("/services/api/1", "http://b").await;
+    let revision = etcd.put("/services/api/1", "http://c").await;
+    etcd.compact(revision).await;
+    held.notify_one();
+    becomes(&balance, &["http://c"]).await;
+    assert_eq!((asked.load(Relaxed), failing(&balance)), (2, None));
+    etcd.put("/services/api/1", "http://d").await;
+    becomes(&balance, &["http://d"]).await;
 }
 
 /// A cluster that begins anew has lower revisions than those that were watched.

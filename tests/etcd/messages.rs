@@ -33,6 +33,12 @@ pub struct DeleteRange {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub struct Compaction {
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct LeaseGrant {
     #[prost(int64, tag = "1")]
     pub ttl: i64,
@@ -107,6 +113,8 @@ pub struct Page {
     pub header: Option<Revision>,
     #[prost(message, repeated, tag = "2")]
     pub keys: Vec<Pair>,
+    #[prost(bool, tag = "3")]
+    pub more: bool,
 }
 
 /// A message of a watch.

@@ -13,7 +13,8 @@ use tonic::{Request, Status, client::Grpc, transport::Endpoint};
 use tonic_prost::ProstCodec;
 
 use super::messages::{
-    AuthToken, Authenticate, DeleteRange, Empty, Lease, LeaseGrant, Put, Revision, Written,
+    AuthToken, Authenticate, Compaction, DeleteRange, Empty, Lease, LeaseGrant, Put, Revision,
+    Written,
 };
 use super::support::within;
 
@@ -220,6 +221,14 @@ impl EtcdCluster {
         let delete = DeleteRange { key: key.into() };
         let _: Empty = self
             .call("/etcdserverpb.KV/DeleteRange", delete)
+            .await
+            .unwrap();
+    }
+
+    /// Forgets what was before a revision.
+    pub async fn compact(&self, revision: i64) {
+        let _: Empty = self
+            .call("/etcdserverpb.KV/Compact", Compaction { revision })
             .await
             .unwrap();
     }

@@ -202,7 +202,7 @@ async fn a_file_elsewhere_is_read_from_time_to_time() {
     let (here, there) = (Folder::new("here"), Folder::new("there"));
     there.replace("endpoints", "http://a\n");
     std::os::unix::fs::symlink(there.path("endpoints"), here.path("endpoints")).unwrap();
-    let file = WatchedFile::new(here.path("endpoints")).interval(Duration::from_millis(20));
+    let file = WatchedFile::new(here.path("endpoints")).interval(Duration::from_millis(100));
     let balance: LoadBalance = LoadBalance::builder().discover(file).unwrap();
     becomes(&balance, &["http://a"]).await;
     there.replace("endpoints", "http://b\n");

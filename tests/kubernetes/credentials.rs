@@ -133,7 +133,7 @@ async fn certificates() {
         data(ours.issue("me").0.pem())
     );
     let path = kubeconfig("half", &cluster(&ours, ""), &half);
-    fails(&follow(source(&path)), "one is missing").await;
+    fails(&follow(source(&path)), "a client certificate needs its key").await;
     let none = "server: https://127.0.0.1:1\n    certificate-authority-data: QQ==";
     let path = kubeconfig("no-authority", none, "token: a");
     fails(

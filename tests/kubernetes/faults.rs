@@ -1,6 +1,9 @@
 //! An API server that answers with something else.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -21,6 +24,48 @@ type Answer = (Box<dyn Fn() -> Response + Send + Sync>, &'static str);
 
 fn text(body: &'static str) -> Response {
     body.into_response()
+}
+
+/// A page that is always followed by another one.
+fn endless() -> impl Fn() -> Response + Send + Sync {
+    let pages = AtomicUsize::new(0);
+    move || {
+        let next = (pages.fetch_add(1, Relaxed) % 7).to_string();
+        respond(
+            200,
+            &json!({"metadata": {"resourceVersion": "7", "continue": next}, "items": []}),
+        )
+    }
+}
+
+/// A server whose versions expire as soon as a watch of them has begun is in error, and not asked all the time.
+#[tokio::test]
+async fn what_always_expires_is_an_error() {
+    let api = ApiServer::start().await;
+    api.put("a", slice(80, json!([ready("10.0.0.1")])));
+    let expired = status(410, "Expired", "too old resource version");
+    let expired = json!({"type": "ERROR", "object": expired});
+    api.begins_watches_by(Some(format!("{expired}\n")));
+    let balance = follow(service(&api));
+    fails(&balance, "expired as soon as it had begun").await;
+    assert_eq!(names(&balance), ["http://10.0.0.1:80"]);
+    assert_eq!(api.lists(), 2);
+    api.begins_watches_by(None);
+    api.put("a", slice(80, json!([ready("10.0.0.2")])));
+    becomes(&balance, &["http://10.0.0.2:80"]).await;
+}
+
+/// Times of zero are the shortest that are of use, and those without an end the longest.
+#[tokio::test]
+async fn times_may_be_zero() {
+    for time in [Duration::ZERO, Duration::MAX] {
+        let api = ApiServer::start().await;
+        api.put("a", slice(80, json!([ready("10.0.0.1")])));
+        let balance = follow(service(&api).timeout(time).watch_time(time));
+        becomes(&balance, &["http://10.0.0.1:80"]).await;
+        api.put("a", slice(80, json!([ready("10.0.0.2")])));
+        becomes(&balance, &["http://10.0.0.2:80"]).await;
+    }
 }
 
 /// Whatever a server answers instead of a list, the last set stays, with an error that says so.
@@ -62,6 +107,15 @@ async fn what_is_no_list_is_an_error() {
             }),
             "no valid URL",
         ),
+        (
+            Box::new(|| {
+                text(
+                    "{\"metadata\": {\"resourceVersion\": \"7\", \"continue\": \"a\"}, \"items\": []}",
+                )
+            }),
+            "the same page of the list",
+        ),
+        (Box::new(endless()), "more than 1000 pages"),
         (
             Box::new(|| respond(410, &json!({}))),
             "too old as soon as it is read",

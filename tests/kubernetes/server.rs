@@ -60,6 +60,8 @@ struct Store {
     authorization: Option<String>,
     /// How many slices a page has at most.
     page: usize,
+    /// What each watch begins with, and ends after, if it is set.
+    first: Option<String>,
 }
 
 type Fault = dyn Fn() -> Response + Send + Sync;
@@ -99,6 +101,7 @@ impl ApiServer {
                 end: (0, WatchFault::Broken),
                 authorization: None,
                 page: usize::MAX,
+                first: None,
             }),
             changed: watch::channel(()).0,
         };
@@ -192,6 +195,11 @@ impl ApiServer {
     /// Ends the watches that go on.
     pub fn end_watches(&self, fault: WatchFault) {
         self.change(|store| store.end = (store.end.0 + 1, fault));
+    }
+
+    /// Ends each watch that begins from now on by these lines.
+    pub fn begins_watches_by(&self, lines: Option<String>) {
+        self.change(|store| store.first = lines);
     }
 
     /// Answers everything like this from now on.
@@ -358,6 +366,10 @@ fn list_slices(state: &ApiState, query: &HashMap<String, String>) -> Response {
     respond(200, &list)
 }
 
+fn respond_lines(lines: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], lines).into_response()
+}
+
 /// A watch that goes on.
 struct OngoingWatch {
     changes: watch::Receiver<()>,
@@ -376,6 +388,9 @@ fn watch_slices(state: &Arc<ApiState>, query: &HashMap<String, String>) -> Respo
         if sent < store.oldest {
             let message = format!("too old resource version: {sent} ({})", store.oldest);
             return respond(410, &status(410, "Expired", &message));
+        }
+        if let Some(lines) = &store.first {
+            return respond_lines(lines.clone());
         }
         OngoingWatch {
             changes: state.changed.subscribe(),
