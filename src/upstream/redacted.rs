@@ -6,8 +6,7 @@ use std::borrow::Cow;
 ///
 /// It is for URLs that are refused, for which there is no parser. So this does not rely on where an authority ends by
 /// the rules: a password may hold a `/` that was not encoded, and the scheme may be missing. Everything from the first
-/// `://`, or from the beginning if there is none, up to the last `@` is replaced. Of a path with an `@`, this shows less
-/// than it could.
+/// `://`, or from the beginning if there is none, up to the last `@` is replaced. A path with an `@` is cut, too.
 pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
     let Some(at) = text.rfind('@') else {
         return text.into();

@@ -158,8 +158,8 @@ impl Etcd {
 
     /// Sets after what time without a change the member is asked whether the watch goes on. Default: 30 s.
     ///
-    /// Each answer is a success that the status shows. Without one for as long again, another member is asked. Less than
-    /// 100 ms counts as 100 ms.
+    /// Each answer is a success that the status shows. Without one for as long again, another member is asked. Less
+    /// than 100 ms counts as 100 ms.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.0.settings.heartbeat = interval.max(SHORTEST_TIME);

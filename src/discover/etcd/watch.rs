@@ -80,8 +80,8 @@ impl PrefixWatch {
         self.member.error_of(what.to_owned()).into()
     }
 
-    /// Waits for a message and applies its changes, with those of all others that have arrived. Returns whether anything
-    /// has changed: a message may say that nothing has.
+    /// Waits for a message and applies its changes, with those of all others that have arrived. Returns whether
+    /// anything has changed: a message may say that nothing has.
     ///
     /// # Errors
     ///

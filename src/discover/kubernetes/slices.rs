@@ -139,9 +139,9 @@ impl SliceEndpoint {
 
     /// Returns whether it may be given requests.
     ///
-    /// As kube-proxy has it (`CategorizeEndpoints`): `ready` alone counts as long as one endpoint is, and else those that
-    /// are `terminating` and `serving`. `ready` is false of an endpoint that is being stopped, so that it drains, unless
-    /// its Service has `publishNotReadyAddresses`: readiness and the end of a pod are not to be looked at then.
+    /// As kube-proxy has it (`CategorizeEndpoints`): those that are `ready`, or if there are none, those that are
+    /// `terminating` and `serving`. `ready` is false of an endpoint that is being stopped, so that it drains, unless
+    /// its Service has `publishNotReadyAddresses`: it wants its pods to be reached whether they are fit for it or not.
     ///
     /// Unknown, `ready` and `serving` are to be taken for true, and `terminating` for false.
     pub(super) fn stage(&self) -> EndpointStage {

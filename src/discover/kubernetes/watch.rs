@@ -65,8 +65,8 @@ impl SlicesWatch {
         })
     }
 
-    /// Waits for an event and applies it, with all others that have arrived. Returns whether the slices are others now: a
-    /// bookmark changes nothing but the version.
+    /// Waits for an event and applies it, with all others that have arrived. Returns whether the slices are others now:
+    /// a bookmark changes nothing but the version.
     ///
     /// # Errors
     ///
