@@ -181,8 +181,8 @@ impl Dns {
 
     /// Sets the shortest time from one lookup to the next, whatever the time to live of the records. Default: 1 s.
     ///
-    /// It counts more than a [`max_ttl`](Self::max_ttl) that is shorter. Less than 1 ms counts as 1 ms: records may have
-    /// a time to live of 0.
+    /// It counts more than a [`max_ttl`](Self::max_ttl) that is shorter. Less than 1 ms counts as 1 ms: records
+    /// may have a time to live of 0.
     #[must_use]
     pub fn min_ttl(mut self, ttl: Duration) -> Self {
         self.0.settings.min_ttl = ttl.max(SHORTEST_TTL);

@@ -82,7 +82,7 @@ impl SetSource for EtcdSource {
                     return Ok(is_other.then(|| self.found()));
                 }
                 Err(WatchEnd::Compacted) => {
-                    // A list may take longer than revisions are kept. If it always does, the server is to be left alone.
+                    // A list may take longer than revisions are kept. If it always does, a pause is due.
                     if mem::replace(&mut self.was_compacted, is_short) && is_short {
                         self.member += 1;
                         return Err(watch.error("Watch was compacted as soon as it had begun"));

@@ -95,7 +95,7 @@ impl SetSource for KubernetesSource {
                     return Ok(is_other.then(|| self.found()));
                 }
                 WatchStep::Over { has_expired } => {
-                    // A list may take longer than its version is kept. If it always does, the server is to be left alone.
+                    // A list may take longer than its version is kept. If it always does, a pause is due.
                     if mem::replace(&mut self.has_expired, has_expired) && has_expired {
                         let what = "the version of the watch expired as soon as it had begun";
                         return Err(following.api.error(what));
