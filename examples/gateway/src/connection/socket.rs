@@ -37,6 +37,8 @@ pub(super) struct Socket {
     /// What was read to find out the version, or by hyper before a rest, or to find the end, and hyper has not read
     /// yet.
     ahead: Bytes,
+    /// The error that came in the same read as the last bytes of `ahead`. It is reported after them.
+    failed: Option<io::Error>,
     /// What the connection is doing.
     activity: Arc<Activity>,
     /// Whether the socket has to be watched between reads. HTTP/2 is always read.
@@ -76,6 +78,7 @@ impl Socket {
         Self {
             stream,
             ahead,
+            failed: None,
             activity,
             http1,
             reading: Reading::Awaited,
@@ -147,6 +150,7 @@ impl Socket {
     ///
     /// Returns an error if the client is gone. It ends the connection.
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.take_failure()?;
         if self.reading == Reading::Paused && self.ahead.is_empty() && self.half_closed.is_none() {
             match self.stream.poll_peek(cx, &mut self.ahead) {
                 Poll::Pending => {}
@@ -162,6 +166,24 @@ impl Socket {
             Some(half_closed) => half_closed.watch(self.stream.raw(), cx),
             None => Ok(()),
         }
+    }
+
+    /// Reads what was read ahead, and what has arrived behind it: the byte of a look alone would make an upload one of
+    /// single bytes.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) {
+        let len = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead.split_to(len));
+        if buf.remaining() == 0 {
+            return;
+        }
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+            self.failed = Some(error);
+        }
+    }
+
+    /// Returns the error that was not reported with the bytes before it.
+    fn take_failure(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// Records whether the client takes what is written.
@@ -192,11 +214,11 @@ impl AsyncRead for Socket {
         let this = self.get_mut();
         let filled = buf.filled().len();
         if this.ahead.is_empty() {
+            this.take_failure()?;
             this.reading = Reading::Awaited;
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         } else {
-            let len = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead.split_to(len));
+            this.read_ahead(cx, buf);
         }
         this.reading = match buf.filled().len() == filled {
             true => Reading::Ended,

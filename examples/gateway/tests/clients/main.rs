@@ -31,4 +31,5 @@ mod support;
 mod systemd;
 mod tls;
 mod unix;
+mod uploads;
 mod workers;

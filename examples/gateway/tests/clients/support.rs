@@ -276,6 +276,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
     }
 
+    /// A line, with its end.
+    pub async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.ahead.windows(2).position(|two| two == b"\r\n") {
+                let line = self.ahead.drain(..end + 2).collect();
+                return String::from_utf8(line).unwrap();
+            }
+            assert!(soon(self.more()).await, "closed before a line");
+        }
+    }
+
     pub async fn exactly(&mut self, len: usize) -> Vec<u8> {
         while self.ahead.len() < len {
             assert!(soon(self.more()).await, "closed before {len} bytes");
