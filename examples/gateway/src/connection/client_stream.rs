@@ -67,6 +67,16 @@ impl ClientStream {
         Ok(written)
     }
 
+    /// Says the end of what is sent, if TLS has one to say, as far as that fits at once. Without it, the client could
+    /// not tell this end from an attack that cuts the connection (RFC 8446 6.1).
+    pub(super) fn end_now(&mut self) {
+        if let Self::Tls(stream) = self {
+            let cx = &mut Context::from_waker(Waker::noop());
+            // An error is one of a connection that is being closed.
+            let _ = Pin::new(stream).poll_shutdown(cx);
+        }
+    }
+
     /// Looks whether something has arrived that is not being read. A byte that was read to find out is put in front of
     /// what is read next, in `ahead`.
     ///

@@ -63,6 +63,7 @@ where
                 if drive.activity.is_in_head() {
                     socket.write_now(TIMED_OUT);
                 }
+                socket.end_now();
                 return Ok(());
             }
             // Nothing is lost: all exchanges have ended, uploads included, and the client has taken what hyper had to

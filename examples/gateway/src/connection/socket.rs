@@ -93,6 +93,11 @@ impl Socket {
         let _ = self.stream.write_now(bytes);
     }
 
+    /// Says the end of what is sent, as far as that fits at once. The connection is dropped next.
+    pub(super) fn end_now(&mut self) {
+        self.stream.end_now();
+    }
+
     /// Takes back what has been read and not been used, to be read again.
     pub(super) fn put_back(&mut self, read: &[u8]) {
         // A copy, so that the buffer they are in can be freed.
@@ -123,7 +128,8 @@ impl Socket {
     /// # Cancel safety
     ///
     /// Dropping the future closes the socket at once.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
+        self.end_now();
         if !matches!(self.skip(), Ok(1..)) {
             return;
         }

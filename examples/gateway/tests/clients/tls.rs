@@ -4,11 +4,14 @@ use std::process::Command;
 
 use http::Request;
 use rustls::ProtocolVersion;
-use tokio::{io::AsyncWriteExt, task::spawn_blocking};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::spawn_blocking,
+};
 
 use super::{
     authority::{Authority, Folder},
-    support::{Conn, Gateway, OK, Origin, ask},
+    support::{Conn, Gateway, OK, Origin, ask, soon},
 };
 
 const H2: &[&str] = &["h2", "http/1.1"];
@@ -161,6 +164,32 @@ async fn a_handshake_has_the_time_of_a_head() {
     client.send("GET / HTTP/1.1\r\n").await;
     let rest = client.rest().await;
     assert!(rest.starts_with("HTTP/1.1 408 "), "{rest}");
+}
+
+/// Without a `close_notify`, a client cannot tell the end from an attack that cuts its connection.
+#[tokio::test]
+async fn the_end_is_said_within_tls() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let pair = authority.server(&["a.example"]).write(&folder, "a");
+    let origin = Origin::new().await.answering(OK);
+    // A connection that has been idle for a second has no HTTP on it when it is closed.
+    for (idle, sent) in [
+        ("200ms", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+        ("1500ms", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+        ("60s", "GET / HTTP/1.1\r\n"),
+    ] {
+        let limits = ["--head-timeout", "300ms", "--idle-timeout", idle];
+        let gateway = start(&origin, &pair, &limits);
+        let address = gateway.address_of(1);
+        let stream = authority.connect(address, "a.example", &[], None).await;
+        let mut stream = stream.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        // It fails if the connection ends without it.
+        let read = soon(stream.read_to_end(&mut all)).await;
+        assert!(read.is_ok(), "{idle}: {read:?}");
+        assert!(all.starts_with(b"HTTP/1.1 "));
+    }
 }
 
 /// A client that says that it will send no more, and one that says so and goes.
