@@ -65,7 +65,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         None => None,
     };
     let sockets = count * bound.len();
-    let tells_certificate = bound.iter().any(asks_for_certificates);
     let Forwarded {
         forwarding,
         status,
@@ -103,7 +102,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         short_lines: options.access_log == RequestLog::Short,
         access_log: access_log.map_err(|error| Failure::Run(error.into()))?,
         rate: options.rate.map(|rate| Arc::new(RequestRate::new(rate))),
-        tells_certificate,
     };
     let servers = loaded.into_iter().map(|tls| tls.map(|tls| tls.server));
     let servers: Vec<_> = servers.collect();
@@ -131,12 +129,6 @@ fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerCon
 /// Loads the TLS of a listener, if it has any.
 fn load_tls(config: &ListenerConfig) -> Result<Option<LoadedTls>, BoxError> {
     config.tls.clone().map(TlsServer::load).transpose()
-}
-
-/// Returns whether clients of a listener may present certificates.
-fn asks_for_certificates(listener: &BoundListener) -> bool {
-    let tls = listener.config.tls.as_ref();
-    tls.is_some_and(|tls| tls.client.is_some())
 }
 
 /// Starts to watch the certificates, until the set is dropped.

@@ -17,8 +17,6 @@ use crate::{
 pub(crate) struct Gate {
     redirect: Option<HttpsRedirect>,
     rate: Option<(Arc<RequestRate>, AddressKey)>,
-    /// Whether endpoints are told of certificates, so that no client may do so itself.
-    tells_certificate: bool,
     certificate: Option<Arc<ClientCertificate>>,
     /// The field that an endpoint gets.
     field: Option<HeaderValue>,
@@ -29,16 +27,14 @@ impl Gate {
     pub(crate) fn new(
         redirect: Option<HttpsRedirect>,
         rate: Option<(Arc<RequestRate>, AddressKey)>,
-        tells_certificate: bool,
         certificate: Option<ClientCertificate>,
     ) -> Option<Self> {
-        if redirect.is_none() && rate.is_none() && !tells_certificate {
+        if redirect.is_none() && rate.is_none() && certificate.is_none() {
             return None;
         }
         Some(Self {
             redirect,
             rate,
-            tells_certificate,
             field: certificate.as_ref().and_then(ClientCertificate::field),
             certificate: certificate.map(Arc::new),
         })
@@ -54,15 +50,12 @@ impl Gate {
         if let Some(redirect) = self.redirect {
             return Some(redirect.answer(request));
         }
-        if self.tells_certificate {
+        if let Some(field) = &self.field {
             keep_client_cert(request.headers_mut());
-            request.headers_mut().remove(CLIENT_CERT);
-            if let Some(field) = &self.field {
-                request.headers_mut().insert(CLIENT_CERT, field.clone());
-            }
-            if let Some(certificate) = &self.certificate {
-                request.extensions_mut().insert(Arc::clone(certificate));
-            }
+            request.headers_mut().insert(CLIENT_CERT, field.clone());
+        }
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(Arc::clone(certificate));
         }
         None
     }

@@ -7,12 +7,23 @@ use der::{
     Decode, Encode, Reader, SliceReader, Tag, Tagged,
     asn1::{AnyRef, ObjectIdentifier},
 };
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 /// The field by which an endpoint gets the certificate of the client (RFC 9440).
 pub(crate) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// The field for the certificates that lead to its root.
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+
+/// Removes the fields by which endpoints are told of certificates from what a client has sent.
+///
+/// RFC 9440 2.4: any occurrence of them in the original request must be removed or overwritten. That holds for clients
+/// without a certificate, and without TLS, as well.
+pub(crate) fn remove_client_cert(headers: &mut HeaderMap) {
+    headers.remove(CLIENT_CERT);
+    headers.remove(CLIENT_CERT_CHAIN);
+}
 
 /// A certificate that a client has proved to be its own, and that one of the roots of the listener stands for. It is an
 /// extension of each request on the connection, as an `Arc`.

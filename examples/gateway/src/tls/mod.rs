@@ -13,7 +13,7 @@ mod reload;
 mod server;
 
 pub(crate) use self::{
-    client::{CLIENT_CERT, ClientCertificate},
+    client::{CLIENT_CERT, ClientCertificate, remove_client_cert},
     reload::reload_all,
     server::{LoadedTls, TlsServer},
 };

@@ -100,6 +100,39 @@ async fn a_client_may_do_without_one_if_it_is_optional() {
     );
 }
 
+/// The head of the next request that the origin gets on a new connection, which ends with the response.
+async fn relayed(origin: &Origin) -> String {
+    let mut server = origin.accept().await;
+    let head = server.head().await;
+    server
+        .send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    head
+}
+
+/// RFC 9440 2.4: no field of a client reaches an endpoint, and `Connection` does not keep the right one from it.
+#[tokio::test]
+async fn what_a_client_says_itself_is_removed_where_no_certificates_are_asked_for() {
+    let (authority, folder, origin) = (Authority::new(), Folder::new(), Origin::new().await);
+    let pair = authority.server(&["a.example"]).write(&folder, "a");
+    let mut flags = vec!["--tls-listen", "127.0.0.1:0"];
+    flags.extend(pair.iter().map(String::as_str));
+    let gateway = Gateway::start(&origin, &flags);
+    let forged = "client-cert: :AAAA:\r\nclient-cert: :BBBB:\r\nclient-cert-chain: :AAAA:\r\n";
+    for named in ["", "connection: client-cert, client-cert-chain\r\n"] {
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\n{forged}{named}\r\n");
+        let address = gateway.address_of(1);
+        let stream = authority.connect(address, "a.example", &[], None).await;
+        let (mut plain, mut secure) = (gateway.connect().await, Conn::over(stream.unwrap()));
+        plain.send(&request).await;
+        assert!(!relayed(&origin).await.contains("client-cert"));
+        plain.expect_ok().await;
+        secure.send(&request).await;
+        assert!(!relayed(&origin).await.contains("client-cert"));
+        secure.expect_ok().await;
+    }
+}
+
 /// A client of the listener without TLS cannot say that it is somebody.
 #[tokio::test]
 async fn another_listener_is_no_way_around_it() {
