@@ -1,6 +1,6 @@
 //! One request of a connection: what is done with it, and its line in the log.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::body::Body;
 use axum_upstream::access_log::AccessLogLayer;
@@ -14,6 +14,7 @@ use crate::{
     entrance::Gate,
     forwarding::{Forwarder, infallible},
     log::LogLine,
+    tls::remove_client_cert,
 };
 
 /// Answers the requests of one connection. It is cloned for each of them.
@@ -23,22 +24,34 @@ pub(crate) struct Answerer {
     /// Whether each request has a line among all else that is logged.
     pub(crate) short_line: bool,
     /// What is done besides. `None` is nothing.
-    pub(crate) more: Option<Arc<MoreToDo>>,
+    pub(crate) filters: Option<Arc<RequestFilters>>,
 }
 
-/// What is done with the requests of a connection besides forwarding them. One of the two is there.
-pub(crate) struct MoreToDo {
+/// What is done with the requests of a connection besides forwarding them. There is a gate, an access log, or both.
+pub(crate) struct RequestFilters {
     /// Stops some of them.
     gate: Option<Gate>,
     /// Logs a line at the end of each.
     access_log: Option<AccessLogLayer>,
+    /// The client's address, for the access log.
+    address: Option<SocketAddr>,
 }
 
-impl MoreToDo {
-    /// Returns what there is to do. `None` if it is nothing.
-    pub(crate) fn new(gate: Option<Gate>, access_log: Option<AccessLogLayer>) -> Option<Arc<Self>> {
+impl RequestFilters {
+    /// Returns what there is to do for the client with this address. `None` if it is nothing.
+    pub(crate) fn new(
+        gate: Option<Gate>,
+        access_log: Option<AccessLogLayer>,
+        address: Option<SocketAddr>,
+    ) -> Option<Arc<Self>> {
         let is_nothing = gate.is_none() && access_log.is_none();
-        (!is_nothing).then(|| Arc::new(Self { gate, access_log }))
+        (!is_nothing).then(|| {
+            Arc::new(Self {
+                gate,
+                access_log,
+                address,
+            })
+        })
     }
 }
 
@@ -50,35 +63,45 @@ impl Clone for Answerer {
         Self {
             forwarder: self.forwarder.clone(),
             short_line: self.short_line,
-            more: self.more.clone(),
+            filters: self.filters.clone(),
         }
     }
 }
 
 impl Answerer {
     /// Answers one request, and logs it.
-    pub(crate) async fn answer(self, request: Request<Upload<Incoming>>) -> Response<Body> {
-        match self.more {
-            // Boxed: without more to do, the future of each request is as small as it can be.
-            Some(more) => Box::pin(logged(more, self.forwarder, request, self.short_line)).await,
+    pub(crate) async fn answer(self, mut request: Request<Upload<Incoming>>) -> Response<Body> {
+        remove_client_cert(request.headers_mut());
+        match self.filters {
+            // Boxed: without filters, the future of each request is as small as it can be.
+            Some(filters) => {
+                Box::pin(filtered(filters, self.forwarder, request, self.short_line)).await
+            }
             None => forward(self.forwarder, request, self.short_line).await,
         }
     }
 }
 
 /// Answers one request, and logs it if there is an access log.
-async fn logged(
-    more: Arc<MoreToDo>,
+async fn filtered(
+    filters: Arc<RequestFilters>,
     forwarder: Forwarder,
-    request: Request<Upload<Incoming>>,
+    mut request: Request<Upload<Incoming>>,
     short: bool,
 ) -> Response<Body> {
-    let Some(log) = &more.access_log else {
-        return pass(more.gate.as_ref(), forwarder, request, short).await;
+    let Some(log) = &filters.access_log else {
+        return pass(filters.gate.as_ref(), forwarder, request, short).await;
     };
+    // A request that is not forwarded has no proxy that would tell the log of its client.
+    if let Some(address) = filters.address {
+        request.extensions_mut().insert(address);
+    }
     let pass = service_fn(|request| {
-        let (more, forwarder) = (Arc::clone(&more), forwarder.clone());
-        async move { Ok::<_, Infallible>(pass(more.gate.as_ref(), forwarder, request, false).await) }
+        let (filters, forwarder) = (Arc::clone(&filters), forwarder.clone());
+        async move {
+            let gate = filters.gate.as_ref();
+            Ok::<_, Infallible>(pass(gate, forwarder, request, false).await)
+        }
     });
     infallible(log.layer(pass).call(request).await).map(Body::new)
 }

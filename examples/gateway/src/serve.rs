@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    answer::{Answerer, MoreToDo},
+    answer::{Answerer, RequestFilters},
     connection::{OpenedConnection, Server, Stage},
     entrance::{EnteredConnection, Entrance, Gate},
     forwarding::Forwarding,
@@ -55,8 +55,6 @@ pub(crate) struct Gateway {
     pub(crate) access_log: Option<AccessLogLayer>,
     /// How many requests each address may send, if that is limited.
     pub(crate) rate: Option<Arc<RequestRate>>,
-    /// Whether endpoints are told of the certificates of clients.
-    pub(crate) tells_certificate: bool,
 }
 
 impl Gateway {
@@ -219,11 +217,13 @@ impl Gateway {
         let key = entered.address.map(|address| AddressKey::new(address.ip()));
         let rate = self.rate.clone().zip(key);
         let certificate = entered.certificate.take();
-        let gate = Gate::new(entrance.redirect, rate, self.tells_certificate, certificate);
+        // Behind a load balancer that has terminated TLS, a redirect would be to where the client is.
+        let redirect = entrance.redirect.filter(|_| !entered.is_tls);
+        let gate = Gate::new(redirect, rate, certificate);
         Answerer {
             forwarder,
             short_line: self.short_lines,
-            more: MoreToDo::new(gate, self.access_log.clone()),
+            filters: RequestFilters::new(gate, self.access_log.clone(), entered.address),
         }
     }
 }

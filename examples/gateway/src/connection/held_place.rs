@@ -10,15 +10,15 @@ use crate::limits::AddressPlace;
 pub(crate) struct HeldPlace {
     _place: OwnedSemaphorePermit,
     /// Boxed, so that connections without it stay as small as they are.
-    _of_address: Option<Box<AddressPlace>>,
+    _address_place: Option<Box<AddressPlace>>,
 }
 
 impl HeldPlace {
     /// Holds both.
-    pub(crate) fn new(place: OwnedSemaphorePermit, of_address: Option<AddressPlace>) -> Self {
+    pub(crate) fn new(place: OwnedSemaphorePermit, address_place: Option<AddressPlace>) -> Self {
         Self {
             _place: place,
-            _of_address: of_address.map(Box::new),
+            _address_place: address_place.map(Box::new),
         }
     }
 }

@@ -80,14 +80,14 @@ impl Entrance {
             address = client.address.or(peer);
             is_tls = client.is_tls;
         }
-        let of_address = match (&self.address_places, address) {
+        let address_place = match (&self.address_places, address) {
             (Some(places), Some(address)) => {
                 let place = places.take(AddressKey::new(address.ip()));
                 place.map_err(|_| io::Error::other("too many connections of this address"))?
             }
             _ => None,
         };
-        let place = HeldPlace::new(place, of_address);
+        let place = HeldPlace::new(place, address_place);
         let Some(tls) = &self.tls else {
             return Ok(EnteredConnection {
                 stream: ClientStream::Raw(stream),

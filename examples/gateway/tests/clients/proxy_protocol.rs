@@ -11,7 +11,7 @@ const V1: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 80\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// A header of version 2 with an address of IPv6, and what else is in it.
-fn v2(more: &[u8]) -> Vec<u8> {
+pub fn v2(more: &[u8]) -> Vec<u8> {
     let rest = 36 + u16::try_from(more.len()).unwrap();
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x21".to_vec();
     header.extend(rest.to_be_bytes());

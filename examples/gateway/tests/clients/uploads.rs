@@ -11,10 +11,7 @@ use super::{
 const LEN: usize = 1 << 20;
 
 /// Uploads one chunk. Returns the number of chunks in which the endpoint gets it.
-async fn chunks<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut Conn<S>,
-    origin: &Origin,
-) -> usize {
+async fn chunks<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Conn<S>, origin: &Origin) -> usize {
     client
         .send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
