@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    listen::{ListenAddress, ListenerConfig, TlsVersion},
+    listen::{HttpsRedirectConfig, ListenAddress, ListenerConfig, TlsVersion},
     options::{Options, PerAddress},
 };
 
@@ -88,8 +88,12 @@ fn describe(listener: &ListenerConfig, names: Option<&[String]>) -> String {
     for network in &listener.proxy_protocol {
         let _ = write!(line, ", PROXY header from {network}");
     }
-    if listener.redirect_https {
-        line += ", redirects to https";
+    match listener.redirect_https {
+        HttpsRedirectConfig::Off => {}
+        HttpsRedirectConfig::FirstTls => line += ", redirects to https",
+        HttpsRedirectConfig::Port(port) => {
+            let _ = write!(line, ", redirects to https on port {port}");
+        }
     }
     line
 }

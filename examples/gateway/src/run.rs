@@ -13,7 +13,7 @@ use crate::{
     entrance::{Entrance, HttpsRedirect},
     forwarding::Forwarded,
     limits::{AddressPlaces, RequestRate},
-    listen::{BoundListener, InheritedSockets, ListenAddress, ListenerConfig},
+    listen::{BoundListener, HttpsRedirectConfig, InheritedSockets, ListenAddress, ListenerConfig},
     log::RequestLog,
     options::{Options, PerAddress},
     serve::Gateway,
@@ -115,15 +115,18 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 /// Returns the listeners that were asked for. Without any, those are all sockets that the service manager has passed, or
 /// one on a port of this machine.
 fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerConfig> {
-    if !options.listeners.is_empty() {
-        return options.listeners.clone();
+    let mut listeners = options.listeners.clone();
+    if listeners.is_empty() {
+        let passed = inherited.left().iter().copied().map(ListenAddress::Fd);
+        listeners.extend(passed.map(ListenerConfig::plain));
     }
-    let passed = inherited.left().iter().copied().map(ListenAddress::Fd);
-    let passed: Vec<_> = passed.map(ListenerConfig::plain).collect();
-    match passed.is_empty() {
-        true => vec![ListenerConfig::plain(ListenAddress::default())],
-        false => passed,
+    if listeners.is_empty() {
+        listeners.push(ListenerConfig::plain(ListenAddress::default()));
     }
+    for listener in &mut listeners {
+        options.overrides.apply(listener);
+    }
+    listeners
 }
 
 /// Loads the TLS of a listener, if it has any.
@@ -161,8 +164,10 @@ fn entrances(
         .and_then(|listener| listener.local)
         .map(|address| address.port());
     // Behind a socket without a port, it is that of whatever is in front of it.
-    let redirect = HttpsRedirect {
-        port: port.unwrap_or(443),
+    let redirect = |config| match config {
+        HttpsRedirectConfig::Off => None,
+        HttpsRedirectConfig::FirstTls => Some(port.unwrap_or(443)),
+        HttpsRedirectConfig::Port(port) => Some(port.get()),
     };
     let all = bound.into_iter().zip(servers);
     all.map(|(listener, tls)| {
@@ -170,7 +175,7 @@ fn entrances(
             proxy_protocol: listener.config.proxy_protocol.clone(),
             address_places: address_places.clone(),
             tls,
-            redirect: listener.config.redirect_https.then_some(redirect),
+            redirect: redirect(listener.config.redirect_https).map(|port| HttpsRedirect { port }),
         };
         (listener, entrance)
     })

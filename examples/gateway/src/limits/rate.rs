@@ -34,7 +34,7 @@ pub(crate) struct RateConfig {
     pub(crate) per_second: NonZeroU32,
     /// At once, after a pause. Default: as many as in a second.
     #[serde(default)]
-    burst: Option<NonZeroU32>,
+    pub(crate) burst: Option<NonZeroU32>,
 }
 
 impl RateConfig {

@@ -1,6 +1,9 @@
 //! The settings of listeners, as plain data.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -19,9 +22,9 @@ pub(crate) struct ListenerConfig {
     /// The networks whose connections begin with a PROXY header. Default: none.
     #[serde(default)]
     pub(crate) proxy_protocol: Vec<IpNet>,
-    /// Whether requests are answered by a redirect to `https`. Default: no.
+    /// Whether requests are answered by a redirect to `https`, and to which port. Default: no.
     #[serde(default)]
-    pub(crate) redirect_https: bool,
+    pub(crate) redirect_https: HttpsRedirectConfig,
     /// TLS, if it is spoken. Default: it is not.
     #[serde(default)]
     pub(crate) tls: Option<TlsConfig>,
@@ -34,13 +37,44 @@ impl ListenerConfig {
             address,
             mode: SocketMode::default(),
             proxy_protocol: Vec::new(),
-            redirect_https: false,
+            redirect_https: HttpsRedirectConfig::Off,
             tls: None,
         }
     }
 }
 
-/// The access mode of a Unix socket. Who may write to the socket may connect.
+/// Where clients that come without TLS are sent: `true`, `false` or a port in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(from = "SwitchOrPort")]
+pub(crate) enum HttpsRedirectConfig {
+    /// Nowhere: their requests are forwarded.
+    #[default]
+    Off,
+    /// To the port of the first listener with TLS.
+    FirstTls,
+    /// To this port.
+    Port(NonZeroU16),
+}
+
+/// [`HttpsRedirectConfig`] as it is written in a file.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected true, false or a port")]
+enum SwitchOrPort {
+    Switch(bool),
+    Port(NonZeroU16),
+}
+
+impl From<SwitchOrPort> for HttpsRedirectConfig {
+    fn from(written: SwitchOrPort) -> Self {
+        match written {
+            SwitchOrPort::Switch(true) => Self::FirstTls,
+            SwitchOrPort::Switch(false) => Self::Off,
+            SwitchOrPort::Port(port) => Self::Port(port),
+        }
+    }
+}
+
+/// The access mode of a Unix socket. Write permission on the socket allows connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SocketMode(pub(crate) u32);
 

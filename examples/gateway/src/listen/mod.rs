@@ -21,8 +21,8 @@ use self::unix::SocketFile;
 pub(crate) use self::{
     address::ListenAddress,
     config::{
-        CertificateFiles, ClientCertificateConfig, ListenerConfig, SocketMode, TlsConfig,
-        TlsVersion,
+        CertificateFiles, ClientCertificateConfig, HttpsRedirectConfig, ListenerConfig, SocketMode,
+        TlsConfig, TlsVersion,
     },
     socket::{AcceptedStream, ListenSocket},
 };

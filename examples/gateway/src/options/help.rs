@@ -4,8 +4,8 @@
 pub(crate) const HELP: &str = "\
 A load-balancing reverse proxy.
 
-  --config FILE            clusters, routes and, in its section [gateway], the values of flags. Flags take
-                           the place of what it says. It is read again when it changes, and on SIGHUP
+  --config FILE            clusters, routes and, in its section [gateway], the values of flags. A flag
+                           overrides its value there. The file is read again when it changes, and on SIGHUP
   --listen ADDR            where to listen, any number of times: an address and a port, unix:/path, or
                            fd:3 for the first socket that systemd passes [default: 127.0.0.1:8080, or
                            every socket that systemd passes]
@@ -18,7 +18,9 @@ A load-balancing reverse proxy.
   --tls-client-ca FILE     roots of the certificates that clients must present, in PEM; servers get them
                            as Client-Cert [default: none are asked for]
   --tls-client-optional    clients may do without a certificate
-  --redirect-https         sends clients of every --listen to the first --tls-listen
+  --redirect-https         sends clients of every --listen that do not speak TLS to the first
+                           --tls-listen
+  --redirect-port N        sends them to this port, as clients see it
   --proxy-protocol NET     a network whose connections begin with a PROXY header, version 1 or 2, like
                            10.0.0.0/8, any number of times [default: none]
   --admin ADDR             where to serve the status page and /metrics, or off
@@ -28,7 +30,8 @@ A load-balancing reverse proxy.
   --discover KIND:ARG      servers that are found, any number of times: dns:URL for the addresses of the
                            name in a URL, srv:URL for the SRV records of a service, like
                            srv:http://_http._tcp.api.internal, file:PATH for the lines of a file,
-                           etcd:URL for the keys of a prefix, kubernetes:NAMESPACE/SERVICE:PORT
+                           etcd:URL for the keys of a prefix, kubernetes:NAMESPACE/SERVICE:PORT. The last
+                           two need a build with the features etcd and kubernetes
   --dns-server ADDR        a name server to ask instead of the system's, any number of times
   --policy NAME            p2c, p2c-in-flight, round-robin, least-request, random, hash-ip or sticky
                            [default: p2c]
@@ -61,13 +64,13 @@ A load-balancing reverse proxy.
                            most connections of one client address, a /64 network of IPv6, or off
                            [default: half of --max-connections, and off for this machine's own]
   --rate-limit N           most requests per second of one client address, on average; beyond it they
-                           get a 429 [default: no limit]
+                           get a 429. off: no limit [default: off]
   --rate-burst N           most of them at once, after a pause [default: the same as --rate-limit]
   --access-log FORMAT      json or common: a line on standard output when a request has ended, and all
                            else that is logged on standard error; off: no lines per request
                            [default: a short line at the response head]
-  --check                  says what would be done, and does nothing else. The exit status is 0, or 2 if
-                           something is wrong
+  --check                  validate the flags and files, print what the gateway would do, and exit: 0, or
+                           2 if something is wrong
   --help                   this text
 
 RUST_LOG rules the log: RUST_LOG=warn turns off the short line per request.";

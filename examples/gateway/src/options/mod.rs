@@ -1,16 +1,17 @@
-//! The flags of the command line, with their defaults. [`HELP`] describes each.
+//! What can be set, with the defaults: by the flags of the command line, which [`HELP`] describes, and by the section
+//! `[gateway]` of a file.
 
+mod command_line;
 mod help;
 mod listeners;
 mod section;
 mod values;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum_upstream::{config::ConfigFile, policy::Policy};
 
-pub(crate) use self::{help::HELP, section::GatewayConfig};
-use self::{listeners::ListenerFlags, values::value};
+pub(crate) use self::{help::HELP, listeners::ListenerOverrides, section::GatewayConfig};
 use crate::{
     BoxError, discovery::DiscoverySource, limits::RateConfig, listen::ListenerConfig,
     log::RequestLog, workers::RuntimeKind,
@@ -23,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<ConfiguredFile>,
     /// Empty if none was asked for.
     pub(crate) listeners: Vec<ListenerConfig>,
+    /// What flags say of all listeners, wherever they come from.
+    pub(crate) overrides: ListenerOverrides,
     /// `None` serves no status page.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) upstreams: Vec<String>,
@@ -80,6 +83,7 @@ impl Default for Options {
         Self {
             config: None,
             listeners: Vec::new(),
+            overrides: ListenerOverrides::default(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9901))),
             upstreams: Vec::new(),
             discover: Vec::new(),
@@ -136,138 +140,5 @@ impl Options {
         options.config = Some(ConfiguredFile { path, section });
         // Once more: flags take the place of what the file says.
         Ok(options.with_flags()?.map(|(options, _)| options))
-    }
-
-    /// Returns a flag that was given and that a file has a place of its own for.
-    fn flag_of_cluster(&self) -> Option<&'static str> {
-        let Self {
-            upstreams,
-            discover,
-            connect_timeout,
-            response_timeout,
-            health_path,
-            retries,
-            per_try_timeout,
-            hedge_after,
-            max_in_flight,
-            ..
-        } = self;
-        let given = [
-            ("--upstream", !upstreams.is_empty()),
-            ("--discover", !discover.is_empty()),
-            ("--policy", self.policy.is_some()),
-            ("--connect-timeout", connect_timeout.is_some()),
-            ("--response-timeout", response_timeout.is_some()),
-            ("--health-path", health_path.is_some()),
-            ("--retries", retries.is_some()),
-            ("--per-try-timeout", per_try_timeout.is_some()),
-            ("--hedge-after", hedge_after.is_some()),
-            ("--max-in-flight", max_in_flight.is_some()),
-            ("--queue", self.queue > 0),
-        ];
-        given
-            .iter()
-            .find(|(_, given)| *given)
-            .map(|(flag, _)| *flag)
-    }
-
-    /// Puts the values of flags in the place of those that are there. Also returns the value of `--config`, or nothing if
-    /// help was asked for.
-    fn with_flags(self) -> Result<Option<(Self, Option<PathBuf>)>, BoxError> {
-        use lexopt::prelude::*;
-
-        let mut options = self;
-        let (mut file, mut listeners) = (None, ListenerFlags::default());
-        let (mut rate, mut burst) = (None, None);
-        let mut parser = lexopt::Parser::from_env();
-        while let Some(argument) = parser.next()? {
-            let Long(flag) = argument else {
-                return match argument {
-                    Short('h') => Ok(None),
-                    _ => Err(argument.unexpected().into()),
-                };
-            };
-            let flag = flag.to_owned();
-            let next = &mut parser;
-            if listeners.take(&flag, next)? {
-                continue;
-            }
-            match flag.as_str() {
-                "config" => file = Some(PathBuf::from(next.value()?)),
-                "admin" => options.admin = value(next, &flag, values::address_or_off)?,
-                "upstream" => options.upstreams.push(next.value()?.string()?),
-                "discover" => options.discover.push(value(next, &flag, values::parsed)?),
-                "dns-server" => options
-                    .name_servers
-                    .push(value(next, &flag, values::name_server)?),
-                "policy" => options.policy = Some(value(next, &flag, values::policy)?),
-                "workers" => options.workers = Some(value(next, &flag, values::count)?),
-                "runtime" => options.runtime = value(next, &flag, values::runtime)?,
-                "connect-timeout" => {
-                    options.connect_timeout = Some(value(next, &flag, values::duration)?);
-                }
-                "response-timeout" => {
-                    options.response_timeout = Some(value(next, &flag, values::duration)?);
-                }
-                "head-timeout" => options.head_timeout = value(next, &flag, values::duration)?,
-                "idle-timeout" => {
-                    options.idle_timeout = Some(value(next, &flag, values::duration)?);
-                }
-                "write-timeout" => options.write_timeout = value(next, &flag, values::duration)?,
-                "health-path" => options.health_path = Some(next.value()?.string()?),
-                "health-interval" => {
-                    options.health_interval = Some(value(next, &flag, values::time)?);
-                }
-                "retries" => options.retries = Some(value(next, &flag, values::number)?),
-                "per-try-timeout" => {
-                    options.per_try_timeout = Some(value(next, &flag, values::time)?);
-                }
-                "hedge-after" => options.hedge_after = Some(value(next, &flag, values::time)?),
-                "max-in-flight" => {
-                    options.max_in_flight = Some(value(next, &flag, values::count)?);
-                }
-                "queue" => options.queue = value(next, &flag, values::number)? as usize,
-                "drain-timeout" | "grace" => {
-                    options.drain_timeout = value(next, &flag, values::duration)?;
-                }
-                "max-head" => options.max_head = value(next, &flag, values::size)?,
-                "max-fields" => options.max_fields = value(next, &flag, values::count)?,
-                "max-connections" => {
-                    options.max_connections = Some(value(next, &flag, values::count)?);
-                }
-                "max-connections-per-address" => {
-                    options.max_per_address = value(next, &flag, values::per_address)?;
-                }
-                "rate-limit" => rate = Some(value(next, &flag, values::positive)?),
-                "rate-burst" => burst = Some(value(next, &flag, values::positive)?),
-                "check" => options.check = true,
-                "access-log" => options.access_log = value(next, &flag, values::access_log)?,
-                "help" => return Ok(None),
-                _ => return Err(Long(&flag).unexpected().into()),
-            }
-        }
-        if options.health_interval.is_some() && options.health_path.is_none() {
-            return Err("--health-interval needs --health-path".into());
-        }
-        if !options.name_servers.is_empty() && options.discover.is_empty() {
-            return Err("--dns-server needs --discover".into());
-        }
-        options.rate = rate_config(rate, burst)?.or(options.rate);
-        let listeners = listeners.finish()?;
-        if !listeners.is_empty() {
-            options.listeners = listeners;
-        }
-        Ok(Some((options, file)))
-    }
-}
-
-/// Returns the limit of the rate of requests.
-fn rate_config(
-    rate: Option<NonZeroU32>,
-    burst: Option<NonZeroU32>,
-) -> Result<Option<RateConfig>, BoxError> {
-    match (rate, burst) {
-        (None, Some(_)) => Err("--rate-burst needs --rate-limit".into()),
-        (rate, burst) => Ok(rate.map(|rate| RateConfig::new(rate, burst))),
     }
 }

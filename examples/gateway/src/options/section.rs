@@ -9,7 +9,12 @@ use axum_upstream::{
 use serde::Deserialize;
 
 use super::{Options, PerAddress};
-use crate::{limits::RateConfig, listen::ListenerConfig, log::RequestLog, workers::RuntimeKind};
+use crate::{
+    limits::RateConfig,
+    listen::{HttpsRedirectConfig, ListenerConfig},
+    log::RequestLog,
+    workers::RuntimeKind,
+};
 
 /// The key of the section.
 pub(crate) const SECTION: &str = "gateway";
@@ -30,7 +35,7 @@ pub(crate) struct GatewayConfig {
     max_fields: Option<NonZeroU32>,
     max_connections: Option<NonZeroU32>,
     max_connections_per_address: Option<Switch<NonZeroU32>>,
-    rate_limit: Option<RateConfig>,
+    rate_limit: Option<Switch<RateConfig>>,
     access_log: Option<Switch<LogFormat>>,
 }
 
@@ -46,16 +51,19 @@ impl GatewayConfig {
     /// Reads the section, and refuses what cannot work. Paths in it begin at the folder of the file.
     pub(crate) fn read(file: &mut ConfigFile, path: &Path) -> Self {
         let mut section: Self = file.section(SECTION);
+        section.refuse_what_cannot_work(file);
         let has_tls = section.listeners.iter().any(|one| one.tls.is_some());
         let folder = path.parent().unwrap_or(Path::new(""));
         for (n, listener) in section.listeners.iter_mut().enumerate() {
             let n = n.to_string();
             let setting = |name| [SECTION, "listeners", &n, name];
-            if listener.redirect_https && !has_tls {
-                file.refuse(&setting("redirect_https"), "no listener has TLS");
+            let redirect = listener.redirect_https;
+            if redirect == HttpsRedirectConfig::FirstTls && !has_tls {
+                let wrong = "no listener has TLS: name the port to redirect to, as 443";
+                file.refuse(&setting("redirect_https"), wrong);
             }
             if let Some(tls) = &mut listener.tls {
-                if listener.redirect_https {
+                if redirect != HttpsRedirectConfig::Off {
                     file.refuse(&setting("redirect_https"), "this listener has TLS itself");
                 }
                 if tls.certificates.is_empty() {
@@ -65,6 +73,23 @@ impl GatewayConfig {
             }
         }
         section
+    }
+
+    /// Refuses values that flags refuse as well.
+    fn refuse_what_cannot_work(&self, file: &mut ConfigFile) {
+        let is_zero = |time: Option<HumanDuration>| time.is_some_and(|time| time.0.is_zero());
+        let zeros = [
+            ("head_timeout", is_zero(self.head_timeout)),
+            ("idle_timeout", is_zero(self.idle_timeout)),
+            ("write_timeout", is_zero(self.write_timeout)),
+            ("max_head", self.max_head.is_some_and(|size| size.0 == 0)),
+        ];
+        for (name, _) in zeros.into_iter().filter(|(_, is_zero)| *is_zero) {
+            file.refuse(&[SECTION, name], "must be more than 0");
+        }
+        if self.runtime == Some(RuntimeKind::PerCore) && cfg!(not(target_os = "linux")) {
+            file.refuse(&[SECTION, "runtime"], "per-core needs Linux");
+        }
     }
 
     /// Puts what the section says in the place of defaults.
@@ -102,7 +127,7 @@ impl GatewayConfig {
                 None => PerAddress::Off,
             };
         }
-        options.rate = self.rate_limit;
+        options.rate = self.rate_limit.and_then(Switch::on);
         if let Some(format) = self.access_log {
             options.access_log = match format.on() {
                 Some(LogFormat::Json) => RequestLog::Access(AccessLogFormat::Json),

@@ -1,9 +1,15 @@
 //! Parses the values of flags. Each function returns what is wrong in words that follow the name of the flag.
 
-use std::{net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU32},
+    str::FromStr,
+    time::Duration,
+};
 
 use axum_upstream::{
     access_log::AccessLogFormat,
+    config::Switch,
     policy::{Policy, Sticky},
 };
 
@@ -45,6 +51,21 @@ pub(super) fn per_address(text: &str) -> Result<PerAddress, &'static str> {
 /// Parses a number that is not zero.
 pub(super) fn positive(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "must be 1 or more")
+}
+
+/// Parses a number that is not zero, or `off`.
+pub(super) fn positive_or_off(text: &str) -> Result<Switch<NonZeroU32>, &'static str> {
+    match text {
+        "off" => Ok(Switch::Off),
+        number => positive(number)
+            .map(Switch::On)
+            .map_err(|_| "must be 1 or more, or off"),
+    }
+}
+
+/// Parses a port.
+pub(super) fn port(text: &str) -> Result<NonZeroU16, &'static str> {
+    text.parse().map_err(|_| "must be a port, 1 to 65535")
 }
 
 /// Parses an address and a port.

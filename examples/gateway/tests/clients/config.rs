@@ -164,21 +164,82 @@ async fn a_change_touches_nothing_that_is_in_flight() {
     waiting.expect_ok().await;
 }
 
+/// What a check of a file with this text says: the exit status, standard output and standard error.
+fn checked(folder: &Folder, text: &str, flags: &[&str]) -> (Option<i32>, String, String) {
+    folder.write("gateway.toml", text);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.args(["--check", "--config", &folder.text("gateway.toml")]);
+    let output = command.args(flags).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Each flag takes the place of its own value, and of nothing else.
+#[test]
+fn flags_take_the_place_of_single_values() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    authority.server(&["a.example"]).write(&folder, "a");
+    let path = folder.text("socket");
+    let text = format!(
+        r#"
+[gateway]
+listeners = [
+    {{ address = "192.0.2.1:1", redirect_https = 8443 }},
+    {{ address = "unix:{path}" }},
+    {{ address = "192.0.2.1:2", tls = {{ certificates = [{{ cert = "a.pem", key = "a.key" }}] }} }},
+]
+admin = false
+rate_limit = {{ per_second = 10, burst = 50 }}
+[clusters.a]
+endpoints = ["http://a"]
+[routes.a]
+cluster = "a"
+"#
+    );
+    let report = |flags: &[&str]| {
+        let (status, report, errors) = checked(&folder, &text, flags);
+        assert_eq!((status, errors.as_str()), (Some(0), ""));
+        report
+    };
+    for (flags, expected) in [
+        (&[][..], "192.0.2.1:1, redirects to https on port 8443\n"),
+        (&[], "10 requests per second, 50 at once\n"),
+        (
+            &["--rate-burst", "5"],
+            "10 requests per second, 5 at once\n",
+        ),
+        (
+            &["--rate-limit", "20"],
+            "20 requests per second, 50 at once\n",
+        ),
+        (&["--unix-mode", "0600"], "socket (http), mode 0600\n"),
+        (
+            &["--tls-min-version", "1.3"],
+            "192.0.2.1:2, TLS 1.3 or later",
+        ),
+        (
+            &["--proxy-protocol", "10.0.0.0/8"],
+            "mode 0660, PROXY header from 10.0.0.0/8\n",
+        ),
+    ] {
+        let report = report(flags);
+        assert!(report.contains(expected), "{flags:?}: {report}");
+    }
+    assert!(!report(&["--rate-limit", "off"]).contains("requests per second"));
+    let off = text.replace("{ per_second = 10, burst = 50 }", "false");
+    let (status, report, errors) = checked(&folder, &off, &[]);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    assert!(!report.contains("requests per second"), "{report}");
+}
+
 #[test]
 fn what_is_wrong_with_it_is_said_at_once() {
     let folder = Folder::new();
-    let said = |text: &str, flags: &[&str]| {
-        folder.write("gateway.toml", text);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command.args(["--check", "--config", &folder.text("gateway.toml")]);
-        let output = command.args(flags).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (
-            output.status.code(),
-            text(output.stdout),
-            text(output.stderr),
-        )
-    };
+    let said = |text: &str, flags: &[&str]| checked(&folder, text, flags);
     let wrong = r#"
 [gateway]
 listeners = [
@@ -186,6 +247,8 @@ listeners = [
     { address = "127.0.0.1:0", redirect_https = true },
 ]
 head_timout = "5s"
+head_timeout = "0s"
+max_head = "0B"
 [clusters.a]
 endpoints = ["ftp://a"]
 [routes.a]
@@ -196,8 +259,10 @@ cluster = "b"
     for part in [
         "gateway.toml:4:17: gateway.listeners[0].address: ",
         "gateway.toml:7:1: gateway: unknown field \"head_timout\"",
-        "gateway.toml:9:",
-        "gateway.toml:11:11: routes.a.cluster: ",
+        "gateway.toml:8:16: gateway.head_timeout: must be more than 0",
+        "gateway.toml:9:12: gateway.max_head: must be more than 0",
+        "gateway.toml:11:",
+        "gateway.toml:13:11: routes.a.cluster: ",
     ] {
         assert!(errors.contains(part), "{part}: {errors}");
     }

@@ -60,6 +60,22 @@ would allow an address 5 requests per second, 5 at once
     assert!(!super::authority::exists(&folder.path("socket")));
 }
 
+/// Of listeners that no flag names.
+#[test]
+fn flags_of_listeners_are_for_all_listeners() {
+    let flags = [
+        "--check",
+        "--proxy-protocol",
+        "10.0.0.0/8",
+        "--admin",
+        "off",
+    ];
+    let (status, report, errors) = said(&flags);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    let listens = "would listen on http://127.0.0.1:8080, PROXY header from 10.0.0.0/8\n";
+    assert!(report.starts_with(listens), "{report}");
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     let folder = Folder::new();
@@ -88,6 +104,34 @@ fn what_is_wrong_is_named() {
         (
             vec!["--redirect-https"],
             "--redirect-https needs --tls-listen",
+        ),
+        (
+            vec!["--redirect-port", "443"],
+            "--redirect-port needs --redirect-https",
+        ),
+        (
+            vec!["--redirect-port", "0"],
+            "--redirect-port 0: must be a port",
+        ),
+        (
+            vec!["--unix-mode", "0600"],
+            "--unix-mode needs a Unix socket",
+        ),
+        (
+            vec!["--head-timeout", "0s"],
+            "--head-timeout 0s: must be more than 0",
+        ),
+        (
+            vec!["--idle-timeout", "0s"],
+            "--idle-timeout 0s: must be more than 0",
+        ),
+        (
+            vec!["--write-timeout", "0s"],
+            "--write-timeout 0s: must be more than 0",
+        ),
+        (
+            vec!["--rate-limit", "off", "--rate-burst", "5"],
+            "--rate-burst needs --rate-limit",
         ),
         (
             vec!["--tls-client-optional"],
