@@ -13,6 +13,7 @@ use super::{
     super::{
         error::{ConfigError, ConfigProblem},
         file::ConfigFile,
+        root::Config,
     },
     follower::{FileFollower, HangupSignals},
     handle::LiveConfig,
@@ -45,6 +46,7 @@ pub struct ConfigWatch {
     interval: Duration,
     on_hangup: bool,
     sections: Option<ReadSections>,
+    adjust: Option<AdjustConfig>,
 }
 
 /// What is done once a version of the file has been taken.
@@ -52,6 +54,9 @@ type Taken = Box<dyn FnOnce() + Send>;
 
 /// Reads the sections of the application.
 type ReadSections = Box<dyn Fn(&mut ConfigFile) -> Taken + Send + Sync>;
+
+/// Changes a configuration before it is applied.
+type AdjustConfig = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 impl ConfigWatch {
     /// Follows a file.
@@ -62,6 +67,7 @@ impl ConfigWatch {
             interval: Duration::from_secs(10),
             on_hangup: false,
             sections: None,
+            adjust: None,
         }
     }
 
@@ -123,6 +129,30 @@ impl ConfigWatch {
         self
     }
 
+    /// Changes each version of the configuration before it is applied, as for defaults of the application's own. It must
+    /// change equal files equally: a reload replaces the clusters whose settings differ.
+    ///
+    /// ```no_run
+    /// use axum_upstream::config::{ConfigWatch, Switch};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), axum_upstream::config::ConfigError> {
+    /// let live = ConfigWatch::new("proxy.toml")
+    ///     .adjust(|config| {
+    ///         let client = config.defaults.cluster.client.get_or_insert_default();
+    ///         client.max_connections.get_or_insert(Switch::On(1000));
+    ///     })
+    ///     .start()?;
+    /// # let _ = live;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        self.adjust = Some(Box::new(adjust));
+        self
+    }
+
     /// Reads the file, builds the configuration, and follows the file from now on. It blocks on the file, and on those
     /// that are named in it.
     ///
@@ -139,8 +169,8 @@ impl ConfigWatch {
         // Before the file is read, so that no change comes in between.
         let folder = FolderWatch::around(&self.path);
         let text = ConfigFile::text(&self.path)?;
-        let (file, taken) = self.parse(text.clone())?;
-        let live = Arc::new(LiveState::new(&file.config()?)?);
+        let (config, taken) = self.parse(text.clone())?;
+        let live = Arc::new(LiveState::new(&config)?);
         taken();
         let follower = FileFollower {
             live: Arc::downgrade(&live),
@@ -158,13 +188,17 @@ impl ConfigWatch {
     }
 
     /// Parses a text, and reads the sections of the application.
-    fn parse(&self, text: String) -> Result<(ConfigFile, Taken), ConfigError> {
+    fn parse(&self, text: String) -> Result<(Config, Taken), ConfigError> {
         let mut file = ConfigFile::of_text(text, &self.path)?;
         let taken = match &self.sections {
             Some(read) => read(&mut file),
             None => Box::new(|| {}),
         };
-        Ok((file, taken))
+        let mut config = file.config()?;
+        if let Some(adjust) = &self.adjust {
+            adjust(&mut config);
+        }
+        Ok((config, taken))
     }
 
     /// Returns an error of the file as a whole.
@@ -190,8 +224,8 @@ impl ConfigSource for FollowedFile {
         }
         last.clone_from(&text);
         let taken = text.and_then(|text| {
-            let (file, taken) = self.watch.parse(text)?;
-            live.apply(&file.config()?)?;
+            let (config, taken) = self.watch.parse(text)?;
+            live.apply(&config)?;
             Ok(taken)
         });
         let tried = taken.map(|taken| taken());

@@ -2,21 +2,21 @@
 
 use axum::Router;
 use axum_upstream::{
-    LoadBalance, ReverseProxy, config::ConfigWatch, status::status_router, upstream::ClientBuilder,
+    LoadBalance, ReverseProxy,
+    config::{ConfigWatch, Switch},
+    status::status_router,
+    upstream::ClientBuilder,
 };
 
 use super::Forwarding;
 use crate::{
     demo,
     discovery::AllSources,
-    files::Connections,
+    files::{ConnectionShares, EndpointCount},
     options::{ConfiguredFile, GatewayConfig, Options},
     run::Failure,
     settings,
 };
-
-/// How many endpoints a source is taken to find, when connections are divided among them.
-const PER_SOURCE: usize = 8;
 
 /// Where requests go, and what is said of it.
 pub(crate) struct Forwarded {
@@ -51,27 +51,28 @@ impl Forwarded {
 /// Forwards as the routes of a file say, and follows it.
 fn routes(options: &Options, file: &ConfiguredFile, sockets: usize) -> Result<Forwarded, Failure> {
     let (path, first) = (file.path.clone(), file.section.clone());
+    // Of the file as it is at the start: what a change of one cluster would do to the shares of all others would have
+    // them be replaced.
+    let endpoints = EndpointCount::of_file(&file.config);
+    let connections = ConnectionShares::share(options.max_connections, endpoints, sockets);
     let watch = ConfigWatch::new(&file.path).on_hangup();
+    let watch = watch.adjust(move |config| {
+        let client = config.defaults.cluster.client.get_or_insert_default();
+        let max = Switch::On(connections.per_endpoint);
+        client.max_connections.get_or_insert(max);
+    });
     let watch = watch.sections(move |file| {
         let section = GatewayConfig::read(file, &path);
         let is_other = section != first;
         move || {
             if is_other {
-                tracing::warn!(
-                    "what [gateway] says has changed, and takes effect at the next start"
-                );
+                tracing::warn!("the [gateway] section has changed; restart to apply it");
             }
         }
     });
     let live = watch
         .start()
         .map_err(|error| Failure::Usage(error.into()))?;
-    let clusters = live.clusters();
-    let endpoints = clusters
-        .iter()
-        .map(|cluster| cluster.handle().endpoints().len());
-    let endpoints = endpoints.sum::<usize>().max(PER_SOURCE);
-    let connections = Connections::share(options.max_connections, endpoints, sockets);
     Ok(Forwarded {
         status: live.status_router().into_router(),
         forwarding: Forwarding::Routes(live),
@@ -87,8 +88,8 @@ async fn one_cluster(options: &Options, sockets: usize) -> Result<Forwarded, Fai
         true => demo::servers().await.map_err(Failure::Run)?,
         false => options.upstreams.clone(),
     };
-    let endpoints = upstreams.len() + PER_SOURCE * options.discover.len();
-    let connections = Connections::share(options.max_connections, endpoints, sockets);
+    let endpoints = EndpointCount::of_flags(upstreams.len(), options.discover.len());
+    let connections = ConnectionShares::share(options.max_connections, endpoints, sockets);
     let client = settings::client(options, connections.per_endpoint);
     let balance = cluster(options, &upstreams, &client)?;
     let sources = options.discover.iter().map(ToString::to_string);

@@ -9,7 +9,10 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use axum_upstream::{config::ConfigFile, policy::Policy};
+use axum_upstream::{
+    config::{Config, ConfigFile},
+    policy::Policy,
+};
 
 pub(crate) use self::{help::HELP, listeners::ListenerOverrides, section::GatewayConfig};
 use crate::{
@@ -63,6 +66,8 @@ pub(crate) struct Options {
 pub(crate) struct ConfiguredFile {
     /// Where it is.
     pub(crate) path: PathBuf,
+    /// Its clusters and routes, as they were when the program started.
+    pub(crate) config: Config,
     /// Its section `[gateway]`, as it was when the program started.
     pub(crate) section: GatewayConfig,
 }
@@ -134,10 +139,14 @@ impl Options {
         }
         let mut file = ConfigFile::read(&path)?;
         let section = GatewayConfig::read(&mut file, &path);
-        file.config()?;
+        let config = file.config()?;
         let mut options = Self::default();
         section.apply(&mut options);
-        options.config = Some(ConfiguredFile { path, section });
+        options.config = Some(ConfiguredFile {
+            path,
+            config,
+            section,
+        });
         // Once more: flags take the place of what the file says.
         Ok(options.with_flags()?.map(|(options, _)| options))
     }

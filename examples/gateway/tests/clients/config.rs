@@ -94,6 +94,53 @@ async fn listeners_and_routes_come_from_it() {
     assert_eq!(gateway.listening.len(), 1);
 }
 
+/// As with `--upstream`: otherwise connections to an endpoint would take the files of all others.
+#[tokio::test]
+async fn connections_to_endpoints_are_limited_unless_the_file_says_how() {
+    const CLIENTS: usize = 10;
+    let (folder, origin) = (Folder::new(), Origin::new().await);
+    let path = folder.text("gateway.toml");
+    let listen = "listeners = [{ address = \"127.0.0.1:0\" }]";
+    // One connection to each of the eight endpoints that a file is taken to have.
+    for (limit, connections) in [
+        ("", 1),
+        ("[defaults.cluster.client]\nmax_connections = 3\n", 3),
+    ] {
+        folder.write(
+            "gateway.toml",
+            &format!("{}{limit}", file(&origin, &origin, listen)),
+        );
+        let mut shell = Command::new("sh");
+        let script = "ulimit -n 80 && exec \"$0\" \"$@\"";
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_gateway")]);
+        shell.args(["--config", &path, "--workers", "1"]);
+        let gateway = Gateway::run(shell);
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = gateway.connect().await;
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            clients.push(client);
+        }
+        let mut servers = Vec::new();
+        for _ in 0..connections {
+            let mut server = origin.accept().await;
+            server.head().await;
+            servers.push(server);
+        }
+        // No other connection takes the rest, one request after the other.
+        for n in 0..CLIENTS {
+            let server = &mut servers[n % connections];
+            server.send(OK).await;
+            if n + connections < CLIENTS {
+                server.head().await;
+            }
+        }
+        for client in &mut clients {
+            client.expect_ok().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_change_touches_nothing_that_is_in_flight() {
     let folder = Folder::new();
@@ -155,7 +202,7 @@ async fn a_change_touches_nothing_that_is_in_flight() {
     // What cannot change while it runs is said.
     folder.write("gateway.toml", &first.replace("127.0.0.1:0", "127.0.0.1:1"));
     gateway.signal("HUP");
-    let told = async { while !log.recv().await.unwrap().contains("at the next start") {} };
+    let told = async { while !log.recv().await.unwrap().contains("restart to apply it") {} };
     soon(told).await;
 
     tunnel.send("ping").await;
