@@ -1,6 +1,6 @@
 //! Puts the program together: what listens, what is forwarded where, and within which limits.
 
-use std::sync::Arc;
+use std::{fmt::Write, net::SocketAddr, sync::Arc};
 
 use axum_upstream::access_log::AccessLogLayer;
 use tokio::task::JoinSet;
@@ -80,17 +80,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     };
     let access_log = access_log.transpose();
 
-    for listener in &bound {
-        println!("listening on {listener}");
-    }
-    for line in shown {
-        println!("  -> {line}");
-    }
-    if let Some(first) = bound.first() {
-        println!("try: curl -i {first}/hello");
-    }
-    if let Some(status) = status_address {
-        println!("status: http://{status}/ (and /metrics)");
+    let start = banner(&bound, &shown, status_address);
+    match options.access_log {
+        // Standard output is the access log's, to its first line.
+        RequestLog::Access(_) => eprint!("{start}"),
+        RequestLog::Short | RequestLog::Off => print!("{start}"),
     }
 
     let gateway = Gateway {
@@ -110,6 +104,24 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let entrances = entrances(bound, servers, &options, places);
     let served = gateway.serve(entrances, until_signal()).await;
     served.map_err(|error| Failure::Run(error.into()))
+}
+
+/// Returns the lines that say where the program listens and what it forwards to.
+fn banner(bound: &[BoundListener], shown: &[String], status: Option<SocketAddr>) -> String {
+    let mut lines = String::new();
+    for listener in bound {
+        let _ = writeln!(lines, "listening on {listener}");
+    }
+    for line in shown {
+        let _ = writeln!(lines, "  -> {line}");
+    }
+    if let Some(first) = bound.first() {
+        let _ = writeln!(lines, "try: curl -i {first}/hello");
+    }
+    if let Some(status) = status {
+        let _ = writeln!(lines, "status: http://{status}/ (and /metrics)");
+    }
+    lines
 }
 
 /// Returns the listeners that were asked for. Without any, those are all sockets that the service manager has passed, or

@@ -65,7 +65,18 @@ impl Gateway {
     }
 
     /// As this says, without a status page.
-    pub fn run(mut command: Command) -> Self {
+    pub fn run(command: Command) -> Self {
+        let is_logged = command
+            .get_args()
+            .any(|argument| argument == "json" || argument == "common");
+        Self::run_and_read(command, is_logged)
+    }
+
+    /// As this says, without a status page. If it writes an access log, it says on standard error where it listens.
+    pub fn run_and_read(mut command: Command, is_logged: bool) -> Self {
+        if is_logged {
+            command.stderr(Stdio::piped());
+        }
         let mut child = command
             .args(["--admin", "off"])
             .env("RUST_LOG", "info")
@@ -73,10 +84,14 @@ impl Gateway {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().map(BufReader::new);
         let mut listening = Vec::new();
         loop {
             let mut line = String::new();
-            let len = stdout.read_line(&mut line).unwrap();
+            let len = match &mut stderr {
+                Some(stderr) => stderr.read_line(&mut line).unwrap(),
+                None => stdout.read_line(&mut line).unwrap(),
+            };
             assert!(len > 0, "it does not start");
             match line.trim().strip_prefix("listening on ") {
                 Some(place) => listening.push(place.to_owned()),
@@ -84,6 +99,10 @@ impl Gateway {
                 None if !listening.is_empty() => break,
                 None => {}
             }
+        }
+        if let Some(mut stderr) = stderr {
+            // It ends with the gateway.
+            std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
         }
         let first = listening.iter().find_map(|place| address(place));
         Self {
