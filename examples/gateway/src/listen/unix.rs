@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
 };
@@ -13,8 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{config::SocketMode, tcp::BACKLOG};
 
-/// Listens at a path, with this access mode. A socket that is there and that nobody listens on is replaced: it was left
-/// by a process that was killed.
+/// Listens at a path, with this access mode. A stale socket file, left by a process that was killed, is replaced.
 ///
 /// # Errors
 ///
@@ -24,14 +23,14 @@ pub(super) fn bind(path: &Path, mode: SocketMode) -> io::Result<(UnixListener, S
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::new(path)?;
-    // Nobody can connect before `listen`, so the mode is right from the first moment.
+    // No connection is possible before `listen`, so the mode applies from the start.
     fs::set_permissions(path, fs::Permissions::from_mode(mode.0))?;
     socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok((socket.into(), file))
 }
 
-/// Removes a socket that nobody listens on.
+/// Removes a stale socket file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -44,10 +43,16 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             "there is a file that is no socket",
         ));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
+    // Without waiting: a process that listens, and accepts nothing, may have a full queue.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
+            io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+            _ => Err(error),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixStream;
 
 use super::{
@@ -62,6 +63,34 @@ async fn a_client_that_is_gone_is_seen_to_be() {
     server.head().await;
     drop(client);
     assert_eq!(server.rest().await, "");
+}
+
+/// A process that listens there, and accepts nothing.
+#[test]
+fn a_socket_with_a_full_queue_is_in_use() {
+    let folder = Folder::new();
+    let path = SockAddr::unix(folder.path("socket")).unwrap();
+    let socket = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&path).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket();
+        client.set_nonblocking(true).unwrap();
+        if client.connect(&path).is_err() {
+            break;
+        }
+        waiting.push(client);
+    }
+    let mut second = Command::new("timeout");
+    let address = format!("unix:{}", folder.text("socket"));
+    second.args(["10", env!("CARGO_BIN_EXE_gateway")]);
+    second.args(["--admin", "off", "--listen", &address]);
+    let output = second.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("in use"), "{error}");
 }
 
 #[tokio::test]
