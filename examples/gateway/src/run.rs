@@ -184,10 +184,12 @@ fn entrances(
     let all = bound.into_iter().zip(servers);
     all.map(|(listener, tls)| {
         let entrance = Entrance {
+            listener: listener.to_string(),
             proxy_protocol: listener.config.proxy_protocol.clone(),
             address_places: address_places.clone(),
             tls,
             redirect: redirect(listener.config.redirect_https).map(|port| HttpsRedirect { port }),
+            ..Entrance::default()
         };
         (listener, entrance)
     })

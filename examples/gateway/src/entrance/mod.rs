@@ -1,10 +1,12 @@
 //! What lies between a listener's sockets and HTTP, and what is done with requests before they are forwarded.
 //!
 //! - This file: a connection's PROXY header, its place among those of its address, and TLS, in this order.
+//! - `refusals.rs`: what is logged of connections that do not get through.
 //! - `gate.rs`: a request's rate, redirect and client certificate.
 
 mod gate;
 mod redirect;
+mod refusals;
 
 use std::{
     io,
@@ -12,10 +14,11 @@ use std::{
     sync::Arc,
 };
 
-use gateway::proxy_protocol::read_header;
+use gateway::proxy_protocol::{ProxyHeaderError, read_header};
 use ipnet::IpNet;
 use tokio::sync::OwnedSemaphorePermit;
 
+use self::refusals::RefusalLog;
 pub(crate) use self::{gate::Gate, redirect::HttpsRedirect};
 use crate::{
     connection::{ClientStream, HeldPlace, RawStream},
@@ -26,6 +29,8 @@ use crate::{
 /// What a connection of one listener goes through before HTTP.
 #[derive(Debug, Default)]
 pub(crate) struct Entrance {
+    /// The listener, in the log.
+    pub(crate) listener: String,
     /// The networks whose connections begin with a PROXY header.
     pub(crate) proxy_protocol: Vec<IpNet>,
     /// The connections of each address, if they are limited.
@@ -34,6 +39,10 @@ pub(crate) struct Entrance {
     pub(crate) tls: Option<Arc<TlsServer>>,
     /// Where clients are sent, if this listener is there for that.
     pub(crate) redirect: Option<HttpsRedirect>,
+    /// What is logged of PROXY headers.
+    pub(crate) refused_headers: RefusalLog,
+    /// What is logged of handshakes of TLS.
+    pub(crate) refused_handshakes: RefusalLog,
 }
 
 /// A connection that has gone through.
@@ -55,8 +64,8 @@ pub(crate) struct EnteredConnection {
 impl Entrance {
     /// Lets a connection in.
     ///
-    /// A connection of a network that is trusted with the PROXY protocol has to begin with a header. What others send is
-    /// not looked at: they would only have to send a header to be somebody else.
+    /// A connection of a network that is trusted with the PROXY protocol has to begin with a header. A header from any
+    /// other network is not interpreted, because any client could send one and claim another address.
     ///
     /// # Errors
     ///
@@ -76,7 +85,11 @@ impl Entrance {
         if self.expects_header(peer) {
             // Boxed, as is TLS below: the future of a connection has no room for what it does not do.
             let client = Box::pin(read_header(&mut stream)).await;
-            let client = client.map_err(io::Error::other)?;
+            let client = client.map_err(|error| match error {
+                ProxyHeaderError::Io(error) => error,
+                malformed => io::Error::other(malformed),
+            });
+            let client = self.refused_headers.note(client, &self.listener, peer)?;
             address = client.address.or(peer);
             is_tls = client.is_tls;
         }
@@ -98,7 +111,8 @@ impl Entrance {
                 certificate: None,
             });
         };
-        let tls = Box::pin(tls.accept(stream)).await?;
+        let tls = Box::pin(tls.accept(stream)).await;
+        let tls = self.refused_handshakes.note(tls, &self.listener, peer)?;
         Ok(EnteredConnection {
             stream: ClientStream::Tls(Box::new(tls.stream)),
             place,

@@ -4,7 +4,7 @@ use tokio::net::TcpStream;
 
 use super::{
     authority::{Authority, Folder},
-    support::{Conn, Gateway, OK, Origin},
+    support::{Conn, Gateway, OK, Origin, soon},
 };
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 80\r\n";
@@ -126,6 +126,40 @@ async fn what_is_no_header_ends_the_connection() {
     let mut client = gateway.connect().await;
     write(&mut client, &[V1, GET].concat(), 1000).await;
     client.expect_ok().await;
+}
+
+/// A load balancer that does not send headers is noticed without a flag, and does not flood the log.
+#[tokio::test]
+async fn the_first_connection_that_is_refused_is_logged() {
+    let origin = Origin::new().await.answering(OK);
+    let gateway = Gateway::start(&origin, &["--proxy-protocol", "127.0.0.1"]);
+    let mut log = gateway.lines();
+    let refused = async || {
+        for _ in 0..3 {
+            let mut client = gateway.connect().await;
+            write(&mut client, GET, 1000).await;
+            client.drain().await;
+        }
+    };
+    let served = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut client = gateway.connect().await;
+        write(&mut client, &[V1, request.as_bytes()].concat(), 1000).await;
+        client.expect_ok().await;
+    };
+    for last in ["/first", "/second"] {
+        refused().await;
+        served(last).await;
+        let mut warnings = 0;
+        loop {
+            let line = soon(log.recv()).await.unwrap();
+            warnings += usize::from(line.contains("connections are refused"));
+            if line.contains(last) {
+                break;
+            }
+        }
+        assert_eq!(warnings, 1);
+    }
 }
 
 /// Otherwise everybody could be anybody.
