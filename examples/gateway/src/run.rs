@@ -41,7 +41,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         let names = loaded
             .iter()
             .map(|tls| tls.as_ref().map(|tls| &tls.names[..]));
-        print!("{}", check::report(&options, configs.iter().zip(names)));
+        print!(
+            "{}",
+            check::report(&options, configs.iter().zip(names), &inherited)
+        );
         return Ok(());
     }
     let count = options.runtime.listeners(options.workers);

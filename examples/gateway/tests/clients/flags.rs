@@ -60,6 +60,14 @@ would allow an address 5 requests per second, 5 at once
     assert!(!super::authority::exists(&folder.path("socket")));
 }
 
+#[test]
+fn a_socket_that_is_not_passed_is_named() {
+    let (status, report, _) = said(&["--check", "--listen", "fd:3"]);
+    assert_eq!(status, Some(0));
+    let listens = "would listen on fd:3 (http), which is not passed to this process\n";
+    assert!(report.contains(listens), "{report}");
+}
+
 /// Of listeners that no flag names.
 #[test]
 fn flags_of_listeners_are_for_all_listeners() {

@@ -1,24 +1,36 @@
 //! What `--check` prints: what the program would do.
 
+mod described;
+
 use std::fmt::Write;
 
 use crate::{
-    listen::{HttpsRedirectConfig, ListenAddress, ListenerConfig, TlsVersion},
+    listen::{HttpsRedirectConfig, InheritedSockets, ListenAddress, ListenerConfig, TlsVersion},
     options::{Options, PerAddress},
 };
 
 /// Returns a line for each thing that the program would do. `listeners` are those that it would have, with the names of
-/// their certificates.
+/// their certificates. A socket that is not `inherited` is said to be missing, and is no error: a check is run by hand,
+/// where the service manager passes nothing.
 pub(crate) fn report<'a>(
     options: &Options,
     listeners: impl Iterator<Item = (&'a ListenerConfig, Option<&'a [String]>)>,
+    inherited: &InheritedSockets,
 ) -> String {
     let mut lines = String::new();
     for (listener, names) in listeners {
-        let _ = writeln!(lines, "would listen on {}", describe(listener, names));
+        let missing = match listener.address {
+            ListenAddress::Fd(descriptor) if !inherited.left().contains(&descriptor) => {
+                ", which is not passed to this process"
+            }
+            _ => "",
+        };
+        let line = describe(listener, names);
+        let _ = writeln!(lines, "would listen on {line}{missing}");
     }
     if let Some(file) = &options.config {
-        let _ = writeln!(lines, "would forward as {} says", file.path.display());
+        let _ = writeln!(lines, "would forward as {} says:", file.path.display());
+        lines += &described::file(&file.config);
     }
     let upstreams = options.upstreams.iter().map(String::clone);
     let sources = options.discover.iter().map(ToString::to_string);
