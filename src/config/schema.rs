@@ -5,19 +5,24 @@ use schemars::{
     generate::SchemaSettings,
     transform::{Transform, transform_subschemas},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::root::Config;
 
 impl Config {
     /// Returns the JSON schema of the file, by which editors complete and check it. It is `docs/config.schema.json`.
+    ///
+    /// Tables at the top that it does not name are sections of an application, and may contain anything.
     #[must_use]
     pub fn json_schema() -> Value {
         let settings = SchemaSettings::draft2020_12().with_transform(ForToml);
-        settings
-            .into_generator()
-            .into_root_schema_for::<Self>()
-            .to_value()
+        let mut schema = settings.into_generator().into_root_schema_for::<Self>();
+        let section = json!({
+            "description": "A section of the application, as ConfigFile::section reads it.",
+            "type": "object"
+        });
+        schema.insert("additionalProperties".into(), section);
+        schema.to_value()
     }
 }
 
@@ -78,6 +83,14 @@ fn without_links(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_application_may_have_sections_beside() {
+        let schema = Config::json_schema();
+        assert_eq!(schema["additionalProperties"]["type"], "object");
+        let definitions = schema["$defs"].as_object().unwrap();
+        assert_eq!(definitions["ClusterConfig"]["additionalProperties"], false);
+    }
 
     #[test]
     fn links_become_names() {
