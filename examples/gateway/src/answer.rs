@@ -56,8 +56,8 @@ impl RequestFilters {
 }
 
 impl Clone for Answerer {
-    /// Not derived, so that it is not inlined: what hyper calls for each request would be too large to be inlined itself,
-    /// and the future that it returns would be moved.
+    /// Not derived, so that it is not inlined: what hyper calls for each request would be too large to be inlined
+    /// itself, and the future that it returns would be moved.
     #[inline(never)]
     fn clone(&self) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! Reads the PROXY header with which a load balancer tells the address of its client, versions 1 and 2.
 //!
 //! The crate `proxy-header` understands it. What is here reads it from a stream, piece by piece, and no byte more: what
-//! follows it belongs to HTTP or TLS. The size is bounded; the time is up to the caller. The checksum that version 2 may
-//! have is not verified: TCP has one.
+//! follows it belongs to HTTP or TLS. The size is bounded; the time is up to the caller. The checksum that version 2
+//! may have is not verified: TCP has one.
 
 use std::{error::Error as StdError, fmt, io, net::SocketAddr};
 

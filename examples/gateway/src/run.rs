@@ -127,8 +127,8 @@ fn banner(bound: &[BoundListener], shown: &[String], status: Option<SocketAddr>)
     lines
 }
 
-/// Returns the listeners that were asked for. Without any, those are all sockets that the service manager has passed, or
-/// one on a port of this machine.
+/// Returns the listeners that were asked for. Without any, those are all sockets that the service manager has passed,
+/// or one on a port of this machine.
 fn listeners(options: &Options, inherited: &InheritedSockets) -> Vec<ListenerConfig> {
     let mut listeners = options.listeners.clone();
     if listeners.is_empty() {

@@ -165,7 +165,7 @@ impl Clients {
                 accepted = listener.accept() => accepted,
                 _ = stage.wait_for(ends) => break,
             };
-            // Only now: a listener that nobody connects to must not keep a place from the others.
+            // Only now: an idle listener must not hold a place that another listener could use.
             let place = self.places.take().await;
             serve(accepted, place);
         }

@@ -1,10 +1,10 @@
 //! The threads that serve connections: one runtime that shares them out, or one runtime for each thread.
 //!
 //! With a runtime for each ([`RuntimeKind::PerCore`]), a connection, the exchanges on it and the connections to
-//! endpoints that it uses stay on one thread from beginning to end: nothing is stolen, and no other thread is woken. The
-//! threads share the cluster, and with it what is known of its endpoints, the limits, and the places for connections.
-//! Each listens for itself, and the kernel deals out new connections by a hash of their addresses. So few connections
-//! may be dealt out unevenly, and a thread does not help another.
+//! endpoints that it uses stay on one thread from beginning to end: nothing is stolen, and no other thread is woken.
+//! The threads share the cluster, and with it what is known of its endpoints, the limits, and the places for
+//! connections. Each listens for itself, and the kernel deals out new connections by a hash of their addresses. So few
+//! connections may be dealt out unevenly, and a thread does not help another.
 
 use std::{
     io,

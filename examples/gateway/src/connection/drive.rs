@@ -25,8 +25,8 @@ use super::activity::{Activity, QuietLimits};
 /// How long a client may take to close a connection that was asked to end for being quiet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long a connection is idle before it gives back its buffers. Between two requests of a client that sends one after
-/// the other they are kept.
+/// How long a connection is idle before it gives back its buffers. Between two requests of a client that sends one
+/// after the other they are kept.
 const REST: Duration = Duration::from_secs(1);
 
 /// What all connections are told.

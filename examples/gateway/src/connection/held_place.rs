@@ -4,8 +4,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::limits::AddressPlace;
 
-/// A place among all connections, and one among those of its client's address. A tunnel outlives the HTTP on its socket,
-/// and keeps both.
+/// A place among all connections, and one among those of its client's address. A tunnel outlives the HTTP on its
+/// socket, and keeps both.
 #[derive(Debug)]
 pub(crate) struct HeldPlace {
     _place: OwnedSemaphorePermit,

@@ -1,8 +1,8 @@
 //! One connection of HTTP/1: hyper while there is something to do, and nothing but the socket while there is not.
 //!
-//! hyper keeps 16 KiB of buffers and the room of one exchange for as long as a connection lasts. A client that keeps its
-//! connection for a later request needs none of it, and most clients do that most of the time. So a connection that is
-//! idle gives up its hyper half, and gets another one when something arrives.
+//! hyper keeps 16 KiB of buffers and the room of one exchange for as long as a connection lasts. A client that keeps
+//! its connection for a later request needs none of it, and most clients do that most of the time. So a connection that
+//! is idle gives up its hyper half, and gets another one when something arrives.
 
 use std::pin::{Pin, pin};
 

@@ -3,7 +3,8 @@
 //! hyper speaks HTTP, and everything that it leaves to the server around it is here:
 //!
 //! - `raw_stream.rs` and `client_stream.rs` are what it is spoken on: a socket, or TLS on a socket.
-//! - `server.rs` sets up hyper for both versions, and serves a connection; `http1.rs` does without hyper while it is idle.
+//! - `server.rs` sets up hyper for both versions, and serves a connection; `http1.rs` does without hyper while it is
+//!   idle.
 //! - `version.rs` finds out which version the client speaks.
 //! - `socket.rs` and `half_closed.rs` watch the client's socket while hyper does not read it.
 //! - `activity.rs` and `drive.rs` end connections that are quiet for too long, and all of them at a shutdown.

@@ -30,8 +30,7 @@ impl RefusalLog {
             Err(error) if is_leaving(error) => {}
             Err(error) => {
                 if !self.is_reported.swap(true, Relaxed) {
-                    let told = "connections are refused; further ones are logged at the level debug until one is served";
-                    tracing::warn!(listener, ?peer, %error, "{told}");
+                    tracing::warn!(listener, ?peer, %error, "connections are refused; the next are logged as debug");
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! The log: where it goes, and its line per request.
 //!
 //! With `--access-log`, a layer of the library writes the lines per request to standard output, and this log goes to
-//! standard error. Otherwise, lines go to standard output by a thread of their own (`writer.rs`), so that no request waits for the reader of a
-//! pipe.
+//! standard error. Otherwise, lines go to standard output by a thread of their own (`writer.rs`), so that no request
+//! waits for the reader of a pipe.
 
 mod line;
 mod writer;
@@ -29,7 +29,8 @@ pub(crate) enum RequestLog {
     Off,
 }
 
-/// Starts the log on standard output, or on standard error if the access log has the other, as `RUST_LOG` says. Returns its writer, to be flushed at the end of the program.
+/// Starts the log on standard output, or on standard error if the access log has the other, as `RUST_LOG` says. Returns
+/// its writer, to be flushed at the end of the program.
 ///
 /// # Errors
 ///

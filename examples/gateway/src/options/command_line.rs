@@ -45,8 +45,8 @@ impl Options {
             .map(|(flag, _)| *flag)
     }
 
-    /// Puts the values of flags in the place of those that are there. Also returns the value of `--config`, or nothing if
-    /// help was asked for.
+    /// Puts the values of flags in the place of those that are there. Also returns the value of `--config`, or nothing
+    /// if help was asked for.
     pub(super) fn with_flags(self) -> Result<Option<(Self, Option<PathBuf>)>, BoxError> {
         use lexopt::prelude::*;
 

@@ -69,8 +69,8 @@ A load-balancing reverse proxy.
   --access-log FORMAT      json or common: a line on standard output when a request has ended, and all
                            else that is logged on standard error; off: no lines per request
                            [default: a short line at the response head]
-  --check                  validate the flags and files, print what the gateway would do, and exit: 0, or
-                           2 if something is wrong
+  --check                  validate the flags and files, print what the gateway would do, and exit: 0,
+                           or 2 if something is wrong
   --help                   this text
 
 RUST_LOG rules the log: RUST_LOG=warn turns off the short line per request.";

@@ -73,7 +73,7 @@ impl LoadedFiles {
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let certificates = Certificates::new(keys).map_err(|position| {
             let path = config.certificates[position].cert.display();
-            format!("{path}: is no certificate of a server")
+            format!("{path}: not a valid server certificate")
         })?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(config.min_version))?;

@@ -328,8 +328,14 @@ cluster = "a"
     assert_eq!((status, errors.as_str()), (Some(0), ""));
     let path = folder.text("gateway.toml");
     let expected = format!(
-        "would listen on http://192.0.2.1:1, PROXY header from 10.0.0.0/8\nwould forward as {path} says:\n  cluster a: http://a\n  route a: all other requests -> cluster a\n\
-would allow an address 100 connections\nwould allow an address 10 requests per second, 50 at once\n"
+        "\
+would listen on http://192.0.2.1:1, PROXY header from 10.0.0.0/8
+would forward as {path} says:
+  cluster a: http://a
+  route a: all other requests -> cluster a
+would allow an address 100 connections
+would allow an address 10 requests per second, 50 at once
+"
     );
     assert_eq!(report, expected);
     // A cluster is said in the file, and nowhere else.

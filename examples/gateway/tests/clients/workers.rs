@@ -17,8 +17,8 @@ const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// At the signal, some requests are in flight on all threads, and others are on connections that wait in the kernel, for
-/// each of the listeners.
+/// At the signal, some requests are in flight on all threads, and others are on connections that wait in the kernel,
+/// for each of the listeners.
 async fn all_are_answered(flags: &[&str]) {
     let origin = Origin::new().await;
     let mut gateway = Gateway::start(&origin, flags);
