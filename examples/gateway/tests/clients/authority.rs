@@ -157,6 +157,13 @@ impl Authority {
         alpn: &[&str],
         client: Option<&Pair>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        let config = self.client_config(alpn, client);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        soon(TlsConnector::from(config).connect(name, stream)).await
+    }
+
+    /// What a client that trusts this authority and offers these protocols remembers of its sessions.
+    pub fn client_config(&self, alpn: &[&str], client: Option<&Pair>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.as_ref().der().clone()).unwrap();
         let config = ClientConfig::builder_with_provider(ring::default_provider().into())
@@ -172,8 +179,7 @@ impl Authority {
                 .unwrap(),
         };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+        Arc::new(config)
     }
 }
 

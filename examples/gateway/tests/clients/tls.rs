@@ -3,11 +3,13 @@
 use std::process::Command;
 
 use http::Request;
-use rustls::ProtocolVersion;
+use rustls::{HandshakeKind, ProtocolVersion, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     task::spawn_blocking,
 };
+use tokio_rustls::TlsConnector;
 
 use super::{
     authority::{Authority, Folder},
@@ -149,13 +151,13 @@ async fn a_handshake_has_the_time_of_a_head() {
     let address = gateway.address_of(1);
     // The beginning of a record that is announced to be longer.
     for said in [&b""[..], &[22, 3, 1, 1, 0, 1, 0]] {
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
         let mut client = Conn::new(stream);
         client.stream.write_all(said).await.unwrap();
         client.drain().await;
     }
     // What is no TLS is refused at once.
-    let mut client = Conn::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    let mut client = Conn::new(TcpStream::connect(address).await.unwrap());
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     client.drain().await;
     // After the handshake there is a head to wait for, and it gets its answer within TLS.
@@ -164,6 +166,34 @@ async fn a_handshake_has_the_time_of_a_head() {
     client.send("GET / HTTP/1.1\r\n").await;
     let rest = client.rest().await;
     assert!(rest.starts_with("HTTP/1.1 408 "), "{rest}");
+}
+
+/// The certificate of the client is that of the session.
+#[tokio::test]
+async fn a_session_is_resumed_with_its_client_certificate() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let pair = authority.server(&["a.example"]).write(&folder, "a");
+    folder.write("ca.pem", &authority.pem());
+    let ca = folder.text("ca.pem");
+    let origin = Origin::new().await;
+    let gateway = start(&origin, &pair, &["--tls-client-ca", &ca]);
+    let config = authority.client_config(&[], Some(&authority.client("Ada")));
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let stream = TcpStream::connect(gateway.address_of(1)).await.unwrap();
+        let name = ServerName::try_from("a.example").unwrap();
+        let stream = TlsConnector::from(config.clone()).connect(name, stream);
+        let mut client = Conn::over(soon(stream).await.unwrap());
+        // The tickets come with the response.
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let mut server = origin.accept().await;
+        let head = server.head().await;
+        assert!(head.contains("\r\nclient-cert: :"), "{head}");
+        server
+            .send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+        client.expect_ok().await;
+        assert_eq!(client.stream.get_ref().1.handshake_kind(), Some(kind));
+    }
 }
 
 /// Without a `close_notify`, a client cannot tell the end from an attack that cuts its connection.
