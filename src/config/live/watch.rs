@@ -129,8 +129,10 @@ impl ConfigWatch {
         self
     }
 
-    /// Changes each version of the configuration before it is applied, as for defaults of the application's own. It must
-    /// change equal files equally: a reload replaces the clusters whose settings differ.
+    /// Changes each version of the configuration before it is applied, as for defaults of the application's own.
+    ///
+    /// It must change equal files equally: a reload replaces the clusters whose settings differ. What makes the
+    /// configuration invalid is an error of [`start`](Self::start), or of the reload.
     ///
     /// ```no_run
     /// use axum_upstream::config::{ConfigWatch, Switch};
