@@ -330,6 +330,35 @@ fn route(body: &str) -> String {
 }
 
 #[tokio::test]
+async fn each_version_of_a_file_is_adjusted() {
+    let folder = Folder::new("adjusted");
+    let path = folder.write("proxy.toml", route("one"));
+    let live = ConfigWatch::new(&path)
+        .interval(Duration::MAX)
+        .adjust(|config| {
+            let respond = config.defaults.route.respond.get_or_insert_default();
+            respond.status = Some(203);
+        })
+        .start();
+    // The defaults of routes have no answer.
+    assert!(live.is_err());
+    let live = ConfigWatch::new(&path)
+        .interval(Duration::MAX)
+        .adjust(|config| {
+            let added = config.routes["a"].clone();
+            config.routes.entry("b".into()).or_insert(added);
+            let added = config.routes.get_mut("b").unwrap();
+            added.matching.path = vec!["/b".into()];
+        })
+        .start()
+        .unwrap();
+    assert_eq!(body(&live, "GET x /b").await, "one");
+    folder.write("proxy.toml", route("two"));
+    live.reload().await.unwrap();
+    assert_eq!(body(&live, "GET x /b").await, "two");
+}
+
+#[tokio::test]
 async fn a_file_is_followed() {
     let folder = Folder::new("followed");
     let path = folder.write("proxy.toml", route("one"));
