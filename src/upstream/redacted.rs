@@ -15,9 +15,8 @@ pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
     // A `://` behind an `@`, or behind a `:` that is no part of one, may belong to a password.
     let scheme = before.find("://").map(|scheme| &before[..scheme]);
     let kept = scheme.filter(|scheme| {
-        let name = |c: char| !c.is_ascii_alphanumeric();
-        let start = scheme.rfind(name).map_or(0, |before| before + 1);
-        !scheme.contains('@') && !scheme[..start].ends_with(':')
+        let before = scheme.trim_end_matches(|c: char| c.is_ascii_alphanumeric());
+        !scheme.contains('@') && !before.ends_with(':')
     });
     let kept = kept.map_or("", |scheme| &before[..scheme.len() + "://".len()]);
     format!("{kept}***{}", &text[at..]).into()
@@ -48,6 +47,7 @@ mod tests {
             ("@", "***@"),
             ("", ""),
             ("ü:ß@é", "***@é"),
+            ("éhttp://user:secret@a", "éhttp://***@a"),
         ] {
             assert_eq!(redacted(text), shown, "{text}");
         }
