@@ -37,6 +37,8 @@ pub enum ErrorKind {
     BadRequest,
     /// The method is CONNECT, which a gateway does not serve. 405.
     MethodNotAllowed,
+    /// The request is an extended CONNECT for another protocol than an allowed WebSocket. 501.
+    ConnectProtocol,
     /// The request has a transfer coding other than `chunked`. 501.
     TransferCoding,
     /// The request carries this proxy's own `Via` entry: it has been here before. 508.
@@ -105,6 +107,12 @@ impl ErrorKind {
             Self::NoEndpoint => ("no_endpoint", Internal, 503, "no endpoint available"),
             Self::BadRequest => ("bad_request", Downstream, 400, "bad request"),
             Self::MethodNotAllowed => ("method_not_allowed", Downstream, 405, "method not allowed"),
+            Self::ConnectProtocol => (
+                "connect_protocol",
+                Downstream,
+                501,
+                "unsupported protocol in CONNECT",
+            ),
             Self::TransferCoding => (
                 "transfer_coding",
                 Downstream,

@@ -138,10 +138,16 @@ where
     /// # Errors
     ///
     /// Returns [`ErrorKind::Connection`] if the framing of the response is ambiguous, and [`ErrorKind::Upgrade`] for a
-    /// 101 that cannot be obeyed.
+    /// 101 that cannot be obeyed, or a 2xx that the client would take for one.
     fn finish(&mut self, response: Response<B>) -> Result<Response<ForwardBody<B>>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response);
+        }
+        let upgrade = self.upgrade.as_ref();
+        if upgrade.is_some_and(|upgrade| upgrade.is_agreed_by_mistake(response.status())) {
+            // Before the response is dropped, whose guard would take it for a client that left.
+            self.record().stop(ErrorKind::Upgrade);
+            return Err(Error::new(ErrorKind::Upgrade));
         }
         let (mut parts, body) = response.into_parts();
         // RFC 9110 15.5.22: a server that sends a 426 MUST say in `Upgrade` which protocols it requires. That is of use
@@ -183,7 +189,7 @@ where
         };
         let (token, tunnel) = upgrade.agree(response, self.record().clone(), self.timer.idle())?;
         let (mut parts, mut tunnel) = tunnel.into_parts();
-        let head = self.head(&mut parts, Some(token));
+        let head = self.head(&mut parts, token);
         head.inspect_err(|error| self.record().stop(error.kind()))?;
         tunnel.ends(self.end.take());
         self.tunnels.open(tunnel);

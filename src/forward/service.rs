@@ -153,6 +153,7 @@ where
             record.set_status(error.status());
             error
         };
+        let upgrade = upgrade.map_err(refused)?;
 
         let prefix = config
             .rewrite
@@ -180,7 +181,13 @@ where
         }
         let changes = match config.hooks.request(&mut parts) {
             Ok(changes) => changes,
-            Err(Refused::Answer(response)) => return answered(*response),
+            Err(Refused::Answer(response)) => {
+                let upgrade = upgrade.as_ref();
+                if upgrade.is_some_and(|upgrade| upgrade.is_agreed_by_mistake(response.status())) {
+                    return Err(refused(Error::new(ErrorKind::Hook)));
+                }
+                return answered(*response);
+            }
             Err(Refused::Error(error)) => return Err(refused(error)),
         };
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 upgrades (RFC 9110 7.8): two connections become one tunnel of raw bytes.
+//! Upgrades (RFC 9110 7.8) and WebSockets over HTTP/2 (RFC 8441): two connections become one tunnel of raw bytes.
 //!
 //! An upgrade passes through four steps:
 //!
@@ -10,15 +10,26 @@
 //!    relayed as usual.
 //! 4. [`OpenTunnels::open`] spawns a task that copies bytes in both directions until the tunnel ends.
 //!
-//! CONNECT, and extended CONNECT over HTTP/2 (RFC 8441), are not supported. `wss://` needs nothing more: the server
-//! around the proxy terminates TLS on the client's side, and the endpoint's client speaks it on the other.
+//! A client that opens a WebSocket over HTTP/2 asks by extended CONNECT. The first step makes an upgrade of it, whose
+//! key [`WebSocketKey`] invents and the third step checks, so that hooks, balancer and endpoint see one form. Toward an
+//! endpoint that speaks HTTP/2, its client (`upstream/http2/`) translates the other way. Other extended CONNECT is
+//! refused with 501, and CONNECT with 405.
+//!
+//! `wss://` needs nothing more: the server around the proxy terminates TLS on the client's side, and the endpoint's
+//! client speaks it on the other.
 
+#[cfg(feature = "http2")]
+mod extended_connect;
 mod open;
 mod relay;
 mod upgrade;
 mod upgraded;
+#[cfg(feature = "http2")]
+mod websocket;
 
 pub use self::upgraded::{Upgrade, Upgraded, upgrade};
+#[cfg(feature = "http2")]
+pub(crate) use self::websocket::WebSocketKey;
 pub(crate) use self::{
     open::OpenTunnels,
     upgrade::{UpgradeRequest, announce},

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use http::header;
 use http::{Request, Response, StatusCode};
 
-#[cfg(feature = "http2")]
-use super::error::Failure;
 use super::{
     body::{ClientBody, VersionBody},
     client_attempt::ClientAttempt,
@@ -21,6 +19,8 @@ use super::{
     resend::{Resend, Spare},
     target::{Before, Scheme, Target},
 };
+#[cfg(feature = "http2")]
+use super::{error::Failure, http2::WebSocketRequest};
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
@@ -58,10 +58,12 @@ impl Sending {
         // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
         // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
         let upgrade = seen.any(Fields::UPGRADE) && target.scheme != Scheme::H2c;
-        let versions = if upgrade {
-            Versions::Http1
-        } else {
-            Versions::All
+        // Only a WebSocket has a form over HTTP/2, which the endpoint may offer.
+        #[cfg(feature = "http2")]
+        let upgrade = upgrade && WebSocketRequest::of(request).is_none();
+        let versions = match upgrade {
+            true => Versions::Http1,
+            false => Versions::All,
         };
         begun.record.not_sent(begun.nth);
         Self {
@@ -108,6 +110,19 @@ impl Sending {
         let host = self.target.host_for(&request, self.seen);
         let exchange = http1.send(request, host, self.seen, self.client());
         Ok((exchange, before))
+    }
+
+    /// Returns the request for a WebSocket that the request is, if it is one.
+    #[cfg(feature = "http2")]
+    fn websocket(&self, request: &Request<Body>) -> Option<WebSocketRequest> {
+        let upgrade = self.seen.any(Fields::UPGRADE);
+        upgrade.then(|| WebSocketRequest::of(request)).flatten()
+    }
+
+    /// Returns whether the request is one to upgrade, and the endpoint may speak HTTP/1.1.
+    #[cfg(feature = "http2")]
+    fn needs_http1(&self) -> bool {
+        self.seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c
     }
 
     /// Returns the connection that the request came from, if it is known.
@@ -158,6 +173,12 @@ impl Sending {
                 }
                 #[cfg(feature = "http2")]
                 Checkout::Http2 { stream, .. } => {
+                    let websocket = self.websocket(&request);
+                    let websocket = websocket.filter(|_| stream.takes_websockets());
+                    if websocket.is_none() && self.needs_http1() {
+                        self.versions = Versions::Http1;
+                        continue;
+                    }
                     if self.seen.any(Fields::CONTENT_LENGTH) {
                         settle_length(&mut request);
                     }
@@ -167,10 +188,25 @@ impl Sending {
                     };
                     let before = self.target.apply(&mut request, true);
                     let before = before.map_err(|error| self.ended(error))?;
+                    if let Some(websocket) = &websocket {
+                        websocket.apply(&mut request);
+                    }
                     self.sends(reused);
                     match stream.send(request).await {
-                        Ok(response) => return Ok(self.answered(response.map(VersionBody::Http2))),
-                        Err(Failure::Send(failed)) => (*failed, spare, before),
+                        Ok(mut response) => {
+                            if let Some(websocket) = &websocket {
+                                websocket.answered(&mut response);
+                            }
+                            return Ok(self.answered(response.map(VersionBody::Http2)));
+                        }
+                        Err(Failure::Send(mut failed)) => {
+                            if let (Some(websocket), Some(request)) =
+                                (&websocket, &mut failed.request)
+                            {
+                                websocket.restore(request);
+                            }
+                            (*failed, spare, before)
+                        }
                         Err(Failure::Response(error)) => return Err(self.failed(error)),
                     }
                 }

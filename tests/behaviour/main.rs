@@ -36,3 +36,4 @@ mod trace_context;
 mod tracing;
 mod unread;
 mod upgrade;
+mod websocket;

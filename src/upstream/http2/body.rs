@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | last frame, request sent | closed by both sides | none |
 //! | last frame, request not sent | open in one direction | continues for 30 s, then the stream is reset |
+//! | last frame, CONNECT refused | open in one direction: reset, counted | none |
 //! | error received | closed by the endpoint | aborted |
 //! | error from here: a broken upload | reset, counted | aborted |
 //! | dropped, or trailers too large | reset, counted | aborted |
@@ -53,6 +54,8 @@ pub(super) struct Held {
     place: Place,
     /// The sending of the request body; `None` if there was no body.
     upload: Option<Arc<Pipe>>,
+    /// Whether the request is a CONNECT, whose side of the stream has no end while there is no tunnel.
+    connect: bool,
     /// Whether there is no stream to reset.
     complete: bool,
 }
@@ -64,8 +67,15 @@ impl Held {
             _sender: sender,
             place,
             upload,
+            connect: false,
             complete: false,
         }
+    }
+
+    /// Records that the request is a CONNECT.
+    pub(super) fn for_connect(mut self, connect: bool) -> Self {
+        self.connect = connect;
+        self
     }
 
     /// Returns the connection's runtime, for what outlives the exchange.
@@ -84,7 +94,7 @@ impl Held {
     }
 
     /// Records that the stream has ended, or was never opened, so that no reset is counted.
-    fn complete(&mut self) {
+    pub(super) fn complete(&mut self) {
         self.complete = true;
     }
 
@@ -102,6 +112,8 @@ impl Held {
     /// place.
     fn finish(mut self) {
         match self.upload.take().filter(|upload| !upload.has_ended()) {
+            // A tunnel that was refused: the stream is reset, as it is still open in one direction.
+            None if self.connect => {}
             None => self.complete(),
             Some(upload) => drop(self.runtime().spawn(async move {
                 upload.linger().await;
@@ -127,12 +139,12 @@ impl Drop for Held {
 
 impl Http2Body {
     /// Wraps the body of a response that has just arrived. A body that is at its end already finishes its exchange at
-    /// once, because nothing will poll it.
-    pub(super) fn new(incoming: Incoming, held: Held) -> Self {
+    /// once, because nothing will poll it. `held` is `None` if the exchange is that of a tunnel.
+    pub(super) fn new(incoming: Incoming, bounds: MessageBounds, held: Option<Held>) -> Self {
         let mut body = Self {
             incoming,
-            bounds: held.place.shared.bounds,
-            held: Some(held),
+            bounds,
+            held,
         };
         if body.incoming.is_end_stream() {
             body.finish();

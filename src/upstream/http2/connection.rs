@@ -92,7 +92,8 @@ impl Http2 {
             woken.await;
         }
         spawn.settle();
-        let shared = Shared::new(&settings, bounds, uploads, expires, waiters, task);
+        let connect = driver.is_extended_connect_protocol_enabled();
+        let shared = Shared::new(&settings, bounds, uploads, expires, waiters, task, connect);
         let shared = Arc::new(shared);
         shared.allow(driver.current_max_send_streams());
         let watched = shared.clone();

@@ -13,6 +13,7 @@
 //!   the request is dropped.
 //! - *Upload*, one per request body that is not sent at once, spawned by hyper: sends the body as the endpoint's
 //!   windows allow. Ends with the body; aborted when its exchange is over.
+//! - *Tunnel*, one per WebSocket, spawned by hyper: sends what is written to it. Ends with the stream.
 //! - *Linger*, spawned by [`Http2Body`] or [`Stream`] for what outlives an exchange: an upload, for 30 s at most, or a
 //!   reset that waits, for 50 ms at most.
 //!
@@ -38,8 +39,9 @@
 //! - resets are few on one connection, and none comes too early (`shared.rs`, `settings.rs`): servers close connections
 //!   that see too many of them.
 //!
-//! `docs/LIMITS.md` has every limit with its reason. Not supported: server push, which is switched off in SETTINGS;
-//! priorities; and the extended CONNECT of RFC 8441, so an upgrade needs HTTP/1.1.
+//! `docs/LIMITS.md` has every limit with its reason. WebSockets are sent by extended CONNECT (RFC 8441) where the server
+//! offers it (`websocket.rs`); other upgrades need HTTP/1.1. Not supported: server push, which is switched off in
+//! SETTINGS, and priorities.
 
 mod body;
 mod connection;
@@ -51,5 +53,9 @@ mod size;
 mod spawn;
 mod stream;
 mod upload;
+mod websocket;
 
-pub(super) use self::{body::Http2Body, connection::Http2, settings::Settings, stream::Stream};
+pub(super) use self::{
+    body::Http2Body, connection::Http2, settings::Settings, stream::Stream,
+    websocket::WebSocketRequest,
+};

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) expires: Option<Instant>,
     /// When the handshake was complete. The other times here are relative to it.
     pub(super) opened: Instant,
+    /// Whether the server takes extended CONNECT (RFC 8441 3). It cannot take that back.
+    pub(super) extended_connect: bool,
     /// How many streams there may be so that the connection's window never fills.
     most_streams: usize,
     /// How many places exist.
@@ -89,6 +91,7 @@ impl Shared {
         expires: Option<Instant>,
         waiters: Option<PermitQueue>,
         socket_task: SocketTask,
+        extended_connect: bool,
     ) -> Self {
         Self {
             bounds,
@@ -96,6 +99,7 @@ impl Shared {
             runtime: Handle::current(),
             expires,
             opened: Instant::now(),
+            extended_connect,
             most_streams: settings.max_streams(),
             streams: AtomicUsize::new(0),
             max_streams: AtomicUsize::new(0),

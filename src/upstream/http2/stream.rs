@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http2::SendRequest},
@@ -29,6 +29,7 @@ use super::{
     settings::settles,
     shared::Place,
     size::check,
+    websocket::hand_over,
 };
 use crate::{body::Body, upstream::error::Failure};
 
@@ -47,7 +48,13 @@ impl Stream {
         Self { sender, place }
     }
 
-    /// Sends a request in absolute form and waits for the response head. The place goes on into the response body.
+    /// Returns whether the server takes a WebSocket by extended CONNECT.
+    pub(in crate::upstream) fn takes_websockets(&self) -> bool {
+        self.place.shared.extended_connect
+    }
+
+    /// Sends a request in absolute form and waits for the response head. The place goes on into the response body,
+    /// or into the tunnel that a response to CONNECT opens.
     ///
     /// # Errors
     ///
@@ -63,15 +70,19 @@ impl Stream {
     ) -> Result<Response<Http2Body>, Failure> {
         let Self { mut sender, place } = self;
         let bounds = place.shared.bounds;
+        let connect = *request.method() == Method::CONNECT;
         let (request, upload) = place.shared.uploads.watch(request, place.started());
         // Boxed, so that it can move to a task that outlives this future.
         let head: SendFuture = Box::pin(sender.try_send_request(request));
-        let wait = HeadFuture(Some((head, Held::new(sender, place, upload))));
-        let (response, held) = wait.await.map_err(send_failure)?;
+        let held = Held::new(sender, place, upload).for_connect(connect);
+        let wait = HeadFuture(Some((head, held)));
+        let (mut response, held) = wait.await.map_err(send_failure)?;
         // Dropped here, a response that is too large resets its own stream and nothing else.
         let checked = check(response.headers(), bounds);
         checked.map_err(|error| Failure::Response(error.into()))?;
-        Ok(response.map(|incoming| Http2Body::new(incoming, held)))
+        let held = hand_over(&mut response, held).await;
+        let held = held.map_err(Failure::Response)?;
+        Ok(response.map(|incoming| Http2Body::new(incoming, bounds, held)))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod server;
 pub mod spans;
 pub mod tls;
+pub mod websocket;
 pub mod wire;
 
 use std::{future::Future, time::Duration};

@@ -97,7 +97,19 @@ pub async fn app(app: Router) -> Server {
 
 /// Serves one connection, whatever version it speaks.
 pub async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router) {
-    let server = auto::Builder::new(TokioExecutor::new());
+    speak_offering(true, stream, app).await;
+}
+
+/// As [`speak`], which offers WebSockets over HTTP/2 as `axum::serve` does, or not.
+pub async fn speak_offering(
+    websockets: bool,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    app: Router,
+) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    if websockets {
+        server.http2().enable_connect_protocol();
+    }
     let service = TowerToHyperService::new(app);
     let _ = server
         .serve_connection_with_upgrades(TokioIo::new(stream), service)

@@ -11,7 +11,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::server::{Server, speak};
+use super::server::{Server, speak_offering};
 
 /// An authority that the tests trust.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -109,7 +109,17 @@ fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
 }
 
 /// An HTTPS server that offers these protocols in ALPN.
-pub async fn app(app: Router, mut config: ServerConfig, alpn: &[&str]) -> Server {
+pub async fn app(app: Router, config: ServerConfig, alpn: &[&str]) -> Server {
+    app_offering(true, app, config, alpn).await
+}
+
+/// As [`app`], with or without WebSockets over HTTP/2.
+pub async fn app_offering(
+    websockets: bool,
+    app: Router,
+    mut config: ServerConfig,
+    alpn: &[&str],
+) -> Server {
     config.alpn_protocols = alpn
         .iter()
         .map(|protocol| protocol.as_bytes().to_vec())
@@ -119,7 +129,7 @@ pub async fn app(app: Router, mut config: ServerConfig, alpn: &[&str]) -> Server
         let (acceptor, app) = (acceptor.clone(), app.clone());
         async move {
             if let Ok(stream) = acceptor.accept(stream).await {
-                speak(stream, app).await;
+                speak_offering(websockets, stream, app).await;
             }
         }
     })
