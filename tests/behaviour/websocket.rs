@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use axum::{Router, routing::any};
-use axum_upstream::{Body, LoadBalance, ReverseProxy, upstream::Client as UpstreamClient};
+use axum_upstream::{
+    Body, LoadBalance, ReverseProxy,
+    upstream::{Client as UpstreamClient, upgrade},
+};
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, Request, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as Frame;
+use tower::ServiceExt;
 
 use crate::support::{
-    Client, Conn, Http, eventually, proxy,
+    Client, Conn, Http, eventually, h2, proxy,
     server::{self, Server},
     tls, versions,
     websocket::{connect, echo, open, stream},
@@ -388,4 +392,161 @@ async fn an_endpoint_over_tls_is_asked_in_the_way_that_it_offers() {
         })
         .await;
     }
+}
+
+/// An endpoint of HTTP/2 by prior knowledge that offers WebSockets, whose streams the test answers.
+fn endpoint(client: axum_upstream::upstream::ClientBuilder) -> (UpstreamClient, h2::Endpoint) {
+    h2::endpoint(client, |server| {
+        server.enable_connect_protocol();
+    })
+}
+
+/// A handshake of HTTP/1.1, with the key of RFC 6455 1.3.
+fn handshake() -> Request<Body> {
+    Request::get("/chat")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// RFC 8441 4 and 5: what an endpoint of HTTP/2 is asked, and what becomes of its answer.
+#[tokio::test(start_paused = true)]
+async fn the_handshake_is_translated_for_an_http2_endpoint() {
+    let (client, mut endpoint) = endpoint(UpstreamClient::builder());
+    let send = tokio::spawn(client.oneshot(handshake()));
+    let mut asked = endpoint.next().await;
+    let (method, uri, headers) = (
+        asked.request.method(),
+        asked.request.uri(),
+        asked.request.headers(),
+    );
+    assert_eq!(
+        (method, uri.to_string()),
+        (&Method::CONNECT, "http://endpoint/chat".into())
+    );
+    assert_eq!(
+        asked
+            .request
+            .extensions()
+            .get::<::h2::ext::Protocol>()
+            .unwrap()
+            .as_str(),
+        "websocket"
+    );
+    assert_eq!(headers["sec-websocket-version"], "13");
+    assert!(!headers.contains_key("sec-websocket-key") && !headers.contains_key("upgrade"));
+    let mut down = asked.start();
+    let mut response = send.await.unwrap().unwrap();
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(
+        response.headers()["sec-websocket-accept"],
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
+    let mut tunnel = upgrade(&mut response).unwrap().await.unwrap();
+    drop(response);
+    down.send_data("hello".into(), true).unwrap();
+    let mut all = Vec::new();
+    tunnel.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"hello");
+    tunnel.write_all(b"bye").await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    assert_eq!(h2::read(asked.request.body_mut()).await, Ok(3));
+}
+
+/// A handshake that was refused unprocessed is sent again, in the form that it had.
+#[tokio::test(start_paused = true)]
+async fn a_refused_stream_is_asked_again() {
+    let (client, mut endpoint) = endpoint(UpstreamClient::builder());
+    let send = tokio::spawn(client.oneshot(handshake()));
+    let mut asked = endpoint.next().await;
+    asked.respond.send_reset(::h2::Reason::REFUSED_STREAM);
+    let mut asked = endpoint.next().await;
+    assert_eq!(asked.request.method(), Method::CONNECT);
+    let _down = asked.start();
+    let response = send.await.unwrap().unwrap();
+    assert_eq!(
+        response.headers()["sec-websocket-accept"],
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
+}
+
+/// A tunnel holds its connection, and is no reset when both sides have ended it; one that is dropped is.
+#[tokio::test(start_paused = true)]
+async fn tunnels_hold_their_connection() {
+    let idle = Duration::from_secs(1);
+    let (client, mut endpoint) = endpoint(UpstreamClient::builder().pool_idle_timeout(idle));
+    // More than may be reset on a connection in thirty seconds, see `http2/shared.rs`.
+    for (clean, connections) in [(true, 1), (false, 2)] {
+        for _ in 0..60 {
+            let send = tokio::spawn(client.clone().oneshot(handshake()));
+            let mut asked = endpoint.next().await;
+            let mut down = asked.start();
+            let mut response = send.await.unwrap().unwrap();
+            let mut tunnel = upgrade(&mut response).unwrap().await.unwrap();
+            drop(response);
+            if clean {
+                down.send_data("".into(), true).unwrap();
+                tunnel.shutdown().await.unwrap();
+                assert_eq!(tunnel.read(&mut [0]).await.unwrap(), 0);
+                assert_eq!(h2::read(asked.request.body_mut()).await, Ok(0));
+            }
+        }
+        assert_eq!(endpoint.made(), connections, "{clean}");
+    }
+    let send = tokio::spawn(client.clone().oneshot(handshake()));
+    let mut asked = endpoint.next().await;
+    let mut down = asked.start();
+    let mut tunnel = upgrade(&mut send.await.unwrap().unwrap())
+        .unwrap()
+        .await
+        .unwrap();
+    tokio::time::sleep(100 * idle).await;
+    let open = endpoint.made() - endpoint.closed();
+    assert_eq!(open, 1);
+    down.send_data("a".into(), false).unwrap();
+    assert_eq!(tunnel.read_u8().await.unwrap(), b'a');
+    drop(tunnel);
+    tokio::time::sleep(3 * idle).await;
+    assert_eq!(endpoint.closed(), endpoint.made());
+}
+
+/// An endpoint that resets an open tunnel ends it.
+#[tokio::test(start_paused = true)]
+async fn a_reset_ends_the_tunnel() {
+    let (client, mut endpoint) = endpoint(UpstreamClient::builder());
+    let send = tokio::spawn(client.oneshot(handshake()));
+    let mut asked = endpoint.next().await;
+    let mut down = asked.start();
+    let mut tunnel = upgrade(&mut send.await.unwrap().unwrap())
+        .unwrap()
+        .await
+        .unwrap();
+    down.send_reset(::h2::Reason::INTERNAL_ERROR);
+    assert!(tunnel.read(&mut [0]).await.is_err());
+}
+
+/// A handshake that is dropped before it is answered, and one that is refused, leave the stream reset and the place free.
+#[tokio::test(start_paused = true)]
+async fn what_opens_no_tunnel_leaves_no_stream() {
+    let (client, mut endpoint) = endpoint(UpstreamClient::builder());
+    let send = tokio::spawn(client.clone().oneshot(handshake()));
+    let mut asked = endpoint.next().await;
+    send.abort();
+    assert_eq!(
+        h2::read(asked.request.body_mut()).await,
+        Err(Some(::h2::Reason::CANCEL))
+    );
+    let send = tokio::spawn(client.clone().oneshot(handshake()));
+    let mut asked = endpoint.next().await;
+    let mut refused = http::Response::new(());
+    *refused.status_mut() = http::StatusCode::FORBIDDEN;
+    asked.respond.send_response(refused, true).unwrap();
+    assert_eq!(send.await.unwrap().unwrap().status(), 403);
+    assert_eq!(
+        h2::read(asked.request.body_mut()).await,
+        Err(Some(::h2::Reason::CANCEL))
+    );
 }

@@ -11,7 +11,10 @@
 //! - the next request, for the idle timeout. Its first byte leads back to the rest of a head.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -145,15 +148,14 @@ impl Activity {
     }
 
     /// Records the beginning of an exchange.
-    pub(crate) fn begin_exchange(&self) {
+    pub(super) fn begin_exchange(&self) {
         self.exchanges.fetch_add(1, Relaxed);
         self.unanswered.store(true, Relaxed);
         self.awaited.store(NEXT, Relaxed);
     }
 
-    /// Records that the body of a request is in use, which counts as an exchange of its own: it may outlive that of its
-    /// response, and what the client sends in the meantime is no head.
-    pub(crate) fn begin_upload(&self) {
+    /// Records the beginning of a part of an exchange, which counts as one of its own.
+    fn begin_part(&self) {
         self.exchanges.fetch_add(1, Relaxed);
     }
 
@@ -162,8 +164,8 @@ impl Activity {
         self.unanswered.store(false, Relaxed);
     }
 
-    /// Records the end of an exchange, or of an upload: the last byte of its response is known, or it was given up.
-    pub(crate) fn end_exchange(&self) {
+    /// Records the end of an exchange, or of a part of one: the last byte of its response is known, or it was given up.
+    pub(super) fn end_exchange(&self) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.await_request();
         }
@@ -182,6 +184,42 @@ impl Activity {
     /// Returns whether the next response is the last one of the connection.
     pub(crate) fn is_last(&self) -> bool {
         self.last.load(Relaxed)
+    }
+}
+
+/// An exchange in progress, or a part of one. Its end is recorded when this is dropped, wherever that happens.
+#[derive(Debug)]
+pub(super) struct Exchange(Arc<Activity>);
+
+impl Exchange {
+    /// Records the beginning of an exchange.
+    pub(super) fn begin(activity: Arc<Activity>) -> Self {
+        activity.begin_exchange();
+        Self(activity)
+    }
+
+    /// Records the beginning of the upload, which ends for itself: it may outlive the response, and what the client
+    /// sends in the meantime is no head.
+    pub(super) fn begin_upload(&self) -> Self {
+        self.0.begin_part();
+        Self(Arc::clone(&self.0))
+    }
+
+    /// Records the beginning of a task of HTTP/2, for a stream or for the tunnel that has become of one.
+    pub(super) fn begin_task(activity: &Arc<Activity>) -> Self {
+        activity.begin_part();
+        Self(Arc::clone(activity))
+    }
+
+    /// Returns the activity of the connection.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.end_exchange();
     }
 }
 

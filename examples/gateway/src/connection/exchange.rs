@@ -17,32 +17,9 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    activity::Activity,
+    activity::{Activity, Exchange},
     stream::{Turn, say},
 };
-
-/// An exchange in progress. Its end is recorded when this is dropped, wherever that happens.
-struct Exchange(Arc<Activity>);
-
-impl Exchange {
-    /// Records the beginning.
-    fn begin(activity: Arc<Activity>) -> Self {
-        activity.begin_exchange();
-        Self(activity)
-    }
-
-    /// Records the beginning of its upload, which ends for itself.
-    fn begin_upload(&self) -> Self {
-        self.0.begin_upload();
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.0.end_exchange();
-    }
-}
 
 /// The size that request heads may have, counted as HTTP/1 writes them.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +96,7 @@ where
         true => answer(request).await,
         false => too_large(),
     };
-    let activity = &exchange.0;
+    let activity = exchange.activity();
     activity.answered();
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if activity.is_last() && version < Version::HTTP_2 && !switches {

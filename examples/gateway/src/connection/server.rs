@@ -69,7 +69,6 @@ pub(crate) struct OpenedConnection<A> {
 #[derive(Debug)]
 pub(crate) struct Server {
     http1: conn::http1::Builder,
-    http2: conn::http2::Builder<Streams>,
     limits: ConnectionLimits,
 }
 
@@ -87,18 +86,22 @@ impl Server {
             .max_buf_size(bytes.max(LEAST_BUFFER))
             // [`Drive`] has the clock.
             .header_read_timeout(None);
-        let mut http2 = conn::http2::Builder::new(Streams::new(limits.stalled));
+        Self { http1, limits }
+    }
+
+    /// Returns hyper's settings for one connection of HTTP/2.
+    fn http2(&self, activity: Arc<Activity>) -> conn::http2::Builder<Streams> {
+        let streams = Streams::new(self.limits.stalled, activity);
+        let mut http2 = conn::http2::Builder::new(streams);
         http2
-            .max_header_list_size(limits.head.header_list_size())
+            .max_header_list_size(self.limits.head.header_list_size())
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(STREAM_BUFFER);
-        Self {
-            http1,
-            http2,
-            limits,
-        }
+            .max_send_buf_size(STREAM_BUFFER)
+            // WebSockets (RFC 8441). The proxy refuses every other CONNECT.
+            .enable_connect_protocol();
+        http2
     }
 
     /// Serves one connection until it ends, or is quiet for too long. `open` makes it ready for HTTP; what it takes is
@@ -155,8 +158,9 @@ impl Server {
         }
         // Before its first request, the connection has the time of a head: a preface asks for nothing.
         drive.limits.idle = self.limits.http2_idle;
+        let http2 = self.http2(Arc::clone(&activity));
         // Boxed, as is the other one, so that neither has to keep room for both.
-        let mut connection = Box::pin(self.http2.serve_connection(TokioIo::new(socket), service));
+        let mut connection = Box::pin(http2.serve_connection(TokioIo::new(socket), service));
         let ended = drive.run(connection.as_mut(), false, |connection| {
             connection.graceful_shutdown();
             Close::Asked
@@ -201,28 +205,36 @@ mod tests {
     /// A HEADERS frame that is all of "GET http://a/".
     const GET: &[u8] = &[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a'];
 
-    /// How many seconds the default limits leave a client that says `first`, and `again` every ten seconds.
-    async fn stays(first: &[u8], again: &[u8]) -> u64 {
+    /// Both ends of a connection.
+    async fn connected() -> (TcpStream, ClientStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
-        let (mut reads, mut writes) = client.await.unwrap().into_split();
+        let client = client.await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
+        (client, ClientStream::Raw(RawStream::Tcp(stream)))
+    }
+
+    /// A connection that is ready for HTTP of either version.
+    async fn opened<A>(stream: ClientStream, answer: A) -> OpenedConnection<A> {
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let stream = ClientStream::Raw(RawStream::Tcp(stream));
+        OpenedConnection {
+            stream,
+            is_http2: None,
+            place: HeldPlace::new(place, None),
+            answer,
+        }
+    }
+
+    /// How many seconds the default limits leave a client that says `first`, and `again` every ten seconds.
+    async fn stays(first: &[u8], again: &[u8]) -> u64 {
+        let (client, stream) = connected().await;
+        let (mut reads, mut writes) = client.into_split();
         let (_tell, stage) = watch::channel(Stage::Open);
         let server = Server::new(crate::settings::limits(&Options::default()));
         let start = Instant::now();
         writes.write_all(first).await.unwrap();
         let answer = |_| async { Response::new(Body::empty()) };
-        let open = async {
-            Ok(OpenedConnection {
-                stream,
-                is_http2: None,
-                place: HeldPlace::new(place, None),
-                answer,
-            })
-        };
-        let serves = server.serve(stage, open);
+        let serves = server.serve(stage, async { Ok(opened(stream, answer).await) });
         let says = async {
             loop {
                 sleep(Duration::from_secs(10)).await;
@@ -237,6 +249,49 @@ mod tests {
             ((), _) = async { tokio::join!(hears, serves) } => start.elapsed().as_secs(),
             () = says => unreachable!(),
         }
+    }
+
+    /// A connection is in use for as long as a tunnel over HTTP/2 is, and idle when that has ended.
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_keeps_its_connection() {
+        let (client, stream) = connected().await;
+        let (_tell, stage) = watch::channel(Stage::Open);
+        let server = Server::new(crate::settings::limits(&Options::default()));
+        let answer = |mut request: Request<_>| async move {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let stream = TokioIo::new(upgrade.await.unwrap());
+                let (mut reads, mut writes) = tokio::io::split(stream);
+                tokio::io::copy(&mut reads, &mut writes).await.unwrap();
+                writes.shutdown().await.unwrap();
+            });
+            Response::new(Body::empty())
+        };
+        let serves = server.serve(stage, async { Ok(opened(stream, answer).await) });
+        let speaks = async {
+            let (mut send, connection) = h2::client::handshake(client).await.unwrap();
+            let closes = tokio::spawn(connection);
+            let mut request = Request::new(());
+            *request.method_mut() = http::Method::CONNECT;
+            *request.uri_mut() = "http://a/".parse().unwrap();
+            let protocol = h2::ext::Protocol::from_static("websocket");
+            request.extensions_mut().insert(protocol);
+            let (response, mut up) = send.send_request(request, false).unwrap();
+            let mut down = response.await.unwrap().into_body();
+            for last in [false, true] {
+                sleep(Duration::from_secs(3600)).await;
+                up.send_data(Bytes::from_static(b"a"), last).unwrap();
+                assert_eq!(down.data().await.unwrap().unwrap(), "a");
+            }
+            while let Some(rest) = down.data().await {
+                assert_eq!(rest.unwrap(), "");
+            }
+            let ended = Instant::now();
+            closes.await.unwrap().unwrap();
+            ended.elapsed()
+        };
+        let (_, idled) = tokio::join!(serves, speaks);
+        assert_eq!(idled.as_secs(), 55);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 use std::{
     cell::Cell,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,18 +15,25 @@ use std::{
 use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Spawns what hyper does for each stream, and drops it when its client takes nothing for too long. h2 then resets the
-/// stream, and the endpoint's connection is released. Other streams of the connection go on.
+use super::activity::{Activity, Exchange};
+
+/// Spawns what hyper does for each stream of a connection, and drops it when its client takes nothing for too long. h2
+/// then resets the stream, and the endpoint's connection is released. Other streams of the connection go on.
+///
+/// hyper also spawns the sending side of each tunnel through it. Its response has ended, so that nothing else would say
+/// that the connection is in use.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
     /// The longest time in which a client takes nothing.
     limit: Duration,
+    /// What the connection is doing.
+    activity: Arc<Activity>,
 }
 
 impl Streams {
-    /// Returns an executor with this limit.
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit }
+    /// Returns the executor of a connection, with this limit.
+    pub(crate) fn new(limit: Duration, activity: Arc<Activity>) -> Self {
+        Self { limit, activity }
     }
 }
 
@@ -35,7 +43,11 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(until_stalled(stream, self.limit));
+        let (task, limit) = (Exchange::begin_task(&self.activity), self.limit);
+        tokio::spawn(async move {
+            let _task = task;
+            until_stalled(stream, limit).await;
+        });
     }
 }
 
