@@ -53,7 +53,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `http2` | yes | HTTP/2 to endpoints: by ALPN over TLS, by prior knowledge with `h2c://` |
+//! | `http2` | yes | HTTP/2 to endpoints, by ALPN over TLS or with `h2c://`; WebSockets over HTTP/2, both ways |
 //! | `tls` | yes | `https://` endpoints: `tls-ring` and `tls-native-roots` |
 //! | `tls-ring` | by `tls` | TLS with the cryptography of [ring] |
 //! | `tls-aws-lc` | no | TLS with the cryptography of [aws-lc-rs], also where `tls-ring` is on |

@@ -322,10 +322,15 @@ impl<S> ReverseProxy<S> {
         self
     }
 
-    /// Sets the protocols that HTTP/1.1 clients may upgrade to. Default: `websocket`.
+    /// Sets the protocols that clients may upgrade to. Default: `websocket`.
     ///
     /// Names are compared without regard to case. A later call replaces those of an earlier one. A request for any
     /// other protocol is forwarded as the plain request that it also is.
+    ///
+    /// Over HTTP/2 a client may open a WebSocket alone, by extended CONNECT (RFC 8441), if the server around the proxy
+    /// offers it, as `axum::serve` does; any other extended CONNECT gets a 501. Routers and
+    /// [`ProxyLayer`](crate::ProxyLayer) match such a request by the method CONNECT. Hooks see it as the GET that it is
+    /// over HTTP/1.1, and the endpoint gets it in the form that it offers. Needs the feature `http2`.
     #[must_use]
     pub fn upgrades<I>(mut self, protocols: I) -> Self
     where

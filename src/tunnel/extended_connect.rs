@@ -27,8 +27,8 @@ impl ExtendedConnect {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::ConnectProtocol`], a 501, if the protocol is another one than `websocket`, or if that is not
-    /// `allowed`. RFC 9220 3 says so of HTTP/3, and RFC 8441 nothing else of HTTP/2.
+    /// Returns [`ErrorKind::ConnectProtocol`], a 501, if the protocol is another one than `websocket`, or if that is
+    /// not `allowed`. RFC 9220 3 says so of HTTP/3; RFC 8441 leaves it open for HTTP/2.
     pub(super) fn take(
         request: &mut Request<Body>,
         allowed: impl FnOnce(&[u8]) -> bool,

@@ -82,8 +82,8 @@ impl UpgradeRequest {
 
     /// Returns whether the client would take a response of this status for an agreement, although it is none.
     ///
-    /// Only a 101 opens a tunnel over HTTP/1.1. Over HTTP/2 every 2xx does (RFC 8441 5), so that of an endpoint that has
-    /// ignored `Upgrade` must not get there.
+    /// Only a 101 opens a tunnel over HTTP/1.1. Over HTTP/2 every 2xx does (RFC 8441 5), so a 2xx by which an endpoint
+    /// has ignored `Upgrade` must not reach the client.
     pub(crate) fn is_agreed_by_mistake(&self, status: StatusCode) -> bool {
         self.is_over_http2() && status.is_success()
     }

@@ -293,8 +293,8 @@ impl ClientBuilder {
     /// Like [`connector`](Self::connector), for one that performs the TLS handshake itself where the scheme is `https`,
     /// as `hyper_rustls::HttpsConnector` does. `is_http2` returns what ALPN chose on a stream that it made.
     ///
-    /// Where ALPN can choose HTTP/2, upgrades such as WebSocket need [`tls_connector_http1`](Self::tls_connector_http1)
-    /// too.
+    /// Where ALPN can choose HTTP/2, upgrades need [`tls_connector_http1`](Self::tls_connector_http1) too, except for
+    /// WebSockets to an endpoint that offers them over HTTP/2.
     #[cfg(feature = "_tls")]
     #[must_use]
     pub fn tls_connector<C>(

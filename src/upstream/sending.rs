@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "http2")]
-use http::header;
 use http::{Request, Response, StatusCode};
 
 use super::{
@@ -20,7 +18,10 @@ use super::{
     target::{Before, Scheme, Target},
 };
 #[cfg(feature = "http2")]
-use super::{error::Failure, http2::WebSocketRequest};
+use super::{
+    error::Failure,
+    http2::{WebSocketRequest, settle_length},
+};
 use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
@@ -298,27 +299,5 @@ impl Sending {
         if let Some(attempt) = self.begun.attempt.take() {
             attempt.failed(error);
         }
-    }
-}
-
-/// Makes `Content-Length` agree with the body, which a layer may have read or replaced since the head was written.
-///
-/// Over HTTP/1 the body alone decides (`http1/request_head.rs`). Over HTTP/2 a request whose length is not what it says
-/// is malformed (RFC 9113 8.1.1).
-#[cfg(feature = "http2")]
-fn settle_length(request: &mut Request<Body>) {
-    let length = http_body::Body::size_hint(request.body()).exact();
-    let said = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    match length {
-        Some(length) if said == Some(length) => {}
-        Some(length) => drop(
-            request
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, length.into()),
-        ),
-        None => drop(request.headers_mut().remove(header::CONTENT_LENGTH)),
     }
 }

@@ -47,6 +47,7 @@ mod body;
 mod connection;
 mod error;
 mod io;
+mod request_length;
 mod settings;
 mod shared;
 mod size;
@@ -56,6 +57,6 @@ mod upload;
 mod websocket;
 
 pub(super) use self::{
-    body::Http2Body, connection::Http2, settings::Settings, stream::Stream,
-    websocket::WebSocketRequest,
+    body::Http2Body, connection::Http2, request_length::settle_length, settings::Settings,
+    stream::Stream, websocket::WebSocketRequest,
 };
