@@ -39,9 +39,9 @@
 //! - resets are few on one connection, and none comes too early (`shared.rs`, `settings.rs`): servers close connections
 //!   that see too many of them.
 //!
-//! `docs/LIMITS.md` has every limit with its reason. WebSockets are sent by extended CONNECT (RFC 8441) where the server
-//! offers it (`websocket.rs`); other upgrades need HTTP/1.1. Not supported: server push, which is switched off in
-//! SETTINGS, and priorities.
+//! `docs/LIMITS.md` has every limit with its reason. WebSockets are sent by extended CONNECT (RFC 8441) where the
+//! server offers it (`websocket.rs`); other upgrades need HTTP/1.1. Not supported: server push, which is switched off
+//! in SETTINGS, and priorities.
 
 mod body;
 mod connection;
