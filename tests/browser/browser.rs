@@ -165,6 +165,8 @@ impl Browser {
                 ],
             },
             "goog:loggingPrefs": { "browser": "ALL" },
+            // The servers with TLS have certificates of their own making.
+            "acceptInsecureCerts": true,
             // A prompt that no test has asked for fails the next command.
             "unhandledPromptBehavior": "ignore",
         });
@@ -191,8 +193,12 @@ impl Browser {
 
     /// Opens the status page of a server.
     pub async fn open(&self, server: &Server) {
-        let url = format!("{}/status/", server.url());
-        self.client.goto(&url).await.unwrap();
+        self.go_to(&format!("{}/status/", server.url())).await;
+    }
+
+    /// Opens a page.
+    pub async fn go_to(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
     }
 
     /// Leaves the page, so that nothing of it asks a server that has ended.

@@ -1,4 +1,4 @@
-//! The status page in a real browser, over real servers. Without chromedriver and Chromium there is nothing to test
+//! The status page, and a WebSocket through the proxy, in a real browser, over real servers. Without chromedriver and Chromium there is nothing to test
 //! with, and the tests are skipped.
 
 #![cfg(unix)]
@@ -26,7 +26,7 @@ use self::{
 
 /// One browser for all cases, as its start takes longer than any of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_page_in_a_browser() {
+async fn in_a_browser() {
     let programs = match Programs::find() {
         Ok(programs) => programs,
         Err(missing) => {
@@ -48,6 +48,8 @@ async fn the_status_page_in_a_browser() {
         .await;
     run.case("layout", &[], cases::layout(&browser)).await;
     run.case("actions", &[], cases::actions(&browser)).await;
+    run.case("websocket", &["favicon"], cases::websocket(&browser))
+        .await;
     browser.close().await;
 }
 

@@ -7,8 +7,9 @@ mod hostile;
 mod layout;
 mod many;
 mod restart;
+mod websocket;
 
 pub use self::{
     actions::actions, discovery::discovery, failing::failing, hostile::hostile, layout::layout,
-    many::many, restart::restart,
+    many::many, restart::restart, websocket::websocket,
 };
