@@ -61,10 +61,10 @@ fn ascii(text: &str) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn head(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+    fn head(name: &header::HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, value.parse().unwrap());
+            headers.append(name, value.parse().unwrap());
         }
         headers
     }
@@ -72,7 +72,7 @@ mod tests {
     /// The example of RFC 6455 1.3.
     #[test]
     fn the_key_of_the_rfc_has_the_answer_of_the_rfc() {
-        let key = head(header::SEC_WEBSOCKET_KEY, &["dGhlIHNhbXBsZSBub25jZQ=="]);
+        let key = head(&header::SEC_WEBSOCKET_KEY, &["dGhlIHNhbXBsZSBub25jZQ=="]);
         let key = WebSocketKey::of(&key).unwrap();
         assert_eq!(key.accept(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
@@ -89,7 +89,7 @@ mod tests {
             (vec![own, own], false),
             (vec![own, wrong], false),
         ] {
-            let response = head(header::SEC_WEBSOCKET_ACCEPT, &values);
+            let response = head(&header::SEC_WEBSOCKET_ACCEPT, &values);
             assert_eq!(key.is_accepted_by(&response), accepted, "{values:?}");
         }
     }
@@ -106,6 +106,6 @@ mod tests {
 
     #[test]
     fn two_keys_are_none() {
-        assert!(WebSocketKey::of(&head(header::SEC_WEBSOCKET_KEY, &["a", "b"])).is_none());
+        assert!(WebSocketKey::of(&head(&header::SEC_WEBSOCKET_KEY, &["a", "b"])).is_none());
     }
 }
