@@ -58,6 +58,17 @@ pub(crate) struct ClientConnection {
     client: Option<IpAddr>,
 }
 
+impl ClientConnection {
+    /// Returns the address of the client, as far as it can be trusted. The port of one behind a trusted proxy is 0: only
+    /// that proxy knows it.
+    pub(crate) fn source(&self) -> SocketAddr {
+        match self.client {
+            Some(client) if client != self.peer.ip().to_canonical() => SocketAddr::new(client, 0),
+            _ => self.peer,
+        }
+    }
+}
+
 /// Told of the end of exchanges, once for each.
 pub(crate) trait OnEnd: std::fmt::Debug + Send + Sync {
     /// Called by the task that ends the exchange; must not block.

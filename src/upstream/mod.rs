@@ -75,7 +75,7 @@ pub(crate) use self::connect::tls_config;
 pub(crate) use self::redacted::redacted;
 pub(crate) use self::target::canonical_url;
 pub use self::{
-    body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,
-    http1::on_interim_response,
+    body::ClientBody, builder::ClientBuilder, client::Client, connect::ProxyProtocol,
+    error::SendError, http1::on_interim_response,
 };
 pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

@@ -204,6 +204,10 @@ fn what_each_setting_may_be() {
             "routes.r.match.header.host: conditions on the host are in \"host\"",
         ),
         (
+            cluster("client.proxy_protocol = \"v3\""),
+            "clusters.c.client.proxy_protocol: unknown value \"v3\", expected one of \"v1\", \"v2\"",
+        ),
+        (
             only("defaults.route.cluster = \"right\""),
             "defaults.route.cluster: \"cluster\" cannot be set in the defaults: it belongs to each route",
         ),
@@ -213,6 +217,15 @@ fn what_each_setting_may_be() {
 }
 
 /// A source says what it needs, and one whose feature is off says which.
+/// A connection with a PROXY header is one client's, which those of HTTP/2 are not.
+#[cfg(feature = "http2")]
+#[test]
+fn a_proxy_header_needs_http1() {
+    let found = only("[clusters.c]\nclient.proxy_protocol = \"v2\"\nendpoints = [\"h2c://a\"]\n");
+    let expected = "clusters.c.endpoints[0]: PROXY headers need HTTP/1";
+    assert!(found.starts_with(expected), "{found}");
+}
+
 #[test]
 fn what_a_source_needs() {
     let source = |text: &str| only(&format!("[clusters.c.discover]\n{text}"));
