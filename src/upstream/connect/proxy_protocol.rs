@@ -47,6 +47,7 @@ impl ProxyProtocol {
 }
 
 /// The addresses of the client and of the server, and their ports.
+#[derive(Clone, Copy, Debug)]
 enum Addresses {
     V4([Ipv4Addr; 2], [u16; 2]),
     V6([Ipv6Addr; 2], [u16; 2]),

@@ -47,8 +47,8 @@ struct Connection {
     spent: bool,
     /// Whether a request has been sent.
     used: bool,
-    /// The only client connection whose requests may be sent here, if the connection was opened for it by a PROXY header
-    /// or has been authenticated (`auth.rs`).
+    /// The only client connection whose requests may be sent here, once the connection has been authenticated
+    /// (`auth.rs`), or from the beginning if that was a PROXY header.
     owner: Option<ClientConnection>,
     /// The runtime whose I/O driver watches the socket.
     runtime: runtime::Id,

@@ -87,19 +87,19 @@ async fn the_client_is_told_to_servers() {
     );
     write(&mut client, GET, 1000).await;
     let mut server = origin.accept().await;
-    let head = server.head().await;
-    assert!(head.starts_with(&told), "{head}");
+    let received = server.head().await;
+    assert!(received.starts_with(&told), "{received}");
     server.send(OK).await;
     client.expect_ok().await;
 
     flags.extend(["--proxy-protocol", "127.0.0.0/8"]);
     let gateway = Gateway::start(&origin, &flags);
-    let head = head(&origin, &gateway, &[V1, GET].concat(), 1000).await;
+    let received = head(&origin, &gateway, &[V1, GET].concat(), 1000).await;
     let told = format!(
         "PROXY TCP4 192.0.2.7 127.0.0.1 4660 {}\r\nGET / ",
         to.port()
     );
-    assert!(head.starts_with(&told), "{head}");
+    assert!(received.starts_with(&told), "{received}");
 }
 
 #[tokio::test]
