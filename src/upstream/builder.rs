@@ -338,8 +338,8 @@ impl ClientBuilder {
     /// The endpoint has to expect it: one that does not takes it for a malformed request. The header is the first that
     /// is sent, before TLS. Its source is the client's address, as far as it can be
     /// [trusted](crate::ReverseProxy::trusted_peers), with port 0 for a client behind a trusted peer; its destination
-    /// is the address of the endpoint. If one of the two is IPv6, the other is mapped to IPv6. Health checks, and requests
-    /// that no proxy has received, are said to be the proxy's own (`LOCAL`, or `UNKNOWN` in version 1).
+    /// is the address of the endpoint. If one of the two is IPv6, the other is mapped to IPv6. Health checks, and
+    /// requests that no proxy has received, are said to be the proxy's own (`LOCAL`, or `UNKNOWN` in version 1).
     ///
     /// A connection then carries requests of one client connection only, and is closed once it has been idle for 15 s:
     /// there are at least as many connections to an endpoint as clients that it serves at the time. HTTP/2, whose
