@@ -12,7 +12,7 @@ use tower::{Service, ServiceExt, load::Load, util::BoxCloneSyncService};
 use crate::{
     body::Body,
     error::{BoxError, Error},
-    upstream::{Client, ClientBuilder, canonical_url},
+    upstream::{Client, ClientBuilder, canonical_url, redacted},
 };
 
 /// The service of any endpoint behind one type, so that unlike endpoints can share a cluster. See
@@ -62,6 +62,11 @@ impl EndpointSpec {
     /// Returns an error as [`url`](Self::url) does.
     pub fn url_with(client: &ClientBuilder, url: &str) -> Result<Self, Error> {
         let (url, weight) = match url.split_once(WEIGHT) {
+            // What was split may be a password, of which only the whole URL shows the end.
+            Some((_, weight)) if weight.contains('@') => {
+                let why = format!("that of {:?} is not 1 or more", redacted(url));
+                return Err(Error::config(WEIGHT_SETTING, why));
+            }
             Some((url, weight)) => (url, parse_weight(weight)?),
             None => (url, NonZeroU32::MIN),
         };
@@ -247,11 +252,14 @@ pub(crate) fn name_of_url(url: &str) -> Option<Arc<str>> {
     canonical_url(url.split_once(WEIGHT).map_or(url, |(url, _)| url))
 }
 
+/// What the weight is called in errors.
+const WEIGHT_SETTING: &str = "endpoint weight";
+
 /// Parses a weight of at least 1.
 fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {
     weight
         .parse()
-        .map_err(|_| Error::config("endpoint weight", format!("{weight:?} is not 1 or more")))
+        .map_err(|_| Error::config(WEIGHT_SETTING, format!("{weight:?} is not 1 or more")))
 }
 
 impl<S> fmt::Debug for EndpointSpec<S> {
@@ -286,6 +294,22 @@ mod tests {
                     .contains("endpoint weight"),
                 "{url}"
             );
+        }
+    }
+
+    #[test]
+    fn a_weight_within_a_password_does_not_show_it() {
+        for url in [
+            "http://user:secret;weight=2@a",
+            "http://user:sec;weight=secret@a",
+            "http://user:secret;weight=2;weight=secret@a;weight=2",
+            "http://user:secret@secret;weight=2@a",
+            "user:secret;weight=2@a",
+        ] {
+            let error = EndpointSpec::url(url).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("sec"), "{url}: {shown}");
+            assert!(shown.contains("***@a"), "{url}: {shown}");
         }
     }
 }

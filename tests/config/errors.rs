@@ -267,7 +267,7 @@ fn what_a_source_needs() {
         "missing field \"prefix\"",
     );
     let user = source("etcd.prefix = 'http://u:p@a/b/'");
-    let expected = "a URL has no user and no password; \"user\" has them";
+    let expected = "\"http://***@a/b/\" must hold no user or password: `user` has them";
     expect(user, "etcd", etcd, "etcd.prefix", expected);
     let kubernetes = cfg!(feature = "kubernetes");
     let found = source("kubernetes.namespace = 'a'");
@@ -312,7 +312,7 @@ fn no_secret_is_repeated() {
         "proxy.toml",
         r#"
 [clusters.c]
-endpoints = ["http://user:s3cret@a"]
+endpoints = ["http://user:s3cret@a", "http://user:s3cret;weight=2@a"]
 policy = { sticky = { key = { file = "key" } } }
 
 [routes.r]
@@ -323,7 +323,7 @@ via = ["s3cret"]
 "#,
     );
     let error = Config::from_file(&path).unwrap_err();
-    assert_eq!(error.problems().len(), 8, "{error}");
+    assert_eq!(error.problems().len(), 9, "{error}");
     let said = format!("{error} {error:?}");
     assert!(!said.contains("s3cret"), "{said}");
     assert!(

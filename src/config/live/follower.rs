@@ -1,11 +1,6 @@
 //! [`FileFollower`]: the task that follows a file.
 
-use std::{
-    future::pending,
-    path::PathBuf,
-    sync::Weak,
-    time::Duration,
-};
+use std::{future::pending, path::PathBuf, sync::Weak, time::Duration};
 
 use tokio::{
     task::spawn_blocking,
