@@ -36,6 +36,8 @@ pub struct EndpointSpec<S = Client> {
     pub(super) metric: Option<Metric>,
     /// Whether an endpoint of the same name keeps its service and only takes the settings.
     keeps_service: bool,
+    /// Whether it was in the cluster that this one replaces, and the discovery has not named it yet.
+    is_former: bool,
     /// The client that the service sends by, whatever layers are around it. `None` for a service of the user's.
     pub(super) client: Option<Client>,
     pub(super) service: S,
@@ -88,6 +90,7 @@ impl<S> EndpointSpec<S> {
             priority: 0,
             metric: None,
             keeps_service: false,
+            is_former: false,
             client: None,
             service,
         }
@@ -152,6 +155,19 @@ impl<S> EndpointSpec<S> {
         self.keeps_service
     }
 
+    /// Makes this the spec of an endpoint of the cluster that another one replaces: to insert it is no report of a
+    /// discovery.
+    #[cfg(feature = "config")]
+    pub(crate) fn of_former_cluster(mut self) -> Self {
+        self.is_former = true;
+        self
+    }
+
+    /// Returns whether the insertion of this spec is no report of a discovery.
+    pub(crate) fn is_of_former_cluster(&self) -> bool {
+        self.is_former
+    }
+
     /// Wraps the service in a middleware for this endpoint alone, such as a timeout or a rate limit.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
         let Self {
@@ -160,6 +176,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             keeps_service,
+            is_former,
             client,
             service,
         } = self;
@@ -169,6 +186,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             keeps_service,
+            is_former,
             client,
             service: wrap(service),
         }
@@ -237,6 +255,7 @@ impl From<Client> for EndpointSpec {
             priority: 0,
             metric: None,
             keeps_service: false,
+            is_former: false,
             client: Some(client.clone()),
             service: client,
         }
