@@ -157,7 +157,15 @@ impl<S> EndpointSpec<S> {
 
     /// Makes this the spec of an endpoint of the cluster that another one replaces: to insert it is no report of a
     /// discovery.
-    #[cfg(feature = "config")]
+    #[cfg(all(
+        feature = "config",
+        any(
+            feature = "dns",
+            feature = "etcd",
+            feature = "file",
+            feature = "kubernetes"
+        )
+    ))]
     pub(crate) fn of_former_cluster(mut self) -> Self {
         self.is_former = true;
         self
