@@ -46,7 +46,6 @@ async fn all_are_answered(flags: &[&str]) {
     }
     gateway.signal("TERM");
     gateway.signal("CONT");
-    let t0 = std::time::Instant::now();
     // They are closed, so all threads have heeded the signal.
     for client in &mut idle {
         assert_eq!(client.rest().await, "");
@@ -55,9 +54,7 @@ async fn all_are_answered(flags: &[&str]) {
         server.send(LAST).await;
     }
     let origin = origin.answering(OK);
-    eprintln!("DBG idle done {:?}", t0.elapsed());
-    for (n, client) in clients.iter_mut().chain(&mut waiting).enumerate() {
-        eprintln!("DBG {n} {:?}", t0.elapsed());
+    for client in clients.iter_mut().chain(&mut waiting) {
         let head = client.expect_ok().await;
         assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
         assert_eq!(client.rest().await, "");
