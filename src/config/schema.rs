@@ -114,6 +114,22 @@ mod tests {
         assert_eq!(definitions["ClusterConfig"]["additionalProperties"], false);
     }
 
+    /// Every table with names of its own refuses others.
+    #[test]
+    fn no_table_is_open() {
+        fn closed(schema: &Value) {
+            if schema["type"] == "object" && schema["properties"].is_object() {
+                assert_eq!(schema["additionalProperties"], false, "{schema}");
+            }
+            match schema {
+                Value::Object(all) => all.values().for_each(closed),
+                Value::Array(all) => all.iter().for_each(closed),
+                _ => {}
+            }
+        }
+        closed(&Config::json_schema());
+    }
+
     #[test]
     fn links_become_names() {
         let text = "See [`A`](crate::A) and [b](x) here: [1, 2].";
