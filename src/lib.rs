@@ -114,6 +114,8 @@ mod random;
 mod record;
 pub mod retry;
 pub mod rewrite;
+#[cfg(any(feature = "config", feature = "file"))]
+mod settled_file;
 #[cfg(feature = "status")]
 pub mod status;
 mod telemetry;

@@ -1,16 +1,13 @@
 //! PROXY headers, as the gateway reads them.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use futures_util::FutureExt;
 use gateway::proxy_protocol::{LONGEST, ProxiedClient, read_header};
-use tokio::io::{AsyncRead, ReadBuf};
 
+use self::pieces::Pieces;
 use crate::input::{seed, split_settings};
+
+#[path = "../../examples/gateway/src/pieces.rs"]
+mod pieces;
 
 pub(crate) const PIECES: &[&str] = &[
     "7\n",
@@ -76,28 +73,8 @@ pub fn proxy_headers(data: &[u8]) {
 
 /// Reads a header of these bytes. Returns what is wrong with it as text, and how many bytes were read.
 fn read(sent: &[u8], piece: usize) -> (Result<ProxiedClient, String>, usize) {
-    let mut stream = Pieces { left: sent, piece };
+    let mut stream = Pieces::new(sent, piece);
     let result = read_header(&mut stream).now_or_never().unwrap();
     let result = result.map_err(|error| error.to_string());
-    (result, sent.len() - stream.left.len())
-}
-
-/// A stream that has a few bytes at a time.
-struct Pieces<'a> {
-    left: &'a [u8],
-    piece: usize,
-}
-
-impl AsyncRead for Pieces<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let len = self.piece.min(self.left.len()).min(buf.remaining());
-        let (now, later) = self.left.split_at(len);
-        buf.put_slice(now);
-        self.left = later;
-        Poll::Ready(Ok(()))
-    }
+    (result, sent.len() - stream.left())
 }

@@ -93,7 +93,10 @@ where
         // That would split a batch. The batch has its own bound, after which the task yields.
         let end = unconstrained(end).await;
         // Changes that an error follows were reported all the same.
-        let reported = !batch.is_empty() || matches!(end, BatchEnd::Full | BatchEnd::Empty);
+        let reported = match batch.is_empty() {
+            true => matches!(end, BatchEnd::Full | BatchEnd::Empty),
+            false => batch.iter().any(Step::is_report),
+        };
         if !batch.is_empty() {
             cluster.change(|members| batch.into_iter().for_each(|step| step.take(members)));
         }
@@ -196,6 +199,14 @@ enum Step<S> {
 }
 
 impl<S> Step<S> {
+    /// Returns whether the discovery has found it, and not the cluster that this one replaces had it.
+    fn is_report(&self) -> bool {
+        match self {
+            Self::Insert(spec) => !spec.is_of_former_cluster(),
+            Self::Remove(_) => true,
+        }
+    }
+
     /// Applies the step.
     fn take(self, members: &mut Members<S>) {
         match self {

@@ -148,6 +148,14 @@ impl<S: Send + Sync + 'static> Handle<S> {
         }
     }
 
+    /// Takes over from the cluster that this one replaces what is known of its discovery, which is of the same source
+    /// and has named the endpoints that are here.
+    #[cfg(feature = "config")]
+    pub(crate) fn continue_discovery(&self, former: &Self) {
+        let known = former.cluster.stats();
+        self.cluster.stats().continue_discovery(known);
+    }
+
     /// Makes `specs` the whole set, in one step and in this order. Returns the endpoints that left. Of several specs
     /// with the same name, the last counts.
     ///

@@ -1,12 +1,6 @@
 //! [`ConfigFile`]: a file with a configuration, and sections of the application beside it.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-    str::FromStr,
-    sync::Arc,
-};
+use std::{path::Path, str::FromStr, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
@@ -15,10 +9,7 @@ use super::{
     error::{ConfigError, ConfigProblem},
     root::Config,
 };
-use crate::proxy::ReverseProxy;
-
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 16 << 20;
+use crate::{proxy::ReverseProxy, settled_file::read_text};
 
 /// A file, or a text, with a configuration in it, and with whatever sections an application has beside it.
 ///
@@ -65,7 +56,7 @@ impl ConfigFile {
 
     /// Reads the text of a file.
     pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
-        read(path).map_err(|why| ConfigError::new(vec![ConfigProblem::of_file(path, why)]))
+        read_text(path).map_err(|why| ConfigError::new(vec![ConfigProblem::of_file(path, why)]))
     }
 
     /// Parses the text of a file.
@@ -188,20 +179,4 @@ impl FromStr for Config {
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         Self::from_toml(text)
     }
-}
-
-/// Reads a file, or returns why that cannot be.
-fn read(path: &Path) -> Result<String, String> {
-    let cannot = |error: io::Error| format!("cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let mut file = File::open(path).map_err(cannot)?.take(LARGEST + 1);
-    if file.read_to_end(&mut bytes).map_err(cannot)? as u64 > LARGEST {
-        return Err("cannot be read: it is larger than 16 MiB".into());
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = error.as_bytes().get(..valid).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        format!("line {line} is not UTF-8")
-    })
 }

@@ -10,18 +10,31 @@ use serde_json::{Value, json};
 use super::root::Config;
 
 impl Config {
-    /// Returns the JSON schema of the file, by which editors complete and check it. It is `docs/config.schema.json`.
-    ///
-    /// Tables at the top that it does not name are sections of an application, and may contain anything.
+    /// Returns the JSON schema of the file, by which editors complete and check it. Like [`Config::from_file`], it
+    /// refuses what it does not know.
     #[must_use]
     pub fn json_schema() -> Value {
+        Self::json_schema_with(&[])
+    }
+
+    /// Returns the JSON schema of a file in which an application has these sections beside the configuration, as
+    /// [`ConfigFile::section`](super::ConfigFile::section) reads them. What is in them is not checked.
+    ///
+    /// `docs/config.schema.json` has the section `gateway` of the program in `examples/gateway`.
+    #[must_use]
+    pub fn json_schema_with(sections: &[&str]) -> Value {
         let settings = SchemaSettings::draft2020_12().with_transform(ForToml);
         let mut schema = settings.into_generator().into_root_schema_for::<Self>();
-        let section = json!({
-            "description": "A section of the application, as ConfigFile::section reads it.",
-            "type": "object"
-        });
-        schema.insert("additionalProperties".into(), section);
+        schema.insert("additionalProperties".into(), Value::Bool(false));
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            let section =
+                json!({ "description": "A section of the application.", "type": "object" });
+            properties.extend(
+                sections
+                    .iter()
+                    .map(|name| ((*name).to_owned(), section.clone())),
+            );
+        }
         schema.to_value()
     }
 }
@@ -85,11 +98,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_application_may_have_sections_beside() {
+    fn what_is_not_known_is_refused_as_the_parser_does() {
         let schema = Config::json_schema();
-        assert_eq!(schema["additionalProperties"]["type"], "object");
+        assert_eq!(schema["additionalProperties"], false);
+        let keys = schema["properties"].as_object().unwrap().keys();
+        assert!(
+            keys.eq(Config::KEYS
+                .into_iter()
+                .collect::<std::collections::BTreeSet<_>>())
+        );
+        let with = Config::json_schema_with(&["server"]);
+        assert_eq!(with["additionalProperties"], false);
+        assert_eq!(with["properties"]["server"]["type"], "object");
         let definitions = schema["$defs"].as_object().unwrap();
         assert_eq!(definitions["ClusterConfig"]["additionalProperties"], false);
+    }
+
+    /// Every table with names of its own refuses others.
+    #[test]
+    fn no_table_is_open() {
+        fn closed(schema: &Value) {
+            if schema["type"] == "object" && schema["properties"].is_object() {
+                assert_eq!(schema["additionalProperties"], false, "{schema}");
+            }
+            match schema {
+                Value::Object(all) => all.values().for_each(closed),
+                Value::Array(all) => all.iter().for_each(closed),
+                _ => {}
+            }
+        }
+        closed(&Config::json_schema());
     }
 
     #[test]

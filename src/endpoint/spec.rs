@@ -12,7 +12,7 @@ use tower::{Service, ServiceExt, load::Load, util::BoxCloneSyncService};
 use crate::{
     body::Body,
     error::{BoxError, Error},
-    upstream::{Client, ClientBuilder, canonical_url},
+    upstream::{Client, ClientBuilder, canonical_url, redacted},
 };
 
 /// The service of any endpoint behind one type, so that unlike endpoints can share a cluster. See
@@ -36,6 +36,8 @@ pub struct EndpointSpec<S = Client> {
     pub(super) metric: Option<Metric>,
     /// Whether an endpoint of the same name keeps its service and only takes the settings.
     keeps_service: bool,
+    /// Whether it was in the cluster that this one replaces, and the discovery has not named it yet.
+    is_former: bool,
     /// The client that the service sends by, whatever layers are around it. `None` for a service of the user's.
     pub(super) client: Option<Client>,
     pub(super) service: S,
@@ -62,6 +64,11 @@ impl EndpointSpec {
     /// Returns an error as [`url`](Self::url) does.
     pub fn url_with(client: &ClientBuilder, url: &str) -> Result<Self, Error> {
         let (url, weight) = match url.split_once(WEIGHT) {
+            // What was split may be a password, of which only the whole URL shows the end.
+            Some((_, weight)) if weight.contains('@') => {
+                let why = format!("that of {:?} is not 1 or more", redacted(url));
+                return Err(Error::config(WEIGHT_SETTING, why));
+            }
             Some((url, weight)) => (url, parse_weight(weight)?),
             None => (url, NonZeroU32::MIN),
         };
@@ -83,6 +90,7 @@ impl<S> EndpointSpec<S> {
             priority: 0,
             metric: None,
             keeps_service: false,
+            is_former: false,
             client: None,
             service,
         }
@@ -147,6 +155,27 @@ impl<S> EndpointSpec<S> {
         self.keeps_service
     }
 
+    /// Makes this the spec of an endpoint of the cluster that another one replaces: to insert it is no report of a
+    /// discovery.
+    #[cfg(all(
+        feature = "config",
+        any(
+            feature = "dns",
+            feature = "etcd",
+            feature = "file",
+            feature = "kubernetes"
+        )
+    ))]
+    pub(crate) fn of_former_cluster(mut self) -> Self {
+        self.is_former = true;
+        self
+    }
+
+    /// Returns whether the insertion of this spec is no report of a discovery.
+    pub(crate) fn is_of_former_cluster(&self) -> bool {
+        self.is_former
+    }
+
     /// Wraps the service in a middleware for this endpoint alone, such as a timeout or a rate limit.
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> EndpointSpec<T> {
         let Self {
@@ -155,6 +184,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             keeps_service,
+            is_former,
             client,
             service,
         } = self;
@@ -164,6 +194,7 @@ impl<S> EndpointSpec<S> {
             priority,
             metric,
             keeps_service,
+            is_former,
             client,
             service: wrap(service),
         }
@@ -232,6 +263,7 @@ impl From<Client> for EndpointSpec {
             priority: 0,
             metric: None,
             keeps_service: false,
+            is_former: false,
             client: Some(client.clone()),
             service: client,
         }
@@ -247,11 +279,14 @@ pub(crate) fn name_of_url(url: &str) -> Option<Arc<str>> {
     canonical_url(url.split_once(WEIGHT).map_or(url, |(url, _)| url))
 }
 
+/// What the weight is called in errors.
+const WEIGHT_SETTING: &str = "endpoint weight";
+
 /// Parses a weight of at least 1.
 fn parse_weight(weight: &str) -> Result<NonZeroU32, Error> {
     weight
         .parse()
-        .map_err(|_| Error::config("endpoint weight", format!("{weight:?} is not 1 or more")))
+        .map_err(|_| Error::config(WEIGHT_SETTING, format!("{weight:?} is not 1 or more")))
 }
 
 impl<S> fmt::Debug for EndpointSpec<S> {
@@ -286,6 +321,22 @@ mod tests {
                     .contains("endpoint weight"),
                 "{url}"
             );
+        }
+    }
+
+    #[test]
+    fn a_weight_within_a_password_does_not_show_it() {
+        for url in [
+            "http://user:secret;weight=2@a",
+            "http://user:sec;weight=secret@a",
+            "http://user:secret;weight=2;weight=secret@a;weight=2",
+            "http://user:secret@secret;weight=2@a",
+            "user:secret;weight=2@a",
+        ] {
+            let error = EndpointSpec::url(url).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("sec"), "{url}: {shown}");
+            assert!(shown.contains("***@a"), "{url}: {shown}");
         }
     }
 }

@@ -24,6 +24,7 @@
 //! ```
 
 mod attempt;
+mod client;
 mod endpoint_id;
 mod exchange;
 #[cfg(feature = "status")]
@@ -46,8 +47,9 @@ pub use self::{
 };
 pub(crate) use self::{
     attempt::Beginning,
+    client::{ClientConnection, ClientFacts},
     endpoint_id::EndpointId,
-    exchange::{ClientConnection, ClientFacts, ExchangeGuard, OnEnd, Record},
+    exchange::{ExchangeGuard, OnEnd, Record},
     guard::AttemptGuard,
     info::InfoSlot,
     open_span::spans_are_wanted,

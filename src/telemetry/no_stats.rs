@@ -54,6 +54,10 @@ impl NoClusterStats {
     #[inline]
     pub(crate) fn discovered(&self) {}
 
+    #[cfg(feature = "config")]
+    #[inline]
+    pub(crate) fn continue_discovery(&self, _: &Self) {}
+
     #[inline]
     pub(crate) fn discovery_failed(&self, _: &(dyn std::error::Error + 'static)) {}
 }

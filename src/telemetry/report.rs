@@ -53,7 +53,8 @@ pub struct ClusterReport {
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct DiscoveryReport {
-    /// When it last reported, be it that nothing has changed. `None` if it never did.
+    /// When it last reported, be it that nothing has changed. `None` if it never did. A cluster that takes the place of
+    /// another one with the same discovery goes on with its time.
     ///
     /// A discovery that reports changes alone is silent while there are none, so a long time since then need not mean a
     /// failure.

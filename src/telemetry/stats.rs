@@ -205,6 +205,19 @@ impl ClusterStats {
         }
     }
 
+    /// Takes over what was known of the same discovery, unless it has reported here.
+    #[cfg(feature = "config")]
+    pub(crate) fn continue_discovery(&self, former: &Self) {
+        let former = former.discovery().unwrap_or_default();
+        if let Some(discovery) = &mut *lock(&self.discovery) {
+            if discovery.last_success.is_none() {
+                discovery.last_success = former.last_success;
+                discovery.failures_in_a_row += former.failures_in_a_row;
+                discovery.last_error = discovery.last_error.take().or(former.last_error);
+            }
+        }
+    }
+
     /// Notes that the discovery has failed.
     pub(crate) fn discovery_failed(&self, error: &(dyn std::error::Error + 'static)) {
         if let Some(discovery) = &mut *lock(&self.discovery) {

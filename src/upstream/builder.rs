@@ -16,7 +16,7 @@ use super::http2;
 use super::{
     bounds::MessageBounds,
     client::Client,
-    connect::{Connector, Custom, Resolver},
+    connect::{Connector, Custom, ProxyProtocol, Resolver},
     pool::{Limits, Pool},
     target::{Scheme, Target},
 };
@@ -47,6 +47,8 @@ pub struct ClientBuilder {
     resolver: Resolver,
     /// The user's connector, in place of TCP.
     custom: Option<Custom>,
+    /// The version of the PROXY header that connections begin with.
+    proxy_protocol: Option<ProxyProtocol>,
     /// The user's connector for HTTP/1.1 alone.
     #[cfg(feature = "_tls")]
     custom_http1: Option<Custom>,
@@ -71,6 +73,7 @@ impl Default for ClientBuilder {
             name: None,
             resolver: Resolver::default(),
             custom: None,
+            proxy_protocol: None,
             #[cfg(feature = "_tls")]
             custom_http1: None,
             #[cfg(feature = "_tls")]
@@ -329,14 +332,40 @@ impl ClientBuilder {
         self
     }
 
+    /// Begins each connection with a PROXY header, by which the endpoint learns the address of the client. Default: no
+    /// header.
+    ///
+    /// The endpoint has to expect it: one that does not takes it for a malformed request. The header is the first that
+    /// is sent, before TLS. Its source is the client's address, as far as it can be
+    /// [trusted](crate::ReverseProxy::trusted_peers), with port 0 for a client behind a trusted peer; its destination
+    /// is the address of the endpoint. If one of the two is IPv6, the other is mapped to IPv6. Health checks, and
+    /// requests that no proxy has received, are said to be the proxy's own (`LOCAL`, or `UNKNOWN` in version 1).
+    ///
+    /// A connection then carries requests of one client connection only, and is closed once it has been idle for 15 s:
+    /// there are at least as many connections to an endpoint as clients that it serves at the time. HTTP/2, whose
+    /// connections are shared, is not offered to `https://` endpoints; `h2c://` ones are a config error of
+    /// [`build`](Self::build), and so is a [`tls_connector`](Self::tls_connector) for an `https://` one.
+    ///
+    /// ```
+    /// use axum_upstream::upstream::{Client, ProxyProtocol};
+    ///
+    /// let client = Client::builder().proxy_protocol(ProxyProtocol::V2).build("http://127.0.0.1:5000")?;
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self, version: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(version);
+        self
+    }
+
     /// Builds a client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base
     /// path; or `unix:` and the path of a socket. Nothing is connected yet.
     ///
     /// # Errors
     ///
     /// A config error if the URL is invalid or needs a feature that is off, if a setting is out of its range, if
-    /// [`resolve`](Self::resolve) was given no address for the host, or if a connector is set and the endpoint is a
-    /// Unix socket.
+    /// [`resolve`](Self::resolve) was given no address for the host, if a connector is set and the endpoint is a Unix
+    /// socket, or if no [`proxy_protocol`](Self::proxy_protocol) is possible.
     pub fn build(&self, url: &str) -> Result<Client, Error> {
         self.check()?;
         let mut target: Target = url.parse()?;
@@ -354,15 +383,35 @@ impl ClientBuilder {
             let missing = format!("no address for {}", target.host_name());
             return Err(Error::config("resolve", missing));
         }
+        if let Some(why) = self.no_proxy_protocol(target.scheme) {
+            return Err(Error::config("proxy_protocol", why));
+        }
         if let Some(name) = &self.name {
             target.rename(name);
         }
         let target = Arc::new(target);
-        let connector = Connector::new(self.resolver.clone(), self.custom.clone());
+        let connector = Connector::new(
+            self.resolver.clone(),
+            self.custom.clone(),
+            self.proxy_protocol,
+        );
         #[cfg(feature = "_tls")]
         let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
         Ok(Client::new_in(target, pool))
+    }
+
+    /// Returns why connections to an endpoint cannot begin with a PROXY header, or `None` if they can or need not.
+    fn no_proxy_protocol(&self, scheme: Scheme) -> Option<&'static str> {
+        self.proxy_protocol?;
+        #[cfg(feature = "_tls")]
+        if scheme == Scheme::Https
+            && (self.custom_http1.is_some() || self.custom.as_ref().is_some_and(Custom::speaks_tls))
+        {
+            return Some("it is sent before the TLS handshake, which `tls_connector` performs");
+        }
+        let why = "PROXY headers need HTTP/1, where a connection is one client's; use http:// instead of h2c://";
+        (scheme == Scheme::H2c).then_some(why)
     }
 
     /// Returns a config error that names the first setting that is out of its range.

@@ -66,16 +66,9 @@ pub use hyper_util::rt::TokioIo;
 
 #[cfg(all(feature = "_tls", any(feature = "config", feature = "kubernetes")))]
 pub(crate) use self::connect::tls_config;
-#[cfg(any(
-    feature = "dns",
-    feature = "etcd",
-    feature = "file",
-    feature = "kubernetes"
-))]
-pub(crate) use self::redacted::redacted;
-pub(crate) use self::target::canonical_url;
 pub use self::{
-    body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,
-    http1::on_interim_response,
+    body::ClientBody, builder::ClientBuilder, client::Client, connect::ProxyProtocol,
+    error::SendError, http1::on_interim_response,
 };
+pub(crate) use self::{redacted::redacted, target::canonical_url};
 pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

@@ -28,6 +28,7 @@ mod neighbours;
 mod outcomes;
 mod paths;
 mod pool;
+mod proxy_protocol;
 mod streaming;
 mod support;
 mod tls;

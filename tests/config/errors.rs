@@ -204,6 +204,10 @@ fn what_each_setting_may_be() {
             "routes.r.match.header.host: conditions on the host are in \"host\"",
         ),
         (
+            cluster("client.proxy_protocol = \"v3\""),
+            "clusters.c.client.proxy_protocol: unknown value \"v3\", expected one of \"v1\", \"v2\"",
+        ),
+        (
             only("defaults.route.cluster = \"right\""),
             "defaults.route.cluster: \"cluster\" cannot be set in the defaults: it belongs to each route",
         ),
@@ -213,6 +217,15 @@ fn what_each_setting_may_be() {
 }
 
 /// A source says what it needs, and one whose feature is off says which.
+/// A connection with a PROXY header is one client's, which those of HTTP/2 are not.
+#[cfg(feature = "http2")]
+#[test]
+fn a_proxy_header_needs_http1() {
+    let found = only("[clusters.c]\nclient.proxy_protocol = \"v2\"\nendpoints = [\"h2c://a\"]\n");
+    let expected = "clusters.c.endpoints[0]: PROXY headers need HTTP/1";
+    assert!(found.starts_with(expected), "{found}");
+}
+
 #[test]
 fn what_a_source_needs() {
     let source = |text: &str| only(&format!("[clusters.c.discover]\n{text}"));
@@ -254,7 +267,7 @@ fn what_a_source_needs() {
         "missing field \"prefix\"",
     );
     let user = source("etcd.prefix = 'http://u:p@a/b/'");
-    let expected = "a URL has no user and no password; \"user\" has them";
+    let expected = "\"http://***@a/b/\" must hold no user or password: `user` has them";
     expect(user, "etcd", etcd, "etcd.prefix", expected);
     let kubernetes = cfg!(feature = "kubernetes");
     let found = source("kubernetes.namespace = 'a'");
@@ -299,7 +312,7 @@ fn no_secret_is_repeated() {
         "proxy.toml",
         r#"
 [clusters.c]
-endpoints = ["http://user:s3cret@a"]
+endpoints = ["http://user:s3cret@a", "http://user:s3cret;weight=2@a"]
 policy = { sticky = { key = { file = "key" } } }
 
 [routes.r]
@@ -310,7 +323,7 @@ via = ["s3cret"]
 "#,
     );
     let error = Config::from_file(&path).unwrap_err();
-    assert_eq!(error.problems().len(), 8, "{error}");
+    assert_eq!(error.problems().len(), 9, "{error}");
     let said = format!("{error} {error:?}");
     assert!(!said.contains("s3cret"), "{said}");
     assert!(

@@ -176,10 +176,21 @@ async fn discovered_endpoints_go_on_while_their_source_fails() {
     assert_eq!(body(&live, "GET x /").await, "a");
     assert_eq!(live.cluster("a").unwrap().handle().endpoints()[0].weight, 5);
     // It is built anew.
+    #[cfg(feature = "status")]
+    let discovery = || live.cluster("a").unwrap().status().discovery.unwrap();
+    #[cfg(feature = "status")]
+    let before = discovery().last_success.unwrap();
     let other = text("retry.attempts = 3\n");
     live.apply(&Config::from_toml(&other).unwrap()).unwrap();
     assert_eq!(body(&live, "GET x /").await, "a");
     assert_eq!(first.accepted(), 1);
+    // What it was given is no success of the source.
+    #[cfg(feature = "status")]
+    {
+        eventually(|| discovery().last_error.is_some()).await;
+        assert_eq!(discovery().last_success, Some(before));
+        assert!(discovery().failures_in_a_row > 0);
+    }
 
     folder.write("servers", format!("{}\n", second.url));
     let only_second = || {
@@ -187,6 +198,8 @@ async fn discovered_endpoints_go_on_while_their_source_fails() {
         endpoints.len() == 1 && *endpoints[0].name == *second.url
     };
     eventually(only_second).await;
+    #[cfg(feature = "status")]
+    assert!(discovery().last_success.unwrap() > before);
     assert_eq!(body(&live, "GET x /").await, "b");
 }
 

@@ -170,7 +170,7 @@ async fn a_file_that_is_gone_keeps_the_endpoints() {
     let balance = follow(&folder.path("endpoints"));
     becomes(&balance, &["http://a"]).await;
     fs::remove_file(folder.path("endpoints")).unwrap();
-    fails(&balance, "cannot read").await;
+    fails(&balance, "cannot be read").await;
     assert_eq!(names(&balance), ["http://a"]);
     fs::write(folder.path("endpoints"), b"http://\xff\n").unwrap();
     fails(&balance, "UTF-8").await;

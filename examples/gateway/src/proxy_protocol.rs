@@ -156,55 +156,14 @@ fn parse(bytes: &[u8]) -> Result<ProxiedClient, ProxyHeaderError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use pieces::Pieces;
-
     use super::*;
+    use crate::pieces::Pieces;
 
     /// What is read of these bytes, which arrive in pieces of this length, and how many are left.
     async fn read(bytes: &[u8], piece: usize) -> (Result<ProxiedClient, ProxyHeaderError>, usize) {
         let mut stream = Pieces::new(bytes, piece);
         let result = read_header(&mut stream).await;
         (result, stream.left())
-    }
-
-    /// A stream that yields a few bytes at a time.
-    mod pieces {
-        use std::{
-            io,
-            pin::Pin,
-            task::{Context, Poll},
-        };
-
-        use tokio::io::{AsyncRead, ReadBuf};
-
-        pub(super) struct Pieces<'a> {
-            bytes: &'a [u8],
-            piece: usize,
-        }
-
-        impl<'a> Pieces<'a> {
-            pub(super) fn new(bytes: &'a [u8], piece: usize) -> Self {
-                Self { bytes, piece }
-            }
-
-            pub(super) fn left(&self) -> usize {
-                self.bytes.len()
-            }
-        }
-
-        impl AsyncRead for Pieces<'_> {
-            fn poll_read(
-                mut self: Pin<&mut Self>,
-                _: &mut Context<'_>,
-                buf: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                let len = self.piece.min(self.bytes.len()).min(buf.remaining());
-                let (now, later) = self.bytes.split_at(len);
-                buf.put_slice(now);
-                self.bytes = later;
-                Poll::Ready(Ok(()))
-            }
-        }
     }
 
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {

@@ -62,7 +62,10 @@ pub(crate) fn balance(
 
 /// Returns the settings of the clients of all endpoints.
 pub(crate) fn client(options: &Options, max_connections: usize) -> ClientBuilder {
-    let client = Client::builder().max_connections(max_connections);
+    let mut client = Client::builder().max_connections(max_connections);
+    if let Some(version) = options.send_proxy_protocol {
+        client = client.proxy_protocol(version);
+    }
     match options.connect_timeout {
         Some(timeout) => client.connect_timeout(timeout),
         None => client,

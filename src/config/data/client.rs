@@ -36,10 +36,23 @@ pub struct ClientConfig {
     pub http2_stream_window: Option<HumanSize>,
     /// Sends an HTTP/2 ping after this long without a frame. Default: false, no pings. Needs the feature http2.
     pub http2_ping_interval: Option<Switch<HumanDuration>>,
+    /// The version of the PROXY header that each connection begins with. Default: false, no header.
+    pub proxy_protocol: Option<Switch<ProxyProtocolConfig>>,
     /// The addresses of names that are not looked up: "api.internal" = ["10.0.0.1:8443"].
     pub resolve: BTreeMap<String, Vec<String>>,
     /// TLS to the endpoints. Needs the feature tls.
     pub tls: Option<TlsConfig>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ProxyProtocolConfig {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// TLS to the endpoints.
@@ -63,7 +76,7 @@ pub struct TlsConfig {
 inherit!(ClientConfig:
     whole(
         connect_timeout, pool_idle_timeout, pool_max_idle, max_connections, max_lifetime, max_response_head,
-        max_response_fields, http2_stream_window, http2_ping_interval, tls
+        max_response_fields, http2_stream_window, http2_ping_interval, proxy_protocol, tls
     )
     inside(resolve)
     not()

@@ -25,7 +25,7 @@ mod units;
 pub(super) use self::inherit::Inherit;
 pub use self::{
     answer::{RedirectConfig, RespondConfig},
-    client::{ClientConfig, TlsConfig},
+    client::{ClientConfig, ProxyProtocolConfig, TlsConfig},
     cluster::ClusterConfig,
     discover::{
         DiscoverConfig, DnsConfig, EtcdConfig, EtcdUserConfig, KubernetesConfig, WatchedFileConfig,

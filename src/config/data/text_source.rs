@@ -13,7 +13,7 @@ use serde::{
 /// What may be a secret is better kept out of the file of the configuration: `{ file = "token" }`, `{ env = "TOKEN" }`.
 /// A line end at the end of a file is not part of the text. Neither `Debug` nor an error shows the text.
 #[derive(Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, deny_unknown_fields)]
 pub enum TextSource {
     /// The text itself.
     Text(String),

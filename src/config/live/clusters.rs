@@ -32,10 +32,15 @@ impl RunningCluster {
             });
         }
         let former = before.filter(|before| before.plan.shares_endpoints(&plan));
-        let former = former.map(|before| before.balance.handle().specs());
-        let balance = plan.build(former.unwrap_or_default())?;
+        let specs = former.map(|before| before.balance.handle().specs());
+        let balance = plan.build(specs.unwrap_or_default())?;
         if let Some(before) = before {
             balance.handle().succeed(&before.balance.handle());
+        }
+        if let Some(former) = former {
+            balance
+                .handle()
+                .continue_discovery(&former.balance.handle());
         }
         Ok(Self {
             balance,

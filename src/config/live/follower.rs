@@ -1,22 +1,14 @@
 //! [`FileFollower`]: the task that follows a file.
 
-use std::{
-    future::pending,
-    path::{Path, PathBuf},
-    sync::Weak,
-    time::Duration,
-};
+use std::{future::pending, path::PathBuf, sync::Weak, time::Duration};
 
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
-use super::{super::file::ConfigFile, shared::LiveState};
-use crate::{clock::after, folder_watch::FolderWatch};
-
-/// How long a file whose last line has no end must stay as it is before it is believed.
-const SETTLED: Duration = Duration::from_millis(500);
+use super::shared::LiveState;
+use crate::{clock::after, folder_watch::FolderWatch, settled_file::settled};
 
 /// How often a file is looked at whose folder cannot be watched, if its interval is longer.
 const UNWATCHED: Duration = Duration::from_secs(10);
@@ -44,7 +36,8 @@ impl FileFollower {
                 self.folder = FolderWatch::around(&self.path);
             }
             if !anyway {
-                settled(&self.path).await;
+                // What is wrong with it is found again below, and then told.
+                let _ = settled(&self.path, None).await;
             }
             let Some(live) = self.live.upgrade() else {
                 return;
@@ -64,27 +57,6 @@ async fn changed(folder: Option<&FolderWatch>, interval: Duration) {
         // It has to be looked for now and then, too.
         None => sleep_until(after(Instant::now(), interval.min(UNWATCHED))).await,
     }
-}
-
-/// Waits until the file is whole: one that does not end with the end of a line may be one that is being written. What
-/// is there of it may be valid, and have fewer routes.
-async fn settled(path: &Path) {
-    let mut text = read(path).await;
-    while text.as_ref().is_some_and(|text| !text.ends_with('\n')) {
-        sleep(SETTLED).await;
-        let again = read(path).await;
-        if again == text {
-            break;
-        }
-        text = again;
-    }
-}
-
-/// Reads the file, `None` if that cannot be.
-async fn read(path: &Path) -> Option<String> {
-    let path = path.to_owned();
-    let text = spawn_blocking(move || ConfigFile::text(&path)).await;
-    text.ok()?.ok()
 }
 
 /// The signals SIGHUP that the process receives.

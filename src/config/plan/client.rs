@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    super::data::{ClientConfig, HumanDuration, Switch, TlsConfig},
+    super::data::{ClientConfig, HumanDuration, ProxyProtocolConfig, Switch, TlsConfig},
     place::SettingPlace,
 };
-use crate::upstream::ClientBuilder;
+use crate::upstream::{ClientBuilder, ProxyProtocol};
 
 /// The settings that are checked only when a client is built.
 const LATE: &[&str] = &[
@@ -51,6 +51,12 @@ pub(super) fn client(config: &ClientConfig, at: &SettingPlace<'_>) -> Option<Cli
     }
     if let Some(fields) = config.max_response_fields {
         builder = builder.max_response_fields(fields);
+    }
+    if let Some(Switch::On(version)) = config.proxy_protocol {
+        builder = builder.proxy_protocol(match version {
+            ProxyProtocolConfig::V1 => ProxyProtocol::V1,
+            ProxyProtocolConfig::V2 => ProxyProtocol::V2,
+        });
     }
     builder = http2(builder, config, at);
     for (name, addresses) in &config.resolve {

@@ -51,11 +51,6 @@ fn endpoint(
         at.refuse("missing field \"url\"");
         return None;
     }
-    if has_user(&config.url) {
-        // Not with the URL, as the client would say it: there is a password in it.
-        at.refuse("a URL has no user and no password");
-        return None;
-    }
     let named = config.name.as_deref().map(|name| client.clone().name(name));
     let spec = EndpointSpec::url_with(named.as_ref().unwrap_or(client), &config.url);
     let mut spec = at.take(spec)?;
@@ -75,12 +70,4 @@ fn endpoint(
         priority,
         spec: spec.priority(priority),
     })
-}
-
-/// Returns whether there is a user in front of the host of a URL, and maybe a password.
-pub(super) fn has_user(url: &str) -> bool {
-    // Also where the scheme has been forgotten.
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next();
-    authority.is_some_and(|authority| authority.contains('@'))
 }

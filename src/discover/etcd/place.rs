@@ -70,8 +70,13 @@ pub(super) fn member_client(settings: &ClientBuilder, member: &str) -> Result<Cl
 
 /// Parses a URL.
 fn parse(url: &str) -> Result<Uri, Error> {
-    let why = |_| Error::config("URL of etcd", format!("{:?} is not a URL", redacted(url)));
-    url.parse().map_err(why)
+    let fail = |why: &str| Error::config("URL of etcd", format!("{:?} {why}", redacted(url)));
+    let uri: Uri = url.parse().map_err(|_| fail("is not a URL"))?;
+    let authority = uri.authority();
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(fail("must hold no user or password: `user` has them"));
+    }
+    Ok(uri)
 }
 
 #[cfg(test)]

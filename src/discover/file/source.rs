@@ -1,16 +1,8 @@
-//! A file as a source of endpoints: when it is read, and when it is whole.
+//! A file as a source of endpoints: when it is read.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use super::entries::parse;
 use crate::{
@@ -21,14 +13,9 @@ use crate::{
     },
     error::BoxError,
     folder_watch::FolderWatch,
+    settled_file::settled,
     upstream::ClientBuilder,
 };
-
-/// How long a file whose last line has no end must stay as it is before it is believed.
-const SETTLED: Duration = Duration::from_millis(500);
-
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 16 << 20;
 
 /// Which file is read, and how.
 #[derive(Clone, Debug)]
@@ -75,14 +62,16 @@ impl SetSource for FileSource {
         self.is_read = false;
         // Before the file is read, so that no change comes in between.
         self.keep_watch();
-        let text = self.settled().await?;
+        let path = &self.settings.path;
+        let text = settled(path, self.text.as_deref()).await;
+        let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
         self.is_read = true;
         if self.text.as_ref() == Some(&text) {
             return Ok(None);
         }
         // What is no set is read again for its error.
         self.text = None;
-        let set = parse(&self.settings.path, &text, &self.settings.client)?;
+        let set = parse(path, &text, &self.settings.client)?;
         self.text = Some(text);
         Ok(Some(set))
     }
@@ -96,42 +85,6 @@ impl FileSource {
         }
         self.watch = FolderWatch::around(&self.settings.path);
     }
-
-    /// Reads the file, and waits until it is whole.
-    ///
-    /// A file that does not end with the end of a line may be one that is being written. The part of a URL that is
-    /// there may be a URL itself.
-    async fn settled(&self) -> Result<String, BoxError> {
-        let mut text = read(self.settings.path.clone()).await?;
-        while !text.ends_with('\n') && !text.is_empty() && self.text.as_ref() != Some(&text) {
-            sleep(SETTLED).await;
-            let again = read(self.settings.path.clone()).await?;
-            if again == text {
-                break;
-            }
-            text = again;
-        }
-        Ok(text)
-    }
-}
-
-/// Reads a file.
-///
-/// # Errors
-///
-/// It cannot be read, is too large or is not UTF-8.
-async fn read(path: PathBuf) -> Result<String, BoxError> {
-    let shown = path.display().to_string();
-    let read = spawn_blocking(move || -> io::Result<String> {
-        let mut text = String::new();
-        let mut file = File::open(path)?.take(LARGEST + 1);
-        match file.read_to_string(&mut text)? as u64 {
-            ..=LARGEST => Ok(text),
-            _ => Err(io::ErrorKind::FileTooLarge.into()),
-        }
-    });
-    let text = read.await.map_err(io::Error::other).and_then(|text| text);
-    text.map_err(|error| format!("cannot read {shown}: {error}").into())
 }
 
 #[cfg(test)]

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     connected::{Connected, Versions},
     custom::Custom,
     io::{Io, Transport},
+    proxy_protocol::ProxyProtocol,
     resolver::Resolver,
     shortage::is_local_shortage,
     tcp::TcpConnector,
@@ -16,6 +20,7 @@ use super::{
 use super::{default_tls::default_tls, tls::Tls};
 use crate::{
     error::{BoxError, Error, ErrorKind},
+    record::ClientConnection,
     upstream::target::{Scheme, Target},
 };
 
@@ -25,6 +30,8 @@ pub(in crate::upstream) struct Connector {
     tcp: TcpConnector,
     /// The user's connector.
     custom: Option<Custom>,
+    /// The version of the PROXY header that each connection begins with.
+    proxy_protocol: Option<ProxyProtocol>,
     /// Takes the place of `custom` for `https`, where HTTP/1.1 alone may be spoken.
     #[cfg(feature = "_tls")]
     custom_http1: Option<Custom>,
@@ -35,10 +42,15 @@ pub(in crate::upstream) struct Connector {
 
 impl Connector {
     /// Returns a connector with the default TLS settings.
-    pub(in crate::upstream) fn new(resolver: Resolver, custom: Option<Custom>) -> Self {
+    pub(in crate::upstream) fn new(
+        resolver: Resolver,
+        custom: Option<Custom>,
+        proxy_protocol: Option<ProxyProtocol>,
+    ) -> Self {
         Self {
             tcp: TcpConnector::new(resolver),
             custom,
+            proxy_protocol,
             #[cfg(feature = "_tls")]
             custom_http1: None,
             #[cfg(feature = "_tls")]
@@ -54,7 +66,13 @@ impl Connector {
         self
     }
 
-    /// Connects before the deadline, TLS handshake included.
+    /// Returns whether each connection is told which client it is for. Then it can serve no other, and speaks HTTP/1.1.
+    pub(in crate::upstream) fn tells_client(&self) -> bool {
+        self.proxy_protocol.is_some()
+    }
+
+    /// Connects before the deadline, TLS handshake included. The connection is for requests of `client`, or is the
+    /// proxy's own.
     ///
     /// # Errors
     ///
@@ -72,16 +90,27 @@ impl Connector {
         &self,
         target: &Target,
         versions: Versions,
+        client: Option<ClientConnection>,
         deadline: Instant,
     ) -> Result<Connected, Error> {
-        match timeout_at(deadline, self.stream(target, versions)).await {
+        match timeout_at(deadline, self.stream(target, versions, client)).await {
             Ok(connected) => connected.map_err(|error| error.at(&target.name)),
             Err(_) => Err(Error::new(ErrorKind::ConnectTimeout).at(&target.name)),
         }
     }
 
     /// Connects without a deadline.
-    async fn stream(&self, target: &Target, versions: Versions) -> Result<Connected, Error> {
+    async fn stream(
+        &self,
+        target: &Target,
+        versions: Versions,
+        client: Option<ClientConnection>,
+    ) -> Result<Connected, Error> {
+        // Requests of several clients would share a connection of HTTP/2.
+        let versions = match self.proxy_protocol {
+            None => versions,
+            Some(_) => Versions::Http1,
+        };
         let custom = self.custom(target, versions);
         // Before anything is opened: without TLS settings a connection would be of no use.
         #[cfg(feature = "_tls")]
@@ -90,7 +119,7 @@ impl Connector {
             Some(tls) => Some(tls.clone()),
             None => Some(default_tls().await?),
         };
-        let (transport, negotiated) = match (custom, &target.socket) {
+        let (mut transport, negotiated) = match (custom, &target.socket) {
             (Some(custom), _) => {
                 let (io, http2) = custom
                     .connect(target.origin.clone())
@@ -104,6 +133,11 @@ impl Connector {
                 (Transport::Tcp(stream.map_err(failure)?), false)
             }
         };
+        if let Some(version) = self.proxy_protocol {
+            let header = version.header(client, transport.remote_address());
+            transport.write_all(&header).await.map_err(failure)?;
+            transport.flush().await.map_err(failure)?;
+        }
         #[cfg(feature = "_tls")]
         if let Some(tls) = tls {
             let (io, http2) = tls

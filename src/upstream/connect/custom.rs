@@ -70,7 +70,7 @@ impl Custom {
 
     /// Returns whether the connector itself performs the TLS handshake.
     #[cfg(feature = "_tls")]
-    pub(super) fn speaks_tls(&self) -> bool {
+    pub(in crate::upstream) fn speaks_tls(&self) -> bool {
         self.speaks_tls
     }
 

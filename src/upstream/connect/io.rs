@@ -11,6 +11,7 @@
 use std::{
     io,
     mem::MaybeUninit,
+    net::SocketAddr,
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -51,6 +52,14 @@ impl Transport {
     #[cfg(not(unix))]
     pub(super) async fn unix(_: &Path) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns the address that a TCP connection goes to. `None` for other streams.
+    pub(super) fn remote_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(io) => io.peer_addr().ok(),
+            _ => None,
+        }
     }
 
     /// Returns whether neither bytes nor the end of the stream wait in the socket, unread.

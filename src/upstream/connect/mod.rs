@@ -2,7 +2,8 @@
 //!
 //! [`Connector`] chooses among three transports: a connector of the user's, a Unix socket, or TCP. It speaks TLS over
 //! them where the scheme is `https`, unless the user's connector does so itself. What it returns is an [`Io`], and
-//! whether HTTP/2 was negotiated on it; the handshake of HTTP is `http1/` and `http2/`'s.
+//! whether HTTP/2 was negotiated on it; the handshake of HTTP is `http1/` and `http2/`'s. Where a PROXY header is to be
+//! sent (`proxy_protocol.rs`), it goes out before TLS, and HTTP/1.1 alone is offered.
 //!
 //! For TCP, the [`Resolver`] looks up addresses, which are tried in an overlapping sequence (`tcp.rs`); those that have
 //! failed lately are tried last (`history.rs`). Errors that are due to what this process has run out of are told apart
@@ -22,6 +23,7 @@ mod custom;
 mod default_tls;
 mod history;
 mod io;
+mod proxy_protocol;
 mod resolver;
 mod shortage;
 mod tcp;
@@ -30,6 +32,7 @@ mod tls;
 
 #[cfg(all(feature = "_tls", any(feature = "config", feature = "kubernetes")))]
 pub(crate) use self::default_tls::tls_config;
+pub use self::proxy_protocol::ProxyProtocol;
 #[cfg(feature = "_tls")]
 pub(super) use self::tls::Tls;
 pub(super) use self::{

@@ -47,8 +47,8 @@ struct Connection {
     spent: bool,
     /// Whether a request has been sent.
     used: bool,
-    /// The only client connection whose requests may be sent here, once the connection has been authenticated. See
-    /// `auth.rs`.
+    /// The only client connection whose requests may be sent here, once the connection has been authenticated
+    /// (`auth.rs`), or from the beginning if that was a PROXY header.
     owner: Option<ClientConnection>,
     /// The runtime whose I/O driver watches the socket.
     runtime: runtime::Id,
@@ -147,10 +147,11 @@ impl Http1 {
         self.0.spent = true;
     }
 
-    /// Restricts the connection to the requests of one client connection, because it has been authenticated.
+    /// Restricts the connection to the requests of one client connection, because the endpoint takes all that it
+    /// receives here for this client's.
     ///
     /// With an unknown client (`None`) no later request can be known to be the same client's, so none is sent at all.
-    pub(super) fn belongs_to(&mut self, owner: Option<ClientConnection>) {
+    pub(in crate::upstream) fn belongs_to(&mut self, owner: Option<ClientConnection>) {
         match owner {
             Some(_) => self.0.owner = owner,
             None => self.spend(),

@@ -48,7 +48,8 @@ pub(in crate::upstream) struct Pool {
     shelves: Mutex<Vec<(runtime::Id, Shelf)>>,
     /// The permits of open connections, if their number is limited.
     pub(super) open: Option<Arc<Permits>>,
-    /// Whether the endpoint is known to speak HTTP/1.1 alone: its scheme implies it, or ALPN has chosen it.
+    /// Whether the endpoint is known to speak HTTP/1.1 alone: its scheme or a setting implies it, or
+    /// ALPN has chosen it.
     ///
     /// Until then, requests wait for one another so that many first requests open one connection and not many. Never
     /// reset: an endpoint that learns HTTP/2 later is spoken to over HTTP/2 if ALPN chooses it, but its first requests
@@ -69,7 +70,8 @@ impl Pool {
         connector: Connector,
         limits: Limits,
     ) -> Self {
-        let speaks_http1 = AtomicBool::new(matches!(target.scheme, Scheme::Http | Scheme::Unix));
+        let is_plain = matches!(target.scheme, Scheme::Http | Scheme::Unix);
+        let speaks_http1 = AtomicBool::new(is_plain || connector.tells_client());
         let open = limits.max_open.map(|max| Arc::new(Permits::new(max)));
         Self {
             counts: Arc::default(),
@@ -120,7 +122,10 @@ impl Pool {
     /// uses it: see `http1/exchange.rs`.
     pub(super) fn idle_http1(&self, demand: Demand) -> Option<Http1> {
         loop {
-            let http1 = self.shelf(demand.runtime, |shelf| shelf.pop(demand.client))?;
+            // What the endpoint takes for the proxy's own must not carry a client's request.
+            let may_share = demand.client.is_none() || !self.connector.tells_client();
+            let pop = |shelf: &mut Shelf| shelf.pop(demand.client, may_share);
+            let http1 = self.shelf(demand.runtime, pop)?;
             if !http1.has_expired() {
                 return Some(http1);
             }

@@ -15,7 +15,7 @@
 //! | kind | taken by | returned by |
 //! |---|---|---|
 //! | idle HTTP/1 | one request, which owns it | the end of the response body |
-//! | HTTP/1 of one client, authenticated by NTLM and the like | a request of the same client connection | the same |
+//! | HTTP/1 of one client, by NTLM or a PROXY header | a request of the same client connection | the same |
 //! | HTTP/2 | any number of requests, each with a stream | never taken out; the stream gives its place up |
 //!
 //! # Life of a connection

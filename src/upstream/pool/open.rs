@@ -32,7 +32,7 @@ use crate::{
 };
 
 impl Pool {
-    /// Returns a connection to send one request on: an authenticated one that belongs to `client`, an idle one, a
+    /// Returns a connection to send one request on: one that belongs to `client`, an idle one, a
     /// stream on a shared one, or a new one. If it has to be `fresh`, none that was opened before the call.
     ///
     /// 1. Take one that is ready, unless other requests wait for it.
@@ -117,7 +117,7 @@ impl Pool {
         };
         let connect = self
             .connector
-            .connect(&self.target, Versions::All, deadline);
+            .connect(&self.target, Versions::All, None, deadline);
         let mut io = connect.await?.io;
         // A server that reads the end of TCP before that of TLS logs a broken session. Whether it has heard of either
         // does not matter any more.
@@ -175,12 +175,15 @@ impl Pool {
         permit: Option<Permit>,
     ) -> Result<Checkout, Error> {
         let Demand {
-            runtime, versions, ..
+            runtime,
+            versions,
+            client,
+            ..
         } = demand;
         self.keep_reaper(runtime);
         let connected = self
             .connector
-            .connect(&self.target, versions, deadline)
+            .connect(&self.target, versions, client, deadline)
             .await?;
         // Up to a tenth less, at random, so that connections opened together do not all end together.
         let lifetime = self.limits.max_lifetime;
@@ -215,7 +218,10 @@ impl Pool {
         }
         let keeper = self.shelf(runtime, |shelf| shelf.waker());
         let home = Arc::downgrade(self);
-        let http1 = Http1::new(connected.io, lease, keeper, home, bounds);
+        let mut http1 = Http1::new(connected.io, lease, keeper, home, bounds);
+        if client.is_some() && self.connector.tells_client() {
+            http1.belongs_to(client);
+        }
         Ok(Checkout::Http1 {
             http1,
             reused: false,

@@ -90,11 +90,15 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    /// Takes out the connection that was used last: of those that belong to `client`, or else of those that belong to
-    /// none.
+    /// Takes out the connection that was used last: of those that belong to `client`, or else, if it `may_share`, of
+    /// those that belong to none.
     ///
     /// It may have expired, or ended.
-    pub(super) fn pop(&mut self, client: Option<ClientConnection>) -> Option<Http1> {
+    pub(super) fn pop(
+        &mut self,
+        client: Option<ClientConnection>,
+        may_share: bool,
+    ) -> Option<Http1> {
         // The time of an owned connection is checked here too, because the reaper may be late, and the wrong client
         // must not receive it.
         let is_own = |idle: &IdleConnection| {
@@ -103,7 +107,8 @@ impl Shelf {
         if let Some(own) = self.owned.iter().rposition(is_own) {
             return Some(self.owned.remove(own).taken());
         }
-        self.idle.pop().map(IdleConnection::taken)
+        let shared = if may_share { self.idle.pop() } else { None };
+        shared.map(IdleConnection::taken)
     }
 
     /// Returns the number of idle HTTP/1 connections.

@@ -1,7 +1,7 @@
 //! What HTTP is spoken on: a socket, or TLS on a socket.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::raw_stream::RawStream;
+use super::{delegate_io::delegate_io, raw_stream::RawStream};
 
 /// The stream of a connection.
 ///
@@ -23,16 +23,6 @@ pub(crate) enum ClientStream {
     Tls(Box<TlsStream<RawStream>>),
 }
 
-/// Calls a method of the stream that is there.
-macro_rules! either {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match $self {
-            Self::Raw($stream) => $call,
-            Self::Tls($stream) => $call,
-        }
-    };
-}
-
 /// What a look at a stream has found that is not being read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Peeked {
@@ -41,6 +31,8 @@ pub(super) enum Peeked {
     /// Something has arrived.
     Bytes,
 }
+
+delegate_io!(ClientStream { Raw, Tls });
 
 impl ClientStream {
     /// Returns the socket.
@@ -101,49 +93,5 @@ impl ClientStream {
             true => Peeked::End,
             false => Peeked::Bytes,
         })
-    }
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            // There is nothing to flush.
-            Self::Raw(_) => Poll::Ready(Ok(())),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

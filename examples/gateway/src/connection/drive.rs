@@ -17,6 +17,7 @@ use std::{
 
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -106,7 +107,20 @@ impl Drive<'_> {
         loop {
             let has_to_close = match self.next(connection.as_mut(), alarm.as_mut()).await {
                 Event::Output(output) => return Ended::Output(output),
-                Event::Told => self.has_to_close(),
+                Event::Told => {
+                    let has_to_close = self.has_to_close();
+                    if has_to_close {
+                        // A busy thread learns of the end before it learns of what has arrived on the sockets. Another
+                        // turn has it look at those first.
+                        yield_now().await;
+                        let polled = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx)));
+                        if let Poll::Ready(output) = polled.await {
+                            return Ended::Output(output);
+                        }
+                        self.activity.note_time();
+                    }
+                    has_to_close
+                }
                 // It has been asked already, or is in the middle of a head over HTTP/1, or has yet to say which
                 // version it speaks.
                 Event::Alarm if self.is_too_quiet() && (asked || !self.can_be_asked()) => {

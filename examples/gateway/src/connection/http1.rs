@@ -196,4 +196,33 @@ mod tests {
         assert_eq!(answers(&heard), "1");
         assert_eq!(got, 1);
     }
+
+    /// As on a machine that is so busy that the thread of a connection gets no turn before the program ends.
+    #[tokio::test]
+    async fn a_request_that_has_arrived_is_answered_however_late_it_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (_tell, stage) = watch::channel(Stage::Close);
+        let server = Server::new(crate::settings::limits(&Options::default()));
+        let open = async {
+            Ok(OpenedConnection {
+                stream: ClientStream::Raw(RawStream::Tcp(stream)),
+                is_http2: None,
+                place: HeldPlace::new(place, None),
+                answer: async |_| Response::new(Body::from("late")),
+            })
+        };
+        server.serve(stage, open).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        assert!(answer.ends_with("late"), "{answer}");
+    }
 }

@@ -14,6 +14,7 @@
 
 mod activity;
 mod client_stream;
+mod delegate_io;
 mod drive;
 mod exchange;
 mod half_closed;

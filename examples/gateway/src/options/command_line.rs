@@ -17,6 +17,7 @@ impl Options {
         let Self {
             upstreams,
             discover,
+            send_proxy_protocol,
             connect_timeout,
             response_timeout,
             health_path,
@@ -30,6 +31,7 @@ impl Options {
             ("--upstream", !upstreams.is_empty()),
             ("--discover", !discover.is_empty()),
             ("--policy", self.policy.is_some()),
+            ("--send-proxy-protocol", send_proxy_protocol.is_some()),
             ("--connect-timeout", connect_timeout.is_some()),
             ("--response-timeout", response_timeout.is_some()),
             ("--health-path", health_path.is_some()),
@@ -77,6 +79,9 @@ impl Options {
                 "policy" => options.policy = Some(value(next, &flag, values::policy)?),
                 "workers" => options.workers = Some(value(next, &flag, values::count)?),
                 "runtime" => options.runtime = value(next, &flag, values::runtime)?,
+                "send-proxy-protocol" => {
+                    options.send_proxy_protocol = Some(value(next, &flag, values::proxy_protocol)?);
+                }
                 "connect-timeout" => {
                     options.connect_timeout = Some(value(next, &flag, values::duration)?);
                 }

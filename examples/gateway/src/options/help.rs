@@ -39,6 +39,8 @@ A load-balancing reverse proxy.
   --runtime KIND           per-core: each thread has connections of its own, as the kernel deals them out
                            (Linux only); multi-thread: the threads share all connections
                            [default: per-core on Linux]
+  --send-proxy-protocol V  begins connections to servers with a PROXY header, v1 or v2, which has the
+                           client's address; they speak HTTP/1 [default: none]
   --connect-timeout DUR    longest time to connect, like 1s or 500ms [default: 5s]
   --response-timeout DUR   longest time to a response head [default: 60s]
   --head-timeout DUR       longest time in which a request head must have arrived [default: 30s]

@@ -12,6 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use axum_upstream::{
     config::{Config, ConfigFile},
     policy::Policy,
+    upstream::ProxyProtocol,
 };
 
 pub(crate) use self::{help::HELP, listeners::ListenerOverrides, section::GatewayConfig};
@@ -38,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) policy: Option<Policy>,
     pub(crate) workers: Option<usize>,
     pub(crate) runtime: RuntimeKind,
+    pub(crate) send_proxy_protocol: Option<ProxyProtocol>,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) response_timeout: Option<Duration>,
     pub(crate) head_timeout: Duration,
@@ -96,6 +98,7 @@ impl Default for Options {
             policy: None,
             workers: None,
             runtime: RuntimeKind::default(),
+            send_proxy_protocol: None,
             connect_timeout: None,
             response_timeout: None,
             head_timeout: Duration::from_secs(30),

@@ -11,6 +11,7 @@ use axum_upstream::{
     access_log::AccessLogFormat,
     config::Switch,
     policy::{Policy, Sticky},
+    upstream::ProxyProtocol,
 };
 
 use super::PerAddress;
@@ -36,6 +37,15 @@ pub(super) fn value<T>(
 /// Parses what says itself what is wrong with it.
 pub(super) fn parsed<T: FromStr<Err = &'static str>>(text: &str) -> Result<T, &'static str> {
     text.parse()
+}
+
+/// Parses a version of the PROXY protocol.
+pub(super) fn proxy_protocol(text: &str) -> Result<ProxyProtocol, &'static str> {
+    match text {
+        "v1" => Ok(ProxyProtocol::V1),
+        "v2" => Ok(ProxyProtocol::V2),
+        _ => Err("must be v1 or v2"),
+    }
 }
 
 /// Parses a number of connections, or `off`.

@@ -71,6 +71,37 @@ async fn the_client_is_the_one_in_the_header() {
     }
 }
 
+/// A server gets the address in the header that the gateway was sent, with its port, or the one of the connection.
+#[tokio::test]
+async fn the_client_is_told_to_servers() {
+    let origin = Origin::new().await;
+    let to = origin.address;
+    let mut flags = vec!["--send-proxy-protocol", "v1"];
+    let gateway = Gateway::start(&origin, &flags);
+    let mut client = gateway.connect().await;
+    let from = client.stream.local_addr().unwrap();
+    let told = format!(
+        "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\nGET / ",
+        from.port(),
+        to.port()
+    );
+    write(&mut client, GET, 1000).await;
+    let mut server = origin.accept().await;
+    let received = server.head().await;
+    assert!(received.starts_with(&told), "{received}");
+    server.send(OK).await;
+    client.expect_ok().await;
+
+    flags.extend(["--proxy-protocol", "127.0.0.0/8"]);
+    let gateway = Gateway::start(&origin, &flags);
+    let received = head(&origin, &gateway, &[V1, GET].concat(), 1000).await;
+    let told = format!(
+        "PROXY TCP4 192.0.2.7 127.0.0.1 4660 {}\r\nGET / ",
+        to.port()
+    );
+    assert!(received.starts_with(&told), "{received}");
+}
+
 #[tokio::test]
 async fn http2_and_tls_follow_a_header() {
     let (authority, folder) = (Authority::new(), Folder::new());

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    super::{super::data::DnsConfig, client::limit, endpoints::has_user, place::SettingPlace},
+    super::{super::data::DnsConfig, client::limit, place::SettingPlace},
     build_over::BuildOver,
     inherited::InheritedStream,
 };
@@ -36,10 +36,6 @@ fn by(
 ) -> Option<BuildOver> {
     if config.url.is_empty() {
         at.refuse("missing field \"url\"");
-        return None;
-    }
-    if has_user(&config.url) {
-        at.key("url").refuse("a URL has no user and no password");
         return None;
     }
     at.key("url").take(make(&config.url))?;

@@ -1,11 +1,11 @@
 //! Endpoints by etcd.
 
 use super::{
-    super::{super::data::EtcdConfig, client::client, endpoints::has_user, place::SettingPlace},
+    super::{super::data::EtcdConfig, client::client, place::SettingPlace},
     build_over::BuildOver,
     inherited::InheritedStream,
 };
-use crate::{discover::Etcd, error::Error, upstream::ClientBuilder};
+use crate::{discover::Etcd, upstream::ClientBuilder};
 
 pub(super) fn keys(
     config: &EtcdConfig,
@@ -16,20 +16,10 @@ pub(super) fn keys(
         at.refuse("missing field \"prefix\"");
         return None;
     }
-    let member = |url: &str, at: &SettingPlace<'_>, made: Result<Etcd, Error>| {
-        match has_user(url) {
-            true => at.refuse("a URL has no user and no password; \"user\" has them"),
-            false => drop(at.take(made)),
-        };
-    };
-    member(
-        &config.prefix,
-        &at.key("prefix"),
-        Etcd::prefix(&config.prefix),
-    );
+    at.key("prefix").take(Etcd::prefix(&config.prefix));
     for (nth, url) in config.member.iter().enumerate() {
         let made = Etcd::prefix("http://localhost/a").and_then(|etcd| etcd.member(url));
-        member(url, &at.key("member").item(nth), made);
+        at.key("member").item(nth).take(made);
     }
     if let Some(prefix) = &config.key_prefix {
         let etcd = Etcd::prefix("http://localhost/a");

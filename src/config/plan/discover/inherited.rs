@@ -47,7 +47,8 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<D::Item>> {
         let this = self.get_mut();
         if let Some(spec) = this.inherited.next() {
-            let change = Change::Insert(spec.shared_name(), spec.keeping_service());
+            let spec = spec.keeping_service().of_former_cluster();
+            let change = Change::Insert(spec.shared_name(), spec);
             return Poll::Ready(Some(Ok(change)));
         }
         let polled = Pin::new(&mut this.source).poll_next(cx);
