@@ -1,4 +1,4 @@
-//! HTTP/1.1 upgrades (RFC 9110 7.8): two connections become one tunnel of raw bytes.
+//! HTTP/1.1 upgrades (RFC 9110 7.8) and CONNECT (RFC 9110 9.3.6): two connections become one tunnel of raw bytes.
 //!
 //! An upgrade passes through four steps:
 //!
@@ -10,9 +10,15 @@
 //!    relayed as usual.
 //! 4. [`OpenTunnels::open`] spawns a task that copies bytes in both directions until the tunnel ends.
 //!
-//! CONNECT, and extended CONNECT over HTTP/2 (RFC 8441), are not supported. `wss://` needs nothing more: the server
+//! CONNECT is simpler: [`ConnectRequest::take`] takes the client's end out, the forward proxy connects to the server, and
+//! [`ConnectRequest::tunnel`] joins both. No endpoint has to agree, and there is no HTTP on the other side.
+//!
+//! Extended CONNECT over HTTP/2 (RFC 8441) is not supported. `wss://` needs nothing more: the server
 //! around the proxy terminates TLS on the client's side, and the endpoint's client speaks it on the other.
 
+mod connect;
+mod end;
+mod meter;
 mod open;
 mod relay;
 mod upgrade;
@@ -20,7 +26,10 @@ mod upgraded;
 
 pub use self::upgraded::{Upgrade, Upgraded, upgrade};
 pub(crate) use self::{
+    connect::ConnectRequest,
+    end::TunnelReport,
     open::OpenTunnels,
+    relay::{Tunnel, TunnelLimits},
     upgrade::{UpgradeRequest, announce},
     upgraded::offer,
 };

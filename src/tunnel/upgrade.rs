@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::upgrade::{OnUpgrade, on};
 
-use super::{relay::Tunnel, upgraded::upgrade};
+use super::{
+    relay::{Tunnel, TunnelLimits},
+    upgraded::upgrade,
+};
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
@@ -101,9 +104,13 @@ impl UpgradeRequest {
             return Err(Error::new(ErrorKind::Upgrade));
         };
         let downstream = self.downstream;
+        let limits = TunnelLimits {
+            idle,
+            ..TunnelLimits::default()
+        };
         Ok((
             self.token,
-            response.map(|held| Tunnel::new(downstream, upstream, record, idle, held)),
+            response.map(|held| Tunnel::new(downstream, upstream, record, limits, held)),
         ))
     }
 }
