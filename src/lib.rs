@@ -164,7 +164,7 @@ pub use self::{
     error::{BoxError, Error, ErrorKind, Side},
     forward::RequestTimeouts,
     health::HealthCheck,
-    proxy::{ProxyLayer, ReverseProxy},
+    proxy::{ForwardProxy, ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
     telemetry::access_log,
 };

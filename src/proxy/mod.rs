@@ -38,6 +38,7 @@
 //! about endpoints, which the service behind the proxy decides, a [`LoadBalance`](crate::LoadBalance) or any other.
 
 mod client_addr;
+mod forward_proxy;
 mod future;
 mod http10;
 mod layer;
@@ -47,6 +48,10 @@ mod reverse_proxy;
 mod service;
 
 pub use self::{
+    forward_proxy::{
+        ForwardProxy, ForwardProxyFuture, ProxyUser, RequestTarget, TargetFacts, TargetPolicy,
+        TargetProtocol,
+    },
     future::ProxyFuture,
     layer::ProxyLayer,
     reverse_proxy::ReverseProxy,

@@ -48,6 +48,7 @@ mod client_attempt;
 mod client_future;
 mod connect;
 mod connection_counts;
+mod dialer;
 mod error;
 mod http1;
 #[cfg(feature = "http2")]
@@ -73,9 +74,9 @@ pub(crate) use self::connect::tls_config;
     feature = "kubernetes"
 ))]
 pub(crate) use self::redacted::redacted;
-pub(crate) use self::target::canonical_url;
 pub use self::{
     body::ClientBody, builder::ClientBuilder, client::Client, error::SendError,
     http1::on_interim_response,
 };
+pub(crate) use self::{dialer::Dialer, target::canonical_url};
 pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

@@ -33,5 +33,9 @@ pub(crate) use self::default_tls::tls_config;
 #[cfg(feature = "_tls")]
 pub(super) use self::tls::Tls;
 pub(super) use self::{
-    connected::Versions, connector::Connector, custom::Custom, io::Io, resolver::Resolver,
+    connected::Versions,
+    connector::Connector,
+    custom::Custom,
+    io::Io,
+    resolver::{AddressCheck, Resolver},
 };
