@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::body::Body as AxumBody;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
+use http_body_util::Empty;
 use tokio::net::TcpStream;
 use tracing::span::EnteredSpan;
 
@@ -29,7 +30,7 @@ use crate::{
     forward::Forward,
     proxy::{future::UnansweredExchange, respond::ErrorResponder},
     record::{AttemptGuard, Beginning, EndpointId, ExchangeGuard, Info, Record, ResponseClass},
-    tunnel::{ConnectRequest, TunnelLimits, Upgraded},
+    tunnel::{ConnectRequest, Tunnel, TunnelLimits, Upgraded},
     upstream::Dialer,
 };
 
@@ -68,28 +69,34 @@ impl Connect {
     /// Dropping the future, as a server does when its client disconnects, closes what was opened. The log then has a
     /// `DEBUG` line with the status 499. Once the future is ready, the tunnel is a task of its own.
     pub(super) async fn answer(self, mut head: Parts) -> Response<AxumBody> {
-        let record = self.record.clone();
+        let Self {
+            forward,
+            responder,
+            record,
+            ..
+        } = &self;
         let end = ExchangeGuard::new(record.clone());
         let unanswered = UnansweredExchange::new(record.clone());
-        let http1 = head.version < Version::HTTP_2;
-        let opened = self.open(&mut head, end).await;
+        let tunnel = self.tunnel(&mut head).await;
         unanswered.answered();
         let info = Info::new(record.clone());
-        match opened {
+        match tunnel {
             // RFC 9110 9.3.6: "A server MUST NOT send any Transfer-Encoding or Content-Length header fields in a 2xx
             // (Successful) response to CONNECT." hyper adds neither to this one.
-            Ok(()) => {
+            Ok((mut tunnel, log)) => {
                 record.set_status(StatusCode::OK);
+                tunnel.ends(Some(end));
+                forward.open_tunnel(tunnel, |report| log.write(report));
                 let mut response = Response::new(AxumBody::empty());
                 response.extensions_mut().insert(info);
                 response
             }
             Err(error) => {
                 record.fail(error.kind());
-                let mut response = self.responder.respond(error, Some(info));
+                let mut response = responder.respond(error, Some(info));
                 record.set_status(response.status());
                 // A client may have sent what belongs into the tunnel without waiting for it. That is no request.
-                if http1 {
+                if head.version < Version::HTTP_2 {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
@@ -98,8 +105,11 @@ impl Connect {
         }
     }
 
-    /// Does all that has to be done before the client is told of its tunnel.
-    async fn open(&self, head: &mut Parts, end: ExchangeGuard) -> Result<(), Error> {
+    /// Does all that has to be done before the client is told of its tunnel, and returns that.
+    async fn tunnel(
+        &self,
+        head: &mut Parts,
+    ) -> Result<(Tunnel<GuardedBody<Empty<Bytes>, TunnelHold>>, TunnelLog), Error> {
         let Self {
             settings, facts, ..
         } = self;
@@ -116,12 +126,10 @@ impl Connect {
             attempt,
             _counted: counted,
         };
-        let held = GuardedBody::new(http_body_util::Empty::<Bytes>::new(), hold, true);
+        let held = GuardedBody::new(Empty::<Bytes>::new(), hold, true);
         let upstream = Upgraded::new(stream, Bytes::new(), ());
-        let mut tunnel = downstream.tunnel(upstream, self.record.clone(), settings.limits, held);
-        tunnel.ends(Some(end));
-        self.forward.open_tunnel(tunnel, |report| log.write(report));
-        Ok(())
+        let tunnel = downstream.tunnel(upstream, self.record.clone(), settings.limits, held);
+        Ok((tunnel, log))
     }
 
     /// Connects to the target, as an attempt of the exchange.
