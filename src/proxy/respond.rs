@@ -1,8 +1,8 @@
 //! Turns an [`Error`] into the response that a client gets. This is the only place where that is decided.
 //!
 //! The response never says more than its status: no address, no cause, no name of an endpoint, all of which would
-//! describe the network behind the proxy. A client that is denied something is told by which rule, in words. The whole error goes to the log, one event per request, and into the
-//! response's extensions, for layers around the proxy.
+//! describe the network behind the proxy. A client that is denied something is told by which rule, in words. The whole
+//! error goes to the log, one event per request, and into the response's extensions, for layers around the proxy.
 //!
 //! Which status an error has is decided by its kind (`error/kind.rs`). An error that occurs after the response head has
 //! been sent does not come here: `body/response.rs` logs it.

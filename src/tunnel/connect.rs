@@ -33,7 +33,8 @@ impl ConnectRequest {
         Ok(Self { downstream })
     }
 
-    /// Returns the tunnel to `upstream`, which is to be opened when the client is sent a 2xx. `held` is dropped with it.
+    /// Returns the tunnel to `upstream`, which is to be opened when the client is sent a 2xx. `held` is dropped with
+    /// it.
     pub(crate) fn tunnel<B: Body>(
         self,
         upstream: Upgraded,

@@ -10,8 +10,8 @@
 //!    relayed as usual.
 //! 4. [`OpenTunnels::open`] spawns a task that copies bytes in both directions until the tunnel ends.
 //!
-//! CONNECT is simpler: [`ConnectRequest::take`] takes the client's end out, the forward proxy connects to the server, and
-//! [`ConnectRequest::tunnel`] joins both. No endpoint has to agree, and there is no HTTP on the other side.
+//! CONNECT is simpler: [`ConnectRequest::take`] takes the client's end out, the forward proxy connects to the server,
+//! and [`ConnectRequest::tunnel`] joins both. No endpoint has to agree, and there is no HTTP on the other side.
 //!
 //! Extended CONNECT over HTTP/2 (RFC 8441) is not supported. `wss://` needs nothing more: the server
 //! around the proxy terminates TLS on the client's side, and the endpoint's client speaks it on the other.

@@ -371,8 +371,8 @@ impl ClientBuilder {
         Ok(Client::new_in(target, pool))
     }
 
-    /// Has the addresses of hosts checked before they are connected to, whatever their source. A connector of the user's
-    /// looks names up itself, and its addresses are not checked.
+    /// Has the addresses of hosts checked before they are connected to, whatever their source. A connector of the
+    /// user's looks names up itself, and its addresses are not checked.
     pub(crate) fn check_addresses(mut self, check: AddressCheck) -> Self {
         self.resolver.set_check(check);
         self

@@ -6,8 +6,8 @@ use super::target::RequestTarget;
 
 /// The user that a layer in front of a [`ForwardProxy`](crate::ForwardProxy) has authenticated.
 ///
-/// The layer puts it into the extensions of the request. [`TargetPolicy::check`](super::TargetPolicy::check) sees it, and
-/// it is in the log of tunnels.
+/// The layer puts it into the extensions of the request. [`TargetPolicy::check`](super::TargetPolicy::check) sees it,
+/// and it is in the log of tunnels.
 ///
 /// ```
 /// use axum_upstream::proxy::ProxyUser;
@@ -38,7 +38,8 @@ impl fmt::Debug for ProxyUser {
     }
 }
 
-/// A request for which it is to be decided whether it may pass: see [`TargetPolicy::check`](super::TargetPolicy::check).
+/// A request for which it is to be decided whether it may pass: see
+/// [`TargetPolicy::check`](super::TargetPolicy::check).
 ///
 /// It is decided before a name is looked up, so no fact is an address of it.
 #[derive(Clone, Debug)]
@@ -67,8 +68,8 @@ impl TargetFacts {
         &self.target
     }
 
-    /// Returns the address of the client's connection, or `None` if the server does not tell it. One that is IPv4-mapped
-    /// is an IPv4 address here.
+    /// Returns the address of the client's connection, or `None` if the server does not tell it. One that is
+    /// IPv4-mapped is an IPv4 address here.
     #[must_use]
     pub fn client(&self) -> Option<IpAddr> {
         self.client

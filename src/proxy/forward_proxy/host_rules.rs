@@ -1,19 +1,19 @@
 //! Which host names may be asked for.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use super::target::{RequestTarget, canonical_name};
 use crate::error::Error;
 
 /// Rules about hosts, the most specific of which decides.
 ///
-/// A name itself is more specific than `*.` and a domain, a longer domain more specific than a shorter one. Of two rules
-/// of the same pattern, the one that denies precedes. Where a rule allows some hosts, all that no rule is about are
-/// denied.
+/// A name itself is more specific than `*.` and a domain, a longer domain more specific than a shorter one. Of two
+/// rules of the same pattern, the one that denies precedes. Where a rule allows some hosts, all that no rule is about
+/// are denied.
 ///
 /// A lookup takes as many steps as the name has labels, however many rules there are: lists of hosts to be blocked are
 /// long.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct HostRules {
     /// Whether a host is allowed, by its name.
     exact: HashMap<Box<str>, bool>,
@@ -74,6 +74,17 @@ impl HostRules {
             }
         }
         self.below.get("").copied().unwrap_or(!self.closed)
+    }
+}
+
+impl fmt::Debug for HostRules {
+    /// Shows how many rules there are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostRules")
+            .field("exact", &self.exact.len())
+            .field("below", &self.below.len())
+            .field("closed", &self.closed)
+            .finish()
     }
 }
 

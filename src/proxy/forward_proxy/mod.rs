@@ -17,6 +17,7 @@ mod future;
 mod host_rules;
 mod network_rules;
 mod service;
+mod settings;
 mod special_purpose;
 mod target;
 mod target_clients;
@@ -27,7 +28,7 @@ mod tunnel_log;
 pub use self::{
     facts::{ProxyUser, TargetFacts},
     future::ForwardProxyFuture,
-    service::ForwardProxy,
+    settings::ForwardProxy,
     target::{RequestTarget, TargetProtocol},
     target_policy::TargetPolicy,
 };

@@ -1,306 +1,27 @@
-//! [`ForwardProxy`] and its settings.
+//! What a [`ForwardProxy`] does with a request: which of three ways it takes.
 
 use std::{
     convert::Infallible,
-    fmt,
-    net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use axum::{Router, body::Body as AxumBody};
+use axum::body::Body as AxumBody;
 use bytes::Bytes;
 use http::{Request, Response, uri::Scheme};
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
 use super::{
-    connect::{Connect, ConnectSettings},
+    connect::Connect,
     facts::{ProxyUser, TargetFacts},
     future::{ForwardProxyFuture, ForwardProxyWay},
+    settings::ForwardProxy,
     target::{RequestTarget, TargetProtocol},
-    target_clients::TargetClients,
-    target_policy::TargetPolicy,
 };
 use crate::{
     error::{BoxError, Error},
-    proxy::{future::ProxyFuture, http10::Http10, reverse_proxy::ReverseProxy},
-    rewrite::HostPolicy,
-    tunnel::TunnelLimits,
-    upstream::{Client, ClientBuilder},
+    proxy::{future::ProxyFuture, http10::Http10},
 };
-
-/// A proxy that clients are told to use: it connects to whatever server they ask for, as far as a [`TargetPolicy`]
-/// allows.
-///
-/// It is a service for all requests of a server. A CONNECT becomes a tunnel; a request with a target in absolute form,
-/// `GET http://example.com/`, is forwarded; one in origin form, `GET /`, is for the server itself, and goes to
-/// [`origin_form`](Self::origin_form). An axum router has no routes for the first two, so the proxy is not mounted in
-/// one, but around it.
-///
-/// The default policy lets clients reach the public internet, and no private network. [The module](crate::proxy) and
-/// [`docs::forward_proxy`](crate::docs::forward_proxy) say what it protects from. Who may use the proxy is decided by a
-/// layer in front, which tells its user by a [`ProxyUser`]. Without one, whoever reaches the proxy may use it.
-///
-/// Clones share the connections, the tunnels and their counts; a setting that is changed on a clone changes that clone
-/// only.
-///
-/// ```no_run
-/// use std::net::SocketAddr;
-///
-/// use axum::{ServiceExt, extract::Request};
-/// use axum_upstream::{ForwardProxy, proxy::TargetPolicy};
-///
-/// #[tokio::main]
-/// async fn main() -> Result<(), axum_upstream::BoxError> {
-///     let policy = TargetPolicy::new().deny_hosts(["*.ads.example"])?;
-///     let proxy = ForwardProxy::new(policy);
-///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3128").await?;
-///     // The policy, the log and the limit of tunnels need the client's address.
-///     let proxy = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(proxy);
-///     axum::serve(listener, proxy).await?;
-///     Ok(())
-/// }
-/// ```
-///
-/// # Cancel safety
-///
-/// Dropping the response future, or the response body, cancels the request upstream, or closes the connection that was
-/// to become a tunnel. A tunnel goes on when the proxy is dropped, until one of its limits or
-/// [`close_tunnels`](Self::close_tunnels) ends it.
-#[derive(Clone)]
-pub struct ForwardProxy {
-    /// Forwards requests in absolute form, and has the settings of all.
-    proxy: ReverseProxy<TargetClients>,
-    connect: ConnectSettings,
-    /// Takes requests in origin form.
-    origin_form: Option<Router>,
-}
-
-impl ForwardProxy {
-    /// Returns a proxy with the default settings.
-    #[must_use]
-    pub fn new(policy: TargetPolicy) -> Self {
-        Self::over(policy, default_client())
-    }
-
-    /// Returns a proxy whose connections have other settings: timeouts, a resolver, trust roots for `https://` targets.
-    ///
-    /// Default: those of [`Client::builder`], but for a `pool_max_idle` of 8, because targets are many, and requests to
-    /// most of them few. The settings of a tunnel's connection are the connect timeout and the resolver.
-    ///
-    /// The addresses that a resolver returns are checked as those of the system's are. It is asked once for each
-    /// connection, and what it returns is what is connected to.
-    ///
-    /// # Errors
-    ///
-    /// Returns a config error if there is a connector, which looks names up itself, so that their addresses cannot be
-    /// checked; or if a setting is out of its range.
-    pub fn with_client(policy: TargetPolicy, client: ClientBuilder) -> Result<Self, Error> {
-        if client.has_connector() {
-            let why = "it looks names up itself, so that their addresses cannot be checked";
-            return Err(Error::config("connector", why));
-        }
-        // Finds what is wrong now, and not with the first request.
-        client.build("http://localhost")?;
-        Ok(Self::over(policy, client))
-    }
-
-    fn over(policy: TargetPolicy, client: ClientBuilder) -> Self {
-        let policy = Arc::new(policy);
-        let addresses = policy.clone();
-        let client = client
-            .counted_as("forward-proxy")
-            .check_addresses(Arc::new(move |ip| addresses.check_address(ip)));
-        let connect = ConnectSettings {
-            policy: policy.clone(),
-            dialer: Arc::new(client.dialer()),
-            counts: Arc::default(),
-            most: 256,
-            limits: TunnelLimits {
-                idle: Some(Duration::from_secs(15 * 60)),
-                ..TunnelLimits::default()
-            },
-        };
-        let mut proxy = ReverseProxy::new(TargetClients::new(policy, client, 1024))
-            // RFC 9112 3.2.2: a proxy generates "a new Host field value based on the received request-target", which is
-            // what the rewrite has made of the field before.
-            .host(HostPolicy::Preserve)
-            // RFC 6455 4.1 has clients open a tunnel for a WebSocket, too.
-            .upgrades::<[&str; 0]>([]);
-        proxy.forward_mut().config_mut().rewrite.forwarded.hidden = true;
-        Self {
-            proxy,
-            connect,
-            origin_form: None,
-        }
-    }
-
-    /// Sets what answers requests in origin form, which are for this server itself: a page with instructions, a
-    /// `proxy.pac`, a health check. Default: a 400.
-    ///
-    /// Over HTTP/2 no request is in origin form.
-    ///
-    /// ```
-    /// # use axum_upstream::{ForwardProxy, proxy::TargetPolicy};
-    /// use axum::{Router, routing::get};
-    ///
-    /// let own = Router::new().route("/healthz", get(|| async { "ok" }));
-    /// let proxy = ForwardProxy::new(TargetPolicy::new()).origin_form(own);
-    /// ```
-    #[must_use]
-    pub fn origin_form(mut self, router: Router) -> Self {
-        self.origin_form = Some(router);
-        self
-    }
-
-    /// Sets how many targets connections are kept to, each a scheme, a host and a port. Default: 1024.
-    ///
-    /// Where there is one more, the connections are closed to the target whose last request is the longest ago, of those
-    /// without a request in progress if there are any. A request in progress is not harmed.
-    #[must_use]
-    pub fn max_targets(mut self, max: usize) -> Self {
-        self.proxy.forward_mut().service_mut().keep(max);
-        self
-    }
-
-    /// Sets how many tunnels a client may have, those among them that are being opened. Default: 256. Another one is
-    /// refused with a 429.
-    ///
-    /// A client is an IPv4 address, or an IPv6 network of 64 bits, within which a client can choose its address. All
-    /// whose address the server does not tell are one client.
-    #[must_use]
-    pub fn max_tunnels_per_client(mut self, max: usize) -> Self {
-        self.connect.most = max;
-        self
-    }
-
-    /// Sets the longest time in which no bytes arrive in a tunnel, from either side. Default: 15 minutes, as Squid has
-    /// it. `None` is no limit.
-    #[must_use]
-    pub fn tunnel_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.connect.limits.idle = timeout.into();
-        self
-    }
-
-    /// Sets the longest time that a tunnel is open. Default: `None`, no limit.
-    #[must_use]
-    pub fn tunnel_total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.connect.limits.total = timeout.into();
-        self
-    }
-
-    /// Sets how many bytes a tunnel carries, both directions together. Default: `None`, no limit.
-    ///
-    /// The bytes up to the limit arrive, and both connections are closed with the next one.
-    #[must_use]
-    pub fn tunnel_byte_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.connect.limits.bytes = bytes.into();
-        self
-    }
-
-    /// Tells targets of `http://` and `https://` requests who the client is, by `X-Forwarded-For`, `-Proto` and `-Host`.
-    /// Default: they are not told, and such fields of the client's own are removed, `Forwarded` and `X-Real-IP` among
-    /// them.
-    #[must_use]
-    pub fn disclose_client(mut self) -> Self {
-        self.proxy
-            .forward_mut()
-            .config_mut()
-            .rewrite
-            .forwarded
-            .hidden = false;
-        self
-    }
-
-    /// Does not tell targets who the client is. This is the default.
-    #[must_use]
-    pub fn hide_client(mut self) -> Self {
-        self.proxy
-            .forward_mut()
-            .config_mut()
-            .rewrite
-            .forwarded
-            .hidden = true;
-        self
-    }
-
-    /// Sets the address of the client, as [`ReverseProxy::client_addr`] does.
-    #[must_use]
-    pub fn client_addr(mut self, address: SocketAddr) -> Self {
-        self.proxy = self.proxy.client_addr(address);
-        self
-    }
-
-    /// Sets this proxy's name in `Via`, by which request loops are detected, as [`ReverseProxy::via`] does. Default:
-    /// `axum-upstream-` and eight random hexadecimal digits.
-    ///
-    /// # Errors
-    ///
-    /// Returns a config error if the name is not a token (RFC 9110 5.6.2).
-    pub fn via(mut self, pseudonym: &str) -> Result<Self, Error> {
-        self.proxy = self.proxy.via(pseudonym)?;
-        Ok(self)
-    }
-
-    /// Sets the longest time from the last byte of a request to the response head. Default: 60 s. `None` is no limit.
-    /// See [`ReverseProxy::response_timeout`].
-    #[must_use]
-    pub fn response_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.proxy = self.proxy.response_timeout(timeout);
-        self
-    }
-
-    /// Sets the longest time in which nothing moves in a body. Default: 100 s. `None` is no limit. See
-    /// [`ReverseProxy::idle_timeout`].
-    #[must_use]
-    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.proxy = self.proxy.idle_timeout(timeout);
-        self
-    }
-
-    /// Sets the longest time for a whole exchange, both bodies included, but not for tunnels. Default: `None`, no limit.
-    /// See [`ReverseProxy::total_timeout`].
-    #[must_use]
-    pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.proxy = self.proxy.total_timeout(timeout);
-        self
-    }
-
-    /// Sets the largest size of a request body, in bytes: a larger one gets a 413. Default: `None`, no limit. See
-    /// [`ReverseProxy::body_limit`].
-    #[must_use]
-    pub fn body_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.proxy = self.proxy.body_limit(bytes);
-        self
-    }
-
-    /// Adds a hook that changes the response which an error has become, as [`ReverseProxy::on_error`] does.
-    #[must_use]
-    pub fn on_error(
-        mut self,
-        hook: impl Fn(&Error, Response<AxumBody>) -> Response<AxumBody> + Send + Sync + 'static,
-    ) -> Self {
-        self.proxy = self.proxy.on_error(hook);
-        self
-    }
-
-    /// Waits for all tunnels to end, and closes those that are still open after `grace`, as
-    /// [`ReverseProxy::close_tunnels`] does.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future before `grace` has passed leaves the tunnels open.
-    pub async fn close_tunnels(&self, grace: Duration) {
-        self.proxy.close_tunnels(grace).await;
-    }
-}
-
-/// Returns the settings of connections by default.
-fn default_client() -> ClientBuilder {
-    Client::builder().pool_max_idle(8)
-}
 
 impl<ReqBody> Service<Request<ReqBody>> for ForwardProxy
 where
@@ -395,15 +116,5 @@ impl ForwardProxy {
         ForwardProxyWay::Connect {
             future: Box::pin(connect.answer(head).instrument(received.span)),
         }
-    }
-}
-
-impl fmt::Debug for ForwardProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForwardProxy")
-            .field("policy", &self.connect.policy)
-            .field("max_tunnels_per_client", &self.connect.most)
-            .field("tunnels", &self.connect.limits)
-            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
 //! The networks that are no part of the public internet.
 //!
-//! Sources: IANA's registries of special-purpose addresses for [IPv4] and [IPv6], both of RFC 6890; multicast, which has
-//! registries of its own; and the addresses at which clouds tell a machine its credentials, each by itself, so that to
-//! allow the network around it does not allow it.
+//! Sources: IANA's registries of special-purpose addresses for [IPv4] and [IPv6], both of RFC 6890; multicast, which
+//! has registries of its own; and the addresses at which clouds tell a machine its credentials, each by itself, so that
+//! to allow the network around it does not allow it.
 //!
 //! Networks of those registries that are globally reachable, such as AS112 (RFC 7534), are not here, unless they are
 //! part of a larger one that is not.
@@ -96,8 +96,8 @@ const GLOBAL_UNICAST: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 
 /// `64:ff9b::/96`, by which a host without IPv4 reaches IPv4 addresses (RFC 6052).
 const NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// Returns the address that packets to `ip` arrive at in the end: the IPv4 address of one that is IPv4-mapped, and of one
-/// that NAT64 translates.
+/// Returns the address that packets to `ip` arrive at in the end: the IPv4 address of one that is IPv4-mapped, and of
+/// one that NAT64 translates.
 pub(super) fn reached_by(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) if NAT64.contains(&ip) => {

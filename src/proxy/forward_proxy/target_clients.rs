@@ -23,9 +23,6 @@ use crate::{
     upstream::{Client, ClientBody, ClientBuilder, SendError},
 };
 
-/// The future of a client.
-type ClientFuture = <Client as Service<Request<Body>>>::Future;
-
 /// The service behind a forward proxy. Clones share the clients.
 #[derive(Clone, Debug)]
 pub(super) struct TargetClients {
@@ -196,7 +193,7 @@ pin_project! {
     /// The response future of [`TargetClients`]. Dropping it cancels the request.
     #[project = TargetFutureProj]
     pub(super) enum TargetFuture {
-        Sent { #[pin] response: ClientFuture, in_use: InUse },
+        Sent { #[pin] response: <Client as Service<Request<Body>>>::Future, in_use: InUse },
         Refused { error: Option<Error> },
     }
 }
@@ -282,12 +279,12 @@ mod tests {
     #[test]
     fn a_client_in_use_leaves_last() {
         let clients = clients(2);
-        let used = used(&clients, "a");
+        let busy = used(&clients, "a");
         for host in ["b", "c", "d"] {
             used(&clients, host);
         }
         assert_eq!(kept(&clients), ["a:80", "d:80"]);
-        let _both = (used, used(&clients, "d"));
+        let _both = (busy, used(&clients, "d"));
         used(&clients, "e");
         assert_eq!(
             kept(&clients),

@@ -95,8 +95,8 @@ impl TargetPolicy {
     ///
     /// # Errors
     ///
-    /// Returns a config error that names what is no pattern. A name that is not in ASCII has to be written as it is in a
-    /// URL, `xn--bcher-kva.example`.
+    /// Returns a config error that names what is no pattern. A name that is not in ASCII has to be written as it is in
+    /// a URL, `xn--bcher-kva.example`.
     pub fn deny_hosts<I>(mut self, patterns: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -152,8 +152,8 @@ impl TargetPolicy {
         Ok(self)
     }
 
-    /// Adds networks that are allowed although they are [denied by default](Self::deny_networks), or are part of one that
-    /// is denied. Default: none.
+    /// Adds networks that are allowed although they are [denied by default](Self::deny_networks), or are part of one
+    /// that is denied. Default: none.
     ///
     /// To allow `10.0.0.0/8` opens that network. To allow `0.0.0.0/0` opens nothing, because each built-in network is
     /// more specific. To allow `169.254.0.0/16` opens link-local addresses, except for 169.254.169.254, which has to be

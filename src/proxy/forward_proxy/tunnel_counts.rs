@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind};
 
 /// Counts the tunnels of each client, those among them that are being opened.
 ///
-/// It has an entry for each client that has a tunnel, and none for others. The clients whose address is unknown count as
-/// one.
+/// It has an entry for each client that has a tunnel, and none for others. The clients whose address is unknown count
+/// as one.
 #[derive(Debug, Default)]
 pub(super) struct TunnelCounts(Mutex<HashMap<Option<IpAddr>, usize>>);
 
@@ -63,8 +63,8 @@ impl Drop for CountedTunnel {
     }
 }
 
-/// Returns the network that one client is alone in: its IPv4 address, or its /64, within which it can choose any address
-/// (RFC 4291 2.5.4, RFC 8981).
+/// Returns the network that one client is alone in: its IPv4 address, or its /64, within which it can choose any
+/// address (RFC 4291 2.5.4, RFC 8981).
 fn site(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,

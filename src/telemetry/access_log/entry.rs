@@ -104,6 +104,13 @@ mod tests {
     }
 
     #[test]
+    fn the_target_of_connect_is_a_host() {
+        assert_eq!(of("example.com:443", &["page"]), "example.com:443");
+        assert_eq!(of("user:password@example.com:443", &[]), "example.com:443");
+        assert_eq!(of("http://example.com", &[]), "/");
+    }
+
+    #[test]
     fn what_is_too_long_ends_early() {
         let path = format!("/{}", "x".repeat(10_000));
         for logged in [of(&path, &[]), of(&format!("/?page={path}"), &["page"])] {
