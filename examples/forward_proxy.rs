@@ -14,6 +14,7 @@
 //!
 //! - an argument that is an address: where to listen;
 //! - `--allow 10.0.0.0/8`: opens a private network;
+//! - `--port 8443`: opens tunnels to another port than 443;
 //! - `PROXY_USERS=alan:enigma,grace:cobol`: users with their passwords, which are asked for by Basic authentication
 //!   (`curl -U alan:enigma`). Without it, whoever reaches the proxy may use it.
 //! - `RUST_LOG` is not read: the log is at the level `INFO`, with a line for each tunnel that has ended and for each
@@ -45,11 +46,16 @@ async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let (mut listen, mut networks) = ("127.0.0.1:3128".to_owned(), Vec::new());
+    let mut listen = "127.0.0.1:3128".to_owned();
+    let (mut networks, mut ports) = (Vec::new(), vec![443..=443]);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--allow" => networks.extend(arguments.next()),
+            "--port" => {
+                let port = arguments.next().unwrap_or_default().parse()?;
+                ports.push(port..=port);
+            }
             _ => listen = argument,
         }
     }
@@ -57,6 +63,7 @@ async fn main() -> Result<(), BoxError> {
     let policy = TargetPolicy::new()
         .deny_hosts(["blocked.example.com", "*.ads.example"])?
         .allow_networks(&networks)?
+        .connect_ports(ports)
         .check(|facts| match (facts.user(), facts.target().is_tunnel()) {
             (Some("guest"), true) => Err("guests open no tunnels"),
             _ => Ok(()),

@@ -41,6 +41,7 @@
 //! Where to read on:
 //!
 //! - [`proxy`]: other ways to mount the proxy, and all its settings.
+//! - [`ForwardProxy`]: a proxy that clients are told to use, and [`docs::forward_proxy`] for what they may reach.
 //! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
@@ -136,6 +137,8 @@ pub mod docs {
     pub mod discovery {}
     #[doc = include_str!("../docs/ERRORS.md")]
     pub mod errors {}
+    #[doc = include_str!("../docs/FORWARD_PROXY.md")]
+    pub mod forward_proxy {}
     #[doc = include_str!("../docs/HEADERS.md")]
     pub mod headers {}
     #[doc = include_str!("../docs/LIMITS.md")]

@@ -214,6 +214,10 @@ mod tests {
             respond(Error::new(ErrorKind::NoEndpoint), None).headers()["retry-after"],
             "1"
         );
+        assert_eq!(
+            respond(Error::new(ErrorKind::TooManyTunnels), None).headers()["retry-after"],
+            "1"
+        );
         assert!(
             respond(Error::new(ErrorKind::MethodNotAllowed), None)
                 .headers()

@@ -1,6 +1,6 @@
 //! How a tunnel ends, and what there is to say about it then.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 /// Why a tunnel has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +36,6 @@ impl TunnelEnd {
             Self::ClosedByProxy => "closed by the proxy",
             Self::Drained => "endpoint drained",
         }
-    }
-}
-
-impl fmt::Display for TunnelEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -243,6 +243,25 @@ mod tests {
         assert!(!is_of_this_host([192, 0, 2, 1].into()));
     }
 
+    /// To open the network of this host does not open this host. Without a network there is nothing to be shown.
+    #[test]
+    fn an_address_of_this_host_has_to_be_allowed_by_itself() {
+        let routed = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect("192.0.2.1:9")?;
+            socket.local_addr()
+        });
+        let Some(own) = routed.ok().filter(|own| !own.ip().is_loopback()) else {
+            return;
+        };
+        let ip = own.ip().to_string();
+        let network = IpNet::new(own.ip(), 31).unwrap().trunc().to_string();
+        assert_eq!(
+            rules(&[(&network, true)]).check(own.ip()),
+            Err("an address of this host")
+        );
+        assert!(allows(&rules(&[(&network, true), (&ip, true)]), &ip));
+    }
+
     #[test]
     fn what_is_no_network_is_named() {
         let error = NetworkRules::default().add("allow_networks", "10.0.0.0/33", true);
