@@ -184,7 +184,7 @@ impl<S> ReverseProxy<S> {
     {
         let networks = networks
             .into_iter()
-            .map(|network| parse_network(network.as_ref()));
+            .map(|network| parse_network("trusted_peers", network.as_ref()));
         self.forward.config_mut().rewrite.forwarded.trusted = networks.collect::<Result<_, _>>()?;
         Ok(self)
     }
@@ -651,16 +651,11 @@ where
 ///
 /// # Errors
 ///
-/// Returns a config error that names what is neither.
-fn parse_network(network: &str) -> Result<IpNet, Error> {
-    let address = || network.parse::<std::net::IpAddr>().map(IpNet::from).ok();
+/// Returns a config error of `setting` that names what is neither.
+pub(super) fn parse_network(setting: &'static str, network: &str) -> Result<IpNet, Error> {
+    let address = || network.parse::<IpAddr>().map(IpNet::from).ok();
     let parsed = network.parse().ok().or_else(address);
-    parsed.ok_or_else(|| {
-        Error::config(
-            "trusted_peers",
-            format!("{network:?} is no IP address or network"),
-        )
-    })
+    parsed.ok_or_else(|| Error::config(setting, format!("{network:?} is no IP address or network")))
 }
 
 impl<S: Clone> Clone for ReverseProxy<S> {

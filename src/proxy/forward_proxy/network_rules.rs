@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use ipnet::IpNet;
 
 use super::special_purpose::{SPECIAL_PURPOSE, is_assigned, reached_by};
-use crate::error::Error;
+use crate::{error::Error, proxy::reverse_proxy::parse_network};
 
 /// Rules about networks, the most specific of which decides about an address.
 ///
@@ -35,11 +35,7 @@ impl NetworkRules {
         network: &str,
         allows: bool,
     ) -> Result<(), Error> {
-        let address = || network.parse::<IpAddr>().map(IpNet::from).ok();
-        let parsed = network.parse().ok().or_else(address);
-        let network = parsed.ok_or_else(|| {
-            Error::config(setting, format!("{network:?} is no IP address or network"))
-        })?;
+        let network = parse_network(setting, network)?;
         self.rules.push(NetworkRule { network, allows });
         Ok(())
     }

@@ -64,6 +64,85 @@ both_versions! {
     }
 }
 
+both_versions! {
+    /// One half is not held up by the other, and a reader that is slow loses nothing.
+    async fn much_passes_both_ways_at_once(http) {
+        const SIZE: usize = 4 << 20;
+        static CHUNK: &str = {
+            const BYTES: [u8; 1 << 16] = [b'x'; 1 << 16];
+            match std::str::from_utf8(&BYTES) {
+                Ok(text) => text,
+                Err(_) => unreachable!(),
+            }
+        };
+        let (told, mut count) = tokio::sync::mpsc::unbounded_channel();
+        let target = server::raw(move |conn| {
+            let told = told.clone();
+            async move {
+                let (mut reads, mut writes) = conn.split();
+                let write = async {
+                    for _ in 0..SIZE / CHUNK.len() {
+                        writes.send(CHUNK).await;
+                    }
+                    writes.finish().await;
+                };
+                let (read, ()) = tokio::join!(reads.count(usize::MAX), write);
+                told.send(read).unwrap();
+            }
+        }).await;
+        let proxy = serve(ForwardProxy::new(local())).await;
+        let mut tunnel = Tunnel::open(http, &proxy, target.address).await.unwrap();
+        // The client sends without reading as long as it can: over HTTP/2 what its windows hold waits in its buffer.
+        let send = match http {
+            Http::One => CHUNK.len(),
+            Http::Two => SIZE,
+        };
+        for _ in 0..send / CHUNK.len() {
+            tunnel.send(CHUNK).await;
+        }
+        tunnel.finish().await;
+        assert_eq!(tunnel.rest().await.len(), SIZE);
+        assert_eq!(count.recv().await, Some(send));
+    }
+}
+
+both_versions! {
+    async fn a_client_that_aborts_ends_the_tunnel(http) {
+        let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+        let target = server::raw(move |mut conn| {
+            let ended = ended.clone();
+            async move {
+                conn.send("hello").await;
+                conn.rest().await;
+                let _ = ended.send(());
+            }
+        }).await;
+        let proxy = serve(ForwardProxy::new(local()).max_tunnels_per_client(1)).await;
+        let mut tunnel = Tunnel::open(http, &proxy, target.address).await.unwrap();
+        assert_eq!(tunnel.take(5).await, b"hello");
+        tunnel.abort();
+        ends.recv().await.unwrap();
+        while Tunnel::open(http, &proxy, target.address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+both_versions! {
+    async fn a_target_that_aborts_ends_the_tunnel(http) {
+        let target = server::raw(|mut conn| async move {
+            conn.send("hello").await;
+            conn.take(1).await;
+            conn.abort();
+        }).await;
+        let proxy = serve(ForwardProxy::new(local())).await;
+        let mut tunnel = Tunnel::open(http, &proxy, target.address).await.unwrap();
+        assert_eq!(tunnel.take(5).await, b"hello");
+        tunnel.send("x").await;
+        assert!(tunnel.rest().await.is_empty());
+    }
+}
+
 /// RFC 9110 9.3.6: no `Content-Length` and no `Transfer-Encoding` in the 2xx; and what the client does not wait with
 /// arrives first.
 #[tokio::test]

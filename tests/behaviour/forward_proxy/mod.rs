@@ -139,6 +139,14 @@ impl Tunnel {
         }
     }
 
+    /// Leaves without a farewell: resets the connection, or the stream.
+    pub fn abort(self) {
+        match self {
+            Self::One(conn) => conn.abort(),
+            Self::Two { mut send, .. } => send.send_reset(h2::Reason::CANCEL),
+        }
+    }
+
     /// Everything to the end.
     pub async fn rest(&mut self) -> Vec<u8> {
         self.take(usize::MAX).await
