@@ -1,4 +1,4 @@
-//! A forward proxy: clients are told to use it, and reach what its policy allows.
+//! A forward proxy with a block list, users and a log.
 //!
 //! Run with
 //!
@@ -9,16 +9,17 @@
 //! curl --proxytunnel -x http://127.0.0.1:3128 http://example.com/
 //! ```
 //!
-//! The second request is denied by a list of hosts, the third by its port. Without the list, any server of the public
-//! internet can be reached, and no private network. Arguments and variables:
+//! The second request is denied by the list of hosts, the third by its port. Everything else in the public internet can
+//! be reached, and no private network. Arguments and environment:
 //!
 //! - an argument that is an address: where to listen;
 //! - `--allow 10.0.0.0/8`: opens a private network;
 //! - `--port 8443`: opens tunnels to another port than 443;
 //! - `PROXY_USERS=alan:enigma,grace:cobol`: users with their passwords, which are asked for by Basic authentication
-//!   (`curl -U alan:enigma`). Without it, whoever reaches the proxy may use it.
-//! - `RUST_LOG` is not read: the log is at the level `INFO`, with a line for each tunnel that has ended and for each
-//!   request that was refused, beside the access log on standard output.
+//!   (`curl -U alan:enigma`). Without it, every client that can connect to the proxy may use it.
+//!
+//! The access log is on standard output. On standard error, there is a line for each tunnel that has ended and for each
+//! request that was refused.
 
 use std::{collections::HashMap, env, net::SocketAddr, sync::Arc};
 
@@ -90,9 +91,8 @@ async fn main() -> Result<(), BoxError> {
 
 /// Lets a request pass as that of its user, and answers one without valid credentials with a 407.
 async fn authenticate(State(users): State<Users>, mut request: Request, next: Next) -> Response {
-    // The proxy removes the field, too.
     let credentials = request.headers_mut().remove(header::PROXY_AUTHORIZATION);
-    // A look-up in a map takes about as long whatever is wrong with a password, because its hash is keyed at random.
+    // The map compares hashes with a random key first, so the time does not tell how much of a password is right.
     let user = credentials.and_then(|credentials| users.get(&credentials));
     match user {
         Some(user) => request.extensions_mut().insert(user.clone()),

@@ -41,7 +41,7 @@
 //! Where to read on:
 //!
 //! - [`proxy`]: other ways to mount the proxy, and all its settings.
-//! - [`ForwardProxy`]: a proxy that clients are told to use, and [`docs::forward_proxy`] for what they may reach.
+//! - [`ForwardProxy`]: a proxy for clients that name the server, and [`docs::forward_proxy`] for what they may reach.
 //! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.

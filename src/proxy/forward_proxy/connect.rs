@@ -1,12 +1,12 @@
 //! CONNECT: from a request head to a tunnel.
 //!
-//! The steps, each of which may refuse the request, and none of which is visible to the target before the last:
+//! The steps, each of which may refuse the request:
 //!
 //! 1. The head is checked: one host, no loop, no content.
-//! 2. The policy looks at the target, the client and the user.
+//! 2. The policy checks the target, the client and the user.
 //! 3. The tunnel is counted among those of its client.
-//! 4. The name is looked up, the policy looks at its addresses, and one of them is connected to.
-//! 5. The client is sent a 200, and the tunnel begins.
+//! 4. The name is looked up, the policy checks its addresses, and one of them is connected to.
+//! 5. The client is sent a 200, and the tunnel is opened.
 
 use std::sync::Arc;
 
@@ -95,7 +95,8 @@ impl Connect {
                 record.fail(error.kind());
                 let mut response = responder.respond(error, Some(info));
                 record.set_status(response.status());
-                // A client may have sent what belongs into the tunnel without waiting for it. That is no request.
+                // The client may have sent bytes for the tunnel without waiting for the response. They must not be
+                // read as a request.
                 if head.version < Version::HTTP_2 {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
@@ -105,7 +106,7 @@ impl Connect {
         }
     }
 
-    /// Does all that has to be done before the client is told of its tunnel, and returns that.
+    /// Takes all steps but the last, and returns the tunnel with what the log will say of it.
     async fn tunnel(
         &self,
         head: &mut Parts,

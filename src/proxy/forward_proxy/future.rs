@@ -34,9 +34,9 @@ pin_project! {
     pub(super) enum ForwardProxyWay {
         // It is forwarded, or was refused.
         Forwarded { #[pin] future: ProxyFuture<TargetClients> },
-        // It is a CONNECT. There is one per tunnel, so the allocation is of no importance.
+        // It is a CONNECT. One allocation per tunnel is cheap.
         Connect { future: Pin<Box<dyn Future<Output = Response<AxumBody>> + Send>> },
-        // It is for this server itself.
+        // It is meant for this server itself.
         OriginForm { #[pin] future: Oneshot<Router, Request<AxumBody>> },
     }
 }

@@ -8,11 +8,10 @@ use crate::error::Error;
 /// Rules about hosts, the most specific of which decides.
 ///
 /// A name itself is more specific than `*.` and a domain, a longer domain more specific than a shorter one. Of two
-/// rules of the same pattern, the one that denies precedes. Where a rule allows some hosts, all that no rule is about
-/// are denied.
+/// rules of the same pattern, the one that denies decides. Once a rule allows some hosts, all that match no rule are
+/// denied.
 ///
-/// A lookup takes as many steps as the name has labels, however many rules there are: lists of hosts to be blocked are
-/// long.
+/// A lookup takes as many steps as the name has labels, however many rules there are, because block lists are long.
 #[derive(Clone, Default)]
 pub(super) struct HostRules {
     /// Whether a host is allowed, by its name.

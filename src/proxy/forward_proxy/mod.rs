@@ -1,15 +1,15 @@
-//! The forward proxy: clients are told to use it, and name the server themselves.
+//! The forward proxy, which connects to the servers that its clients name.
 //!
 //! What becomes of a request:
 //!
-//! 1. [`RequestTarget`] is read from it, strictly (`target.rs`). A request in origin form is for this server itself.
-//! 2. The [`TargetPolicy`] decides about the target, the client and the user (`target_policy.rs`).
+//! 1. Its [`RequestTarget`] is parsed strictly (`target.rs`). A request in origin form is meant for this server itself.
+//! 2. The [`TargetPolicy`] checks the target, the client and the user (`target_policy.rs`).
 //! 3. A CONNECT becomes a tunnel (`connect.rs`), any other request is forwarded as a
 //!    [`ReverseProxy`](crate::ReverseProxy) forwards it, to the client of its target (`target_clients.rs`).
-//! 4. In either case the name is looked up once, by the connector of `upstream/`, and the policy decides about each
-//!    address before it is connected to (`network_rules.rs`).
+//! 4. In either case the name is looked up once, by the connector of `upstream/`, and the policy checks each address
+//!    before it is connected to (`network_rules.rs`).
 //!
-//! Here and not in `forward/` is what concerns the choice of the server. Authentication belongs to a layer in front.
+//! Authentication belongs in a layer in front.
 
 mod connect;
 mod facts;

@@ -10,8 +10,8 @@ use crate::{error::Error, proxy::reverse_proxy::parse_network};
 /// Rules about networks, the most specific of which decides about an address.
 ///
 /// Of two rules about the same network, the user's precedes a built-in one, and one that denies precedes one that
-/// allows. Because the built-in rules are among them, to allow `10.0.0.0/8` opens that network, while to allow
-/// `0.0.0.0/0` opens nothing that was not open before.
+/// allows. The built-in rules take part, so a rule that allows `10.0.0.0/8` does so, while one that allows `0.0.0.0/0`
+/// has no effect on any special network.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NetworkRules {
     rules: Vec<NetworkRule>,
@@ -63,7 +63,7 @@ impl NetworkRules {
             (None, None) if !is_assigned(ip) => Err("not assigned"),
             (None, None) => Ok(()),
         };
-        // As specific as can be, so only a rule about the address itself precedes it, and that about loopback.
+        // Such an address is as specific as a rule can be. Only loopback may be allowed as a network.
         let is_named =
             own.is_some_and(|own| own.network.prefix_len() == own.network.max_prefix_len());
         if decided.is_ok() && !is_named && !ip.is_loopback() && is_of_this_host(ip) {
@@ -73,21 +73,22 @@ impl NetworkRules {
     }
 }
 
-/// Returns whether a packet to this address would stay on this host, where services may listen that are meant for it
-/// alone, this proxy among them. Nothing is sent.
+/// Returns whether an address is one of this host's own, on which services may listen that are not meant for clients of
+/// the proxy.
 ///
-/// A system sends a packet to one of its own addresses from that address.
+/// A packet to an own address is sent from that address. A datagram socket tells from where it would send, and sends
+/// nothing.
 fn is_of_this_host(ip: IpAddr) -> bool {
     let any: SocketAddr = match ip {
         IpAddr::V4(_) => ([0; 4], 0).into(),
         IpAddr::V6(_) => ([0; 16], 0).into(),
     };
-    // The port is of no importance, but must not be 0.
+    // Any port but 0 will do.
     let routed = UdpSocket::bind(any).and_then(|socket| {
         socket.connect((ip, 9))?;
         socket.local_addr()
     });
-    // Without a route the address cannot be reached in any case, and connecting says so better.
+    // Without a route, connecting will fail with a better error.
     routed.is_ok_and(|from| from.ip() == ip)
 }
 
@@ -207,7 +208,7 @@ mod tests {
         assert!(!allows(&only, "2606:4700:4700::1111"));
     }
 
-    /// Who allows more than is asked for still does not give the credentials of the machine away.
+    /// A rule that allows more than was intended does not allow the metadata of a cloud.
     #[test]
     fn a_wide_rule_opens_nothing_special() {
         let wide = rules(&[("0.0.0.0/0", true), ("::/0", true)]);

@@ -14,17 +14,18 @@ use crate::{
     upstream::{Client, ClientBuilder},
 };
 
-/// A proxy that clients are told to use: it connects to whatever server they ask for, as far as a [`TargetPolicy`]
-/// allows.
+/// A proxy for clients that are configured to use it: it connects to the server that a request names, if a
+/// [`TargetPolicy`] allows that.
 ///
-/// It is a service for all requests of a server. A CONNECT becomes a tunnel; a request with a target in absolute form,
-/// `GET http://example.com/`, is forwarded; one in origin form, `GET /`, is for the server itself, and goes to
-/// [`origin_form`](Self::origin_form). An axum router has no routes for the first two, so the proxy is not mounted in
-/// one, but around it.
+/// It takes all requests of a server. A CONNECT becomes a tunnel; a request with a target in absolute form,
+/// `GET http://example.com/`, is forwarded; one in origin form, `GET /`, is meant for the server itself, and goes to
+/// [`origin_form`](Self::origin_form). A router would match the paths of other servers with its own routes, so the
+/// proxy is not mounted in one, but served by itself.
 ///
-/// The default policy lets clients reach the public internet, and no private network. [The module](crate::proxy) and
-/// [`docs::forward_proxy`](crate::docs::forward_proxy) say what it protects from. Who may use the proxy is decided by a
-/// layer in front, which tells its user by a [`ProxyUser`]. Without one, whoever reaches the proxy may use it.
+/// The default policy allows the public internet, and no private network;
+/// [`docs::forward_proxy`](crate::docs::forward_proxy) says what it protects from. Clients are authenticated by a layer
+/// in front, which adds a [`ProxyUser`](super::ProxyUser) to the request. Without such a layer, every client that can
+/// connect to the proxy may use it.
 ///
 /// Clones share the connections, the tunnels and their counts; a setting that is changed on a clone changes that clone
 /// only.
@@ -70,19 +71,19 @@ impl ForwardProxy {
 
     /// Returns a proxy whose connections have other settings: timeouts, a resolver, trust roots for `https://` targets.
     ///
-    /// Default: those of [`Client::builder`], but for a `pool_max_idle` of 8, because targets are many, and requests to
-    /// most of them few. The settings of a tunnel's connection are the connect timeout and the resolver.
+    /// Default: those of [`Client::builder`], with a `pool_max_idle` of 8, because there are many targets and few
+    /// requests to most of them. The connect timeout and the resolver apply to tunnels, too.
     ///
-    /// The addresses that a resolver returns are checked as those of the system's are. It is asked once for each
-    /// connection, and what it returns is what is connected to.
+    /// The policy checks the addresses of any resolver. It is asked once for each connection, and only addresses of
+    /// that answer are connected to.
     ///
     /// # Errors
     ///
-    /// Returns a config error if there is a connector, which looks names up itself, so that their addresses cannot be
-    /// checked; or if a setting is out of its range.
+    /// Returns a config error if there is a connector, because it looks up names itself, so that their addresses cannot
+    /// be checked; or if a setting is out of its range.
     pub fn with_client(policy: TargetPolicy, client: ClientBuilder) -> Result<Self, Error> {
         if client.has_connector() {
-            let why = "it looks names up itself, so that their addresses cannot be checked";
+            let why = "it looks up names itself, so that their addresses cannot be checked";
             return Err(Error::config("connector", why));
         }
         // Finds what is wrong now, and not with the first request.
@@ -138,21 +139,21 @@ impl ForwardProxy {
         self
     }
 
-    /// Sets how many targets connections are kept to, each a scheme, a host and a port. Default: 1024.
+    /// Sets the number of targets whose connections are kept; a target is a scheme, a host and a port. Default: 1024.
     ///
-    /// Where there is one more, the connections are closed to the target whose last request is the longest ago, of
-    /// those without a request in progress if there are any. A request in progress is not harmed.
+    /// For another target, the connections of the least recently used one are closed; one without a request in
+    /// progress, if there is any. Requests in progress are not affected.
     #[must_use]
     pub fn max_targets(mut self, max: usize) -> Self {
         self.proxy.forward_mut().service_mut().keep(max);
         self
     }
 
-    /// Sets how many tunnels a client may have, those among them that are being opened. Default: 256. Another one is
-    /// refused with a 429.
+    /// Sets the number of tunnels that a client may have at once, including those that are being opened. Default: 256.
+    /// Another CONNECT gets a 429.
     ///
-    /// A client is an IPv4 address, or an IPv6 network of 64 bits, within which a client can choose its address. All
-    /// whose address the server does not tell are one client.
+    /// A client is an IPv4 address, or an IPv6 network with a prefix of 64 bits, within which a host can choose its
+    /// address. Clients whose address the server does not tell count as one.
     #[must_use]
     pub fn max_tunnels_per_client(mut self, max: usize) -> Self {
         self.connect.most = max;
@@ -176,16 +177,15 @@ impl ForwardProxy {
 
     /// Sets how many bytes a tunnel carries, both directions together. Default: `None`, no limit.
     ///
-    /// The bytes up to the limit arrive, and both connections are closed with the next one.
+    /// The bytes up to the limit are passed on. Both connections close when another one arrives.
     #[must_use]
     pub fn tunnel_byte_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.connect.limits.bytes = bytes.into();
         self
     }
 
-    /// Tells targets of `http://` and `https://` requests who the client is, by `X-Forwarded-For`, `-Proto` and
-    /// `-Host`. Default: they are not told, and such fields of the client's own are removed, `Forwarded` and
-    /// `X-Real-IP` among them.
+    /// Sends `X-Forwarded-For`, `-Proto` and `-Host` to `http://` and `https://` targets. Default: the client is not
+    /// disclosed, and such fields of its own are removed, including `Forwarded` and `X-Real-IP`.
     #[must_use]
     pub fn disclose_client(mut self) -> Self {
         self.proxy
@@ -197,7 +197,7 @@ impl ForwardProxy {
         self
     }
 
-    /// Does not tell targets who the client is. This is the default.
+    /// Does not disclose the client to targets. This is the default.
     #[must_use]
     pub fn hide_client(mut self) -> Self {
         self.proxy

@@ -1,10 +1,10 @@
 //! The networks that are no part of the public internet.
 //!
 //! Sources: IANA's registries of special-purpose addresses for [IPv4] and [IPv6], both of RFC 6890; multicast, which
-//! has registries of its own; and the addresses at which clouds tell a machine its credentials, each by itself, so that
-//! to allow the network around it does not allow it.
+//! has registries of its own; and the addresses of the metadata services of clouds. Each of these is listed by itself,
+//! so that a rule that allows the network around it does not allow it.
 //!
-//! Networks of those registries that are globally reachable, such as AS112 (RFC 7534), are not here, unless they are
+//! Networks of those registries that are globally reachable, such as AS112 (RFC 7534), are left out, unless they are
 //! part of a larger one that is not.
 //!
 //! [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry

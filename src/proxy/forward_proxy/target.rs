@@ -17,10 +17,10 @@ use http::{
 
 use crate::error::Error;
 
-/// RFC 1035 2.3.4: "names: 255 octets or less", with the length bytes of the wire form; 253 as text.
+/// RFC 1035 2.3.4 limits names to 255 octets, with the length bytes of the wire form: 253 as text.
 const MAX_NAME: usize = 253;
 
-/// RFC 1035 2.3.4: "labels: 63 octets or less".
+/// RFC 1035 2.3.4 limits labels to 63 octets.
 const MAX_LABEL: usize = 63;
 
 /// Where a client of a [`ForwardProxy`](crate::ForwardProxy) wants to go.
@@ -134,8 +134,8 @@ impl RequestTarget {
     }
 
     fn parse(protocol: TargetProtocol, authority: &Authority, port: u16) -> Result<Self, Error> {
-        // RFC 9110 4.2.4: a recipient "ought to parse for userinfo and treat its presence as an error; it is likely
-        // being used to obscure the authority for the sake of phishing attacks".
+        // RFC 9110 4.2.4: a recipient "SHOULD parse for userinfo and treat its presence as an error; it is likely being
+        // used to obscure the authority for the sake of phishing attacks".
         if authority.as_str().contains('@') {
             return Err(Error::bad_request("user information in the target"));
         }

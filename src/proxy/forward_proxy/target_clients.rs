@@ -1,8 +1,9 @@
 //! The service behind the proxy: admits a request, and sends it by the client of its target.
 //!
-//! There is one client for each scheme, host and port, with a pool of its own, and a bounded number of them. Which
-//! addresses may be connected to is the same for all requests of a proxy, so that its connections may be shared: by one
-//! that a user has had opened, no other reaches an address that is denied to it.
+//! There is one client for each scheme, host and port, each with a connection pool of its own. Their number is bounded.
+//!
+//! Requests of all users share the connections to a target. So the rules about addresses must be the same for all
+//! requests: a connection that was opened for one user must not lead another one to an address that it may not reach.
 
 use std::{
     collections::HashMap,
@@ -107,10 +108,10 @@ impl SharedClients {
         let url = target
             .url()
             .ok_or_else(|| Error::bad_request("CONNECT is not forwarded"))?;
-        // Another task may do the same; the first one to put its client there wins.
+        // Another task may do the same at this time. The client that is inserted first is used by both.
         let client = self.settings.build(&url)?;
         let (client, evicted) = self.lock().insert(target, client, most);
-        // Closes its idle connections, so not under the lock.
+        // Closes its idle connections, which must not happen under the lock.
         drop(evicted);
         Ok(client)
     }
@@ -124,8 +125,8 @@ impl ClientMap {
         Some(kept.used())
     }
 
-    /// Adds a client unless there is one, and returns the one that is there with one that had to leave for it: the one
-    /// whose last request is the longest ago, of those without a request in progress if there are any.
+    /// Adds a client unless there is one already. Returns the one that is to be used, and the one that was evicted: the
+    /// least recently used one, of those without a request in progress if there are any.
     fn insert(
         &mut self,
         target: &RequestTarget,
@@ -150,7 +151,7 @@ impl ClientMap {
         (used, evicted)
     }
 
-    /// Looks at all clients: that is as nothing beside the connection which is opened for the new one.
+    /// Takes time linear in the number of clients, which is little compared with opening the new client's connection.
     fn evict(&mut self) -> Option<KeptClient> {
         let rank = |kept: &KeptClient| (Arc::strong_count(&kept.in_use.0) > 1, kept.used);
         let first = self.clients.iter().min_by_key(|(_, kept)| rank(kept));
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_that_is_unused_the_longest_leaves_first() {
+    fn the_least_recently_used_client_is_evicted() {
         let clients = clients(2);
         for host in ["a", "b", "a", "c"] {
             used(&clients, host);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_in_use_leaves_last() {
+    fn a_client_in_use_is_evicted_last() {
         let clients = clients(2);
         let busy = used(&clients, "a");
         for host in ["b", "c", "d"] {

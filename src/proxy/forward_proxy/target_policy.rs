@@ -1,4 +1,4 @@
-//! Where clients may go: rules about ports, hosts and networks, and closures.
+//! Which servers clients may reach: rules about ports, hosts and networks, and closures.
 
 use std::{fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
@@ -10,13 +10,13 @@ use crate::error::{Error, ErrorKind};
 /// Returns why a request may not pass, if so.
 type TargetCheck = Arc<dyn Fn(&TargetFacts) -> Result<(), &'static str> + Send + Sync>;
 
-/// Where the clients of a [`ForwardProxy`](crate::ForwardProxy) may go. All rules have to agree.
+/// Which servers the clients of a [`ForwardProxy`](crate::ForwardProxy) may reach. A request has to pass all rules.
 ///
-/// What a request says of itself is checked first, in this order: the port, the host, the closures. Then the name is
-/// looked up, and each of its addresses is checked against the rules about networks. Those that are denied are not
-/// connected to, and if none is left, neither is the request.
+/// They are checked in this order: the port, the host, the closures; then the name is looked up, and each of its
+/// addresses is checked against the rules about networks. An address that is denied is not connected to, and if none is
+/// left, the request is denied.
 ///
-/// A request that is denied gets a 403 that says which rule it was: `Forbidden: the port is not allowed`.
+/// A denied request gets a 403, whose text names the kind of rule: `Forbidden: the port is not allowed`.
 ///
 /// ```
 /// use axum_upstream::proxy::TargetPolicy;
@@ -64,9 +64,9 @@ impl TargetPolicy {
 
     /// Sets the ports to which clients may open tunnels, in place of those before. Default: 443 alone.
     ///
-    /// The proxy cannot see what goes through a tunnel. With port 25 it would send mail for everyone, so RFC 9110 9.3.6
-    /// says: "Proxies that support CONNECT SHOULD restrict its use to a limited set of known ports or a configurable
-    /// list of safe request targets." The default is that of Squid's `SSL_ports`.
+    /// The proxy cannot see what is sent through a tunnel, such as mail to port 25. RFC 9110 9.3.6: "Proxies that
+    /// support CONNECT SHOULD restrict its use to a limited set of known ports or a configurable list of safe request
+    /// targets." The default is that of Squid's `SSL_ports`.
     #[must_use]
     pub fn connect_ports(mut self, ports: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
         self.connect_ports = ports.into_iter().collect();
@@ -75,9 +75,9 @@ impl TargetPolicy {
 
     /// Sets the ports to which requests are forwarded, in place of those before. Default: 80, 443, and 1025 to 65535.
     ///
-    /// A service that is not HTTP may take lines of a request for its own, as a mail server does with a body. The
-    /// default is that of Squid's `Safe_ports` without those of protocols that are not HTTP: 21, 70, 210, 280, 488, 591
-    /// and 777.
+    /// A service of another protocol may read lines of a request as commands, as mail servers do. The default is that
+    /// of Squid's `Safe_ports`, without the ports below 1024 that are rarely used for HTTP today: 21, 70, 210, 280,
+    /// 488, 591 and 777.
     #[must_use]
     pub fn http_ports(mut self, ports: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
         self.http_ports = ports.into_iter().collect();
@@ -87,11 +87,11 @@ impl TargetPolicy {
     /// Adds hosts that are denied. Default: none.
     ///
     /// A pattern is a host, `example.com` or an address; `*.example.com` for all below a domain, but not the domain
-    /// itself; or `*`. The case of letters and a dot at the end are of no importance. The most specific pattern decides
-    /// about a host, and of two equal ones the one that denies. A list of hosts may be long: a lookup takes as many
-    /// steps as the name has labels.
+    /// itself; or `*`. The case of letters and a dot at the end do not matter. The most specific pattern decides about
+    /// a host, and of two equal ones the one that denies. The list may be long: a lookup takes as many steps as the
+    /// name has labels.
     ///
-    /// A host that is denied by its name may still be reached by its address: deny that too.
+    /// A host that is denied by its name can still be reached by its address, unless that is denied, too.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl TargetPolicy {
 
     /// Adds hosts that are allowed, in the patterns of [`deny_hosts`](Self::deny_hosts). Default: all.
     ///
-    /// With the first one, all hosts are denied that no pattern is about.
+    /// Once there is such a pattern, all hosts that match none are denied.
     ///
     /// # Errors
     ///
@@ -130,9 +130,9 @@ impl TargetPolicy {
     /// the public internet.
     ///
     /// These are loopback, private, link-local, shared, multicast and reserved networks, and all others of IANA's
-    /// registries of special-purpose addresses that are not globally reachable; the addresses at which clouds tell a
-    /// machine its credentials; and the addresses of this host. An IPv6 address that embeds an IPv4 address by mapping
-    /// or by NAT64 is judged as that one, and other such forms are denied.
+    /// registries of special-purpose addresses that are not globally reachable; the addresses of the metadata services
+    /// of clouds; and the addresses of this host. An IPv6 address that embeds an IPv4 address by mapping or by NAT64 is
+    /// checked as that one, and other such forms are denied.
     ///
     /// The most specific network decides about an address, the built-in ones among them. Of two equal ones the one that
     /// denies decides, and one of yours before a built-in one.
@@ -155,11 +155,11 @@ impl TargetPolicy {
     /// Adds networks that are allowed although they are [denied by default](Self::deny_networks), or are part of one
     /// that is denied. Default: none.
     ///
-    /// To allow `10.0.0.0/8` opens that network. To allow `0.0.0.0/0` opens nothing, because each built-in network is
-    /// more specific. To allow `169.254.0.0/16` opens link-local addresses, except for 169.254.169.254, which has to be
-    /// allowed by itself. So do the addresses of this host, apart from those of loopback.
+    /// `10.0.0.0/8` allows that network. `0.0.0.0/0` has no effect, because each built-in network is more specific.
+    /// `169.254.0.0/16` allows link-local addresses except for 169.254.169.254, which has to be allowed by itself. So
+    /// do the addresses of this host, apart from loopback.
     ///
-    /// Other addresses stay allowed: to close the public internet, deny `0.0.0.0/0` and `::/0`.
+    /// The public internet stays allowed. To deny it, deny `0.0.0.0/0` and `::/0`.
     ///
     /// # Errors
     ///
@@ -176,10 +176,10 @@ impl TargetPolicy {
         Ok(self)
     }
 
-    /// Adds a closure that is shown each request whose port and host are allowed, and may deny it. Default: none.
+    /// Adds a closure that may deny a request whose port and host are allowed. Default: none.
     ///
-    /// What it returns as an error is the reason, which the client is told. Closures are called in the order in which
-    /// they were added, before the name is looked up, in the task of the request: they must not block.
+    /// Its error is the reason, and is sent to the client. Closures are called in the order in which they were added,
+    /// before the name is looked up. They must not block.
     #[must_use]
     pub fn check(
         mut self,
@@ -189,7 +189,7 @@ impl TargetPolicy {
         self
     }
 
-    /// Decides about what a request says of itself.
+    /// Checks the port, the host and the closures.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl TargetPolicy {
         checks.try_for_each(|check| check(facts)).map_err(denied)
     }
 
-    /// Returns why an address must not be connected to, whoever asks for it.
+    /// Returns why an address must not be connected to. The answer is the same for all requests.
     pub(super) fn check_address(&self, ip: IpAddr) -> Result<(), &'static str> {
         self.networks.check(ip)
     }

@@ -4,8 +4,8 @@
 //! (`ClientBuilder::resolve`); the user's resolver, or else the system's. Nothing is cached: each new connection
 //! resolves anew, so that a change of addresses is seen. The system's resolver runs `getaddrinfo` on a blocking thread.
 //!
-//! A check of addresses, if there is one, sees all of them, whatever their source, and those that it lets pass are the
-//! ones that are connected to. The name is not looked up again in between.
+//! If addresses are to be checked, as for a forward proxy, all of them are, whatever their source. Only those that pass
+//! are returned, and the name is not looked up again before they are connected to.
 
 use std::{
     error::Error as StdError,
@@ -19,6 +19,10 @@ use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::shortage::shortage_now;
 use crate::error::BoxError;
+
+/// The most addresses of a name that are tried if addresses are checked: then names are chosen by clients, and one with
+/// thousands of addresses would have this process connect to all of them.
+const MOST_CHECKED: usize = 16;
 
 /// Returns why an address must not be connected to.
 pub(crate) type AddressCheck = Arc<dyn Fn(IpAddr) -> Result<(), &'static str> + Send + Sync>;
@@ -106,6 +110,7 @@ impl Resolver {
             if let (true, Some(denied)) = (addresses.is_empty(), denied) {
                 return Err(denied.into());
             }
+            addresses.truncate(MOST_CHECKED);
         }
         Ok(addresses)
     }
@@ -183,6 +188,7 @@ mod tests {
             let found: &[&str] = match name.as_str() {
                 "mixed.test" => &["10.0.0.1:0", "192.0.2.1:0"],
                 "bad.test" => &["10.0.0.1:0", "[::1]:0"],
+                "many.test" => &["192.0.2.1:0"; 1000],
                 _ => &[],
             };
             Ok::<_, io::Error>(addresses(found))
@@ -195,6 +201,8 @@ mod tests {
         let found = resolver.resolve("mixed.test", 80).await.unwrap();
         assert_eq!(found, addresses(&["192.0.2.1:80"]));
         assert!(resolver.resolve("none.test", 80).await.unwrap().is_empty());
+        let found = resolver.resolve("many.test", 80).await.unwrap();
+        assert_eq!(found.len(), MOST_CHECKED);
         for (host, denied) in [
             ("bad.test", "10.0.0.1"),
             ("given.test", "10.0.0.2"),
