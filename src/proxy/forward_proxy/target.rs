@@ -1,8 +1,8 @@
 //! Where a client wants to go: the host and port in the target of its request, parsed strictly.
 //!
-//! What a policy checks must be what is connected to. A resolver of the system takes more for an address than it seems:
-//! `inet_aton` reads `2130706433`, `0x7f.1` and `0177.0.0.1` as 127.0.0.1. Here a host is an address in its one
-//! canonical form, or a name of which no resolver could make an address.
+//! A policy must check what is connected to, but resolvers accept more forms of addresses than the usual one:
+//! `inet_aton` reads `2130706433`, `0x7f.1` and `0177.0.0.1` as 127.0.0.1. Here a host is an address in its usual form,
+//! or a name that no resolver takes for an address.
 
 use std::{
     fmt,
