@@ -230,6 +230,7 @@ fn ends_in_a_number(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use proptest::{prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -321,6 +322,43 @@ mod tests {
         assert!(target("CONNECT", &long).is_err());
         let long = format!("{}a:443", "a.".repeat(127));
         assert!(target("CONNECT", &long).is_err());
+    }
+
+    /// What `inet_aton` takes for an address: up to four numbers, each decimal, octal or hexadecimal, the last of which
+    /// fills what is left of 32 bits.
+    fn is_address_to_inet_aton(host: &str) -> bool {
+        let number = |part: &str| {
+            let hex = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+            match (hex, part.strip_prefix('0')) {
+                // Some take `0x` for 0.
+                (Some(""), _) | (None, Some("")) => Some(0),
+                (Some(hex), _) => u64::from_str_radix(hex, 16).ok(),
+                (None, Some(octal)) => u64::from_str_radix(octal, 8).ok(),
+                (None, None) => part.parse().ok(),
+            }
+        };
+        let parts: Option<Vec<u64>> = host.split('.').map(number).collect();
+        parts.is_some_and(|parts| match parts.split_last() {
+            Some((last, bytes)) if bytes.len() < 4 => {
+                bytes.iter().all(|byte| *byte < 256) && *last < 1 << (8 * (4 - bytes.len()))
+            }
+            _ => false,
+        })
+    }
+
+    proptest! {
+        /// Whatever passes as a name is no address, in whatever form.
+        #[test]
+        fn no_name_is_an_address(host in "(0[xX])?[0-9a-fA-F]{0,9}(\\.(0[xX])?[0-9a-fA-F]{0,4}){0,4}\\.?") {
+            if let Ok((name, ip)) = parse_host(&host) {
+                let strict: Option<IpAddr> = name.parse().ok();
+                prop_assert_eq!(ip, strict);
+                if ip.is_none() {
+                    prop_assert!(!is_address_to_inet_aton(&name), "{}", name);
+                    prop_assert!(!is_address_to_inet_aton(&host), "{}", host);
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,9 +15,10 @@ use axum::{
 use axum_upstream::{
     ForwardProxy,
     proxy::{ProxyUser, TargetPolicy},
+    upstream,
 };
 use http::{Request, StatusCode};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Tunnel, both_versions, connect_head, echo, h2_client, local, serve};
@@ -239,6 +241,38 @@ async fn malformed_requests_are_refused() {
     .await;
 }
 
+/// The same over HTTP/2, as far as it can be said there. Other streams of the connection go on. A CONNECT that declares
+/// content does not come here: hyper ends its connection.
+#[tokio::test]
+async fn malformed_requests_are_refused_over_http2() {
+    within(async {
+        let target = echo("").await;
+        let proxy = serve(ForwardProxy::new(local()).via("me").unwrap()).await;
+        let (mut client, _driver) = h2_client(proxy.address).await;
+        let target = target.address.to_string();
+        let to = |target: &str| Request::connect(target);
+        for (request, status) in [
+            (to(&target).header("host", "a b"), 400),
+            (to(&target).header("host", "a").header("host", "b"), 400),
+            (to(&target).header("via", "1.1 me"), 508),
+            (to("127.0.0.1"), 400),
+            (to("127.0.0.1:0"), 400),
+            (to("127.0.0.1:65536"), 400),
+            (to("2130706433:443"), 400),
+            (to("127.1:443"), 400),
+            (to("192.168.0.1:443"), 403),
+            (to(&target).header("host", "other.example"), 200),
+        ] {
+            let request = request.body(()).unwrap();
+            let shown = format!("{request:?}");
+            let (response, _send) = client.send_request(request, false).unwrap();
+            let response = response.await.expect(&shown);
+            assert_eq!(response.status(), status, "{shown}");
+        }
+    })
+    .await;
+}
+
 /// `Content-Length: 0` says that there is no content.
 #[tokio::test]
 async fn a_length_of_zero_is_no_content() {
@@ -302,6 +336,21 @@ both_versions! {
         let proxy = serve(ForwardProxy::new(local())).await;
         let refused = Tunnel::open(http, &proxy, target.address).await.err();
         assert_eq!(refused, Some(StatusCode::BAD_GATEWAY));
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_found_in_time_is_a_504() {
+    for http in [Http::One, Http::Two] {
+        let resolver =
+            service_fn(|_: String| std::future::pending::<std::io::Result<[SocketAddr; 0]>>());
+        let client = upstream::Client::builder().resolver(resolver);
+        let proxy = serve(ForwardProxy::with_client(local(), client).unwrap()).await;
+        // The clock moves to the next timer when nothing else can happen.
+        tokio::time::pause();
+        let refused = Tunnel::open(http, &proxy, "a.example:443").await.err();
+        assert_eq!(refused, Some(StatusCode::GATEWAY_TIMEOUT));
+        tokio::time::resume();
     }
 }
 
