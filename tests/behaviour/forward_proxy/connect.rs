@@ -70,21 +70,16 @@ both_versions! {
     /// One half is not held up by the other, and a reader that is slow loses nothing.
     async fn much_passes_both_ways_at_once(http) {
         const SIZE: usize = 4 << 20;
-        static CHUNK: &str = {
-            const BYTES: [u8; 1 << 16] = [b'x'; 1 << 16];
-            match std::str::from_utf8(&BYTES) {
-                Ok(text) => text,
-                Err(_) => unreachable!(),
-            }
-        };
+        static BYTES: [u8; 1 << 16] = [b'x'; 1 << 16];
+        let chunk = std::str::from_utf8(&BYTES).unwrap();
         let (told, mut count) = tokio::sync::mpsc::unbounded_channel();
         let target = server::raw(move |conn| {
             let told = told.clone();
             async move {
                 let (mut reads, mut writes) = conn.split();
                 let write = async {
-                    for _ in 0..SIZE / CHUNK.len() {
-                        writes.send(CHUNK).await;
+                    for _ in 0..SIZE / chunk.len() {
+                        writes.send(chunk).await;
                     }
                     writes.finish().await;
                 };
@@ -96,11 +91,11 @@ both_versions! {
         let mut tunnel = Tunnel::open(http, &proxy, target.address).await.unwrap();
         // The client sends without reading as long as it can: over HTTP/2 what its windows hold waits in its buffer.
         let send = match http {
-            Http::One => CHUNK.len(),
+            Http::One => chunk.len(),
             Http::Two => SIZE,
         };
-        for _ in 0..send / CHUNK.len() {
-            tunnel.send(CHUNK).await;
+        for _ in 0..send / chunk.len() {
+            tunnel.send(chunk).await;
         }
         tunnel.finish().await;
         assert_eq!(tunnel.rest().await.len(), SIZE);
