@@ -41,6 +41,7 @@
 //! Where to read on:
 //!
 //! - [`proxy`]: other ways to mount the proxy, and all its settings.
+//! - [`ForwardProxy`]: a proxy for clients that name the server, and [`docs::forward_proxy`] for what they may reach.
 //! - [`balance`]: clusters that change at run time, and [`policy`] for how an endpoint is picked.
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
@@ -138,6 +139,8 @@ pub mod docs {
     pub mod discovery {}
     #[doc = include_str!("../docs/ERRORS.md")]
     pub mod errors {}
+    #[doc = include_str!("../docs/FORWARD_PROXY.md")]
+    pub mod forward_proxy {}
     #[doc = include_str!("../docs/HEADERS.md")]
     pub mod headers {}
     #[doc = include_str!("../docs/LIMITS.md")]
@@ -166,7 +169,7 @@ pub use self::{
     error::{BoxError, Error, ErrorKind, Side},
     forward::RequestTimeouts,
     health::HealthCheck,
-    proxy::{ProxyLayer, ReverseProxy},
+    proxy::{ForwardProxy, ProxyLayer, ReverseProxy},
     record::{Attempt, Info, Outcome, Stage},
     telemetry::access_log,
 };

@@ -35,6 +35,10 @@ pub enum ErrorKind {
     NoEndpoint,
     /// The request violates a rule of HTTP, or its path would leave a prefix. 400.
     BadRequest,
+    /// The policy of a forward proxy does not allow the target, its address, or the client that asks for it. 403.
+    Denied,
+    /// The client has as many tunnels as it may have. 429.
+    TooManyTunnels,
     /// The method is CONNECT, which a gateway does not serve. 405.
     MethodNotAllowed,
     /// The request is an extended CONNECT for another protocol than an allowed WebSocket. 501.
@@ -106,6 +110,13 @@ impl ErrorKind {
             ),
             Self::NoEndpoint => ("no_endpoint", Internal, 503, "no endpoint available"),
             Self::BadRequest => ("bad_request", Downstream, 400, "bad request"),
+            Self::Denied => ("denied", Downstream, 403, "denied"),
+            Self::TooManyTunnels => (
+                "too_many_tunnels",
+                Downstream,
+                429,
+                "the client has too many tunnels",
+            ),
             Self::MethodNotAllowed => ("method_not_allowed", Downstream, 405, "method not allowed"),
             Self::ConnectProtocol => (
                 "connect_protocol",

@@ -68,6 +68,11 @@ impl Error {
         self
     }
 
+    /// Returns why a request was denied, in words that are meant for the client too. `None` for any other error.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        self.0.detail.filter(|_| self.0.kind == ErrorKind::Denied)
+    }
+
     /// Returns of a refused setting which one it is, as [`config`](Self::config) was told, and why.
     #[cfg(feature = "config")]
     pub(crate) fn refusal(&self) -> (&'static str, String) {

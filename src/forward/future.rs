@@ -192,7 +192,7 @@ where
         let head = self.head(&mut parts, token);
         head.inspect_err(|error| self.record().stop(error.kind()))?;
         tunnel.ends(self.end.take());
-        self.tunnels.open(tunnel);
+        self.tunnels.open(tunnel, |_| {});
         Ok(Response::from_parts(
             parts,
             ReadBody::unwatched(DeadlineBody::tunnel()),

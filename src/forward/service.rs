@@ -37,7 +37,7 @@ use crate::{
         ClientAddr, Downstream, NextStep, Rewrite, Seen, TrailerRule, is_grpc, wants_trailers,
     },
     telemetry::open_request,
-    tunnel::{OpenTunnels, UpgradeRequest},
+    tunnel::{OpenTunnels, Tunnel, TunnelReport, UpgradeRequest},
 };
 
 /// What the proxy knows of a request beyond its head, from the server and the router around it.
@@ -107,6 +107,51 @@ impl<S> Forward<S> {
         Arc::make_mut(&mut self.config)
     }
 
+    /// Returns the service for a change. Clones that were made before keep theirs.
+    pub(crate) fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// Begins the exchange of a request: makes its record, with what is known of the client, and lets those know of it
+    /// that have asked.
+    ///
+    /// `parts` is the head as it was received: a rewrite replaces the fields that say who the client is.
+    pub(crate) fn begin(&self, parts: &Parts, received: &Received) -> Arc<Record> {
+        let record = Arc::new(Record::observed(
+            client_facts(&self.config.rewrite, parts, received),
+            self.config.metrics.begin(&parts.method),
+        ));
+        open_request(&record, &received.span);
+        if let Some(slot) = parts.extensions.get::<InfoSlot>() {
+            slot.fill(&record);
+        }
+        record
+    }
+
+    /// Checks the head of a CONNECT, which is not forwarded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rewrite::check_connect`].
+    pub(crate) fn check_connect(&self, parts: &Parts) -> Result<(), Error> {
+        self.config.rewrite.check_connect(parts)
+    }
+
+    /// Opens a tunnel that is one of this proxy's, and has `ended` called at its end.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub(crate) fn open_tunnel<B>(
+        &self,
+        tunnel: Tunnel<B>,
+        ended: impl FnOnce(TunnelReport) + Send + 'static,
+    ) where
+        B: http_body::Body + Send + 'static,
+    {
+        self.tunnels.open(tunnel, ended);
+    }
+
     /// Waits for all tunnels to end, and closes those that are still open after `grace`.
     ///
     /// # Cancel safety
@@ -137,15 +182,7 @@ where
         let upgrade = UpgradeRequest::take(&mut request, seen, &config.upgrades);
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
-        // From the fields as the client sent them: the rewrite replaces them by what the endpoint is to see.
-        let record = Arc::new(Record::observed(
-            client_facts(&config.rewrite, &parts, received),
-            config.metrics.begin(&parts.method),
-        ));
-        open_request(&record, &received.span);
-        if let Some(slot) = parts.extensions.get::<InfoSlot>() {
-            slot.fill(&record);
-        }
+        let record = self.begin(&parts, received);
         // The exchange ends with it if the request goes no further.
         let end = Some(ExchangeGuard::new(record.clone()));
         let refused = |error: Error| {

@@ -27,9 +27,7 @@ pub(super) fn received<B>(
         Some(_) => "http",
         None => default_scheme,
     };
-    let client = known
-        .cloned()
-        .or_else(|| address(extensions).map(ClientAddr::from));
+    let client = client(extensions, known);
     Received {
         client,
         scheme,
@@ -47,6 +45,12 @@ fn address(extensions: &Extensions) -> Option<SocketAddr> {
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0);
     info.or_else(|| extensions.get::<SocketAddr>().copied())
+}
+
+/// Returns the address of the client: `known`, or that in the extensions.
+pub(super) fn client(extensions: &Extensions, known: Option<&ClientAddr>) -> Option<ClientAddr> {
+    let known = known.cloned();
+    known.or_else(|| address(extensions).map(ClientAddr::from))
 }
 
 /// Returns the prefix that `Router::nest` has removed. `None` outside of a nested router.

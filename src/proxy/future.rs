@@ -14,6 +14,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -28,7 +29,7 @@ use crate::{
     body::Body,
     error::{BoxError, Error, ErrorKind},
     forward::ForwardFuture,
-    record::Info,
+    record::{Info, Record},
 };
 
 pin_project! {
@@ -52,13 +53,39 @@ pin_project! {
     {
         // Logs a client that disconnected before it had a response head.
         fn drop(this: Pin<&mut Self>) {
-            // nginx's status for a request whose client has closed the connection. It is logged only.
             if let ProxyState::Sent { future, .. } = &this.state {
-                let record = future.record();
-                record.fail(ErrorKind::ClientGone);
-                let _entered = record.enter();
-                tracing::debug!(status = 499, "the client went away");
+                client_went_away(future.record());
             }
+        }
+    }
+}
+
+/// Records and logs that the client of an exchange disconnected before it had a response head.
+fn client_went_away(record: &Record) {
+    record.fail(ErrorKind::ClientGone);
+    let _entered = record.enter();
+    // nginx's status for a request whose client has closed the connection. It is logged only.
+    tracing::debug!(status = 499, "the client went away");
+}
+
+/// An exchange whose client has no response head yet. It takes its drop for a client that has disconnected.
+pub(super) struct UnansweredExchange(Option<Arc<Record>>);
+
+impl UnansweredExchange {
+    pub(super) fn new(record: Arc<Record>) -> Self {
+        Self(Some(record))
+    }
+
+    /// There is a response head.
+    pub(super) fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UnansweredExchange {
+    fn drop(&mut self) {
+        if let Some(record) = &self.0 {
+            client_went_away(record);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Mounts a proxy in an axum application: [`ReverseProxy`] answers every request that it gets, [`ProxyLayer`] those
-//! that match.
+//! that match; [`ForwardProxy`] is a server's own service.
 //!
 //! ```
 //! use axum::{Router, http::Method, routing::get};
@@ -34,10 +34,24 @@
 //! Everything that fails becomes a response here, and nowhere else: a status, a short text without addresses or causes,
 //! and the [`Error`](crate::Error) in its extensions. [`docs::errors`](crate::docs::errors) has the statuses.
 //!
+//! A [`ForwardProxy`] is for clients that name the server themselves:
+//!
+//! ```
+//! use axum_upstream::{ForwardProxy, proxy::TargetPolicy};
+//!
+//! // All of the public internet, but for these hosts and those below the last one.
+//! let policy = TargetPolicy::new().deny_hosts(["ads.example", "*.tracker.example"])?;
+//! let proxy = ForwardProxy::new(policy);
+//! # Ok::<(), axum_upstream::Error>(())
+//! ```
+//!
+//! [`docs::forward_proxy`](crate::docs::forward_proxy) has its defaults, and what it protects from.
+//!
 //! Not here: listening, TLS towards clients and limits on their connections, which are the server's; and everything
 //! about endpoints, which the service behind the proxy decides, a [`LoadBalance`](crate::LoadBalance) or any other.
 
 mod client_addr;
+mod forward_proxy;
 mod future;
 mod http10;
 mod layer;
@@ -47,6 +61,10 @@ mod reverse_proxy;
 mod service;
 
 pub use self::{
+    forward_proxy::{
+        ForwardProxy, ForwardProxyFuture, ProxyUser, RequestTarget, TargetFacts, TargetPolicy,
+        TargetProtocol,
+    },
     future::ProxyFuture,
     layer::ProxyLayer,
     reverse_proxy::ReverseProxy,

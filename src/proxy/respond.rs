@@ -1,8 +1,8 @@
 //! Turns an [`Error`] into the response that a client gets. This is the only place where that is decided.
 //!
 //! The response never says more than its status: no address, no cause, no name of an endpoint, all of which would
-//! describe the network behind the proxy. The whole error goes to the log, one event per request, and into the
-//! response's extensions, for layers around the proxy.
+//! describe the network behind the proxy. A client that is denied something is told by which rule, in words. The whole
+//! error goes to the log, one event per request, and into the response's extensions, for layers around the proxy.
 //!
 //! Which status an error has is decided by its kind (`error/kind.rs`). An error that occurs after the response head has
 //! been sent does not come here: `body/response.rs` logs it.
@@ -54,13 +54,16 @@ impl ErrorResponder {
         let mut response = if self.grpc {
             grpc_response(error.kind(), status)
         } else {
-            text_response(status)
+            text_response(status, error.reason())
         };
         *response.status_mut() = status;
         // RFC 9110 10.2.3: how long the service is expected to be unavailable, in seconds. One is the shortest time
         // that makes a client wait at all: a cluster may get an endpoint at any moment, and a connection becomes free
-        // with the next request that ends.
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        // with the next request that ends, as a tunnel does with another one.
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -118,10 +121,15 @@ impl IntoResponse for Error {
     }
 }
 
-/// Returns a response whose text is the name of the status, such as `Bad Gateway`. The caller sets the status itself.
-fn text_response(status: StatusCode) -> Response<Body> {
+/// Returns a response whose text is the name of the status, such as `Bad Gateway`, with a reason that the client is to
+/// know. The caller sets the status itself.
+fn text_response(status: StatusCode, reason: Option<&str>) -> Response<Body> {
     let text = status.canonical_reason().unwrap_or("error");
-    let mut response = Response::new(Body::from(format!("{text}\n")));
+    let text = match reason {
+        Some(reason) => format!("{text}: {reason}\n"),
+        None => format!("{text}\n"),
+    };
+    let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -204,6 +212,10 @@ mod tests {
     fn every_status_says_what_the_client_needs() {
         assert_eq!(
             respond(Error::new(ErrorKind::NoEndpoint), None).headers()["retry-after"],
+            "1"
+        );
+        assert_eq!(
+            respond(Error::new(ErrorKind::TooManyTunnels), None).headers()["retry-after"],
             "1"
         );
         assert!(

@@ -10,7 +10,7 @@
 use std::{
     convert::Infallible,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -19,7 +19,8 @@ use std::{
 use axum::{body::Body as AxumBody, response::IntoResponse};
 use bytes::Bytes;
 use http::{
-    HeaderName, Request, Response, request::Parts as RequestParts, response::Parts as ResponseParts,
+    Extensions, HeaderName, Request, Response, request::Parts as RequestParts,
+    response::Parts as ResponseParts,
 };
 use ipnet::IpNet;
 use tower::Service;
@@ -33,7 +34,7 @@ use super::{
 use crate::{
     body::Body,
     error::{BoxError, Error},
-    forward::{Forward, Start},
+    forward::{Forward, Received, Start},
     record::Info,
     rewrite::{ClientAddr, HostPolicy, Via, parse_prefix},
     upstream::Client,
@@ -183,7 +184,7 @@ impl<S> ReverseProxy<S> {
     {
         let networks = networks
             .into_iter()
-            .map(|network| parse_network(network.as_ref()));
+            .map(|network| parse_network("trusted_peers", network.as_ref()));
         self.forward.config_mut().rewrite.forwarded.trusted = networks.collect::<Result<_, _>>()?;
         Ok(self)
     }
@@ -528,6 +529,33 @@ impl<S> ReverseProxy<S> {
     }
 }
 
+/// What a [`ForwardProxy`](crate::ForwardProxy) is made of.
+impl<S> ReverseProxy<S> {
+    pub(super) fn forward_mut(&mut self) -> &mut Forward<S> {
+        &mut self.forward
+    }
+
+    pub(super) fn forwarding(&self) -> &Forward<S> {
+        &self.forward
+    }
+
+    /// Returns what is known of a request beyond its head.
+    pub(super) fn received<B>(&self, request: &Request<B>) -> Received {
+        client_addr::received(request, self.scheme, self.client.as_ref())
+    }
+
+    /// Returns the address of the client that has sent a request with these extensions.
+    pub(super) fn client_of(&self, extensions: &Extensions) -> Option<IpAddr> {
+        let client = client_addr::client(extensions, self.client.as_ref())?;
+        Some(client.ip())
+    }
+
+    /// Returns what answers a request that fails.
+    pub(super) fn responder<B>(&self, request: &Request<B>) -> ErrorResponder {
+        ErrorResponder::new(request, self.error_hook.as_ref())
+    }
+}
+
 impl<S, B, ReqBody> Service<Request<ReqBody>> for ReverseProxy<S>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
@@ -612,10 +640,10 @@ where
         ReqBody: http_body::Body<Data = Bytes> + Send + 'static,
         ReqBody::Error: Into<BoxError>,
     {
-        let received = client_addr::received(&request, self.scheme, self.client.as_ref());
+        let received = self.received(&request);
         let _entered = received.span.enter();
         let client = Http10::of(&request);
-        let responder = ErrorResponder::new(&request, self.error_hook.as_ref());
+        let responder = self.responder(&request);
         match self.forward.start(request.map(Body::new), &received) {
             Ok(Start::Sent(future)) => ProxyFuture::sent(future, responder, client),
             Ok(Start::Answered(response)) => ProxyFuture::done(response.map(AxumBody::new), client),
@@ -628,16 +656,11 @@ where
 ///
 /// # Errors
 ///
-/// Returns a config error that names what is neither.
-fn parse_network(network: &str) -> Result<IpNet, Error> {
-    let address = || network.parse::<std::net::IpAddr>().map(IpNet::from).ok();
+/// Returns a config error of `setting` that names what is neither.
+pub(super) fn parse_network(setting: &'static str, network: &str) -> Result<IpNet, Error> {
+    let address = || network.parse::<IpAddr>().map(IpNet::from).ok();
     let parsed = network.parse().ok().or_else(address);
-    parsed.ok_or_else(|| {
-        Error::config(
-            "trusted_peers",
-            format!("{network:?} is no IP address or network"),
-        )
-    })
+    parsed.ok_or_else(|| Error::config(setting, format!("{network:?} is no IP address or network")))
 }
 
 impl<S: Clone> Clone for ReverseProxy<S> {

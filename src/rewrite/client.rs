@@ -99,7 +99,7 @@ mod tests {
             .to_vec();
         ForwardedPolicy {
             trusted,
-            rfc7239: false,
+            ..ForwardedPolicy::default()
         }
     }
 

@@ -27,13 +27,15 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// How the forwarding fields are made. By default no peer is trusted, and `Forwarded` is not sent.
+/// How the forwarding fields are made. By default no peer is trusted, and only `X-Forwarded-*` are sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ForwardedPolicy {
     /// Networks of proxies whose forwarding fields are believed and appended to.
     pub(crate) trusted: Vec<IpNet>,
     /// Whether RFC 7239's `Forwarded` is sent besides `X-Forwarded-*`.
     pub(crate) rfc7239: bool,
+    /// Whether all forwarding fields are removed, and none is sent.
+    pub(crate) hidden: bool,
 }
 
 impl ForwardedPolicy {
@@ -66,7 +68,7 @@ impl ClientAddr {
     }
 
     /// Returns the canonical address without a port.
-    pub(super) fn ip(&self) -> IpAddr {
+    pub(crate) fn ip(&self) -> IpAddr {
         self.ip
     }
 }
@@ -106,9 +108,12 @@ pub(super) fn apply(
     host: Option<HeaderValue>,
 ) {
     let ip = downstream.client.map(|client| client.ip);
-    let trusted = ip.is_some_and(|ip| policy.trusts(ip));
+    let trusted = !policy.hidden && ip.is_some_and(|ip| policy.trusts(ip));
     if !trusted && seen.any(Fields::FORWARDING) {
         fields::remove(headers, |name| is_forwarding(name.as_str()));
+    }
+    if policy.hidden {
+        return;
     }
     if policy.rfc7239 {
         if let Ok(element) = HeaderValue::try_from(element(ip, downstream.scheme, host.as_ref())) {
@@ -217,6 +222,7 @@ mod tests {
         let policy = ForwardedPolicy {
             trusted: vec!["10.0.0.0/8".parse().unwrap()],
             rfc7239: true,
+            hidden: false,
         };
         let sent = [
             ("x-forwarded-for", "1.1.1.1"),
@@ -245,10 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn a_hidden_client_is_not_mentioned() {
+        let policy = ForwardedPolicy {
+            trusted: vec!["10.0.0.0/8".parse().unwrap()],
+            rfc7239: true,
+            hidden: true,
+        };
+        let sent = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("forwarded", "for=1.1.1.1"),
+            ("x_real_ip", "1.1.1.1"),
+        ];
+        assert!(run(&policy, &sent, "10.0.0.1:80").is_empty());
+        assert!(run(&policy, &sent, "192.0.2.1:80").is_empty());
+    }
+
+    #[test]
     fn rfc_7239_quotes_ipv6_and_says_unknown() {
         let policy = ForwardedPolicy {
             trusted: Vec::new(),
             rfc7239: true,
+            hidden: false,
         };
         let headers = run(&policy, &[], "[2001:db8::1]:80");
         assert!(

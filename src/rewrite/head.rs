@@ -5,7 +5,7 @@
 //! (CVE-2022-31813 was such a case).
 
 use http::{
-    HeaderName, Method, StatusCode, Version, header,
+    HeaderName, HeaderValue, Method, StatusCode, Version, header,
     request::Parts as RequestParts,
     response::Parts as ResponseParts,
     uri::{PathAndQuery, Uri},
@@ -143,6 +143,28 @@ impl Rewrite {
         Ok(NextStep::Forward(trailers))
     }
 
+    /// Checks the head of a CONNECT, which ends here: what the client sends after it goes through a tunnel.
+    ///
+    /// The target is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Returns a 400 for more than one host, or for content; a 508 for a loop.
+    pub(crate) fn check_connect(&self, parts: &RequestParts) -> Result<(), Error> {
+        host::check_field(parts)?;
+        if let Some(via) = &self.via {
+            via.check_loop(&parts.headers)?;
+        }
+        // RFC 9110 9.3.6: "A CONNECT request message does not have content." What claims to be content would be read
+        // as such by some, and as the first bytes of the tunnel by others.
+        let has_length = |length: &HeaderValue| length != "0";
+        let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).into_iter();
+        if lengths.any(has_length) || parts.headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(Error::bad_request("CONNECT with content"));
+        }
+        Ok(())
+    }
+
     /// Makes a received response head fit to be relayed, and returns the rule for its trailers.
     ///
     /// The same steps 3 and 6 as for requests, without `protected`: fields that an endpoint names in `Connection` are
@@ -202,7 +224,7 @@ fn absolute_path(target: &Uri) -> Result<PathAndQuery, Error> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request, Response};
+    use http::{Request, Response};
 
     use super::*;
 

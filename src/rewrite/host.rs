@@ -140,6 +140,22 @@ pub(super) fn settle(parts: &mut Parts, seen: Seen) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks the `Host` of a request whose host is named by its target alone: none, or one that is valid, and one at least
+/// over HTTP/1.1. See [`settle`].
+///
+/// # Errors
+///
+/// Returns a 400 otherwise.
+pub(super) fn check_field(parts: &Parts) -> Result<(), Error> {
+    let mut hosts = parts.headers.get_all(header::HOST).into_iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(bad("more than one Host")),
+        (Some(host), None) if !is_valid(host.as_bytes()) => Err(bad("invalid Host")),
+        (None, _) if parts.version == Version::HTTP_11 => Err(bad("the request has no Host field")),
+        _ => Ok(()),
+    }
+}
+
 /// Returns whether a value is `uri-host [ ":" port ]` (RFC 9110 7.2) with a host that is not empty, and without user
 /// info.
 ///

@@ -1,4 +1,5 @@
-//! Upgrades (RFC 9110 7.8) and WebSockets over HTTP/2 (RFC 8441): two connections become one tunnel of raw bytes.
+//! Upgrades (RFC 9110 7.8), WebSockets over HTTP/2 (RFC 8441) and CONNECT (RFC 9110 9.3.6): two connections become one
+//! tunnel of raw bytes.
 //!
 //! An upgrade passes through four steps:
 //!
@@ -13,13 +14,19 @@
 //! A client that opens a WebSocket over HTTP/2 asks by extended CONNECT. The first step makes an upgrade of it, whose
 //! key [`WebSocketKey`] invents and the third step checks, so that hooks, balancer and endpoint see one form. Toward an
 //! endpoint that speaks HTTP/2, its client (`upstream/http2/`) translates the other way. Other extended CONNECT is
-//! refused with 501, and CONNECT with 405.
+//! refused with 501.
+//!
+//! CONNECT is simpler: [`ConnectRequest::take`] takes the client's end out, the forward proxy connects to the server,
+//! and [`ConnectRequest::tunnel`] joins both. No endpoint has to agree, and there is no HTTP on the other side.
 //!
 //! `wss://` needs nothing more: the server around the proxy terminates TLS on the client's side, and the endpoint's
 //! client speaks it on the other.
 
+mod connect;
+mod end;
 #[cfg(feature = "http2")]
 mod extended_connect;
+mod meter;
 mod open;
 mod relay;
 mod upgrade;
@@ -31,7 +38,10 @@ pub use self::upgraded::{Upgrade, Upgraded, upgrade};
 #[cfg(feature = "http2")]
 pub(crate) use self::websocket::WebSocketKey;
 pub(crate) use self::{
+    connect::ConnectRequest,
+    end::TunnelReport,
     open::OpenTunnels,
+    relay::{Tunnel, TunnelLimits},
     upgrade::{UpgradeRequest, announce},
     upgraded::offer,
 };

@@ -6,12 +6,12 @@ use http_body::Body;
 use tokio::{sync::watch, time::timeout};
 use tracing::Instrument;
 
-use super::relay::Tunnel;
+use super::{end::TunnelReport, relay::Tunnel};
 
 /// The open tunnels of a proxy, shared by its clones.
 ///
 /// Each tunnel has a task of its own, which ends when both sides have closed, when the connection of either fails, when
-/// no bytes arrive for the idle timeout, or when [`close`](Self::close) ends it.
+/// one of its limits is reached, or when [`close`](Self::close) ends it.
 ///
 /// The task does not end with the proxy. A proxy that serves a single request, or that is replaced by one with a new
 /// configuration, leaves its tunnels to their two sides.
@@ -30,13 +30,16 @@ impl Default for OpenTunnels {
 }
 
 impl OpenTunnels {
-    /// Spawns the task of a tunnel.
+    /// Spawns the task of a tunnel. `ended` is told how it ended, unless the runtime ends before.
     ///
     /// # Panics
     ///
     /// Panics outside of a tokio runtime.
-    pub(crate) fn open<B>(&self, tunnel: Tunnel<B>)
-    where
+    pub(crate) fn open<B>(
+        &self,
+        tunnel: Tunnel<B>,
+        ended: impl FnOnce(TunnelReport) + Send + 'static,
+    ) where
         B: Body + Send + 'static,
     {
         let mut closing = self.closing.subscribe();
@@ -48,7 +51,7 @@ impl OpenTunnels {
                     std::future::pending::<()>().await;
                 }
             };
-            tunnel.run(alone).await;
+            ended(tunnel.run(alone).await);
         };
         tokio::spawn(run.instrument(span));
     }

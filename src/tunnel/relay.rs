@@ -8,35 +8,42 @@
 //!   on sending: the tunnel is half-closed.
 //! - *Ended*: the record is told that the exchange is complete, and both connections are closed.
 //!
-//! An idle timeout bounds the first two stages. The total timeout of an exchange does not apply to tunnels.
+//! [`TunnelLimits`] bound the stages. The total timeout of an exchange does not apply to tunnels, which have their own.
 
 use std::{
     future::{Future, pending, poll_fn},
-    io,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
+    sync::Arc,
     time::Duration,
 };
 
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
-    time::Instant,
-};
+use tokio::{io::copy_bidirectional, time::Instant};
 use tracing::Span;
 
-use super::upgraded::{Upgrade, Upgraded};
+use super::{
+    end::{TunnelEnd, TunnelReport},
+    meter::{MeteredIo, TunnelMeter},
+    upgraded::{Upgrade, Upgraded},
+};
 use crate::{
     clock::{Timer, after},
     error::BoxError,
     record::{ExchangeGuard, Record},
 };
+
+/// What a tunnel may last and carry. Nothing of it is limited by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TunnelLimits {
+    /// The longest time in which no bytes arrive from either side, or in which the tunnel is not opened.
+    pub(crate) idle: Option<Duration>,
+    /// The longest time from the agreement to the end.
+    pub(crate) total: Option<Duration>,
+    /// How many bytes both directions together carry.
+    pub(crate) bytes: Option<u64>,
+}
 
 /// A tunnel that an endpoint has agreed to, before it is opened.
 pub(crate) struct Tunnel<B> {
@@ -46,8 +53,8 @@ pub(crate) struct Tunnel<B> {
     upstream: Upgrade,
     /// The exchange, whose request body may still be in transfer.
     record: Arc<Record>,
-    /// The longest time in which no bytes arrive from either side. `None` is no limit.
-    idle: Option<Duration>,
+    /// What it may last and carry.
+    limits: TunnelLimits,
     /// The body of the 101, which is empty: its guard counts the tunnel as load at its endpoint. It stays pending, or
     /// fails when the endpoint has been drained and the tunnel has to end.
     held: B,
@@ -61,14 +68,14 @@ impl<B: Body> Tunnel<B> {
         downstream: OnUpgrade,
         upstream: Upgrade,
         record: Arc<Record>,
-        idle: Option<Duration>,
+        limits: TunnelLimits,
         held: B,
     ) -> Self {
         Self {
             downstream,
             upstream,
             record,
-            idle,
+            limits,
             held,
             end: None,
         }
@@ -84,21 +91,21 @@ impl<B: Body> Tunnel<B> {
         self.end = exchange;
     }
 
-    /// Relays bytes until both sides have closed, one connection fails, nothing has moved for the idle timeout, the
-    /// endpoint's drain ends it, or `closing` is ready.
+    /// Relays bytes until both sides have closed, one connection fails, a limit is reached, the endpoint's drain ends
+    /// it, or `closing` is ready.
     ///
-    /// How the tunnel ended goes to the log at `DEBUG` and nowhere else: the 101 has been sent, so neither side can be
-    /// told by a status.
-    pub(super) async fn run(self, closing: impl Future<Output = ()>) {
+    /// How the tunnel ended goes to the log at `DEBUG`, and is returned: the response head has been sent, so neither
+    /// side can be told by a status.
+    pub(super) async fn run(self, closing: impl Future<Output = ()>) -> TunnelReport {
         let Self {
             downstream,
             upstream,
             record,
-            idle,
+            limits,
             held,
             end,
         } = self;
-        let agreed = Instant::now();
+        let meter = TunnelMeter::new(limits.bytes.unwrap_or(u64::MAX));
         let exchange = record.clone();
         // Of what is declared later, each is dropped before.
         let _end = end;
@@ -109,24 +116,38 @@ impl<B: Body> Tunnel<B> {
             let ends = tokio::select! {
                 ends = ends => ends,
                 // The rest of the request body comes first, and the client may never send it.
-                () = idle_for(idle, || agreed.max(record.upload_moved())) => {
-                    return tracing::debug!("tunnel not opened: idle timeout");
+                () = passed(limits.idle, || meter.start().max(record.upload_moved())) => {
+                    return TunnelEnd::IdleTimeout;
                 }
             };
             match ends {
-                Ok((downstream, upstream)) => relay(downstream, upstream, idle).await,
-                // The client disconnected before it received the 101.
-                Err(error) => tracing::debug!(%error, "tunnel not opened"),
+                Ok((downstream, upstream)) => {
+                    relay(downstream, upstream, limits.idle, &meter).await
+                }
+                // The client disconnected before it received the response head.
+                Err(error) => {
+                    tracing::debug!(%error, "tunnel not opened");
+                    TunnelEnd::NotOpened
+                }
             }
         };
-        tokio::select! {
-            () = relayed => {}
-            () = closing => tracing::debug!("tunnel closed by the proxy"),
-            () = failure(held.as_mut()) => tracing::debug!("tunnel closed: its endpoint was drained"),
-        }
+        let end = tokio::select! {
+            end = relayed => end,
+            () = closing => TunnelEnd::ClosedByProxy,
+            () = passed(limits.total, || meter.start()) => TunnelEnd::TotalTimeout,
+            () = failure(held.as_mut()) => TunnelEnd::Drained,
+        };
         // However the tunnel ended, the exchange is complete. The guard in `held` would take its drop for a client that
         // has left.
         exchange.complete();
+        let (up, down) = meter.bytes();
+        tracing::debug!(up, down, end = end.as_str(), "tunnel closed");
+        TunnelReport {
+            end,
+            up,
+            down,
+            duration: meter.start().elapsed(),
+        }
     }
 }
 
@@ -139,113 +160,43 @@ async fn failure<B: Body>(mut body: Pin<&mut B>) {
     }
 }
 
-/// Copies bytes in both directions until both sides have closed, one connection fails, or no bytes arrive for the idle
-/// timeout.
+/// Copies bytes in both directions until both sides have closed, one connection fails, no bytes arrive for the idle
+/// timeout, or more arrive than the tunnel may carry.
 ///
 /// Both directions have one idle clock: a download during which the client sends nothing is not idle.
 ///
 /// Backpressure passes through: each direction holds one buffer of tokio's `copy_bidirectional` (8 KiB), and reads no
 /// more until it has been written.
-async fn relay(downstream: hyper::upgrade::Upgraded, upstream: Upgraded, idle: Option<Duration>) {
-    let activity = Activity::new();
-    let mut downstream = ActiveIo {
-        io: TokioIo::new(downstream),
-        activity: &activity,
-    };
-    let mut upstream = ActiveIo {
-        io: upstream,
-        activity: &activity,
-    };
+async fn relay(
+    downstream: hyper::upgrade::Upgraded,
+    upstream: Upgraded,
+    idle: Option<Duration>,
+    meter: &TunnelMeter,
+) -> TunnelEnd {
+    meter.touch();
+    let mut downstream = MeteredIo::downstream(TokioIo::new(downstream), meter);
+    let mut upstream = MeteredIo::upstream(upstream, meter);
     tokio::select! {
         ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
-            Ok((up, down)) => tracing::debug!(up, down, "tunnel closed"),
-            Err(error) => tracing::debug!(%error, "tunnel broke"),
+            Ok(_) => TunnelEnd::Closed,
+            Err(_) if meter.is_exceeded() => TunnelEnd::ByteLimit,
+            Err(error) => {
+                tracing::debug!(%error, "tunnel broke");
+                TunnelEnd::Broken
+            }
         },
-        () = idle_for(idle, || activity.moved()) => tracing::debug!("tunnel closed: idle timeout"),
+        () = passed(idle, || meter.moved()) => TunnelEnd::IdleTimeout,
     }
 }
 
-/// When bytes last arrived, from either side.
+/// Completes once `limit` has passed since the time that `since` returns; never without a limit.
 ///
-/// Both ends write to it and the idle timer reads it, all in one task; it is atomic because the task holds references
-/// to it while it moves between threads.
-struct Activity {
-    /// When the tunnel was opened.
-    start: Instant,
-    /// Milliseconds from `start` to the last arrival.
-    moved: AtomicU64,
-}
-
-impl Activity {
-    /// Returns the clock of a tunnel that opens now.
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            moved: AtomicU64::new(0),
-        }
-    }
-
-    /// Records that bytes have arrived.
-    fn touch(&self) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved.store(millis, Relaxed);
-    }
-
-    /// Returns when bytes last arrived, or when the tunnel was opened.
-    fn moved(&self) -> Instant {
-        self.start + Duration::from_millis(self.moved.load(Relaxed))
-    }
-}
-
-/// Completes once the idle timeout has passed since the last movement; never without a timeout.
-///
-/// The timer is not moved at each arrival. It looks at `moved` again when it fires, so an active tunnel costs one timer
+/// The timer is not moved at each arrival. It looks at `since` again when it fires, so an active tunnel costs one timer
 /// per idle timeout rather than one per read.
-async fn idle_for(idle: Option<Duration>, moved: impl Fn() -> Instant) {
-    let Some(idle) = idle else {
+async fn passed(limit: Option<Duration>, since: impl Fn() -> Instant) {
+    let Some(limit) = limit else {
         return pending().await;
     };
     let mut timer = Timer::default();
-    poll_fn(|cx| timer.poll_due(cx, || Some(after(moved(), idle)))).await;
-}
-
-/// One end of a tunnel, which records when bytes arrive.
-///
-/// Only reads count. Each byte written was read from the other end before, and a write that blocks must not keep the
-/// tunnel alive.
-struct ActiveIo<'a, T> {
-    io: T,
-    activity: &'a Activity,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for ActiveIo<'_, T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if read.is_ready() {
-            self.activity.touch();
-        }
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for ActiveIo<'_, T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
+    poll_fn(|cx| timer.poll_due(cx, || Some(after(since(), limit)))).await;
 }

@@ -7,7 +7,10 @@ use hyper::upgrade::{OnUpgrade, on};
 
 #[cfg(feature = "http2")]
 use super::extended_connect::{self, ExtendedConnect, WEBSOCKET};
-use super::{relay::Tunnel, upgraded::upgrade};
+use super::{
+    relay::{Tunnel, TunnelLimits},
+    upgraded::upgrade,
+};
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
@@ -128,9 +131,13 @@ impl UpgradeRequest {
         }
         let named = (!self.is_over_http2()).then_some(self.token);
         let downstream = self.downstream;
+        let limits = TunnelLimits {
+            idle,
+            ..TunnelLimits::default()
+        };
         Ok((
             named,
-            response.map(|held| Tunnel::new(downstream, upstream, record, idle, held)),
+            response.map(|held| Tunnel::new(downstream, upstream, record, limits, held)),
         ))
     }
 

@@ -99,6 +99,16 @@ enum UpgradeSource {
     Hyper(OnUpgrade),
 }
 
+impl Upgrade {
+    /// Returns the future of a connection that is there already.
+    pub(super) fn ready(connection: Upgraded) -> Self {
+        let (sender, own) = oneshot::channel();
+        // Cannot fail: the receiver is here.
+        drop(sender.send(connection));
+        Self(UpgradeSource::Own(own))
+    }
+}
+
 impl Future for Upgrade {
     type Output = Result<Upgraded, BoxError>;
 

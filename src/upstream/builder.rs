@@ -16,9 +16,10 @@ use super::http2;
 use super::{
     bounds::MessageBounds,
     client::Client,
-    connect::{Connector, Custom, ProxyProtocol, Resolver},
+    connect::{AddressCheck, Connector, Custom, ProxyProtocol, Resolver},
+    dialer::Dialer,
     pool::{Limits, Pool},
-    target::{Scheme, Target},
+    target::{Scheme, Target, alone},
 };
 #[cfg(feature = "http2")]
 use crate::clock::finite;
@@ -43,6 +44,8 @@ pub struct ClientBuilder {
     limits: Limits,
     /// Takes the place of the URL in logs and errors.
     name: Option<Arc<str>>,
+    /// Takes the place of the name in metrics.
+    counted_as: Option<Arc<str>>,
     /// Looks host names up.
     resolver: Resolver,
     /// The user's connector, in place of TCP.
@@ -71,6 +74,7 @@ impl Default for ClientBuilder {
                 http2: http2::Settings::default(),
             },
             name: None,
+            counted_as: None,
             resolver: Resolver::default(),
             custom: None,
             proxy_protocol: None,
@@ -397,7 +401,9 @@ impl ClientBuilder {
         );
         #[cfg(feature = "_tls")]
         let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
-        let pool = Arc::new(Pool::new(target.clone(), connector, self.limits));
+        let counted = self.counted_as.clone();
+        let counted = counted.map_or_else(|| target.id.clone(), |name| alone(&name));
+        let pool = Arc::new(Pool::new(target.clone(), connector, self.limits, &counted));
         Ok(Client::new_in(target, pool))
     }
 
@@ -412,6 +418,36 @@ impl ClientBuilder {
         }
         let why = "PROXY headers need HTTP/1, where a connection is one client's; use http:// instead of h2c://";
         (scheme == Scheme::H2c).then_some(why)
+    }
+
+    /// Has the addresses of hosts checked before they are connected to, whatever their source. A connector of the
+    /// user's looks names up itself, and its addresses are not checked.
+    pub(crate) fn check_addresses(mut self, check: AddressCheck) -> Self {
+        self.resolver.set_check(check);
+        self
+    }
+
+    /// Returns whether connections are opened by a connector of the user's.
+    pub(crate) fn has_connector(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// Returns whether connections begin with a PROXY header.
+    pub(crate) fn has_proxy_protocol(&self) -> bool {
+        self.proxy_protocol.is_some()
+    }
+
+    /// Has all clients that are built counted together in the metrics, under this name: where there is no end of
+    /// endpoints, each must not have series of its own.
+    pub(crate) fn counted_as(mut self, name: &str) -> Self {
+        self.counted_as = Some(name.into());
+        self
+    }
+
+    /// Returns what opens TCP connections with these settings.
+    pub(crate) fn dialer(&self) -> Dialer {
+        let connector = Connector::new(self.resolver.clone(), None, None);
+        Dialer::new(connector, self.limits.connect_timeout)
     }
 
     /// Returns a config error that names the first setting that is out of its range.

@@ -48,6 +48,7 @@ mod client_attempt;
 mod client_future;
 mod connect;
 mod connection_counts;
+mod dialer;
 mod error;
 mod http1;
 #[cfg(feature = "http2")]
@@ -70,5 +71,5 @@ pub use self::{
     body::ClientBody, builder::ClientBuilder, client::Client, connect::ProxyProtocol,
     error::SendError, http1::on_interim_response,
 };
-pub(crate) use self::{redacted::redacted, target::canonical_url};
+pub(crate) use self::{dialer::Dialer, redacted::redacted, target::canonical_url};
 pub use crate::tunnel::{Upgrade, Upgraded, upgrade};

@@ -208,7 +208,7 @@ fn takes_own_host<B>(request: &Request<B>) -> bool {
 }
 
 /// Returns the identity of an endpoint that is in no cluster.
-fn alone(name: &Arc<str>) -> Arc<EndpointId> {
+pub(super) fn alone(name: &Arc<str>) -> Arc<EndpointId> {
     Arc::new(EndpointId::new(None, name.clone()))
 }
 

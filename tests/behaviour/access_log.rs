@@ -11,9 +11,10 @@ use std::{
 
 use axum::{Router, routing::any};
 use axum_upstream::{
-    Body, EndpointSpec, LoadBalance, ReverseProxy,
+    Body, EndpointSpec, ForwardProxy, LoadBalance, ReverseProxy,
     access_log::{AccessLogFormat, AccessLogLayer},
     endpoint::BoxService,
+    proxy::TargetPolicy,
 };
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -335,6 +336,58 @@ async fn the_line_of_a_tunnel_is_written_at_its_end() {
         let line = line(&log, &kept).await;
         assert_eq!((&line["status"], &line["complete"]), (&json!(101), &json!(true)));
         assert_eq!(line["error"], json!(null));
+    })
+    .await;
+}
+
+/// A CONNECT has a line, too, which names its target: at the end of its tunnel, or when it was refused.
+#[tokio::test]
+async fn the_line_of_a_connect_names_its_target() {
+    within(async {
+        let (log, kept) = log(AccessLogFormat::Json);
+        let target = server::raw(|mut conn| async move { drop(conn.rest().await) }).await;
+        let policy = TargetPolicy::new().allow_networks(["127.0.0.1"]).unwrap();
+        let proxy = ForwardProxy::new(policy.connect_ports([1..=u16::MAX]));
+        let app = Router::new().fallback_service(proxy).layer(log.clone());
+        let proxy = server::app(app).await;
+        let address = target.address;
+        let mut client = Conn::connect(proxy.address).await;
+        client
+            .send(format!("CONNECT {address} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        client.head().await.unwrap();
+        log.flush().await;
+        assert_eq!(kept.text(), "");
+        let mut refused = Conn::connect(proxy.address).await;
+        refused
+            .send("CONNECT 10.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await;
+        assert!(refused.head().await.unwrap().contains(" 403 "));
+        drop(refused);
+        let lines = async |count| loop {
+            log.flush().await;
+            let lines = kept.json();
+            if lines.len() == count {
+                break lines;
+            }
+            tokio::task::yield_now().await;
+        };
+        lines(1).await;
+        client.finish().await;
+        assert_eq!(client.rest().await, b"");
+        let address = address.to_string();
+        for (line, target, status, error) in [
+            (&lines(2).await[0], "10.0.0.1:443", 403, json!("denied")),
+            (&lines(2).await[1], address.as_str(), 200, json!(null)),
+        ] {
+            assert_eq!(line["method"], json!("CONNECT"));
+            assert_eq!(
+                (&line["path"], &line["endpoint"]),
+                (&json!(target), &json!(target))
+            );
+            assert_eq!((&line["status"], &line["error"]), (&json!(status), &error));
+            assert_eq!(line["client"], json!("127.0.0.1"));
+        }
     })
     .await;
 }

@@ -13,6 +13,7 @@ mod empty_bodies;
 mod expect;
 mod facts;
 mod failing;
+mod forward_proxy;
 mod framing;
 mod grpc;
 mod headers;

@@ -47,10 +47,18 @@ pub(super) enum LoggedAnswer {
     Status(StatusCode),
 }
 
-/// Returns the path of a request, with the fields of the query that have one of these names. What is too long ends in
-/// `...`.
+/// Returns the path of a request, with the fields of the query that have one of these names; of a CONNECT, the host and
+/// port. What is too long ends in `...`.
 pub(super) fn target(uri: &Uri, names: &[String]) -> String {
-    let mut target = shortened(uri.path()).to_owned();
+    // Authority form has no path. A password in it would be refused, and is not for a log.
+    let authority = uri.authority().filter(|_| uri.path().is_empty());
+    let path = authority.map_or(uri.path(), |authority| {
+        let authority = authority.as_str();
+        authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host)
+    });
+    let mut target = shortened(path).to_owned();
     let query = uri.query().filter(|_| !names.is_empty());
     let mut before = '?';
     for field in query.into_iter().flat_map(|query| query.split('&')) {
@@ -62,7 +70,7 @@ pub(super) fn target(uri: &Uri, names: &[String]) -> String {
         }
     }
     let length = shortened(&target).len();
-    if length < target.len() || target.len() < uri.path().len() {
+    if length < target.len() || target.len() < path.len() {
         target.truncate(length);
         target.push_str("...");
     }
@@ -93,6 +101,13 @@ mod tests {
         assert_eq!(of("/a?token=secret", &["page"]), "/a");
         let uri = "/a?token=secret&page=2&pages=3&page=4&q";
         assert_eq!(of(uri, &["page", "q"]), "/a?page=2&page=4&q");
+    }
+
+    #[test]
+    fn the_target_of_connect_is_a_host() {
+        assert_eq!(of("example.com:443", &["page"]), "example.com:443");
+        assert_eq!(of("user:password@example.com:443", &[]), "example.com:443");
+        assert_eq!(of("http://example.com", &[]), "/");
     }
 
     #[test]

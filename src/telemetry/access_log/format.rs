@@ -23,7 +23,7 @@ pub enum AccessLogFormat {
     /// |---|---|
     /// | `time` | when the request arrived: RFC 3339, UTC, with milliseconds |
     /// | `client` | the client's address, behind trusted proxies |
-    /// | `method`, `path`, `version` | of the request, the path without its query |
+    /// | `method`, `path`, `version` | of the request, the path without its query, or the host and port of a CONNECT |
     /// | `status` | of the response; 499 if the client left before there was one; `null` if the service failed |
     /// | `bytes_in` | bytes of the request body that the last attempt sent; `null` if no proxy was reached |
     /// | `bytes_out` | bytes of the response body that were passed on; those of a tunnel are not counted |

@@ -112,6 +112,11 @@ impl Drop for PendingLine {
         entry.duration = self.start.elapsed();
         let tunnel = match entry.answer {
             LoggedAnswer::Status(StatusCode::SWITCHING_PROTOCOLS) => entry.info.get().cloned(),
+            LoggedAnswer::Status(status)
+                if status.is_success() && entry.method == Method::CONNECT =>
+            {
+                entry.info.get().cloned()
+            }
             _ => None,
         };
         match (tunnel, Handle::try_current()) {

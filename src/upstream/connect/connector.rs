@@ -4,6 +4,7 @@ use std::fmt;
 
 use tokio::{
     io::AsyncWriteExt,
+    net::TcpStream,
     time::{Instant, timeout_at},
 };
 
@@ -12,7 +13,7 @@ use super::{
     custom::Custom,
     io::{Io, Transport},
     proxy_protocol::ProxyProtocol,
-    resolver::Resolver,
+    resolver::{AddressDenied, Resolver},
     shortage::is_local_shortage,
     tcp::TcpConnector,
 };
@@ -81,6 +82,7 @@ impl Connector {
     /// - `Connect`: no address, no answer, or the TLS handshake failed.
     /// - `ConnectTimeout`: the deadline has passed.
     /// - `LocalResources`: this process has run out of something that it connects with.
+    /// - `Denied`: the addresses of the host must not be connected to.
     /// - `Config`: a setting is in the way, such as missing trust roots.
     ///
     /// # Cancel safety
@@ -96,6 +98,27 @@ impl Connector {
         match timeout_at(deadline, self.stream(target, versions, client)).await {
             Ok(connected) => connected.map_err(|error| error.at(&target.name)),
             Err(_) => Err(Error::new(ErrorKind::ConnectTimeout).at(&target.name)),
+        }
+    }
+
+    /// Connects over TCP before the deadline, without TLS: for a tunnel.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), without a name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was opened.
+    pub(in crate::upstream) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<TcpStream, Error> {
+        match timeout_at(deadline, self.tcp.connect(host, port)).await {
+            Ok(dialled) => dialled.map_err(failure),
+            Err(_) => Err(Error::new(ErrorKind::ConnectTimeout)),
         }
     }
 
@@ -185,9 +208,15 @@ fn may_be_http2(versions: Versions) -> Result<(), Error> {
     Err(Error::config("tls_connector", why))
 }
 
-/// Classifies the error of a transport or a TLS handshake: `LocalResources` if this process caused it, else `Connect`.
+/// Classifies the error of a transport or a TLS handshake: `LocalResources` if this process caused it, `Denied` if it
+/// was not even tried, else `Connect`.
 fn failure(error: impl Into<BoxError>) -> Error {
     let error = error.into();
+    if error.is::<AddressDenied>() {
+        return Error::new(ErrorKind::Denied)
+            .detail("the address is not allowed")
+            .with(error);
+    }
     let kind = match is_local_shortage(&*error) {
         true => ErrorKind::LocalResources,
         false => ErrorKind::Connect,

@@ -36,5 +36,9 @@ pub use self::proxy_protocol::ProxyProtocol;
 #[cfg(feature = "_tls")]
 pub(super) use self::tls::Tls;
 pub(super) use self::{
-    connected::Versions, connector::Connector, custom::Custom, io::Io, resolver::Resolver,
+    connected::Versions,
+    connector::Connector,
+    custom::Custom,
+    io::Io,
+    resolver::{AddressCheck, Resolver},
 };

@@ -3,14 +3,45 @@
 //! Three sources, the first that applies: the host is an address itself; addresses were given for the name
 //! (`ClientBuilder::resolve`); the user's resolver, or else the system's. Nothing is cached: each new connection
 //! resolves anew, so that a change of addresses is seen. The system's resolver runs `getaddrinfo` on a blocking thread.
+//!
+//! If addresses are to be checked, as for a forward proxy, all of them are, whatever their source. Only those that pass
+//! are returned, and the name is not looked up again before they are connected to.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    error::Error as StdError,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use tokio::net::lookup_host;
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::shortage::shortage_now;
 use crate::error::BoxError;
+
+/// The most addresses of a name that are tried if addresses are checked: then names are chosen by clients, and one with
+/// thousands of addresses would have this process connect to all of them.
+const MOST_CHECKED: usize = 16;
+
+/// Returns why an address must not be connected to.
+pub(crate) type AddressCheck = Arc<dyn Fn(IpAddr) -> Result<(), &'static str> + Send + Sync>;
+
+/// The address of a host must not be connected to, or none of them.
+#[derive(Debug)]
+pub(super) struct AddressDenied {
+    /// The first one.
+    address: IpAddr,
+    why: &'static str,
+}
+
+impl fmt::Display for AddressDenied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is denied: {}", self.address, self.why)
+    }
+}
+
+impl StdError for AddressDenied {}
 
 /// Knows the addresses of names: given ones, those of the user's own resolver, or the system's.
 #[derive(Clone, Default)]
@@ -19,6 +50,8 @@ pub(in crate::upstream) struct Resolver {
     given: Vec<(String, Vec<SocketAddr>)>,
     /// The user's resolver. A clone is called for each lookup.
     custom: Option<BoxCloneSyncService<String, Vec<SocketAddr>, BoxError>>,
+    /// Decides which addresses may be connected to. `None` stands for all.
+    check: Option<AddressCheck>,
 }
 
 impl Resolver {
@@ -49,14 +82,41 @@ impl Resolver {
         self.custom = Some(BoxCloneSyncService::new(resolver));
     }
 
-    /// Returns the addresses of a host in the order in which they should be tried. May be empty. An address with port 0
-    /// receives `port`.
+    /// Has addresses checked before they are connected to.
+    pub(in crate::upstream) fn set_check(&mut self, check: AddressCheck) {
+        self.check = Some(check);
+    }
+
+    /// Returns the addresses of a host that may be connected to, in the order in which they should be tried. May be
+    /// empty. An address with port 0 receives `port`.
     ///
     /// # Errors
     ///
-    /// That of the resolver. If the system's fails because this process has no file descriptors left, that shortage:
-    /// see [`shortage_now`].
+    /// - That of the resolver. If the system's fails because this process has no file descriptors left, that shortage:
+    ///   see [`shortage_now`].
+    /// - [`AddressDenied`] if there are addresses, and none of them may be connected to.
     pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        let mut addresses = self.look_up(host, port).await?;
+        if let Some(check) = &self.check {
+            let mut denied = None;
+            addresses.retain(|address| match check(address.ip()) {
+                Ok(()) => true,
+                Err(why) => {
+                    let address = address.ip();
+                    denied.get_or_insert(AddressDenied { address, why });
+                    false
+                }
+            });
+            if let (true, Some(denied)) = (addresses.is_empty(), denied) {
+                return Err(denied.into());
+            }
+            addresses.truncate(MOST_CHECKED);
+        }
+        Ok(addresses)
+    }
+
+    /// Returns all addresses of a host.
+    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![(ip, port).into()]);
         }
@@ -119,5 +179,39 @@ mod tests {
         }
         let error = resolver.resolve("lost.test", 80).await.unwrap_err();
         assert!(error.is::<io::Error>(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn addresses_are_checked_whatever_their_source() {
+        let mut resolver = Resolver::default();
+        resolver.set_custom(service_fn(|name: String| async move {
+            let found: &[&str] = match name.as_str() {
+                "mixed.test" => &["10.0.0.1:0", "192.0.2.1:0"],
+                "bad.test" => &["10.0.0.1:0", "[::1]:0"],
+                "many.test" => &["192.0.2.1:0"; 1000],
+                _ => &[],
+            };
+            Ok::<_, io::Error>(addresses(found))
+        }));
+        resolver.give("given.test", addresses(&["10.0.0.2:1"]));
+        let only = IpAddr::from([192, 0, 2, 1]);
+        resolver.set_check(Arc::new(move |ip| {
+            (ip == only).then_some(()).ok_or("private")
+        }));
+        let found = resolver.resolve("mixed.test", 80).await.unwrap();
+        assert_eq!(found, addresses(&["192.0.2.1:80"]));
+        assert!(resolver.resolve("none.test", 80).await.unwrap().is_empty());
+        let found = resolver.resolve("many.test", 80).await.unwrap();
+        assert_eq!(found.len(), MOST_CHECKED);
+        for (host, denied) in [
+            ("bad.test", "10.0.0.1"),
+            ("given.test", "10.0.0.2"),
+            ("10.0.0.3", "10.0.0.3"),
+            ("::1", "::1"),
+        ] {
+            let error = resolver.resolve(host, 80).await.unwrap_err();
+            assert!(error.is::<AddressDenied>(), "{error}");
+            assert_eq!(error.to_string(), format!("{denied} is denied: private"));
+        }
     }
 }

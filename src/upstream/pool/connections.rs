@@ -23,6 +23,7 @@ use crate::telemetry::PoolReport;
 use crate::upstream::connect::Versions;
 use crate::{
     limit::Permits,
+    record::EndpointId,
     telemetry::{CloseCause, EndpointMetrics, PoolMetrics},
     upstream::{
         connect::Connector,
@@ -64,19 +65,21 @@ pub(in crate::upstream) struct Pool {
 }
 
 impl Pool {
-    /// Returns a pool without connections. Nothing is opened before the first request.
+    /// Returns a pool without connections, whose metrics are those of `counted`. Nothing is opened before the first
+    /// request.
     pub(in crate::upstream) fn new(
         target: Arc<Target>,
         connector: Connector,
         limits: Limits,
+        counted: &Arc<EndpointId>,
     ) -> Self {
         let is_plain = matches!(target.scheme, Scheme::Http | Scheme::Unix);
         let speaks_http1 = AtomicBool::new(is_plain || connector.tells_client());
         let open = limits.max_open.map(|max| Arc::new(Permits::new(max)));
         Self {
             counts: Arc::default(),
-            metrics: PoolMetrics::of_pool(&target.name),
-            attempts: EndpointMetrics::of_endpoint(&target.id),
+            metrics: PoolMetrics::of_pool(counted.name()),
+            attempts: EndpointMetrics::of_endpoint(counted),
             target,
             connector,
             limits,
