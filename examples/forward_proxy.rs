@@ -30,6 +30,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
+    serve::ListenerExt,
 };
 use axum_upstream::{
     BoxError, ForwardProxy,
@@ -83,6 +84,8 @@ async fn main() -> Result<(), BoxError> {
         "try: curl -x http://{} https://example.com/",
         listener.local_addr()?
     );
+    // What is sent through a tunnel must not wait for more.
+    let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));
     // HTTP/1, and HTTP/2 by prior knowledge. The proxy needs the client's address.
     let proxy = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(proxy);
     axum::serve(listener, proxy).await?;

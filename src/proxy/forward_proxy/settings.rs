@@ -33,7 +33,7 @@ use crate::{
 /// ```no_run
 /// use std::net::SocketAddr;
 ///
-/// use axum::{ServiceExt, extract::Request};
+/// use axum::{ServiceExt, extract::Request, serve::ListenerExt};
 /// use axum_upstream::{ForwardProxy, proxy::TargetPolicy};
 ///
 /// #[tokio::main]
@@ -41,6 +41,8 @@ use crate::{
 ///     let policy = TargetPolicy::new().deny_hosts(["*.ads.example"])?;
 ///     let proxy = ForwardProxy::new(policy);
 ///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3128").await?;
+///     // What is sent through a tunnel must not wait for more.
+///     let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));
 ///     // The policy, the log and the limit of tunnels need the client's address.
 ///     let proxy = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(proxy);
 ///     axum::serve(listener, proxy).await?;

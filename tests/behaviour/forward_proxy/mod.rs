@@ -33,6 +33,7 @@ pub fn local() -> TargetPolicy {
 pub async fn serve(proxy: ForwardProxy) -> Server {
     Server::accepting(move |stream, peer| {
         let proxy = proxy.clone().client_addr(peer);
+        stream.set_nodelay(true).unwrap();
         async move {
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http2().enable_connect_protocol();
@@ -65,6 +66,7 @@ pub fn connect_head(target: impl std::fmt::Display) -> String {
 /// An HTTP/2 connection by the h2 crate.
 pub async fn h2_client(address: SocketAddr) -> (SendRequest<Bytes>, JoinSet<()>) {
     let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let mut driver = JoinSet::new();
     driver.spawn(async move { drop(connection.await) });
