@@ -1,4 +1,4 @@
-//! The settings of a [`Client`], and how one is built from them.
+//! The settings of a [`Client`]. What is built from them is in `build.rs`.
 //!
 //! Each method documents its unit and default. Nothing is opened or read here: what a setting lacks, such as trust
 //! roots, is found by the first connection that needs it, and is its error.
@@ -16,10 +16,8 @@ use super::http2;
 use super::{
     bounds::MessageBounds,
     client::Client,
-    connect::{AddressCheck, Connector, Custom, ProxyProtocol, Resolver},
-    dialer::Dialer,
-    pool::{Limits, Pool},
-    target::{Scheme, Target, alone},
+    connect::{Custom, ProxyProtocol, Resolver},
+    pool::Limits,
 };
 #[cfg(feature = "http2")]
 use crate::clock::finite;
@@ -41,23 +39,23 @@ use crate::error::{BoxError, Error};
 #[derive(Clone)]
 pub struct ClientBuilder {
     /// What the pool and its connections go by.
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Takes the place of the URL in logs and errors.
-    name: Option<Arc<str>>,
+    pub(super) name: Option<Arc<str>>,
     /// Takes the place of the name in metrics.
-    counted_as: Option<Arc<str>>,
+    pub(super) counted_as: Option<Arc<str>>,
     /// Looks host names up.
-    resolver: Resolver,
+    pub(super) resolver: Resolver,
     /// The user's connector, in place of TCP.
-    custom: Option<Custom>,
+    pub(super) custom: Option<Custom>,
     /// The version of the PROXY header that connections begin with.
-    proxy_protocol: Option<ProxyProtocol>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     /// The user's connector for HTTP/1.1 alone.
     #[cfg(feature = "_tls")]
-    custom_http1: Option<Custom>,
+    pub(super) custom_http1: Option<Custom>,
     /// The user's TLS settings; `None` stands for the default ones.
     #[cfg(feature = "_tls")]
-    tls: Option<Tls>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Default for ClientBuilder {
@@ -360,110 +358,6 @@ impl ClientBuilder {
     pub fn proxy_protocol(mut self, version: ProxyProtocol) -> Self {
         self.proxy_protocol = Some(version);
         self
-    }
-
-    /// Builds a client for `url`: `http://`, `https://` or `h2c://`, a host, an optional port and an optional base
-    /// path; or `unix:` and the path of a socket. Nothing is connected yet.
-    ///
-    /// # Errors
-    ///
-    /// A config error if the URL is invalid or needs a feature that is off, if a setting is out of its range, if
-    /// [`resolve`](Self::resolve) was given no address for the host, if a connector is set and the endpoint is a Unix
-    /// socket, or if no [`proxy_protocol`](Self::proxy_protocol) is possible.
-    pub fn build(&self, url: &str) -> Result<Client, Error> {
-        self.check()?;
-        let mut target: Target = url.parse()?;
-        if target.scheme == Scheme::Unix && self.custom.is_some() {
-            return Err(Error::config(
-                "connector",
-                "it cannot connect to a unix: endpoint",
-            ));
-        }
-        if self
-            .resolver
-            .given(target.host_name())
-            .is_some_and(<[_]>::is_empty)
-        {
-            let missing = format!("no address for {}", target.host_name());
-            return Err(Error::config("resolve", missing));
-        }
-        if let Some(why) = self.no_proxy_protocol(target.scheme) {
-            return Err(Error::config("proxy_protocol", why));
-        }
-        if let Some(name) = &self.name {
-            target.rename(name);
-        }
-        let target = Arc::new(target);
-        let connector = Connector::new(
-            self.resolver.clone(),
-            self.custom.clone(),
-            self.proxy_protocol,
-        );
-        #[cfg(feature = "_tls")]
-        let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
-        let counted = self.counted_as.clone();
-        let counted = counted.map_or_else(|| target.id.clone(), |name| alone(&name));
-        let pool = Arc::new(Pool::new(target.clone(), connector, self.limits, &counted));
-        Ok(Client::new_in(target, pool))
-    }
-
-    /// Returns why connections to an endpoint cannot begin with a PROXY header, or `None` if they can or need not.
-    fn no_proxy_protocol(&self, scheme: Scheme) -> Option<&'static str> {
-        self.proxy_protocol?;
-        #[cfg(feature = "_tls")]
-        if scheme == Scheme::Https
-            && (self.custom_http1.is_some() || self.custom.as_ref().is_some_and(Custom::speaks_tls))
-        {
-            return Some("it is sent before the TLS handshake, which `tls_connector` performs");
-        }
-        let why = "PROXY headers need HTTP/1, where a connection is one client's; use http:// instead of h2c://";
-        (scheme == Scheme::H2c).then_some(why)
-    }
-
-    /// Has the addresses of hosts checked before they are connected to, whatever their source. A connector of the
-    /// user's looks names up itself, and its addresses are not checked.
-    pub(crate) fn check_addresses(mut self, check: AddressCheck) -> Self {
-        self.resolver.set_check(check);
-        self
-    }
-
-    /// Returns whether connections are opened by a connector of the user's.
-    pub(crate) fn has_connector(&self) -> bool {
-        self.custom.is_some()
-    }
-
-    /// Returns whether connections begin with a PROXY header.
-    pub(crate) fn has_proxy_protocol(&self) -> bool {
-        self.proxy_protocol.is_some()
-    }
-
-    /// Has all clients that are built counted together in the metrics, under this name: where there is no end of
-    /// endpoints, each must not have series of its own.
-    pub(crate) fn counted_as(mut self, name: &str) -> Self {
-        self.counted_as = Some(name.into());
-        self
-    }
-
-    /// Returns what opens TCP connections with these settings.
-    pub(crate) fn dialer(&self) -> Dialer {
-        let connector = Connector::new(self.resolver.clone(), None, None);
-        Dialer::new(connector, self.limits.connect_timeout)
-    }
-
-    /// Returns a config error that names the first setting that is out of its range.
-    fn check(&self) -> Result<(), Error> {
-        let bounds = &self.limits.bounds;
-        let none = [
-            ("max_connections", self.limits.max_open == Some(0)),
-            ("max_response_head", bounds.size == 0),
-            ("max_response_fields", bounds.fields == 0),
-        ];
-        if let Some((setting, _)) = none.into_iter().find(|(_, is_zero)| *is_zero) {
-            return Err(Error::config(setting, "it must be 1 or more"));
-        }
-        #[cfg(feature = "http2")]
-        self.limits.http2.check()?;
-        Ok(())
     }
 }
 

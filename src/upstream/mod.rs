@@ -42,6 +42,7 @@
 
 mod body;
 mod bounds;
+mod build;
 mod builder;
 mod client;
 mod client_attempt;
