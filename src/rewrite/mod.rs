@@ -35,6 +35,7 @@ mod hop_by_hop;
 mod host;
 mod list;
 mod path;
+mod reverse;
 mod trailers;
 mod via;
 
@@ -47,6 +48,7 @@ pub(crate) use self::{
     host::is_lent,
     list::{members, tokens},
     path::{below, climbs, parse_prefix, strip_prefix},
+    reverse::AskedFor,
     trailers::{TrailerRule, wants_trailers},
     via::Via,
 };

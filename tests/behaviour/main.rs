@@ -28,6 +28,7 @@ mod neighbours;
 mod outcomes;
 mod paths;
 mod pool;
+mod reverse_mapping;
 mod streaming;
 mod support;
 mod tls;
