@@ -45,6 +45,7 @@
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
 //! - `config`, with the feature of that name: clusters and routes by a file.
+//! - [`split`]: one of several clusters for each request, for canaries, blue and green.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
 //! - [`access_log`]: a log with one line per exchange.
 //! - [`rewrite`]: which fields of a request or response head are changed.
@@ -107,6 +108,7 @@ mod error;
 mod folder_watch;
 mod forward;
 mod grpc;
+mod hash;
 pub mod health;
 mod limit;
 pub mod proxy;
@@ -114,6 +116,7 @@ mod random;
 mod record;
 pub mod retry;
 pub mod rewrite;
+pub mod split;
 #[cfg(feature = "status")]
 pub mod status;
 mod telemetry;

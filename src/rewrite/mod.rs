@@ -27,6 +27,7 @@
 //! forwarded unchanged.
 
 mod client;
+mod cookie;
 mod fields;
 mod forwarded;
 mod framing;
@@ -41,6 +42,7 @@ mod via;
 
 pub use self::host::HostPolicy;
 pub(crate) use self::{
+    cookie::cookie,
     fields::{Fields, Seen, is_sensitive},
     forwarded::{ClientAddr, Downstream},
     framing::is_grpc,

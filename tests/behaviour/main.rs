@@ -29,6 +29,7 @@ mod outcomes;
 mod paths;
 mod pool;
 mod reverse_mapping;
+mod split;
 mod streaming;
 mod support;
 mod tls;
