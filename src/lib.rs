@@ -45,6 +45,7 @@
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
 //! - `config`, with the feature of that name: clusters and routes by a file.
+//! - [`clusters`]: clusters that come and go, one of which is chosen for each request.
 //! - [`split`]: one of several clusters for each request, for canaries, blue and green.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
 //! - [`access_log`]: a log with one line per exchange.
@@ -99,6 +100,7 @@
 pub mod balance;
 mod body;
 mod clock;
+pub mod clusters;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod discover;

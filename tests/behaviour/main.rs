@@ -7,6 +7,7 @@
 mod access_log;
 mod auth;
 mod balance;
+mod clusters;
 mod connect;
 mod deadlines;
 mod empty_bodies;
