@@ -15,10 +15,10 @@ pub struct Clusters<S>(Arc<RwLock<ClusterMap<S>>>);
 
 /// Locked for one look-up per request, and never while code of the user runs: services are cloned and dropped outside
 /// of it. A lock in place of a snapshot, so that a map of very many tenants is not copied for each that comes.
-type ClusterMap<S> = HashMap<Arc<str>, Arc<NamedCluster<S>>>;
+type ClusterMap<S> = HashMap<Arc<str>, Arc<ClusterEntry<S>>>;
 
 /// A service, and what counts its requests.
-struct NamedCluster<S> {
+struct ClusterEntry<S> {
     service: S,
     count: ClusterCount,
 }
@@ -32,7 +32,7 @@ impl<S> Clusters<S> {
 
     /// Adds a cluster. One of the same name is replaced, in one step, and returned: requests that it has finish there.
     pub fn insert(&self, name: impl Into<Arc<str>>, service: S) -> Option<RemovedCluster> {
-        let cluster = Arc::new(NamedCluster {
+        let cluster = Arc::new(ClusterEntry {
             service,
             count: ClusterCount::default(),
         });
@@ -130,7 +130,7 @@ impl<S> fmt::Debug for Clusters<S> {
 pub struct RemovedCluster(ClusterCount);
 
 impl RemovedCluster {
-    fn new<S>(cluster: &NamedCluster<S>) -> Self {
+    fn new<S>(cluster: &ClusterEntry<S>) -> Self {
         Self(cluster.count.clone())
     }
 
