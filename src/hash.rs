@@ -17,6 +17,22 @@ pub(crate) fn hash(bytes: &[u8]) -> u128 {
     hasher.finish128().as_u128()
 }
 
+/// The same hash of bytes that come in pieces, wherever the pieces end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StreamHash(SipHasher13);
+
+impl StreamHash {
+    /// Adds bytes at the end.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// Returns the hash of all bytes.
+    pub(crate) fn finish(&self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+}
+
 /// Returns `bits` well mixed: each bit of the input changes half of the bits of the output.
 ///
 /// This is the finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
@@ -37,4 +53,19 @@ pub(crate) fn mixed(mut bits: u64) -> u64 {
 pub(crate) fn score(key: u64, name: u64, weight: f64) -> f64 {
     let drawn = ((mixed(key ^ name) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -weight / drawn.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_do_not_change_the_hash() {
+        let bytes: Vec<u8> = (0..100).collect();
+        for piece in 1..40 {
+            let mut stream = StreamHash::default();
+            bytes.chunks(piece).for_each(|piece| stream.write(piece));
+            assert_eq!(stream.finish(), hash(&bytes));
+        }
+    }
 }

@@ -46,6 +46,7 @@
 //! - [`discover`]: clusters that follow a source of endpoints.
 //! - `config`, with the feature of that name: clusters and routes by a file.
 //! - [`clusters`]: clusters that come and go, one of which is chosen for each request.
+//! - [`mirror`]: copies of requests for a second cluster, whose answers are compared or dropped.
 //! - [`split`]: one of several clusters for each request, for canaries, blue and green.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
 //! - [`access_log`]: a log with one line per exchange.
@@ -113,6 +114,7 @@ mod grpc;
 mod hash;
 pub mod health;
 mod limit;
+pub mod mirror;
 pub mod proxy;
 mod random;
 mod record;

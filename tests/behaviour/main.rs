@@ -24,6 +24,7 @@ mod http10;
 mod http2;
 mod limits;
 mod max_connections;
+mod mirror;
 mod mounting;
 mod neighbours;
 mod outcomes;
