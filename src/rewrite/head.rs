@@ -176,9 +176,9 @@ impl Rewrite {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         let trailers = hop_by_hop::strip(&mut parts.headers, seen, &[]).map_err(broken)?;
-        if let Some(asked_for) = asked_for {
-            let added = self.path.add.as_deref();
-            ReverseMapping::new(asked_for, added).apply(&mut parts.headers);
+        let added = self.path.add.as_deref();
+        if let Some(mapping) = asked_for.and_then(|to| ReverseMapping::new(to, added)) {
+            mapping.apply(&mut parts.headers);
         }
         if let (true, Some(via)) = (self.via_on_responses, &self.via) {
             via.add(&mut parts.headers, parts.version);

@@ -89,20 +89,23 @@ pub(super) struct ReverseMapping<'a> {
 
 impl<'a> ReverseMapping<'a> {
     /// Returns the mapping for the response to a request in front of whose path `added` was put.
-    pub(super) fn new(asked_for: &'a AskedFor, added: Option<&str>) -> Self {
+    ///
+    /// Returns `None` if the prefix could be more than a part of a path where it is put: a router takes it from the
+    /// request, so a client chooses what matches a parameter, and a trusted proxy may pass on what a client says.
+    pub(super) fn new(asked_for: &'a AskedFor, added: Option<&str>) -> Option<Self> {
         let url = asked_for.url.as_deref();
         let (scheme, authority, base) = url.map_or(("http", "", ""), origin::of_endpoint);
-        let client_host = first(asked_for.host.as_ref());
         // What is lent stays only where there is nothing to replace it by.
         let sent = asked_for.sent.as_ref();
         let sent = first(sent.filter(|host| url.is_none() || !is_lent(host)));
         let is_https = first(asked_for.scheme.as_ref())
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        let prefix = asked_for
-            .prefix
-            .as_ref()
-            .and_then(|prefix| prefix.to_str().ok());
-        Self {
+        let prefix = match &asked_for.prefix {
+            Some(prefix) => prefix.to_str().ok().filter(|prefix| is_plain(prefix))?,
+            None => "",
+        };
+        let client_host = first(asked_for.host.as_ref());
+        Some(Self {
             scheme,
             own: [
                 Origin::parse(authority, scheme),
@@ -111,8 +114,8 @@ impl<'a> ReverseMapping<'a> {
             base: [base, added.unwrap_or("")].concat(),
             client_scheme: if is_https { "https" } else { "http" },
             client_host: client_host.filter(|host| Origin::parse(host, "http").is_some()),
-            prefix: prefix.unwrap_or("").trim_end_matches('/'),
-        }
+            prefix: prefix.trim_end_matches('/'),
+        })
     }
 
     /// Maps all fields of a response head that hold a URL or a part of one.
@@ -134,6 +137,13 @@ impl<'a> ReverseMapping<'a> {
             }
         }
     }
+}
+
+/// Returns whether a prefix is a path and nothing else: no host, which two slashes or a backslash would make of it; no
+/// attribute of a cookie, which follows a `;`; no end of a quoted or bracketed URL.
+fn is_plain(prefix: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&()*+=:@".contains(&byte);
+    prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(is_plain)
 }
 
 /// Returns the first member of a forwarding field, which is what the outermost proxy saw.

@@ -19,7 +19,9 @@ impl<'a> Origin<'a> {
             Some((host, port)) => (host, port),
             None => (authority, ""),
         };
-        let is_host = !host.is_empty() && !host.contains(['@', '/', '?', '#', ' ']);
+        let in_host =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&()*+=:[]".contains(&byte);
+        let is_host = !host.is_empty() && host.bytes().all(in_host);
         let port = match port {
             // RFC 3986 3.2.3: an empty port is that of the scheme.
             "" => Some(if scheme == "https" { 443 } else { 80 }),

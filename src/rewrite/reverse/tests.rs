@@ -22,7 +22,9 @@ pub(super) fn mapped_to(
 ) -> String {
     let mut headers = HeaderMap::new();
     headers.insert(name, value.parse().unwrap());
-    ReverseMapping::new(asked_for, added).apply(&mut headers);
+    if let Some(mapping) = ReverseMapping::new(asked_for, added) {
+        mapping.apply(&mut headers);
+    }
     String::from_utf8(headers[name].as_bytes().to_vec()).unwrap()
 }
 
@@ -127,6 +129,37 @@ fn default_ports_are_the_same_and_ipv6_has_colons() {
     }
 }
 
+/// A client chooses what a parameter of a route matches, and with it the prefix.
+#[test]
+fn a_prefix_is_never_more_than_a_path() {
+    for prefix in [
+        "//evil.test",
+        "/\\evil.test",
+        "evil.test",
+        "@evil.test",
+        ":80@evil.test",
+        "/a;Domain=example.com",
+        "/a>; rel=preload, <//evil.test",
+        "/a'",
+        "/a\"",
+        "/a?b",
+        "/a#b",
+        "/\t/evil.test",
+    ] {
+        let mut asked_for = asked_for("http://a");
+        asked_for.prefix = Some(prefix.parse().unwrap());
+        for (name, value) in [
+            ("location", "/x"),
+            ("location", "http://a/x"),
+            ("refresh", "5; url='/x'"),
+            ("link", "</x>"),
+            ("set-cookie", "a=b; Path=/"),
+        ] {
+            assert_eq!(mapped_to(&asked_for, None, name, value), value, "{prefix}");
+        }
+    }
+}
+
 /// With `HostPolicy::Preserve`, with a fixed host, and in this process, the endpoint speaks of that host.
 #[test]
 fn the_host_that_was_sent_is_the_endpoints() {
@@ -165,8 +198,10 @@ fn the_outermost_proxy_is_the_nearest_to_the_client() {
     asked_for.host = Some(HeaderValue::from_static("one.example, two.example"));
     let to = |asked_for: &AskedFor| mapped_to(asked_for, None, "location", "http://a/x");
     assert_eq!(to(&asked_for), "http://one.example/api/x");
-    asked_for.host = Some(HeaderValue::from_static("a/b"));
-    assert_eq!(to(&asked_for), "/api/x");
+    for host in ["a/b", "a@b", "a\\b", "a:x", "", "a b"] {
+        asked_for.host = Some(host.parse().unwrap());
+        assert_eq!(to(&asked_for), "/api/x", "{host}");
+    }
 }
 
 #[test]
@@ -176,7 +211,9 @@ fn every_line_is_mapped() {
         headers.append("set-cookie", HeaderValue::from_static(value));
     }
     let asked_for = asked_for("http://a");
-    ReverseMapping::new(&asked_for, None).apply(&mut headers);
+    ReverseMapping::new(&asked_for, None)
+        .unwrap()
+        .apply(&mut headers);
     let lines: Vec<_> = headers.get_all("set-cookie").iter().collect();
     assert_eq!(lines, ["a=1; Path=/api", "b=2", "c=3; Path=/api/c"]);
 }
@@ -193,8 +230,34 @@ proptest! {
             .collect();
         let mut relayed = headers.clone();
         let asked_for = asked_for("http://10.0.0.1:5000/base");
-        ReverseMapping::new(&asked_for, None).apply(&mut relayed);
+        ReverseMapping::new(&asked_for, None).unwrap().apply(&mut relayed);
         prop_assert_eq!(relayed, headers);
+    }
+
+    /// What is mapped names the client's host, or none, whatever it is made of.
+    #[test]
+    fn what_is_mapped_is_the_clients(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                Just("/"), Just("//"), Just("/base"), Just("http:"), Just("https:"), Just("10.0.0.1:5000"),
+                Just("evil.test"), Just("@"), Just(":"), Just(".."), Just("%2f"), Just("\\"), Just("\t"), Just("?"),
+                Just("#"), Just("x"),
+            ],
+            0..8,
+        ),
+        prefix in prop_oneof![Just(None), Just(Some("/api"))],
+    ) {
+        let url = parts.concat();
+        prop_assume!(HeaderValue::from_str(&url).is_ok());
+        let mut asked_for = asked_for("http://10.0.0.1:5000/base");
+        asked_for.prefix = prefix.map(HeaderValue::from_static);
+        let mapped = mapped_to(&asked_for, None, "location", &url);
+        let rest = mapped
+            .strip_prefix("https://example.com")
+            .or_else(|| mapped.strip_prefix("//example.com"));
+        let is_path = mapped.starts_with(prefix.unwrap_or("/")) && !mapped.starts_with("//");
+        let is_ours = rest.map_or(is_path, |rest| rest.starts_with('/'));
+        prop_assert!(mapped == url || is_ours, "{} -> {}", url, mapped);
     }
 
     /// A URL that the way up has made of the client's becomes the client's again.
@@ -212,7 +275,9 @@ proptest! {
         let value = HeaderValue::from_bytes(&[b"/base/".as_slice(), &bytes].concat()).unwrap();
         let mut headers = HeaderMap::from_iter([(header::LOCATION, value.clone())]);
         let asked_for = asked_for("http://10.0.0.1:5000/base");
-        ReverseMapping::new(&asked_for, None).apply(&mut headers);
+        ReverseMapping::new(&asked_for, None)
+        .unwrap()
+        .apply(&mut headers);
         prop_assert_eq!(&headers["location"], value);
     }
 }
