@@ -26,7 +26,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the future of the cluster, and ends the request's count there.
+    /// Dropping it drops the future of the cluster, and ends the request's count there. It must not be polled after it
+    /// is ready.
     pub struct SelectFuture<S, B>
     where
         S: Service<Request<B>>,

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{Request, Response, header, request::Parts};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tower::{Service, ServiceExt};
 
 use super::{
@@ -54,11 +54,7 @@ impl<M> RequestMirror<M> {
         self.task.permit.counts()
     }
 
-    /// Sends the copy in a task.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime.
+    /// Sends the copy in a task. Outside of a tokio runtime, where a body may be dropped, the request is left out.
     pub(super) fn start<B>(self, body: Body)
     where
         M: Service<Request<Body>, Response = Response<B>, Future: Send> + Send + 'static,
@@ -66,7 +62,10 @@ impl<M> RequestMirror<M> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.state.spawn(self.task.run(body));
+        match Handle::try_current() {
+            Ok(runtime) => self.state.spawn(&runtime, self.task.run(body)),
+            Err(_) => self.counts().incomplete.add(),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pin_project! {
     /// # Cancel safety
     ///
     /// Dropping it drops the future of the first service. A copy that was sent goes on; one whose body has not been
-    /// read by the first service is left out.
+    /// read by the first service is left out. It must not be polled after it is ready.
     pub struct MirrorFuture<F, M> {
         #[pin]
         response: F,

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::task::JoinSet;
+use tokio::{runtime::Handle, task::JoinSet};
 
 use super::stats::MirrorCounts;
 
@@ -21,15 +21,11 @@ pub(super) struct MirrorState {
 
 impl MirrorState {
     /// Spawns a task.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // The set would grow with each task that has ended.
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn_on(task, runtime);
     }
 
     /// Returns whether chance has a request copied.

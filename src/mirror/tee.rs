@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tower::Service;
 
 use super::copy::{CopiedBody, RequestMirror};
@@ -22,7 +22,11 @@ use crate::{
 /// Nothing is read that the first service has not asked for. What is kept ends with the limit, with an error, and with
 /// a first service that drops the body half way: then the request is left out.
 ///
-/// States: *copying*, while there is a copy; then it only passes frames on.
+/// States:
+///
+/// - *Copying*: there is a copy. It is sent with the end of the body. Once the length that was declared has passed,
+///   only trailers may follow, and a connection need not ask for them: then the drop of the body is its end, too.
+/// - *Passing on*, after that, without a copy.
 pub(super) struct TeeBody<M> {
     inner: Body,
     /// `None` once it has been sent, or is not going to be.
@@ -32,38 +36,55 @@ pub(super) struct TeeBody<M> {
 /// A copy, and what is there of its body.
 struct CopyInProgress<M> {
     mirror: RequestMirror<M>,
+    /// Sends it. What that asks of the second service, the drop of the body cannot ask.
+    send: fn(RequestMirror<M>, Body),
     kept: KeptFrames,
+    /// Whether all data has passed.
+    is_whole: bool,
 }
 
 impl<M> TeeBody<M> {
     /// Copies up to `limit` bytes of data of a body.
-    pub(super) fn new(inner: Body, mirror: RequestMirror<M>, limit: usize) -> Self {
-        let kept = KeptFrames::new(limit);
+    pub(super) fn new<B>(inner: Body, mirror: RequestMirror<M>, limit: usize) -> Self
+    where
+        M: Service<Request<Body>, Response = Response<B>, Future: Send> + Send + 'static,
+        M::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let copy = CopyInProgress {
+            mirror,
+            send: RequestMirror::start,
+            kept: KeptFrames::new(limit),
+            is_whole: false,
+        };
         Self {
             inner,
-            copy: Some(Box::new(CopyInProgress { mirror, kept })),
+            copy: Some(Box::new(copy)),
         }
     }
 
     /// Keeps a frame. `last` says that none follows.
     fn keep(&mut self, frame: &Frame<Bytes>, last: bool) {
-        if let Some(copy) = &mut self.copy {
-            drop(copy.kept.keep(frame, last));
-            if !copy.kept.is_keeping() {
-                copy.mirror.counts().too_large.add();
-                self.copy = None;
-            }
+        let Some(copy) = &mut self.copy else { return };
+        drop(copy.kept.keep(frame, last));
+        copy.is_whole = last || self.inner.size_hint().exact() == Some(0);
+        if !copy.kept.is_keeping() {
+            copy.mirror.counts().too_large.add();
+            self.copy = None;
         }
     }
 }
 
-impl<M, B> http_body::Body for TeeBody<M>
-where
-    M: Service<Request<Body>, Response = Response<B>, Future: Send> + Send + 'static,
-    M::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+impl<M> CopyInProgress<M> {
+    fn send(mut self) {
+        self.kept.rewind();
+        let frames: VecDeque<_> = std::iter::from_fn(|| self.kept.next()).collect();
+        (self.send)(self.mirror, Body::new(CopiedBody::new(frames)));
+    }
+}
+
+impl<M> http_body::Body for TeeBody<M> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -75,21 +96,21 @@ where
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
         let is_over = match &frame {
             Some(Ok(frame)) => {
-                // A connection that knows the length may not ask for the end.
-                let last = frame.is_trailers()
-                    || this.inner.is_end_stream()
-                    || this.inner.size_hint().exact() == Some(0);
+                let last = frame.is_trailers() || this.inner.is_end_stream();
                 this.keep(frame, last);
                 last
             }
-            Some(Err(_)) => false,
+            Some(Err(_)) => {
+                // What has failed is not whole, whatever its length was.
+                if let Some(copy) = &mut this.copy {
+                    copy.is_whole = false;
+                }
+                false
+            }
             None => true,
         };
         if let Some(copy) = this.copy.take_if(|_| is_over) {
-            let CopyInProgress { mirror, mut kept } = *copy;
-            kept.rewind();
-            let frames: VecDeque<_> = std::iter::from_fn(|| kept.next()).collect();
-            mirror.start(Body::new(CopiedBody::new(frames)));
+            copy.send();
         }
         Poll::Ready(frame)
     }
@@ -105,8 +126,10 @@ where
 
 impl<M> Drop for TeeBody<M> {
     fn drop(&mut self) {
-        if let Some(copy) = &self.copy {
-            copy.mirror.counts().incomplete.add();
+        match self.copy.take() {
+            Some(copy) if copy.is_whole => copy.send(),
+            Some(copy) => copy.mirror.counts().incomplete.add(),
+            None => {}
         }
     }
 }

@@ -18,7 +18,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the future of the branch. The request stays counted.
+    /// Dropping it drops the future of the branch. The request stays counted. It must not be polled after it
+    /// is ready.
     pub struct SplitFuture<S, B>
     where
         S: Service<Request<B>>,
