@@ -46,6 +46,9 @@
 //! - [`endpoint`] and [`upstream`]: weights, endpoints that are services of your own, and the settings of connections.
 //! - [`discover`]: clusters that follow a source of endpoints.
 //! - `config`, with the feature of that name: clusters and routes by a file.
+//! - [`clusters`]: clusters that come and go, one of which is chosen for each request.
+//! - [`mirror`]: copies of requests for a second cluster, whose answers are compared or dropped.
+//! - [`split`]: one of several clusters for each request, for canaries, blue and green.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
 //! - [`access_log`]: a log with one line per exchange.
 //! - [`rewrite`]: which fields of a request or response head are changed.
@@ -99,6 +102,7 @@
 pub mod balance;
 mod body;
 mod clock;
+pub mod clusters;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod discover;
@@ -108,8 +112,10 @@ mod error;
 mod folder_watch;
 mod forward;
 mod grpc;
+mod hash;
 pub mod health;
 mod limit;
+pub mod mirror;
 pub mod proxy;
 mod random;
 mod record;
@@ -117,6 +123,7 @@ pub mod retry;
 pub mod rewrite;
 #[cfg(any(feature = "config", feature = "file"))]
 mod settled_file;
+pub mod split;
 #[cfg(feature = "status")]
 pub mod status;
 mod telemetry;

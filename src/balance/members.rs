@@ -21,13 +21,13 @@ use std::{
 };
 
 use super::{
-    hash::{hash, mixed},
     policy::{Endpoints, Picker},
     remembered::Remembered,
     snapshot::Snapshot,
 };
 use crate::{
     endpoint::{Endpoint, EndpointSpec, Load, Siblings, name_of_url},
+    hash::{hash, mixed},
     telemetry::TimelineKind,
 };
 

@@ -95,7 +95,6 @@ mod driver;
 #[cfg(feature = "status")]
 mod explain;
 mod handle;
-mod hash;
 mod hedge_timer;
 mod members;
 pub mod policy;

@@ -35,6 +35,7 @@ mod exchange;
 mod gathered;
 mod guarded;
 mod head;
+mod kept;
 mod link;
 mod request;
 mod response;
@@ -47,6 +48,7 @@ pub(crate) use self::{
     gathered::GatheredBody,
     guarded::{Guard, GuardedBody},
     head::copy_head,
+    kept::KeptFrames,
     request::RequestBody,
     response::DeadlineBody,
     unread::ReadBody,

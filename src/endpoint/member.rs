@@ -68,7 +68,8 @@ impl<S> Endpoint<S> {
             ..
         } = spec;
         let cluster = siblings.settings().cluster.clone();
-        let id = Arc::new(EndpointId::new(Some(cluster), name));
+        let url = client.as_ref().map(Client::shared_url);
+        let id = Arc::new(EndpointId::new(Some(cluster), name).at(url));
         let load = Arc::new(Load::new(id, siblings.clone(), latency));
         Self {
             weight,

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Hook,
     /// The cluster has no endpoint to send to, or its discovery has not yielded one within the ready timeout. 503.
     NoEndpoint,
+    /// There is no cluster for the request: see [`clusters`](crate::clusters). 404.
+    NoCluster,
     /// The request violates a rule of HTTP, or its path would leave a prefix. 400.
     BadRequest,
     /// The policy of a forward proxy does not allow the target, its address, or the client that asks for it. 403.
@@ -109,6 +111,7 @@ impl ErrorKind {
                 "a hook made a request that cannot be sent",
             ),
             Self::NoEndpoint => ("no_endpoint", Internal, 503, "no endpoint available"),
+            Self::NoCluster => ("no_cluster", Downstream, 404, "no such cluster"),
             Self::BadRequest => ("bad_request", Downstream, 400, "bad request"),
             Self::Denied => ("denied", Downstream, 403, "denied"),
             Self::TooManyTunnels => (

@@ -28,8 +28,8 @@ use super::{head_timer::HeadTimer, hooks::ResponseChanges, settings::ForwardSett
 use crate::{
     body::{Body, DeadlineBody, ReadBody, UnreadWatch},
     error::{BoxError, Error, ErrorKind},
-    record::{ExchangeGuard, Info, Record, UploadState},
-    rewrite::TrailerRule,
+    record::{Attempt, ExchangeGuard, Info, Record, UploadState},
+    rewrite::{AskedFor, TrailerRule},
     tunnel::{OpenTunnels, UpgradeRequest, announce},
     upstream::SendError,
 };
@@ -77,6 +77,8 @@ pin_project! {
         pub(super) version: Version,
         // The end of the exchange. It moves on with the response.
         pub(super) end: Option<ExchangeGuard>,
+        // What the client asked for, if URLs in the response are to be mapped back to it.
+        pub(super) asked_for: Option<Box<AskedFor>>,
         // What hooks that have seen the request do to the response.
         pub(super) changes: ResponseChanges,
         // Calls the service once it is ready. What bounds that wait is the same timer.
@@ -216,7 +218,14 @@ where
         parts: &mut Parts,
         upgrade: Option<HeaderValue>,
     ) -> Result<TrailerRule, Error> {
-        let trailers = self.config.rewrite.response(parts)?;
+        if let Some(asked_for) = self.asked_for {
+            let answered_by = self.timer.record().last_attempt();
+            asked_for.answered_by(answered_by.and_then(Attempt::url).cloned());
+        }
+        let trailers = self
+            .config
+            .rewrite
+            .response(parts, self.asked_for.as_deref())?;
         if let Some(upgrade) = upgrade {
             announce(&mut parts.headers, upgrade);
         }

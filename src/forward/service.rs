@@ -216,6 +216,7 @@ where
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut parts.headers);
         }
+        let mut asked_for = config.rewrite.asked_for(&parts);
         let changes = match config.hooks.request(&mut parts) {
             Ok(changes) => changes,
             Err(Refused::Answer(response)) => {
@@ -227,6 +228,9 @@ where
             }
             Err(Refused::Error(error)) => return Err(refused(error)),
         };
+        if let Some(asked_for) = &mut asked_for {
+            asked_for.sent_as(&parts.headers);
+        }
 
         let body = self.limit(&parts, trailers, body).map_err(refused)?;
         let body = body.with_record(record.clone());
@@ -241,6 +245,7 @@ where
             upgrade,
             version,
             end,
+            asked_for,
             changes,
             response,
             timer,

@@ -268,6 +268,46 @@ impl<S> ReverseProxy<S> {
         self
     }
 
+    /// Maps what an endpoint says of its own address in a response to what the client asked for: the URLs of
+    /// `Location`, `Content-Location`, `Refresh` and `Link`, and `Path`, `Domain` and `Secure` of `Set-Cookie`.
+    /// Default: they are relayed as they are.
+    ///
+    /// This is for applications that do not know of the proxy: they take their own host and the path that they receive
+    /// for those of the client. It is the inverse of what was done to the request, for the endpoint that answers:
+    ///
+    /// - A URL of the endpoint's scheme, host and port, or of those of the `Host` that it was sent, gets the client's.
+    /// - The base path of the endpoint's URL and [`add_prefix`](Self::add_prefix) are removed from the front of its
+    ///   path, and of paths that stand alone; what a router or [`strip_prefix`](Self::strip_prefix) has removed is put
+    ///   there. [`rewrite_path`](Self::rewrite_path) cannot be reversed.
+    /// - A cookie keeps its name and value. A `Domain` that is the endpoint's host is removed, which leaves the cookie
+    ///   to the host that the client has asked, and `Secure` is removed for a client of plain http, unless a browser
+    ///   would refuse the cookie without it. A `__Host-` cookie stays as it is.
+    ///
+    /// Everything else is relayed byte for byte: other hosts, other paths, what is malformed. The client's scheme, host
+    /// and prefix are those that `X-Forwarded-*` tells the endpoint. An application that makes URLs of these fields
+    /// itself does not need the mapping, and paths would get their prefix twice.
+    ///
+    /// ```
+    /// # use axum_upstream::ReverseProxy;
+    /// // `Location: http://127.0.0.1:5000/app/login` becomes `https://example.com/login`.
+    /// let proxy = ReverseProxy::to("http://127.0.0.1:5000/app")?
+    ///     .behind_tls()
+    ///     .with_reverse_mapping();
+    /// # Ok::<(), axum_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_reverse_mapping(mut self) -> Self {
+        self.forward.config_mut().rewrite.reverse_mapping = true;
+        self
+    }
+
+    /// Relays what an endpoint says of its own address as it is. This is the default.
+    #[must_use]
+    pub fn without_reverse_mapping(mut self) -> Self {
+        self.forward.config_mut().rewrite.reverse_mapping = false;
+        self
+    }
+
     /// Sets the fields that a client cannot have removed by naming them in `Connection`: those that a layer in front of
     /// the proxy sets, such as `X-Auth-User`. Default: only `Host`, framing, `Via`, `Max-Forwards` and forwarding
     /// fields, which are always protected.

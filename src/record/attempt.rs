@@ -176,6 +176,11 @@ impl Attempt {
         self.endpoint.name()
     }
 
+    /// Returns the URL that the endpoint is reached by, or `None` for a service that is no client of this crate.
+    pub(crate) fn url(&self) -> Option<&Arc<str>> {
+        self.endpoint.url()
+    }
+
     /// Returns how many clusters enclose the endpoint's own: 0, unless an endpoint of a cluster is a cluster itself.
     #[must_use]
     pub fn depth(&self) -> usize {

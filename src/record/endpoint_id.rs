@@ -10,12 +10,24 @@ pub(crate) struct EndpointId {
     /// `None` for a client that is used without a balancer.
     cluster: Option<Arc<str>>,
     name: Arc<str>,
+    /// `None` for a service that is no client of this crate.
+    url: Option<Arc<str>>,
 }
 
 impl EndpointId {
     /// Returns the identity of an endpoint of a cluster, or of a client that is in none.
     pub(crate) fn new(cluster: Option<Arc<str>>, name: Arc<str>) -> Self {
-        Self { cluster, name }
+        Self {
+            cluster,
+            name,
+            url: None,
+        }
+    }
+
+    /// Sets the URL that the endpoint is reached by, which may differ from its name.
+    pub(crate) fn at(mut self, url: Option<Arc<str>>) -> Self {
+        self.url = url;
+        self
     }
 
     /// Returns the name of its cluster.
@@ -26,5 +38,10 @@ impl EndpointId {
     /// Returns the endpoint's own name, unique within its cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Returns the URL that it is reached by, if that is known.
+    pub(crate) fn url(&self) -> Option<&Arc<str>> {
+        self.url.as_ref()
     }
 }

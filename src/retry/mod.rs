@@ -28,13 +28,12 @@
 // - `policy`: outcome and head in, decision out. `hedge`: the delay of hedging.
 // - `budget`: one ledger is shared by all requests of a cluster; in an outage it bounds what retries add to the load of
 //   endpoints that have enough to do.
-// - `replay`, over `source`, `slot` and `kept`: the body of each attempt, from what was kept and the rest of the
-//   client's.
+// - `replay`, over `source` and `slot`: the body of each attempt, from what was kept (`body/kept.rs`) and the rest of
+//   the client's.
 
 mod budget;
 mod copy;
 mod hedge;
-mod kept;
 mod policy;
 mod replay;
 mod slot;

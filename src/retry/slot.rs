@@ -20,8 +20,11 @@ use std::{
 use bytes::Bytes;
 use http_body::Frame;
 
-use super::kept::KeptFrames;
-use crate::{body::Body, error::BoxError, record::OnSent};
+use crate::{
+    body::{Body, KeptFrames},
+    error::BoxError,
+    record::OnSent,
+};
 
 /// The part of a source that is behind its lock.
 pub(super) struct ReplaySlot {

@@ -19,6 +19,7 @@ use super::{
     list,
     list::{MAX_NAMES, MAX_RESPONSE_TRAILERS},
     path::PathRewrite,
+    reverse::{AskedFor, ReverseMapping},
     trailers::TrailerRule,
     via::{self, Via},
 };
@@ -37,6 +38,8 @@ pub(crate) struct Rewrite {
     pub(crate) via: Option<Via>,
     /// Whether `Via` is added to responses too. Default: `false`.
     pub(crate) via_on_responses: bool,
+    /// Whether URLs of the endpoint in responses become the client's. Default: `false`.
+    pub(crate) reverse_mapping: bool,
 }
 
 impl Default for Rewrite {
@@ -49,6 +52,7 @@ impl Default for Rewrite {
             // Drawn per proxy: with a fixed name, a chain of two such proxies would be taken for a loop.
             via: Via::new(&format!("axum-upstream-{:08x}", fastrand::u32(..))).ok(),
             via_on_responses: false,
+            reverse_mapping: false,
         }
     }
 }
@@ -165,15 +169,26 @@ impl Rewrite {
         Ok(())
     }
 
+    /// Returns what a request asked for, if its response will be mapped back to that. The head has been rewritten, and
+    /// hooks have yet to run.
+    pub(crate) fn asked_for(&self, parts: &RequestParts) -> Option<Box<AskedFor>> {
+        self.reverse_mapping
+            .then(|| Box::new(AskedFor::in_head(&parts.headers)))
+    }
+
     /// Makes a received response head fit to be relayed, and returns the rule for its trailers.
     ///
     /// The same steps 3 and 6 as for requests, without `protected`: fields that an endpoint names in `Connection` are
-    /// its own.
+    /// its own. Between them, URLs are mapped to what was `asked_for`, if that is set.
     ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::Connection`], a 502, if the framing is ambiguous or a list has too many members.
-    pub(crate) fn response(&self, parts: &mut ResponseParts) -> Result<TrailerRule, Error> {
+    pub(crate) fn response(
+        &self,
+        parts: &mut ResponseParts,
+        asked_for: Option<&AskedFor>,
+    ) -> Result<TrailerRule, Error> {
         let seen = Seen::in_head(&parts.headers);
         let broken = |error| Error::new(ErrorKind::Connection).with(error);
         framing::strip(&mut parts.headers, seen, MAX_RESPONSE_TRAILERS).map_err(broken)?;
@@ -183,6 +198,10 @@ impl Rewrite {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         let trailers = hop_by_hop::strip(&mut parts.headers, seen, &[]).map_err(broken)?;
+        let added = self.path.add.as_deref();
+        if let Some(mapping) = asked_for.and_then(|to| ReverseMapping::new(to, added)) {
+            mapping.apply(&mut parts.headers);
+        }
         if let (true, Some(via)) = (self.via_on_responses, &self.via) {
             via.add(&mut parts.headers, parts.version);
         }
@@ -347,7 +366,7 @@ mod tests {
                 .unwrap()
                 .into_parts()
                 .0;
-            Rewrite::default().response(&mut parts).unwrap();
+            Rewrite::default().response(&mut parts, None).unwrap();
             parts
         };
         let parts = response(

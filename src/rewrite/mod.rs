@@ -27,6 +27,7 @@
 //! forwarded unchanged.
 
 mod client;
+mod cookie;
 mod fields;
 mod forwarded;
 mod framing;
@@ -35,11 +36,13 @@ mod hop_by_hop;
 mod host;
 mod list;
 mod path;
+mod reverse;
 mod trailers;
 mod via;
 
 pub use self::host::HostPolicy;
 pub(crate) use self::{
+    cookie::cookie,
     fields::{Fields, Seen, is_sensitive},
     forwarded::{ClientAddr, Downstream},
     framing::is_grpc,
@@ -47,6 +50,7 @@ pub(crate) use self::{
     host::is_lent,
     list::{members, tokens},
     path::{below, climbs, parse_prefix, strip_prefix},
+    reverse::AskedFor,
     trailers::{TrailerRule, wants_trailers},
     via::Via,
 };

@@ -55,7 +55,7 @@ impl ClientBuilder {
         #[cfg(feature = "_tls")]
         let connector = connector.with_tls(self.tls.clone(), self.custom_http1.clone());
         let counted = self.counted_as.clone();
-        let counted = counted.map_or_else(|| target.id.clone(), |name| alone(&name));
+        let counted = counted.map_or_else(|| target.id.clone(), |name| alone(&name, &target.url));
         let pool = Arc::new(Pool::new(target.clone(), connector, self.limits, &counted));
         Ok(Client::new_in(target, pool))
     }

@@ -55,6 +55,11 @@ impl Client {
         &self.target.url
     }
 
+    /// Returns the URL without copying it.
+    pub(crate) fn shared_url(&self) -> Arc<str> {
+        self.target.url.clone()
+    }
+
     /// Returns the name in logs and errors, which is the endpoint's identity in a cluster.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.target.name

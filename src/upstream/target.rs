@@ -208,14 +208,14 @@ fn takes_own_host<B>(request: &Request<B>) -> bool {
 }
 
 /// Returns the identity of an endpoint that is in no cluster.
-pub(super) fn alone(name: &Arc<str>) -> Arc<EndpointId> {
-    Arc::new(EndpointId::new(None, name.clone()))
+pub(super) fn alone(name: &Arc<str>, url: &Arc<str>) -> Arc<EndpointId> {
+    Arc::new(EndpointId::new(None, name.clone()).at(Some(url.clone())))
 }
 
 impl Target {
     /// Gives it another name than its URL.
     pub(crate) fn rename(&mut self, name: &Arc<str>) {
-        (self.name, self.id) = (name.clone(), alone(name));
+        (self.name, self.id) = (name.clone(), alone(name, &self.url));
     }
 }
 
@@ -233,7 +233,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
             scheme: Scheme::Unix,
             socket: Some(file.into()),
             url: name.clone(),
-            id: alone(&name),
+            id: alone(&name, &name),
             name,
             ..parse("http://localhost")?
         });
@@ -286,7 +286,7 @@ fn parse(url: &str) -> Result<Target, BoxError> {
         scheme,
         origin: format!("{connect}://{authority}").parse()?,
         name: url.clone(),
-        id: alone(&url),
+        id: alone(&url, &url),
         url,
         socket: None,
         host: HeaderValue::from_str(authority.as_str())?,

@@ -200,6 +200,8 @@ const BUILDERS: &[Builder] = &[
             ("without_via", "via"),
             ("with_via_on_responses", "via_on_responses"),
             ("without_via_on_responses", "via_on_responses"),
+            ("with_reverse_mapping", "reverse_mapping"),
+            ("without_reverse_mapping", "reverse_mapping"),
         ],
         not: &[
             ("new", "makes a proxy"),

@@ -98,6 +98,34 @@ async fn it_is_mounted_beside_other_routes() {
     assert!(body.contains("x-forwarded-prefix: /nested\n"), "{body}");
 }
 
+/// By a default of all routes, which a route turns off.
+#[tokio::test]
+async fn what_endpoints_say_of_themselves_is_mapped() {
+    let mut servers = Servers::default();
+    let app = Router::new().fallback(async || [("location", "/login")]);
+    let one = servers.start(app).await;
+    let text = format!(
+        r#"
+[defaults.route]
+strip_prefix = "/api"
+reverse_mapping = true
+[clusters.c]
+endpoints = ["{one}"]
+[routes.on]
+cluster = "c"
+[routes.off]
+cluster = "c"
+match.method = "PUT"
+reverse_mapping = false
+"#
+    );
+    let router = Config::from_toml(&text).unwrap().build().unwrap();
+    for (method, location) in [("GET", "/api/login"), ("PUT", "/login")] {
+        let (head, _) = ask(&router, request(&format!("{method} example.com /api/x"))).await;
+        assert_eq!(head.headers()["location"], location);
+    }
+}
+
 #[tokio::test]
 async fn requests_and_responses_are_rewritten() {
     let folder = Folder::new("rewritten");

@@ -5,20 +5,18 @@
 //! of the endpoint that left, or to the one that came. A ring or a Maglev table would make a pick cheaper in large
 //! clusters, but has to be built anew on each change, and spreads keys less evenly or moves more of them.
 //!
-//! Keys and names are hashed by [`hash()`], which is the same in every process and version.
+//! Keys and names are hashed by [`hash()`], which is the same in every process and version; [`score`] draws the number.
 
 use std::{fmt, sync::Arc};
 
 use http::{HeaderName, Request};
 
-use super::{
-    cookie::cookie,
-    picker::{Endpoints, PickInfo, Picked, Picker, cheapest},
-};
+use super::picker::{Endpoints, PickInfo, Picked, Picker, cheapest};
 use crate::{
-    balance::hash::{hash, mixed},
     body::Body,
     endpoint::Measure,
+    hash::{hash, score},
+    rewrite::cookie,
 };
 
 /// Picks the same endpoint for requests with the same key.
@@ -194,17 +192,6 @@ impl<S> Picker<S> for ConsistentHashPicker {
             .max_by(|(_, (room_a, a)), (_, (room_b, b))| room_a.cmp(room_b).then(a.total_cmp(b)));
         best.map(|(endpoint, _)| Picked::start(endpoint))
     }
-}
-
-/// Returns the score of an endpoint for a key, by the logarithmic method of weighted rendezvous hashing: `-w / ln(u)`,
-/// where `u` in (0, 1) is drawn from the hashes of the key and of the endpoint's name.
-///
-/// With it, each endpoint wins a share of the keys that is exactly its share of the weights, and a change of one weight
-/// moves keys only to or from that endpoint. The upper 53 bits make `u`, which is what an `f64` holds; the half keeps
-/// it off 0, where the logarithm is infinite.
-fn score(key: u64, name: u64, weight: f64) -> f64 {
-    let drawn = ((mixed(key ^ name) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    -weight / drawn.ln()
 }
 
 impl fmt::Debug for ConsistentHash {

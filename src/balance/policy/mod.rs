@@ -53,7 +53,6 @@
 
 mod any;
 mod consistent_hash;
-mod cookie;
 #[cfg(test)]
 mod fixture;
 mod handle_balance;

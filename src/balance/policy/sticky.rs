@@ -12,16 +12,13 @@ use std::{collections::HashMap, hash::Hasher, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::{
-    cookie::cookie,
-    picker::{Affinity, Endpoints, PickInfo, Picked, Picker},
-};
+use super::picker::{Affinity, Endpoints, PickInfo, Picked, Picker};
 use crate::{
     body::Body,
     endpoint::{Endpoint, Rank},
     error::Error,
     random,
-    rewrite::members,
+    rewrite::{cookie, members},
 };
 
 /// The `SameSite` attribute: whether a browser sends a cookie with requests that other sites cause, RFC 6265bis 5.6.7.

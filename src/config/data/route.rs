@@ -45,6 +45,8 @@ pub struct RouteConfig {
     pub via: Option<Switch<String>>,
     /// Whether Via is added to responses, too. Default: false.
     pub via_on_responses: Option<bool>,
+    /// Whether URLs and cookies that name the endpoint become the client's in responses. Default: false.
+    pub reverse_mapping: Option<bool>,
     /// Fields that a client cannot have removed by naming them in Connection. Default: none.
     pub protected_fields: Option<Vec<String>>,
     /// The longest time from the last byte of the request to the response head; false is no limit. Default: 60s.
@@ -80,8 +82,8 @@ pub enum HostConfig {
 
 inherit!(RouteConfig:
     whole(
-        host, strip_prefix, add_prefix, trusted_peers, forwarded, behind_tls, via, via_on_responses, protected_fields,
-        response_timeout, idle_timeout, total_timeout, body_limit, upgrades, server_timing
+        host, strip_prefix, add_prefix, trusted_peers, forwarded, behind_tls, via, via_on_responses, reverse_mapping,
+        protected_fields, response_timeout, idle_timeout, total_timeout, body_limit, upgrades, server_timing
     )
     inside(rewrite_request, rewrite_response)
     not(matching, cluster, respond, redirect)

@@ -212,6 +212,11 @@ fn switches(mut proxy: ReverseProxy<()>, config: &RouteConfig) -> ReverseProxy<(
         Some(false) => proxy.without_via_on_responses(),
         None => proxy,
     };
+    proxy = match config.reverse_mapping {
+        Some(true) => proxy.with_reverse_mapping(),
+        Some(false) => proxy.without_reverse_mapping(),
+        None => proxy,
+    };
     match config.server_timing {
         Some(true) => proxy.server_timing(|_| true),
         _ => proxy,

@@ -9,7 +9,8 @@ use http::{Request, Response};
 ///
 /// 101 is no interim response in this sense. All of them together may be as long as
 /// [one head](crate::upstream::ClientBuilder::max_response_head); with more, the exchange fails. A second call replaces
-/// the first one. Over HTTP/2 none are seen.
+/// the first one. Over HTTP/2 none are seen. A proxy does not relay them: see
+/// [`docs::headers`](crate::docs::headers).
 ///
 /// ```
 /// use axum_upstream::{Body, upstream};

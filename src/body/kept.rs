@@ -1,4 +1,5 @@
-//! The frames of a request body that are kept to be sent again, and how far the latest body has got in them.
+//! The frames of a request body that are kept to be sent once more, and how far the latest body has got in them: to
+//! another endpoint after a failure (`retry/`), or to a second service (`mirror/`).
 //!
 //! Data frames share their memory with what was sent, so that to keep a large one costs no copy. Small ones are joined
 //! into one buffer: a frame of a few bytes may be a slice of a read buffer of several KiB, all of which it would keep
@@ -20,7 +21,7 @@ const LARGE: usize = 4 * 1024;
 /// - *Keeping*: the frames before the position stay, and [`rewind`](Self::rewind) goes back to the first.
 /// - *Not keeping*, after [`stop`](Self::stop): only those behind the position are left, and each leaves as it is
 ///   yielded.
-pub(super) struct KeptFrames {
+pub(crate) struct KeptFrames {
     frames: VecDeque<Frame<Bytes>>,
     /// The frames of `frames` that have been yielded to the latest body. 0 while not keeping.
     next: usize,
@@ -33,7 +34,7 @@ pub(super) struct KeptFrames {
 
 impl KeptFrames {
     /// Keeps up to `limit` bytes of data. Trailers do not count: the server that received them has a limit for them.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             frames: VecDeque::new(),
             next: 0,
@@ -44,23 +45,23 @@ impl KeptFrames {
     }
 
     /// Returns whether everything that was taken from the body is still here.
-    pub(super) fn is_keeping(&self) -> bool {
+    pub(crate) fn is_keeping(&self) -> bool {
         self.keeping
     }
 
     /// Returns whether the latest body has had every frame that is here.
-    pub(super) fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.next == self.frames.len()
     }
 
     /// Goes back to the first frame. Only to be called while keeping.
-    pub(super) fn rewind(&mut self) {
+    pub(crate) fn rewind(&mut self) {
         self.flush();
         self.next = 0;
     }
 
     /// Returns the frame at the position, and moves on; `None` if all have been yielded.
-    pub(super) fn next(&mut self) -> Option<Frame<Bytes>> {
+    pub(crate) fn next(&mut self) -> Option<Frame<Bytes>> {
         if !self.keeping {
             return self.frames.pop_front();
         }
@@ -74,7 +75,7 @@ impl KeptFrames {
     /// Returns what is kept no longer: everything, if the limit is exceeded. It is to be dropped where no lock is held,
     /// since memory that a user has lent to `Bytes` is freed by code of the user.
     #[must_use = "to be dropped where no lock is held"]
-    pub(super) fn keep(&mut self, frame: &Frame<Bytes>, last: bool) -> VecDeque<Frame<Bytes>> {
+    pub(crate) fn keep(&mut self, frame: &Frame<Bytes>, last: bool) -> VecDeque<Frame<Bytes>> {
         if !self.keeping {
             return VecDeque::new();
         }
@@ -99,7 +100,7 @@ impl KeptFrames {
     /// Adds a frame that the latest body has not had, because an earlier one was just reading it. Returns what is kept
     /// no longer, as [`keep`](Self::keep) does.
     #[must_use = "to be dropped where no lock is held"]
-    pub(super) fn add(&mut self, frame: Frame<Bytes>) -> VecDeque<Frame<Bytes>> {
+    pub(crate) fn add(&mut self, frame: Frame<Bytes>) -> VecDeque<Frame<Bytes>> {
         self.flush();
         let freed = match self.keeping && !self.take_room(&frame) {
             true => self.stop(),
@@ -111,7 +112,7 @@ impl KeptFrames {
 
     /// Keeps nothing from now on, and returns what the latest body has had.
     #[must_use = "to be dropped where no lock is held"]
-    pub(super) fn stop(&mut self) -> VecDeque<Frame<Bytes>> {
+    pub(crate) fn stop(&mut self) -> VecDeque<Frame<Bytes>> {
         self.keeping = false;
         self.joined = BytesMut::new();
         let rest = self.frames.split_off(mem::take(&mut self.next));
