@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use axum_upstream::{
-    LoadBalance, ReverseProxy, discover::Change, endpoint::BoxService, policy::RoundRobin,
-    retry::Retry, upstream::Client,
+    ForwardProxy, LoadBalance, ReverseProxy, discover::Change, endpoint::BoxService,
+    policy::RoundRobin, proxy::TargetPolicy, retry::Retry, upstream::Client,
 };
 use futures_util::poll;
 use http::StatusCode;
+use http_body_util::BodyExt;
 use tokio::{sync::mpsc, time::advance};
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tower::ServiceExt;
 
 use crate::{
     scrape::Metrics,
@@ -201,4 +203,26 @@ pub async fn closed(metrics: &Metrics) {
     assert_eq!(metrics.sum("axum_upstream_attempts_total", &labels), 1.0);
 }
 
-as_tests!(closed ejected_and_admitted queued discovered connected);
+/// Clients name the targets, and must not be able to create a series with each name.
+pub async fn targets_of_a_forward_proxy(metrics: &Metrics) {
+    let policy = TargetPolicy::new()
+        .allow_networks(["127.0.0.1"])
+        .unwrap()
+        .http_ports([1..=u16::MAX]);
+    let proxy = ForwardProxy::new(policy);
+    let (first, second) = (server().await, server().await);
+    for (url, _) in [&first, &second] {
+        let response = proxy.clone().oneshot(request("GET", url)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().collect().await.unwrap();
+    }
+    let labels = [("endpoint", "forward-proxy")];
+    let opened = metrics.sum("axum_upstream_connections_opened_total", &labels);
+    assert_eq!(opened, 2.0);
+    let text = metrics.text();
+    for (url, _) in [first, second] {
+        assert!(!text.contains(url.trim_start_matches("http://")), "{text}");
+    }
+}
+
+as_tests!(closed ejected_and_admitted queued discovered connected targets_of_a_forward_proxy);
