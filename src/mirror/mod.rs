@@ -46,9 +46,9 @@
 //!
 //! # What is left out
 //!
-//! Upgrades and CONNECT; bodies over the [limit](MirrorLayer::body_limit); requests while as many copies as
-//! [may be](MirrorLayer::max_in_flight) are under way; and bodies that the first has not read to their end. Memory is
-//! bounded by the product of both limits. [`MirrorStats`] counts each.
+//! Upgrades and CONNECT; bodies over the [limit](MirrorLayer::body_limit); requests that come while as many copies as
+//! [there may be](MirrorLayer::max_in_flight) are under way; and bodies that the first has not read to their end.
+//! Memory is bounded by the product of both limits. [`MirrorStats`] counts each.
 
 mod answer;
 mod body;

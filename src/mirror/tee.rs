@@ -36,7 +36,7 @@ pub(super) struct TeeBody<M> {
 /// A copy, and what is there of its body.
 struct CopyInProgress<M> {
     mirror: RequestMirror<M>,
-    /// Sends it. What that asks of the second service, the drop of the body cannot ask.
+    /// Sends the copy. A function pointer, because `Drop` cannot have bounds on the second service of its own.
     send: fn(RequestMirror<M>, Body),
     kept: KeptFrames,
     /// Whether all data has passed.
