@@ -97,6 +97,8 @@
 
 pub mod balance;
 mod body;
+#[cfg(feature = "cache")]
+pub mod cache;
 mod clock;
 #[cfg(feature = "config")]
 pub mod config;

@@ -1,0 +1,189 @@
+//! Requests to the origin that other requests may share.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::watch, task::AbortHandle};
+
+use super::{key::CacheKey, recording::Recording, stored::StoredResponse};
+
+/// How many counters there are for the invalidations of keys. Keys that share one only have a response stored less.
+const GENERATIONS: usize = 1024;
+
+/// The flights of a cache, by key.
+pub(super) struct FlightTable {
+    flights: Mutex<HashMap<CacheKey, Weak<Flight>>>,
+    hasher: RandomState,
+    /// How often keys were invalidated: a response that was asked for before that is not stored.
+    generations: Box<[AtomicU64]>,
+    /// How often all of them were.
+    all: AtomicU64,
+}
+
+/// One request to the origin, with a task of its own.
+///
+/// All that wait for its head or read its body hold it. When the last of them has gone, the task is cancelled.
+pub(super) struct Flight {
+    key: CacheKey,
+    /// The table that it is in, unless it is for one request only.
+    table: Option<Arc<FlightTable>>,
+    task: OnceLock<AbortHandle>,
+    head: watch::Receiver<FlightHead>,
+}
+
+/// What those who have joined a flight get.
+#[derive(Clone)]
+pub(super) enum FlightHead {
+    /// It is not known yet.
+    Pending,
+    /// A response that arrives.
+    Live(Arc<Recording>),
+    /// A response that was stored, and has been validated.
+    Stored(Arc<StoredResponse>),
+    /// Nothing that could be shared: each has to ask for itself.
+    Alone,
+}
+
+/// Which invalidations there were when a flight began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Generation(u64, u64);
+
+/// Whether a request leads a flight or joins one.
+pub(super) enum Boarding {
+    /// The flight is new, and waits for a task.
+    Lead(Arc<Flight>, watch::Sender<FlightHead>),
+    Join(Arc<Flight>),
+}
+
+impl FlightTable {
+    pub(super) fn new() -> Self {
+        Self {
+            flights: Mutex::default(),
+            hasher: RandomState::new(),
+            generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
+            all: AtomicU64::new(0),
+        }
+    }
+
+    /// Joins the flight of a key, or begins one.
+    pub(super) fn board(self: &Arc<Self>, key: &CacheKey) -> Boarding {
+        let mut flights = self.lock();
+        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
+            return Boarding::Join(flight);
+        }
+        let (flight, head) = Flight::new(key, Some(self.clone()));
+        flights.insert(key.clone(), Arc::downgrade(&flight));
+        Boarding::Lead(flight, head)
+    }
+
+    /// Has later requests for a key begin a flight of their own.
+    pub(super) fn close(&self, key: &CacheKey) {
+        self.lock().remove(key);
+    }
+
+    /// Returns what [`is_current`](Self::is_current) compares with.
+    pub(super) fn generation(&self, key: &CacheKey) -> Generation {
+        let own = self.counter(key).load(Ordering::Acquire);
+        Generation(own, self.all.load(Ordering::Acquire))
+    }
+
+    /// Returns whether a key has not been invalidated since.
+    pub(super) fn is_current(&self, key: &CacheKey, since: Generation) -> bool {
+        self.generation(key) == since
+    }
+
+    /// Invalidates a key: what is under way is neither stored nor joined.
+    pub(super) fn invalidate(&self, key: &CacheKey) {
+        self.counter(key).fetch_add(1, Ordering::AcqRel);
+        self.close(key);
+    }
+
+    /// Invalidates all keys.
+    pub(super) fn invalidate_all(&self) {
+        self.all.fetch_add(1, Ordering::AcqRel);
+        self.lock().clear();
+    }
+
+    fn counter(&self, key: &CacheKey) -> &AtomicU64 {
+        // The remainder is below the number of counters.
+        let place = self.hasher.hash_one(key) % self.generations.len() as u64;
+        &self.generations[usize::try_from(place).unwrap_or(0)]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Weak<Flight>>> {
+        // Nothing under the lock panics.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn new(
+        key: &CacheKey,
+        table: Option<Arc<FlightTable>>,
+    ) -> (Arc<Self>, watch::Sender<FlightHead>) {
+        let (sender, head) = watch::channel(FlightHead::Pending);
+        let flight = Self {
+            key: key.clone(),
+            table,
+            task: OnceLock::new(),
+            head,
+        };
+        (Arc::new(flight), sender)
+    }
+
+    /// Returns a flight that no other request joins.
+    pub(super) fn solo(key: &CacheKey) -> (Arc<Self>, watch::Sender<FlightHead>) {
+        Self::new(key, None)
+    }
+
+    /// Gives the flight its task.
+    pub(super) fn depart(&self, task: AbortHandle) {
+        if let Err(task) = self.task.set(task) {
+            task.abort();
+        }
+    }
+
+    /// Waits for what is shared. A flight whose task has ended without a word shares nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub(super) async fn head(&self) -> FlightHead {
+        let mut head = self.head.clone();
+        let known = head
+            .wait_for(|head| !matches!(head, FlightHead::Pending))
+            .await;
+        known.map_or(FlightHead::Alone, |head| head.clone())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+        if let Some(table) = &self.table {
+            let mut flights = table.lock();
+            // Another one may have taken its place.
+            if flights
+                .get(&self.key)
+                .is_some_and(|flight| flight.strong_count() == 0)
+            {
+                flights.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for FlightTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlightTable").finish_non_exhaustive()
+    }
+}
