@@ -311,9 +311,6 @@ impl<St: Store> Fetch<St> {
             return (length.unwrap_or(0) == 0).then_some(None);
         }
         loop {
-            if !keeps {
-                writer.wanted().await;
-            }
             let Some(frame) = body.frame().await else {
                 // RFC 9112 8: a message that is shorter than it said is incomplete.
                 if length.is_some_and(|length| length != received) {
@@ -353,6 +350,8 @@ impl<St: Store> Fetch<St> {
             }
             if !keeps {
                 self.stop_keeping(writer);
+                // What is dropped now has been read by one reader at least.
+                writer.wanted().await;
                 writer.pass(data);
                 if is_last {
                     writer.complete(None);

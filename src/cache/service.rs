@@ -239,28 +239,31 @@ impl<S, St: Store> Visit<S, St> {
         let state = self.shared.state.clone();
         let since = state.flights.generation(&lookup.key);
         let (sent, requested) = (request.headers.clone(), state.settings.now());
-        let response = self.pass(request, body, reason).await?;
+        let mut inner = self.inner;
+        let response = inner.call(Request::from_parts(request, body)).await?;
+        let update = response.headers();
         // RFC 9111 4.3.5: "When a cache makes an inbound HEAD request for a target URI and receives a 200 (OK) response,
         // the cache SHOULD update or invalidate each of its stored GET responses that could have been chosen for that
         // request".
-        let Some(stored) = stored.filter(|_| response.status() == StatusCode::OK) else {
-            return Ok(response);
-        };
-        let update = response.headers();
-        if stored.status() == StatusCode::OK
-            && head_confirms(stored.headers(), stored.body().length, update)
-        {
+        if let Some(stored) = stored.filter(|_| response.status() == StatusCode::OK) {
+            let confirms = stored.status() == StatusCode::OK
+                && head_confirms(stored.headers(), stored.body().length, update);
             let times = ExchangeTimes {
                 request: requested,
                 response: state.settings.now(),
             };
             let (authorized, settings) = (lookup.authorized, &state.settings);
-            if let Ok(fresh) = freshened(&stored, update, &sent, authorized, times, settings) {
-                state.put(&lookup.key, Arc::new(fresh), since).await;
-                return Ok(response);
+            let fresh = confirms
+                .then(|| freshened(&stored, update, &sent, authorized, times, settings).ok())
+                .flatten();
+            match fresh {
+                Some(fresh) => state.put(&lookup.key, Arc::new(fresh), since).await,
+                None => state.remove(&lookup.key).await,
             }
         }
-        state.remove(&lookup.key).await;
+        let mut response = response.map(CacheBody::passed);
+        let name = state.settings.status_name.as_ref();
+        CacheStatus::passed(reason).add(name, response.headers_mut());
         Ok(response)
     }
 

@@ -84,12 +84,29 @@ fn age(headers: &HeaderMap) -> Option<u64> {
 
 /// Returns the time that a field says. `None` if it has more than one line, or another format than those of RFC 9110
 /// 5.6.7.
+///
+/// RFC 9111 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match the field
+/// value case-insensitively."
 pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut lines = headers.get_all(name).into_iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;
     };
-    httpdate::parse_http_date(line.to_str().ok()?).ok()
+    let text = line.to_str().ok()?;
+    let parsed = httpdate::parse_http_date(text).or_else(|_| {
+        // As names are written: `Thu`, `Aug`, and `GMT`.
+        let mut after_letter = false;
+        let normal = text.chars().map(|c| {
+            let follows = std::mem::replace(&mut after_letter, c.is_ascii_alphabetic());
+            if follows {
+                c.to_ascii_lowercase()
+            } else {
+                c.to_ascii_uppercase()
+            }
+        });
+        httpdate::parse_http_date(&normal.collect::<String>().replace("Gmt", "GMT"))
+    });
+    parsed.ok()
 }
 
 /// Returns how much later `later` is than `earlier`, and zero if it is not.
@@ -174,11 +191,30 @@ mod tests {
             assert_eq!(lifetime_of(&[("expires", invalid.into())]), 0, "{invalid}");
         }
         assert_eq!(lifetime_of(&[("expires", at(10)), ("expires", at(10))]), 0);
-        let obsolete = "Sunday, 06-Nov-94 08:49:37 GMT";
-        assert!(
-            httpdate::parse_http_date(obsolete).is_ok(),
-            "RFC 9110 5.6.7"
-        );
+    }
+
+    /// RFC 9110 5.6.7: three formats. RFC 9111 4.2: "a cache recipient SHOULD match the field value
+    /// case-insensitively", and "SHOULD consider a date with a zone abbreviation other than "GMT" to be invalid".
+    #[test]
+    fn formats_of_dates() {
+        let parse = |text: &str| date(&map(&[("date", text.to_owned())]), &header::DATE);
+        let expected = parse("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(expected.is_some());
+        for same in [
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "sUN, 06 nOV 1994 08:49:37 gmt",
+            "SUNDAY, 06-NOV-94 08:49:37 GMT",
+        ] {
+            assert_eq!(parse(same), expected, "{same}");
+        }
+        for invalid in [
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 AEST",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(parse(invalid), None, "{invalid}");
+        }
     }
 
     /// RFC 9111 4.2.2: "A cache MUST NOT use heuristics to determine freshness when an explicit expiration time is
