@@ -14,13 +14,14 @@ use super::{
 };
 
 /// The conditions of a client, which the cache answers.
-pub(super) struct ClientConditions {
-    pub(super) method: Method,
+#[derive(Clone, Copy)]
+pub(super) struct ClientConditions<'a> {
+    pub(super) method: &'a Method,
     /// The fields of the request.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: &'a HeaderMap,
 }
 
-impl ClientConditions {
+impl ClientConditions<'_> {
     /// Returns the answer from a stored response, with its age.
     pub(super) fn answer_stored<B>(
         &self,
@@ -30,17 +31,17 @@ impl ClientConditions {
     ) -> Response<CacheBody<B>> {
         let (status, headers) = (stored.status(), stored.headers());
         let age = stored.policy(settings).age(now).as_secs();
-        if is_not_modified(&self.headers, status, headers, stored.received_at()) {
+        if is_not_modified(self.headers, status, headers, stored.received_at()) {
             return with_age(not_modified(headers), age);
         }
         let body = stored.body();
         let whole = 0..body.length;
-        let range = match self.method == Method::GET {
-            true => range_answer(&self.headers, status, headers, body.length),
+        let range = match *self.method == Method::GET {
+            true => range_answer(self.headers, status, headers, body.length),
             false => RangeAnswer::Whole,
         };
         let mut response = Response::new(match &range {
-            RangeAnswer::Whole if self.method == Method::GET => {
+            RangeAnswer::Whole if *self.method == Method::GET => {
                 CacheBody::stored(body.clone(), whole)
             }
             RangeAnswer::Part(part) => CacheBody::stored(body.clone(), part.clone()),
@@ -51,7 +52,7 @@ impl ClientConditions {
         match range {
             RangeAnswer::Whole => {
                 // A HEAD gets the length that a GET would have.
-                if self.method == Method::HEAD && status == StatusCode::OK {
+                if *self.method == Method::HEAD && status == StatusCode::OK {
                     set(
                         &mut response,
                         header::CONTENT_LENGTH,
@@ -86,7 +87,7 @@ impl ClientConditions {
         flight: &Arc<Flight>,
         now: SystemTime,
     ) -> Option<Response<CacheBody<B>>> {
-        if is_not_modified(&self.headers, recording.status, &recording.headers, now) {
+        if is_not_modified(self.headers, recording.status, &recording.headers, now) {
             return Some(not_modified(&recording.headers));
         }
         let body = CacheBody::live(recording.read()?, recording.length, flight.clone());
@@ -103,7 +104,7 @@ impl ClientConditions {
         body: CacheBody<B>,
         now: SystemTime,
     ) -> Response<CacheBody<B>> {
-        if !is_not_modified(&self.headers, parts.status, &parts.headers, now) {
+        if !is_not_modified(self.headers, parts.status, &parts.headers, now) {
             return Response::from_parts(parts, body);
         }
         let kept: HeaderMap = without_metadata(&parts.headers);

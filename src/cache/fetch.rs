@@ -38,8 +38,8 @@ pub(super) struct Fetch<St> {
     pub(super) lookup: Lookup,
     /// What the origin is asked to confirm, if it can.
     pub(super) stored: Option<Arc<StoredResponse>>,
-    /// Whether other requests may join.
-    pub(super) shared: bool,
+    /// Whether the request is like those of most clients, so that its response says something of the next one.
+    pub(super) plain: bool,
     pub(super) head: watch::Sender<FlightHead>,
     pub(super) flight: Weak<Flight>,
     pub(super) background: Weak<Background>,
@@ -75,12 +75,12 @@ impl<St: Store> Fetch<St> {
         &self,
         mut request: request::Parts,
         body: B,
-        is_for_part: bool,
+        keeps_conditions: bool,
     ) -> Request<B> {
         match &self.stored {
             Some(stored) => make_conditional(&mut request.headers, stored.headers()),
             // The whole response is wanted, for those who have nothing of it.
-            None if !is_for_part => remove_conditions(&mut request.headers),
+            None if !keeps_conditions => remove_conditions(&mut request.headers),
             None => {}
         }
         Request::from_parts(request, body)
@@ -143,7 +143,10 @@ impl<St: Store> Fetch<St> {
             }
         }
         let recordable = match self.recordable(&response, &sent, times, since) {
-            Ok(recordable) => recordable,
+            Ok(recordable) => {
+                self.state.not_storable.remove(&self.lookup.key);
+                recordable
+            }
             Err(why) => {
                 self.refuse(why, response.status()).await;
                 let _ = first.send(Fetched::Own(response));
@@ -187,10 +190,9 @@ impl<St: Store> Fetch<St> {
             Err(fresh) => {
                 self.share(FlightHead::Alone);
                 state.remove(key).await;
-                return Arc::new(fresh);
+                return fresh;
             }
         };
-        let fresh = Arc::new(fresh);
         // Stored first, so that a request which comes now finds it.
         state.put(key, fresh.clone(), since).await;
         self.share(FlightHead::Stored(fresh.clone()));
@@ -241,7 +243,7 @@ impl<St: Store> Fetch<St> {
         // Every error is different, and none says anything of the next response.
         if !status.is_server_error() {
             let key = &self.lookup.key;
-            if self.shared && why == NotStored::Response {
+            if self.plain && why == NotStored::Response {
                 self.state.not_storable.add(key);
             }
             if self.stored.is_some() {
@@ -363,7 +365,7 @@ impl<St: Store> Fetch<St> {
 
     /// Has later requests ask for themselves, because the response is too large.
     fn stop_keeping(&self, writer: &RecordingWriter) {
-        if writer.pass_through() && self.shared {
+        if writer.pass_through() && self.plain {
             self.state.flights.close(&self.lookup.key);
             self.state.not_storable.add(&self.lookup.key);
         }

@@ -1,6 +1,6 @@
 //! A stored response with the head of a newer one in its place.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -20,7 +20,7 @@ pub(super) fn freshened(
     authorized: bool,
     times: ExchangeTimes,
     settings: &CacheSettings,
-) -> Result<StoredResponse, StoredResponse> {
+) -> Result<Arc<StoredResponse>, Arc<StoredResponse>> {
     let targets = &settings.targets;
     let mut names = targets.iter().chain([&header::CACHE_CONTROL]);
     // A response that says nothing of caches leaves what was said before as it was.
@@ -39,6 +39,7 @@ pub(super) fn freshened(
     let selecting = SelectingFields::read(&headers, sent);
     let body = stored.body().clone();
     let fresh = StoredResponse::new(stored.status(), headers, body, selecting, times);
+    let fresh = Arc::new(fresh);
     match may {
         Ok(()) => Ok(fresh),
         Err(_) => Err(fresh),

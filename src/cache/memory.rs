@@ -92,7 +92,17 @@ impl Store for MemoryStore {
     ) -> Result<(), BoxError> {
         let _changing = self.change();
         let variants = match self.map.peek(key) {
-            Some(others) => others.with(&response, max_variants),
+            Some(others) => {
+                // Together they may be more than the map takes, which would then keep none of them.
+                let fits = |variants: &StoredVariants| {
+                    EntrySize.weight(key, variants) <= self.map.shard_capacity() / 2
+                };
+                let most = (1..=max_variants)
+                    .rev()
+                    .map(|max| others.with(&response, max));
+                let mut most = most.skip_while(|variants| !fits(variants));
+                most.next().unwrap_or_else(|| StoredVariants::one(response))
+            }
             None => StoredVariants::one(response),
         };
         self.map.insert(key.clone(), variants);

@@ -36,6 +36,11 @@ impl NotStorable {
             .insert(self.hasher.hash_one(key), Instant::now() + MEMORY);
     }
 
+    /// Forgets a key, which has had a response that can be stored.
+    pub(super) fn remove(&self, key: &CacheKey) {
+        self.until.remove(&self.hasher.hash_one(key));
+    }
+
     /// Returns whether a key is remembered.
     pub(super) fn contains(&self, key: &CacheKey) -> bool {
         let until = self.until.get(&self.hasher.hash_one(key));

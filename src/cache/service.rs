@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tower::Service;
+use tracing::Instrument;
 
 use super::{
     answer::{ClientConditions, own_response},
@@ -140,8 +141,8 @@ impl<S, St: Store> Visit<S, St> {
                     count(&state.counters.served_stale);
                 }
                 let conditions = ClientConditions {
-                    method: request.method.clone(),
-                    headers: request.headers.clone(),
+                    method: &request.method,
+                    headers: &request.headers,
                 };
                 let mut response = conditions.answer_stored(&stored, settings, now);
                 let time_to_live = stored.policy(settings).time_to_live(now);
@@ -257,7 +258,7 @@ impl<S, St: Store> Visit<S, St> {
                 .then(|| freshened(&stored, update, &sent, authorized, times, settings).ok())
                 .flatten();
             match fresh {
-                Some(fresh) => state.put(&lookup.key, Arc::new(fresh), since).await,
+                Some(fresh) => state.put(&lookup.key, fresh, since).await,
                 None => state.remove(&lookup.key).await,
             }
         }
@@ -284,15 +285,15 @@ impl<S, St: Store> Visit<S, St> {
         RB: Body<Data = Bytes> + Send + 'static,
     {
         let state = &self.shared.state;
-        // A part is not stored, and a whole that nobody has asked for may be large.
-        let is_for_part = lookup.ranged && stored.is_none();
-        let shares = lookup.is_plain() && !is_for_part && !lookup.directives.no_store;
-        if lookup.directives.no_store
-            || (shares && stored.is_none() && state.not_storable.contains(&lookup.key))
-        {
+        if lookup.directives.no_store {
             return self.pass(request, body, reason).await;
         }
-        let (flight, head) = match shares {
+        // A part is not stored, and a whole that nobody has asked for may be large.
+        let is_for_part = lookup.ranged && stored.is_none();
+        let is_plain = lookup.is_plain() && !is_for_part;
+        // Then each request asks for itself, and one whose response can be stored ends that.
+        let is_alone = stored.is_none() && state.not_storable.contains(&lookup.key);
+        let (flight, head) = match is_plain && !is_alone {
             true => match state.flights.board(&lookup.key) {
                 Boarding::Lead(flight, head) => (flight, head),
                 Boarding::Join(flight) => {
@@ -301,22 +302,28 @@ impl<S, St: Store> Visit<S, St> {
             },
             false => Flight::solo(&lookup.key),
         };
+        // The request goes to the origin with other conditions.
+        let (method, headers) = (request.method.clone(), request.headers.clone());
         let conditions = ClientConditions {
-            method: request.method.clone(),
-            headers: request.headers.clone(),
+            method: &method,
+            headers: &headers,
         };
         let fetch = Fetch {
             state: state.clone(),
             stored,
-            shared: shares,
+            plain: is_plain,
             head,
             flight: Arc::downgrade(&flight),
             background: Arc::downgrade(&self.shared.background),
             lookup,
         };
-        let request = fetch.prepare(request, body, is_for_part);
+        let request = fetch.prepare(request, body, is_for_part || is_alone);
         let (first, fetched) = oneshot::channel();
-        let task = tokio::spawn(fetch.run(self.inner, request, first, None));
+        let task = tokio::spawn(
+            fetch
+                .run(self.inner, request, first, None)
+                .in_current_span(),
+        );
         flight.depart(task.abort_handle());
         let Ok(fetched) = fetched.await else {
             // The service has panicked, or the runtime is going.
@@ -375,8 +382,8 @@ impl<S, St: Store> Visit<S, St> {
         let settings = &state.settings;
         let now = settings.now();
         let conditions = ClientConditions {
-            method: request.method.clone(),
-            headers: request.headers.clone(),
+            method: &request.method,
+            headers: &request.headers,
         };
         let response = match head {
             FlightHead::Live(recording) if recording.selecting.match_request(&request.headers) => {
@@ -420,7 +427,7 @@ impl<S, St: Store> Visit<S, St> {
         let fetch = Fetch {
             state: state.clone(),
             stored: Some(stored),
-            shared: lookup.is_plain(),
+            plain: lookup.is_plain(),
             head,
             flight: Arc::downgrade(&flight),
             background: Arc::downgrade(&self.shared.background),
@@ -428,7 +435,11 @@ impl<S, St: Store> Visit<S, St> {
         };
         let request = fetch.prepare(request, body, false);
         let (first, _) = oneshot::channel();
-        let task = tokio::spawn(fetch.run(self.inner, request, first, Some(held)));
+        let task = tokio::spawn(
+            fetch
+                .run(self.inner, request, first, Some(held))
+                .in_current_span(),
+        );
         flight.depart(task.abort_handle());
     }
 }

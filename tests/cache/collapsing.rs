@@ -92,6 +92,37 @@ async fn what_is_not_storable_is_asked_for_by_each() {
     later.join_all().await;
 }
 
+/// Clients that get responses of their own do not keep others from a stored one, nor from collapsing.
+#[tokio::test(start_paused = true)]
+async fn one_that_can_be_stored_ends_it() {
+    let origin = Origin::new(|request, _| {
+        let own = request.headers.contains_key("cookie");
+        let fields = [("cache-control", if own { "private" } else { "max-age=60" })];
+        Ok(response(200, &fields, "hello"))
+    });
+    let cache = cached(&origin);
+    cache
+        .get_with("/", &[("cookie", "a=b"), ("if-none-match", "\"a\"")])
+        .await;
+    let own = cache
+        .get_with("/", &[("cookie", "a=b"), ("if-none-match", "\"a\"")])
+        .await;
+    assert_eq!(own.cache_status(), "fwd=uri-miss");
+    assert!(
+        origin.last().contains_key("if-none-match"),
+        "the origin may answer it"
+    );
+    assert_eq!(cache.get("/").await.cache_status(), "fwd=uri-miss; stored");
+    assert_eq!(cache.get("/").await.cache_status(), "hit");
+    cache.handle.clear().await.unwrap();
+    origin.gate_shut();
+    let requests = many(&cache, 10, &[]);
+    settle().await;
+    assert_eq!(origin.count(), 4);
+    origin.open(1);
+    requests.join_all().await;
+}
+
 /// A response for other requests is of no use to those who wait.
 #[tokio::test(start_paused = true)]
 async fn those_that_it_is_not_for_go_on_their_own() {

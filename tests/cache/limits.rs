@@ -94,3 +94,27 @@ async fn small_pieces_are_joined() {
     assert!((1000..3000).contains(&bytes), "{bytes}");
     assert_eq!(cache.get("/").await.text.len(), 1000);
 }
+
+/// Variants that are too large together are kept as far as there is room.
+#[tokio::test(start_paused = true)]
+async fn large_variants_leave_room_for_each_other() {
+    let origin = Origin::new(|_, _| {
+        Ok(response(
+            200,
+            &[("cache-control", "max-age=60"), ("vary", "x")],
+            "y".repeat(100_000),
+        ))
+    });
+    let cache = cached_with(&origin, CacheLayer::in_memory(1 << 20));
+    for x in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
+        cache.get_with("/", &[("x", x)]).await;
+    }
+    let kept = |x| {
+        let cache = cache.clone();
+        async move {
+            let only = [("x", x), ("cache-control", "only-if-cached")];
+            cache.get_with("/", &only).await.status == 200
+        }
+    };
+    assert!(kept("9").await && kept("8").await && !kept("1").await);
+}

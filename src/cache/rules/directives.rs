@@ -85,7 +85,7 @@ impl ResponseDirectives {
                 _ if takes_seconds || lists_fields => return None,
                 _ => continue,
             };
-            directives.add(name, argument);
+            directives.add(name, &argument);
         }
         (!members.is_empty()).then_some(directives)
     }
@@ -104,7 +104,7 @@ impl ResponseDirectives {
     }
 
     /// Adds a directive. Its name is in lower case.
-    fn add(&mut self, name: &str, argument: Argument) {
+    fn add(&mut self, name: &str, argument: &Argument) {
         match name {
             "no-store" => self.no_store = true,
             "public" => self.public = true,
@@ -114,12 +114,12 @@ impl ResponseDirectives {
             }
             "proxy-revalidate" => self.must_revalidate = true,
             "must-understand" => self.must_understand = true,
-            "no-cache" => self.no_cache |= !self.hide(&argument),
-            "private" => self.private |= !self.hide(&argument),
-            "max-age" => limit(&mut self.max_age, &argument),
-            "s-maxage" => limit(&mut self.s_maxage, &argument),
-            "stale-while-revalidate" => limit(&mut self.stale_while_revalidate, &argument),
-            "stale-if-error" => limit(&mut self.stale_if_error, &argument),
+            "no-cache" => self.no_cache |= !self.hide(argument),
+            "private" => self.private |= !self.hide(argument),
+            "max-age" => limit(&mut self.max_age, argument),
+            "s-maxage" => limit(&mut self.s_maxage, argument),
+            "stale-while-revalidate" => limit(&mut self.stale_while_revalidate, argument),
+            "stale-if-error" => limit(&mut self.stale_if_error, argument),
             _ => {}
         }
     }
@@ -218,7 +218,7 @@ pub(super) fn delta_seconds(text: &[u8]) -> Option<u64> {
 }
 
 /// Calls `directive` with the name, in lower case, and the argument of every directive of `Cache-Control`.
-fn for_each(headers: &HeaderMap, mut directive: impl FnMut(&str, Argument)) {
+fn for_each(headers: &HeaderMap, mut directive: impl FnMut(&str, &Argument)) {
     for line in headers.get_all(header::CACHE_CONTROL) {
         for member in split(line.as_bytes(), b',') {
             let Ok(member) = std::str::from_utf8(member.trim_ascii()) else {
@@ -228,7 +228,7 @@ fn for_each(headers: &HeaderMap, mut directive: impl FnMut(&str, Argument)) {
                 None => (member, Argument::None),
                 Some((name, value)) => (name, argument(name, value)),
             };
-            directive(&name.trim_end().to_ascii_lowercase(), argument);
+            directive(&name.trim_end().to_ascii_lowercase(), &argument);
         }
     }
 }
