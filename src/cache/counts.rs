@@ -21,8 +21,8 @@ pub(super) struct CacheCounters {
 pub struct CacheCounts {
     /// Requests that were answered from the store without asking the origin.
     pub hits: u64,
-    /// Requests that were forwarded, and might have been answered from the store. Those that were collapsed or validated
-    /// are among them.
+    /// Requests that were forwarded, and might have been answered from the store. Those that were collapsed or
+    /// validated are among them.
     pub misses: u64,
     /// Requests that were passed on without a look into the store.
     pub passed: u64,

@@ -46,9 +46,9 @@ pub(super) fn freshened(
     }
 }
 
-/// RFC 9110 6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST record the
-/// time it was received and append a corresponding Date header field to the message's header section if it is cached or
-/// forwarded downstream."
+/// RFC 9110 6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST record
+/// the time it was received and append a corresponding Date header field to the message's header section if it is
+/// cached or forwarded downstream."
 pub(super) fn add_date(headers: &mut HeaderMap, received: SystemTime) {
     if !headers.contains_key(header::DATE) {
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(received)) {

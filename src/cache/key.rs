@@ -9,8 +9,8 @@ const MAX_KEY: usize = 8 << 10;
 
 /// The key of a resource: scheme, host with port, path and query, byte for byte, and what the application has added.
 ///
-/// Nothing is decoded, normalised or left out. Two URLs that a server treats as one are stored twice; two that it treats
-/// as different are never taken for each other.
+/// Nothing is decoded, normalised or left out. Two URLs that a server treats as one are stored twice; two that it
+/// treats as different are never taken for each other.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CacheKey {
     /// The URL, and behind it what was added.

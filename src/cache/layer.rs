@@ -10,16 +10,9 @@ use http::{HeaderName, request::Parts};
 use tower::Layer;
 
 use super::{
-    background::Background,
-    cache_status::status_name,
-    handle::CacheHandle,
-    key::CacheKey,
-    memory::MemoryStore,
-    rules::SteeringFields,
-    service::{Cache, SharedCache},
-    settings::CacheSettings,
-    shared::CacheState,
-    store::Store,
+    background::Background, cache_status::status_name, handle::CacheHandle, key::CacheKey,
+    memory::MemoryStore, rules::SteeringFields, service::Cache, settings::CacheSettings,
+    shared::CacheState, store::Store, visit::SharedCache,
 };
 use crate::error::Error;
 
@@ -97,8 +90,8 @@ pub struct CacheBuilder<St> {
 impl<St: Store> CacheBuilder<St> {
     /// Sets the largest content that is stored, in bytes. Default: 8 MiB.
     ///
-    /// A response that turns out to be larger is passed on from there: its readers then get it as fast as the fastest of
-    /// them reads, and a reader that falls behind by more than what had been kept gets an error.
+    /// A response that turns out to be larger is passed on from there: its readers then get it as fast as the fastest
+    /// of them reads, and a reader that falls behind by more than what had been kept gets an error.
     #[must_use]
     pub fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_response = bytes;
@@ -131,8 +124,8 @@ impl<St: Store> CacheBuilder<St> {
         self
     }
 
-    /// Sets for how long a stale response may be used when the service fails, or answers by 500, 502, 503 or 504, unless
-    /// the response says something else. Default: zero, which is not at all.
+    /// Sets for how long a stale response may be used when the service fails, or answers by 500, 502, 503 or 504,
+    /// unless the response says something else. Default: zero, which is not at all.
     ///
     /// `stale-if-error` of the response takes precedence, and `no-cache`, `must-revalidate`, `proxy-revalidate` and
     /// `s-maxage` forbid it.

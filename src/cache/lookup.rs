@@ -26,7 +26,7 @@ pub(super) struct Lookup {
 }
 
 /// What the store has for a request.
-pub(super) enum Found {
+pub(super) enum StoredMatch {
     /// Something that may be used as it is.
     Usable(Arc<StoredResponse>, Reuse),
     /// Something that may be used if the origin confirms it.
@@ -73,15 +73,15 @@ impl Lookup {
         request: &Parts,
         settings: &CacheSettings,
         now: SystemTime,
-    ) -> Found {
+    ) -> StoredMatch {
         let Some(variants) = variants else {
-            return Found::Nothing(ForwardReason::UriMiss);
+            return StoredMatch::Nothing(ForwardReason::UriMiss);
         };
         let Some(response) = variants
             .iter()
             .find(|response| self.is_selected(response, request))
         else {
-            return Found::Nothing(match self.steering.is_empty() {
+            return StoredMatch::Nothing(match self.steering.is_empty() {
                 true => ForwardReason::VaryMiss,
                 false => ForwardReason::Bypass,
             });
@@ -89,16 +89,16 @@ impl Lookup {
         let policy = response.policy(settings);
         match policy.reuse(&self.directives, self.authorized, now) {
             reuse @ (Reuse::Fresh | Reuse::Stale | Reuse::WhileRevalidating) => {
-                Found::Usable(response.clone(), reuse)
+                StoredMatch::Usable(response.clone(), reuse)
             }
-            Reuse::Validate => Found::ToValidate(
+            Reuse::Validate => StoredMatch::ToValidate(
                 response.clone(),
                 match policy.time_to_live(now) > 0 {
                     true => ForwardReason::Request,
                     false => ForwardReason::Stale,
                 },
             ),
-            Reuse::Never => Found::Nothing(ForwardReason::Request),
+            Reuse::Never => StoredMatch::Nothing(ForwardReason::Request),
         }
     }
 

@@ -29,10 +29,12 @@
 
 // Each file depends only on those further down.
 //
-// - `layer`, `handle`: what the application sees. `service`: what becomes of a request.
-// - `fetch`: the task that asks the origin. `lookup`: what a request asks of the cache. `answer`: responses of the cache.
-// - `flight`, `recording`, `background`: requests that share a response, the response while it arrives, and what goes on
-//   without a client.
+// - `layer`, `handle`: what the application sees. `service`: the service, over `visit`: what becomes of a request.
+// - Of `visit`, over `lookup` and `answer`: `forwarding` asks the origin or joins another request that does, `updates`
+//   is for requests that change what is stored.
+// - `fetch`: the task that asks the origin; `storing`: its second half, from the head of a response that is stored.
+// - `flight`, `recording`, `background`: requests that share a response, the response while it arrives, and what goes
+//   on without a client.
 // - `shared` over `store` and `memory`: what is stored. `stored`, `key`: a response, and what it is stored under.
 // - `rules`: what HTTP says of all that, as pure functions.
 
@@ -44,6 +46,7 @@ mod cache_status;
 mod counts;
 mod fetch;
 mod flight;
+mod forwarding;
 mod freshened;
 mod handle;
 mod key;
@@ -51,13 +54,18 @@ mod layer;
 mod lookup;
 mod memory;
 mod not_storable;
+mod recordable;
 mod recording;
+mod recording_error;
 mod rules;
 mod service;
 mod settings;
 mod shared;
 mod store;
 mod stored;
+mod storing;
+mod updates;
+mod visit;
 
 pub use self::{
     body::CacheBody,

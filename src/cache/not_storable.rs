@@ -15,8 +15,8 @@ const MAX_KEYS: usize = 4096;
 
 /// Keys that have lately had a response that nothing in the request kept from being stored.
 ///
-/// Without it, all requests that come while one is under way would wait for its head, in vain, again and again. Keys are
-/// kept as hashes: two that have the same one only have their requests sent at once.
+/// Without it, all requests that come while one is under way would wait for its head, in vain, again and again. Keys
+/// are kept as hashes: two that have the same one only have their requests sent at once.
 pub(super) struct NotStorable {
     until: EvictingMap<u64, Instant>,
     hasher: RandomState,

@@ -7,8 +7,6 @@
 
 use std::{
     collections::VecDeque,
-    error::Error as StdError,
-    fmt,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -18,7 +16,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use slab::Slab;
 
-use super::{budget::Reserved, rules::SelectingFields, stored::CHUNK_OVERHEAD};
+use super::{
+    budget::Reserved, recording_error::RecordingError, rules::SelectingFields,
+    stored::CHUNK_OVERHEAD,
+};
 
 /// A response that arrives, and its head.
 pub(super) struct Recording {
@@ -74,15 +75,6 @@ pub(super) enum Recorded {
     Data(Bytes),
     Trailers(HeaderMap),
     End,
-}
-
-/// Why a reader gets no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RecordingError {
-    /// The response broke before its end.
-    Broken,
-    /// The response is too large to be kept, and the reader is too far behind another one.
-    Behind,
 }
 
 impl Recording {
@@ -318,14 +310,3 @@ impl Drop for RecordingCursor {
         }
     }
 }
-
-impl fmt::Display for RecordingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Broken => "the response broke while it was being cached",
-            Self::Behind => "too slow for a response that is too large to be cached",
-        })
-    }
-}
-
-impl StdError for RecordingError {}

@@ -8,8 +8,8 @@ use crate::error::BoxError;
 /// Keeps responses by key: [`MemoryStore`](super::MemoryStore), a disk, another server.
 ///
 /// A method that fails, or that returns what cannot be used, is no failure of the request: it counts as a miss, and is
-/// in [`CacheCounts::store_errors`](super::CacheCounts::store_errors). A request waits for [`get`](Self::get) for as long
-/// as that takes: a store that may hang has to have a timeout of its own.
+/// in [`CacheCounts::store_errors`](super::CacheCounts::store_errors). A request waits for [`get`](Self::get) for as
+/// long as that takes: a store that may hang has to have a timeout of its own.
 ///
 /// # Cancel safety
 ///

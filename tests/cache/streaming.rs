@@ -150,8 +150,8 @@ async fn what_turns_out_too_large_is_passed_on() {
     );
 }
 
-/// Then the fastest client sets the pace, what is kept is bounded, and a client that falls behind gets an error: never a
-/// response that ends as if it was complete.
+/// Then the fastest client sets the pace, what is kept is bounded, and a client that falls behind gets an error: never
+/// a response that ends as if it was complete.
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_goes_at_the_pace_of_the_fastest() {
     let (origin, senders) = streaming(&[("cache-control", "max-age=60")]);

@@ -41,9 +41,9 @@ pub(crate) fn is_not_modified(
 
 /// Returns whether a 304 leaves a field of the stored response out.
 ///
-/// RFC 9110 15.4.5: "a sender SHOULD NOT generate representation metadata other than the above listed fields unless said
-/// metadata exists for the purpose of guiding cache updates". What is listed are `Content-Location`, `Date`, `ETag` and
-/// `Vary`, `Cache-Control` and `Expires`.
+/// RFC 9110 15.4.5: "a sender SHOULD NOT generate representation metadata other than the above listed fields unless
+/// said metadata exists for the purpose of guiding cache updates". What is listed are `Content-Location`, `Date`,
+/// `ETag` and `Vary`, `Cache-Control` and `Expires`.
 pub(crate) fn is_left_out_of_304(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),

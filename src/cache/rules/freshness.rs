@@ -85,8 +85,8 @@ fn age(headers: &HeaderMap) -> Option<u64> {
 /// Returns the time that a field says. `None` if it has more than one line, or another format than those of RFC 9110
 /// 5.6.7.
 ///
-/// RFC 9111 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match the field
-/// value case-insensitively."
+/// RFC 9111 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match the
+/// field value case-insensitively."
 pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut lines = headers.get_all(name).into_iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {

@@ -11,9 +11,9 @@ const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-grou
 
 /// Returns whether responses to requests with this method and status invalidate what is stored.
 ///
-/// RFC 9111 4.4: "A cache MUST invalidate the target URI (Section 7.1 of [HTTP]) when it receives a non-error status code
-/// in response to an unsafe request method (including methods whose safety is unknown)." And: "A "non-error response" is
-/// one with a 2xx (Successful) or 3xx (Redirection) status code."
+/// RFC 9111 4.4: "A cache MUST invalidate the target URI (Section 7.1 of [HTTP]) when it receives a non-error status
+/// code in response to an unsafe request method (including methods whose safety is unknown)." And: "A "non-error
+/// response" is one with a 2xx (Successful) or 3xx (Redirection) status code."
 pub(crate) fn invalidates(method: &Method, status: StatusCode) -> bool {
     // RFC 9110 9.2.1, and QUERY.
     let is_safe = matches!(
@@ -59,8 +59,8 @@ pub(crate) fn split_origin(url: &str) -> Option<(&str, &str)> {
     Some(url.split_at(end.map_or(url.len(), |end| authority + end)))
 }
 
-/// Resolves a reference against a URL (RFC 3986 5.2.2), if the result has the same origin. Its origin is then written as
-/// that of `base`.
+/// Resolves a reference against a URL (RFC 3986 5.2.2), if the result has the same origin. Its origin is then written
+/// as that of `base`.
 fn resolve(base: &str, reference: &str) -> Option<String> {
     let (origin, rest) = split_origin(base)?;
     let reference = reference.split('#').next()?;

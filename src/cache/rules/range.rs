@@ -45,8 +45,8 @@ pub(crate) fn range_answer(
 /// Returns whether a request for a range is still one if what it depends on has to be current.
 ///
 /// RFC 9110 13.1.5: "If the HTTP-date validator provided is not a strong validator in the sense defined by Section
-/// 8.8.2.2, the condition is false." And: "If the entity-tag validator provided exactly matches the ETag field value for
-/// the selected representation using the strong comparison function (Section 8.8.3.2), the condition is true."
+/// 8.8.2.2, the condition is false." And: "If the entity-tag validator provided exactly matches the ETag field value
+/// for the selected representation using the strong comparison function (Section 8.8.3.2), the condition is true."
 fn if_range_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let Some(validator) = request.get(header::IF_RANGE) else {
         return true;

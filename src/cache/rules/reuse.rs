@@ -93,8 +93,8 @@ impl ReusePolicy {
 
     /// Decides what may be done with the response for a request whose selecting fields match.
     ///
-    /// RFC 9111 4: "When presented with a request, a cache MUST NOT reuse a stored response unless" it is fresh, allowed
-    /// to be served stale, or successfully validated, and not if it says `no-cache`, "unless it is successfully
+    /// RFC 9111 4: "When presented with a request, a cache MUST NOT reuse a stored response unless" it is fresh,
+    /// allowed to be served stale, or successfully validated, and not if it says `no-cache`, "unless it is successfully
     /// validated".
     pub(crate) fn reuse(
         &self,

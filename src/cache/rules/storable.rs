@@ -68,9 +68,9 @@ fn is_understood(status: StatusCode) -> bool {
 
 /// Returns the fields of a response that are stored.
 ///
-/// RFC 9111 3.1: "Caches MUST include all received response header fields -- including unrecognized ones -- when storing
-/// a response; this assures that new HTTP header fields can be successfully deployed." Excepted are those of the
-/// connection, those "that are specific to the proxy that a cache uses when forwarding a request", and those that
+/// RFC 9111 3.1: "Caches MUST include all received response header fields -- including unrecognized ones -- when
+/// storing a response; this assures that new HTTP header fields can be successfully deployed." Excepted are those of
+/// the connection, those "that are specific to the proxy that a cache uses when forwarding a request", and those that
 /// `no-cache` and `private` name.
 ///
 /// Names and values are copied: they may be slices of a buffer that is much larger than they are.

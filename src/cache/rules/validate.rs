@@ -8,10 +8,12 @@ use super::{
     storable::{is_nominated, is_of_connection},
 };
 
-/// Replaces the conditions of a client by those of the cache. Without a validator in the stored response, there are none.
+/// Replaces the conditions of a client by those of the cache. Without a validator in the stored response, there are
+/// none.
 ///
 /// RFC 9111 4.3.1: "a cache [...] SHOULD send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if
-/// the entity tags were provided in the stored response(s) being validated", and `Last-Modified` as `If-Modified-Since`.
+/// the entity tags were provided in the stored response(s) being validated", and `Last-Modified` as
+/// `If-Modified-Since`.
 pub(crate) fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) {
     let pairs = [
         (header::IF_NONE_MATCH, header::ETAG),
@@ -32,9 +34,9 @@ pub(crate) fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) {
 
 /// Returns whether a 304 is about the stored response.
 ///
-/// RFC 9111 4.3.4: "If the new response contains one or more strong validators [...] if none of the initial set contains
-/// at least one of the same strong validators, then the cache MUST NOT use the new response to update any stored
-/// responses." A weak tag that differs is about another response, too.
+/// RFC 9111 4.3.4: "If the new response contains one or more strong validators [...] if none of the initial set
+/// contains at least one of the same strong validators, then the cache MUST NOT use the new response to update any
+/// stored responses." A weak tag that differs is about another response, too.
 pub(crate) fn confirms(stored: &HeaderMap, update: &HeaderMap) -> bool {
     match (stored.get(header::ETAG), update.get(header::ETAG)) {
         (Some(stored), Some(new)) => {
