@@ -38,6 +38,8 @@ pub(super) struct Fetch<St> {
     pub(super) stored: Option<Arc<StoredResponse>>,
     /// Whether the request is like those of most clients, so that its response says something of the next one.
     pub(super) plain: bool,
+    /// The fields of the client's request, if it has conditions: a 304 to it does not end the flight.
+    pub(super) client: Option<HeaderMap>,
     pub(super) head: watch::Sender<FlightHead>,
     pub(super) flight: Weak<Flight>,
     pub(super) background: Weak<Background>,
@@ -110,7 +112,7 @@ impl<St: Store> Fetch<St> {
             Err(_) => Some(None),
         };
         if let (Some(failure), Some(stored)) = (failure, self.usable_on_error(now)) {
-            self.share(FlightHead::Stored(stored.clone()));
+            self.share(FlightHead::Stale(stored.clone()));
             // Whoever began it may have gone.
             let _ = first.send(Fetched::Stale(stored, failure));
             return;
@@ -217,6 +219,7 @@ impl<St: Store> Fetch<St> {
         let mut headers = stored_fields(headers, &directives.hidden);
         add_date(&mut headers, times.response);
         Ok(Recordable {
+            policy,
             status,
             headers,
             selecting,

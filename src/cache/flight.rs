@@ -47,6 +47,8 @@ pub(super) enum FlightHead {
     Live(Arc<Recording>),
     /// A response that was stored, and has been validated.
     Stored(Arc<StoredResponse>),
+    /// A response that was stored, because the origin fails.
+    Stale(Arc<StoredResponse>),
     /// Nothing that could be shared: each has to ask for itself.
     Alone,
 }

@@ -17,6 +17,7 @@ use super::{
     fetch::{Fetch, Fetched},
     flight::{Boarding, Flight, FlightHead},
     lookup::Lookup,
+    rules::{ReusePolicy, has_conditions},
     store::Store,
     stored::StoredResponse,
     visit::Visit,
@@ -48,7 +49,10 @@ impl<S, St: Store> Visit<S, St> {
         let is_plain = lookup.is_plain() && !is_for_part;
         // Then each request asks for itself, and one whose response can be stored ends that.
         let is_alone = stored.is_none() && state.not_storable.contains(&lookup.key);
-        let (flight, head) = match is_plain && !is_alone {
+        // A response that has to be validated for each request is of no use to those who would wait for it.
+        let policy = stored.as_ref().map(|stored| stored.policy(&state.settings));
+        let is_for_each = policy.is_some_and(ReusePolicy::needs_validation);
+        let (flight, head) = match is_plain && !is_alone && !is_for_each {
             true => match state.flights.board(&lookup.key) {
                 Boarding::Lead(flight, head) => (flight, head),
                 Boarding::Join(flight) => {
@@ -67,6 +71,7 @@ impl<S, St: Store> Visit<S, St> {
             state: state.clone(),
             stored,
             plain: is_plain,
+            client: has_conditions(&headers).then(|| headers.clone()),
             head,
             flight: Arc::downgrade(&flight),
             background: Arc::downgrade(&self.shared.background),
@@ -141,10 +146,20 @@ impl<S, St: Store> Visit<S, St> {
             headers: &request.headers,
         };
         let response = match head {
-            FlightHead::Live(recording) if recording.selecting.match_request(&request.headers) => {
+            FlightHead::Live(recording)
+                if recording.selecting.match_request(&request.headers)
+                    && recording.policy.is_usable(now) =>
+            {
                 conditions.answer_joined(&recording, &flight, now)
             }
-            FlightHead::Stored(stored) if lookup.is_selected(&stored, &request) => {
+            FlightHead::Stored(stored)
+                if lookup.is_selected(&stored, &request)
+                    && stored.policy(settings).is_usable(now) =>
+            {
+                Some(conditions.answer_stored(&stored, settings, now))
+            }
+            FlightHead::Stale(stored) if lookup.is_selected(&stored, &request) => {
+                count(&state.counters.served_stale);
                 Some(conditions.answer_stored(&stored, settings, now))
             }
             _ => None,
@@ -188,6 +203,7 @@ impl<S, St: Store> Visit<S, St> {
             state: state.clone(),
             stored: Some(stored),
             plain: lookup.is_plain(),
+            client: None,
             head,
             flight: Arc::downgrade(&flight),
             background: Arc::downgrade(&self.shared.background),

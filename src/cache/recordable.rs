@@ -4,11 +4,12 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     flight::Generation,
-    rules::{ExchangeTimes, SelectingFields},
+    rules::{ExchangeTimes, ReusePolicy, SelectingFields},
 };
 
 /// A response that is being stored, apart from its content.
 pub(super) struct Recordable {
+    pub(super) policy: ReusePolicy,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) selecting: SelectingFields,

@@ -17,7 +17,10 @@ use http::{HeaderMap, StatusCode};
 use slab::Slab;
 
 use super::{
-    budget::Reserved, recording_error::RecordingError, rules::SelectingFields,
+    budget::Reserved,
+    recordable::Recordable,
+    recording_error::RecordingError,
+    rules::{ReusePolicy, SelectingFields},
     stored::CHUNK_OVERHEAD,
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Recording {
     /// The fields that are stored.
     pub(super) headers: HeaderMap,
     pub(super) selecting: SelectingFields,
+    /// Whether it may be used for other requests.
+    pub(super) policy: ReusePolicy,
     /// The length of the content, if the head has said it.
     pub(super) length: Option<u64>,
     progress: Mutex<Progress>,
@@ -79,18 +84,13 @@ pub(super) enum Recorded {
 
 impl Recording {
     /// Returns a recording without content, and its writer.
-    pub(super) fn new(
-        status: StatusCode,
-        headers: HeaderMap,
-        selecting: SelectingFields,
-        length: Option<u64>,
-        reserved: Reserved,
-    ) -> (Arc<Self>, RecordingWriter) {
+    pub(super) fn new(head: Recordable, reserved: Reserved) -> (Arc<Self>, RecordingWriter) {
         let recording = Arc::new(Self {
-            status,
-            headers,
-            selecting,
-            length,
+            status: head.status,
+            headers: head.headers,
+            selecting: head.selecting,
+            policy: head.policy,
+            length: head.length,
             progress: Mutex::new(Progress {
                 chunks: VecDeque::new(),
                 dropped: 0,

@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
@@ -15,6 +15,7 @@ use super::{
     flight::FlightHead,
     recordable::Recordable,
     recording::{Recording, RecordingWriter},
+    rules::is_not_modified,
     store::Store,
     stored::{StoredBody, StoredResponse},
 };
@@ -28,34 +29,31 @@ impl<St: Store> Fetch<St> {
         first: oneshot::Sender<Fetched<RB, E>>,
         held: Option<HeldFlight>,
     ) {
-        let Recordable {
-            status,
-            headers,
-            selecting,
-            length,
-            times,
-            since,
-        } = recordable;
+        let (times, since, length) = (recordable.times, recordable.since, recordable.length);
         let (parts, body) = response.into_parts();
+        // Its body is dropped at once.
+        let is_304 = self.client.as_ref().is_some_and(|client| {
+            is_not_modified(client, parts.status, &parts.headers, times.response)
+        });
         let reserved = Reserved::none(self.state.budget.clone());
-        let (recording, writer) = Recording::new(status, headers, selecting, length, reserved);
+        let (recording, writer) = Recording::new(recordable, reserved);
+        // A response that is fetched to its end in any case is held from here on, any other from its last chunk.
+        let mut held = held;
+        if (self.state.settings.fetches_abandoned || is_304) && held.is_none() {
+            held = self.hold();
+        }
         // At its beginning while nothing else can be ahead of it.
         if let Some(cursor) = recording.read() {
             let _ = first.send(Fetched::Live(parts, cursor, length));
         }
         self.share(FlightHead::Live(recording.clone()));
-        // An answer that is fetched to its end in any case is held from here on, any other from its last chunk.
-        let mut held = held;
-        if self.state.settings.fetches_abandoned && held.is_none() {
-            held = self.hold();
-        }
         let trailers = self.receive(body, length, &writer, &mut held).await;
         let (Some(trailers), Some(chunks)) = (trailers, writer.content()) else {
             return;
         };
         let body = Arc::new(StoredBody::new(chunks, trailers));
         let (headers, selecting) = (recording.headers.clone(), recording.selecting.clone());
-        let response = StoredResponse::new(status, headers, body, selecting, times);
+        let response = StoredResponse::new(recording.status, headers, body, selecting, times);
         self.state
             .put(&self.lookup.key, Arc::new(response), since)
             .await;
@@ -73,25 +71,20 @@ impl<St: Store> Fetch<St> {
     ) -> Option<Option<HeaderMap>> {
         let mut body = pin!(body);
         let (mut received, mut keeps) = (0_u64, true);
-        if body.is_end_stream() {
-            self.hold_last(held);
-            writer.complete(None);
-            return (length.unwrap_or(0) == 0).then_some(None);
-        }
         loop {
-            let Some(frame) = body.frame().await else {
-                // RFC 9112 8: a message that is shorter than it said is incomplete.
-                if length.is_some_and(|length| length != received) {
-                    return None;
-                }
-                self.hold_last(held);
-                writer.complete(None);
-                return Some(None);
+            let frame = match body.is_end_stream() {
+                true => None,
+                false => body.frame().await,
             };
-            let data = match frame.ok()?.into_data() {
-                Ok(data) => data,
-                Err(frame) => {
-                    let trailers = frame.into_trailers().ok();
+            let data = match frame.transpose().ok()?.map(Frame::into_data) {
+                Some(Ok(data)) => data,
+                end => {
+                    // RFC 9112 8: a message that is shorter than it said is incomplete.
+                    if length.is_some_and(|length| length != received) {
+                        return None;
+                    }
+                    let trailers = end.and_then(Result::err);
+                    let trailers = trailers.and_then(|frame| frame.into_trailers().ok());
                     self.hold_last(held);
                     writer.complete(trailers.clone());
                     return Some(trailers);

@@ -281,3 +281,72 @@ async fn validations_at_once_are_one_request() {
     );
     assert_eq!((origin.count(), cache.handle.counts().validated), (2, 1));
 }
+
+/// RFC 9111 4 and 5.2.2.4: what has to be validated for each request is for the one that has asked.
+#[tokio::test(start_paused = true)]
+async fn what_needs_validation_is_asked_for_by_each() {
+    for directives in ["no-cache", "max-age=0", "max-age=60, no-cache"] {
+        let origin = Origin::new(move |request, _| {
+            let fields = [("cache-control", directives), ("etag", "\"a\"")];
+            let conditional = request.headers.contains_key("if-none-match");
+            Ok(response(
+                if conditional { 304 } else { 200 },
+                &fields,
+                "hello",
+            ))
+        });
+        let origin = origin.shut();
+        let cache = cached(&origin);
+        let requests = many(&cache, 5, &[]);
+        settle().await;
+        assert_eq!(origin.count(), 1, "nothing is known yet");
+        origin.open(5);
+        requests.join_all().await;
+        assert_eq!(origin.count(), 5, "{directives}");
+        let requests = many(&cache, 5, &[]);
+        settle().await;
+        assert_eq!(origin.count(), 10, "{directives}: no one waits");
+        origin.open(5);
+        let answers = requests.join_all().await;
+        let expected = "hello fwd=stale; fwd-status=304; stored";
+        let expected = if directives.contains("60") {
+            expected.replace("stale", "request")
+        } else {
+            expected.to_owned()
+        };
+        assert!(
+            answers.iter().all(|answer| *answer == expected),
+            "{answers:?}"
+        );
+    }
+}
+
+/// A response that takes longer than it is fresh is not for those who come later.
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_stale_before_its_end_is_not_joined() {
+    let (origin, _senders) = streaming(&[("cache-control", "max-age=10")]);
+    let cache = cached(&origin);
+    let _first = cache.open(get("/", &[])).await.unwrap();
+    pass(9).await;
+    let _second = cache.open(get("/", &[])).await.unwrap();
+    assert_eq!(origin.count(), 1);
+    pass(1).await;
+    let _third = cache.open(get("/", &[])).await.unwrap();
+    assert_eq!(origin.count(), 2);
+}
+
+/// A client that has the response already is told so, and the response is stored although nobody reads it.
+#[tokio::test(start_paused = true)]
+async fn a_304_to_the_first_does_not_end_the_request() {
+    let (origin, senders) = streaming(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
+    let cache = cached(&origin);
+    let first = cache.get_with("/", &[("if-none-match", "\"a\"")]).await;
+    assert_eq!(first.status, 304);
+    settle().await;
+    let sender = senders.lock().unwrap().pop().unwrap();
+    assert!(push(&sender, "hello"));
+    drop(sender);
+    settle().await;
+    assert_eq!(cache.get("/").await.text, "hello");
+    assert_eq!(origin.count(), 1);
+}

@@ -50,6 +50,31 @@ async fn the_length_has_to_be_right() {
     }
 }
 
+/// The same without any content, and with trailers.
+#[tokio::test(start_paused = true)]
+async fn a_length_without_content_is_wrong() {
+    for trailers in [false, true] {
+        let origin = Origin::new(move |_, _| {
+            let fields = [("cache-control", "max-age=60"), ("content-length", "4")];
+            let (sender, body) = crate::support::streamed();
+            if trailers {
+                sender.send(Ok(Frame::trailers(HeaderMap::new()))).unwrap();
+                return Ok(response(200, &fields, body));
+            }
+            Ok(response(200, &fields, Body::empty()))
+        });
+        let cache = cached(&origin);
+        assert!(
+            read(cache.open(get("/", &[])).await.unwrap())
+                .await
+                .is_err(),
+            "{trailers}"
+        );
+        settle().await;
+        assert_eq!(cache.handle.counts().stored, 0, "{trailers}");
+    }
+}
+
 /// A server asks for no more once it has the length that was announced, and drops the body.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_the_end_has_read_everything() {

@@ -55,6 +55,11 @@ pub(crate) fn is_left_out_of_304(name: &HeaderName) -> bool {
     )
 }
 
+/// Returns whether a request has conditions that a cache answers itself.
+pub(crate) fn has_conditions(request: &HeaderMap) -> bool {
+    request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
+}
+
 /// Removes the conditions that a cache answers itself.
 pub(crate) fn remove_conditions(request: &mut HeaderMap) {
     request.remove(header::IF_NONE_MATCH);

@@ -19,7 +19,9 @@ mod vary;
 
 pub use self::steering::STEERING_FIELDS;
 pub(super) use self::{
-    conditional::{is_for_origin, is_left_out_of_304, is_not_modified, remove_conditions},
+    conditional::{
+        has_conditions, is_for_origin, is_left_out_of_304, is_not_modified, remove_conditions,
+    },
     directives::{RequestDirectives, ResponseDirectives},
     freshness::ExchangeTimes,
     invalidate::{groups, invalidated_groups, invalidated_urls, invalidates, split_origin},

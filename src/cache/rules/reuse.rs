@@ -146,6 +146,23 @@ impl ReusePolicy {
         Reuse::Validate
     }
 
+    /// Returns whether a request that asks for nothing in particular may be answered by the response as it is: also if it
+    /// has waited for the response to another one.
+    ///
+    /// RFC 9111 4: "A response that is stored or storable can be used to satisfy multiple requests, provided that it is
+    /// allowed to reuse that response for the requests in question."
+    pub(crate) fn is_usable(&self, now: SystemTime) -> bool {
+        let reuse = self.reuse(&RequestDirectives::default(), false, now);
+        !matches!(reuse, Reuse::Validate | Reuse::Never)
+    }
+
+    /// Returns whether the response has to be validated for each request.
+    pub(crate) fn needs_validation(&self) -> bool {
+        let is_stale_at_once = self.lifetime.is_zero()
+            && (self.stale_while_revalidate.is_zero() || self.must_revalidate);
+        self.no_cache || is_stale_at_once
+    }
+
     /// Returns whether the response may be used because the origin fails. `default` is how stale it may be if it says
     /// nothing of that.
     ///
