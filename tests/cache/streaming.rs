@@ -1,10 +1,15 @@
 //! Responses while they arrive.
 
-use axum_upstream::{Body, cache::CacheLayer};
+use axum_upstream::{
+    Body,
+    cache::{Cache, CacheBody, CacheFuture, CacheHandle, CacheLayer},
+};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::task::JoinSet;
 
 use crate::support::{Origin, cached, cached_with, get, push, read, response, settle, streaming};
 
@@ -238,4 +243,73 @@ async fn nobody_joins_what_is_too_large() {
     assert_eq!(origin.count(), 2);
     drop(senders.lock().unwrap().pop());
     assert_eq!(read(second).await.unwrap().text, "");
+}
+
+/// Clients that come and go at random, on several threads: those who stay get everything, and nothing is left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_leaves_nothing_behind() {
+    const PIECES: usize = 20;
+    // Some responses are too large, some break, and some have no length.
+    let origin = Origin::new(|request, _| {
+        let kind = request.uri.path().as_bytes()[1];
+        let frames = (0..PIECES).map(move |nth| match (kind, nth) {
+            (b'b', 15) => Err(axum_upstream::BoxError::from("broken")),
+            _ => Ok(Frame::data(Bytes::from_static(b"12345"))),
+        });
+        let frames = futures_util::stream::iter(frames).then(|frame| async {
+            tokio::task::yield_now().await;
+            frame
+        });
+        let length = (PIECES * 5).to_string();
+        let mut fields = vec![("cache-control", "max-age=60")];
+        fields.extend((kind == b'c').then_some(("content-length", &*length)));
+        Ok(response(200, &fields, Body::new(StreamBody::new(frames))))
+    });
+    let builder = CacheLayer::in_memory(1 << 20).max_response_bytes(60);
+    let small = cached_with(&origin, builder);
+    let cache = cached(&origin);
+    let mut clients = JoinSet::new();
+    for seed in 0..2000_usize {
+        let cache = if seed % 3 == 0 {
+            small.clone()
+        } else {
+            cache.clone()
+        };
+        clients.spawn(async move {
+            let path = format!("/{}{}", ["a", "b", "c"][seed % 5 % 3], seed / 200);
+            let mut response = cache.open(get(&path, &[])).await.unwrap();
+            let mut left = if seed % 7 == 0 { seed % 11 } else { usize::MAX };
+            let mut text = 0;
+            while left > 0 {
+                match response.body_mut().frame().await {
+                    None => return assert_eq!(text, PIECES * 5, "{path}"),
+                    // It is broken, or this client is too slow for one that is too large.
+                    Some(Err(_)) => return,
+                    Some(Ok(frame)) => text += frame.into_data().unwrap().len(),
+                }
+                left -= 1;
+            }
+        });
+    }
+    // A panic of a client is one of this test.
+    clients.join_all().await;
+    for cache in [small, cache] {
+        while cache.handle.counts().bytes_in_flight > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The types are those that servers ask for.
+#[test]
+fn traits() {
+    fn sent<T: Send + Sync>() {}
+    fn cloned<T: Clone>() {}
+    sent::<CacheLayer>();
+    sent::<CacheHandle>();
+    sent::<Cache<Origin>>();
+    fn moved<T: Send + Unpin>() {}
+    moved::<CacheBody<Body>>();
+    moved::<CacheFuture<Body, std::convert::Infallible>>();
+    cloned::<(CacheLayer, CacheHandle, Cache<Origin>)>();
 }
