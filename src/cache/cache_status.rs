@@ -154,7 +154,7 @@ mod tests {
         assert!(headers.is_empty());
     }
 
-    /// RFC 9211 2: "The first cache listed is the one closest to the origin".
+    /// RFC 9211 2: "The first member represents the cache closest to the origin server".
     #[test]
     fn it_comes_behind_other_caches() {
         let mut headers = HeaderMap::new();

@@ -16,8 +16,9 @@ use tower::Service;
 use super::{
     background::{Background, HeldFlight},
     counts::count,
-    flight::{Flight, FlightHead, Generation},
+    flight::{Flight, FlightHead},
     freshened::{add_date, freshened},
+    generations::KeyGeneration,
     lookup::Lookup,
     recordable::Recordable,
     recording::RecordingCursor,
@@ -93,7 +94,7 @@ impl<St: Store> Fetch<St> {
         RB: Body<Data = Bytes>,
     {
         let sent = request.headers().clone();
-        let since = self.state.flights.generation(&self.lookup.key);
+        let since = self.state.flights.generations().of(&self.lookup.key);
         let requested = self.state.settings.now();
         let result = inner.call(request).await;
         drop(inner);
@@ -104,7 +105,7 @@ impl<St: Store> Fetch<St> {
         };
         let failure = match &result {
             Ok(response) => match response.status().as_u16() {
-                // RFC 5861 4: "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response
+                // RFC 5861 4: "an error is any situation which would result in a 500, 502, 503 or 504 HTTP response
                 // status code being returned."
                 500 | 502 | 503 | 504 => Some(Some(response.status())),
                 _ => None,
@@ -163,7 +164,7 @@ impl<St: Store> Fetch<St> {
         update: &HeaderMap,
         sent: &HeaderMap,
         times: ExchangeTimes,
-        since: Generation,
+        since: KeyGeneration,
     ) -> Arc<StoredResponse> {
         let (state, key) = (&self.state, &self.lookup.key);
         if !confirms(stored.headers(), update) {
@@ -195,7 +196,7 @@ impl<St: Store> Fetch<St> {
         response: &Response<RB>,
         sent: &HeaderMap,
         times: ExchangeTimes,
-        since: Generation,
+        since: KeyGeneration,
     ) -> Result<Recordable, NotStored> {
         let (settings, lookup) = (&self.state.settings, &self.lookup);
         let (status, headers) = (response.status(), response.headers());

@@ -1,30 +1,21 @@
 //! Requests to the origin that other requests may share.
 
 use std::{
-    collections::{HashMap, hash_map::RandomState},
+    collections::HashMap,
     fmt,
-    hash::BuildHasher,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use tokio::{sync::watch, task::AbortHandle};
 
-use super::{key::CacheKey, recording::Recording, stored::StoredResponse};
-
-/// How many counters there are for the invalidations of keys. Keys that share one only have a response stored less.
-const GENERATIONS: usize = 1024;
+use super::{
+    generations::KeyGenerations, key::CacheKey, recording::Recording, stored::StoredResponse,
+};
 
 /// The flights of a cache, by key.
 pub(super) struct FlightTable {
     flights: Mutex<HashMap<CacheKey, Weak<Flight>>>,
-    hasher: RandomState,
-    /// How often keys were invalidated: a response that was asked for before that is not stored.
-    generations: Box<[AtomicU64]>,
-    /// How often all of them were.
-    all: AtomicU64,
+    generations: KeyGenerations,
 }
 
 /// One request to the origin, with a task of its own.
@@ -53,10 +44,6 @@ pub(super) enum FlightHead {
     Alone,
 }
 
-/// Which invalidations there were when a flight began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Generation(u64, u64);
-
 /// Whether a request leads a flight or joins one.
 pub(super) enum Boarding {
     /// The flight is new, and waits for a task.
@@ -68,9 +55,7 @@ impl FlightTable {
     pub(super) fn new() -> Self {
         Self {
             flights: Mutex::default(),
-            hasher: RandomState::new(),
-            generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
-            all: AtomicU64::new(0),
+            generations: KeyGenerations::new(),
         }
     }
 
@@ -90,33 +75,21 @@ impl FlightTable {
         self.lock().remove(key);
     }
 
-    /// Returns what [`is_current`](Self::is_current) compares with.
-    pub(super) fn generation(&self, key: &CacheKey) -> Generation {
-        let own = self.counter(key).load(Ordering::Acquire);
-        Generation(own, self.all.load(Ordering::Acquire))
-    }
-
-    /// Returns whether a key has not been invalidated since.
-    pub(super) fn is_current(&self, key: &CacheKey, since: Generation) -> bool {
-        self.generation(key) == since
+    /// Returns how often keys were invalidated.
+    pub(super) fn generations(&self) -> &KeyGenerations {
+        &self.generations
     }
 
     /// Invalidates a key: what is under way is neither stored nor joined.
     pub(super) fn invalidate(&self, key: &CacheKey) {
-        self.counter(key).fetch_add(1, Ordering::AcqRel);
+        self.generations.end(key);
         self.close(key);
     }
 
     /// Invalidates all keys.
     pub(super) fn invalidate_all(&self) {
-        self.all.fetch_add(1, Ordering::AcqRel);
+        self.generations.end_all();
         self.lock().clear();
-    }
-
-    fn counter(&self, key: &CacheKey) -> &AtomicU64 {
-        // The remainder is below the number of counters.
-        let place = self.hasher.hash_one(key) % self.generations.len() as u64;
-        &self.generations[usize::try_from(place).unwrap_or(0)]
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Weak<Flight>>> {

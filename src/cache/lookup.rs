@@ -66,7 +66,8 @@ impl Lookup {
 
     /// Chooses among what is stored under the key.
     ///
-    /// RFC 9111 4: "When more than one suitable response is stored, a cache MUST use the most recent one".
+    /// RFC 9111 4: "When more than one suitable response is stored, a cache MUST use the most recent one (as determined
+    /// by the Date header field)."
     pub(super) fn find(
         &self,
         variants: Option<&StoredVariants>,
@@ -77,10 +78,14 @@ impl Lookup {
         let Some(variants) = variants else {
             return StoredMatch::Nothing(ForwardReason::UriMiss);
         };
-        let Some(response) = variants
+        let selected = variants
             .iter()
-            .find(|response| self.is_selected(response, request))
-        else {
+            .filter(|response| self.is_selected(response, request));
+        let newest = selected.reduce(|newest, other| match other.date() > newest.date() {
+            true => other,
+            false => newest,
+        });
+        let Some(response) = newest else {
             return StoredMatch::Nothing(match self.steering.is_empty() {
                 true => ForwardReason::VaryMiss,
                 false => ForwardReason::Bypass,

@@ -48,6 +48,7 @@ mod fetch;
 mod flight;
 mod forwarding;
 mod freshened;
+mod generations;
 mod handle;
 mod key;
 mod layer;

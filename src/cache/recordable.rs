@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    flight::Generation,
+    generations::KeyGeneration,
     rules::{ExchangeTimes, ReusePolicy, SelectingFields},
 };
 
@@ -15,5 +15,5 @@ pub(super) struct Recordable {
     pub(super) selecting: SelectingFields,
     pub(super) length: Option<u64>,
     pub(super) times: ExchangeTimes,
-    pub(super) since: Generation,
+    pub(super) since: KeyGeneration,
 }

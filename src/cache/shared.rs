@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{
     budget::MemoryBudget,
     counts::{CacheCounters, CacheCounts, count},
-    flight::{FlightTable, Generation},
+    flight::FlightTable,
+    generations::KeyGeneration,
     key::CacheKey,
     not_storable::NotStorable,
     settings::CacheSettings,
@@ -47,9 +48,9 @@ impl<St: Store> CacheState<St> {
         &self,
         key: &CacheKey,
         response: Arc<StoredResponse>,
-        since: Generation,
+        since: KeyGeneration,
     ) {
-        if !self.flights.is_current(key, since) {
+        if !self.flights.generations().is_current(key, since) {
             return;
         }
         let max = self.settings.max_variants;
@@ -58,7 +59,7 @@ impl<St: Store> CacheState<St> {
             count(&self.counters.stored);
         }
         // An invalidation in between has removed what was there before. One that comes now removes this response.
-        if !self.flights.is_current(key, since) {
+        if !self.flights.generations().is_current(key, since) {
             self.remove(key).await;
         }
     }

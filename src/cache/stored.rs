@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    rules::{ExchangeTimes, ResponseDirectives, ReusePolicy, SelectingFields, groups},
+    rules::{ExchangeTimes, ResponseDirectives, ReusePolicy, SelectingFields, date, groups},
     settings::CacheSettings,
 };
 
@@ -33,6 +33,8 @@ pub struct StoredResponse {
     body: Arc<StoredBody>,
     selecting: SelectingFields,
     times: ExchangeTimes,
+    /// When it was generated, by the clock of the origin.
+    date: SystemTime,
     groups: Vec<String>,
     /// Computed when it is needed first, because a store that reads bytes does not know the settings.
     policy: OnceLock<ReusePolicy>,
@@ -124,6 +126,7 @@ impl StoredResponse {
     ) -> Self {
         Self {
             groups: groups(&headers),
+            date: date(&headers, &header::DATE).unwrap_or(times.response),
             status,
             headers,
             body,
@@ -190,6 +193,11 @@ impl StoredResponse {
 
     pub(super) fn body(&self) -> &Arc<StoredBody> {
         &self.body
+    }
+
+    /// Returns its `Date`, or when it was received.
+    pub(super) fn date(&self) -> SystemTime {
+        self.date
     }
 
     pub(super) fn selecting(&self) -> &SelectingFields {

@@ -70,7 +70,7 @@ impl<S, St: Store> Visit<S, St> {
         S: Service<Request<B>, Response = Response<RB>>,
     {
         let state = self.shared.state.clone();
-        let since = state.flights.generation(&lookup.key);
+        let since = state.flights.generations().of(&lookup.key);
         let (sent, requested) = (request.headers.clone(), state.settings.now());
         let mut inner = self.inner;
         let response = inner.call(Request::from_parts(request, body)).await?;

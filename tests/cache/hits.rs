@@ -381,3 +381,36 @@ async fn absolute_and_origin_form_are_one_resource() {
     let absolute = Request::get("http://a/x?y").body(Body::empty()).unwrap();
     assert_eq!(cache.send(absolute).await.cache_status(), "hit");
 }
+
+/// RFC 9111 4: of several that fit, the most recent one by `Date`, whatever came last.
+#[tokio::test(start_paused = true)]
+async fn the_most_recent_response_is_used() {
+    let origin = Origin::in_turn(vec![
+        || {
+            Ok(crate::support::response(
+                200,
+                &[
+                    ("cache-control", "max-age=600000"),
+                    ("vary", "x"),
+                    ("date", NOW),
+                ],
+                "new",
+            ))
+        },
+        || {
+            Ok(crate::support::response(
+                200,
+                &[("cache-control", "max-age=600000"), ("date", YESTERDAY)],
+                "old",
+            ))
+        },
+    ]);
+    let cache = cached(&origin);
+    cache.get_with("/", &[("x", "1")]).await;
+    assert_eq!(cache.get_with("/", &[("x", "2")]).await.text, "old");
+    assert_eq!(cache.get_with("/", &[("x", "1")]).await.text, "new");
+    assert_eq!(
+        cache.get_with("/", &[("x", "2")]).await.cache_status(),
+        "hit"
+    );
+}

@@ -103,7 +103,8 @@ mod tests {
         is_not_modified(&map(request), status, &map(stored), received)
     }
 
-    /// RFC 9110 13.1.2: "the origin server MUST use the weak comparison function".
+    /// RFC 9110 13.1.2: "A recipient MUST use the weak comparison function when comparing entity tags for
+    /// If-None-Match".
     #[test]
     fn if_none_match_is_weak() {
         let stored = [("etag", "W/\"a\"")];

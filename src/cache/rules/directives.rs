@@ -172,8 +172,8 @@ impl RequestDirectives {
 /// RFC 9111 4.2.1: "When there is more than one value present for a given directive (e.g., two Expires header field
 /// lines or multiple Cache-Control: max-age directives), either the first occurrence should be used or the response
 /// should be considered stale." It is considered stale, and so is one whose value is invalid: "Caches are encouraged to
-/// consider responses that have invalid freshness information (e.g., a max-age directive with a non-integer content)
-/// to be stale."
+/// consider responses that have invalid freshness information (e.g., a max-age directive with non-integer content) to
+/// be stale."
 fn limit(seconds: &mut Option<u64>, argument: &Argument) {
     let said = argument.seconds().unwrap_or(0);
     *seconds = match *seconds {

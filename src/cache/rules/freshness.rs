@@ -87,7 +87,7 @@ fn age(headers: &HeaderMap) -> Option<u64> {
 ///
 /// RFC 9111 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match the
 /// field value case-insensitively."
-pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut lines = headers.get_all(name).into_iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;

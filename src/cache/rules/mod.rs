@@ -23,7 +23,7 @@ pub(super) use self::{
         has_conditions, is_for_origin, is_left_out_of_304, is_not_modified, remove_conditions,
     },
     directives::{RequestDirectives, ResponseDirectives},
-    freshness::ExchangeTimes,
+    freshness::{ExchangeTimes, date},
     invalidate::{groups, invalidated_groups, invalidated_urls, invalidates, split_origin},
     range::{RangeAnswer, range_answer},
     reuse::{Reuse, ReusePolicy},

@@ -88,7 +88,7 @@ fn parse(range: &HeaderValue, length: u64) -> Option<RangeAnswer> {
         "" => u64::MAX,
         last => position(last)?,
     };
-    // RFC 9110 14.1.1: "An int-range is invalid if the last-pos value is present and less than first-pos."
+    // RFC 9110 14.1.1: "An int-range is invalid if the last-pos value is present and less than the first-pos."
     if last < first {
         return None;
     }

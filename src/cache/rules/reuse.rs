@@ -146,11 +146,11 @@ impl ReusePolicy {
         Reuse::Validate
     }
 
-    /// Returns whether a request that asks for nothing in particular may be answered by the response as it is: also if it
-    /// has waited for the response to another one.
+    /// Returns whether a request that asks for nothing in particular may be answered by the response as it is: also if
+    /// it has waited for the response to another one.
     ///
-    /// RFC 9111 4: "A response that is stored or storable can be used to satisfy multiple requests, provided that it is
-    /// allowed to reuse that response for the requests in question."
+    /// RFC 9111 4: "A cache can use a response that is stored or storable to satisfy multiple requests, provided that
+    /// it is allowed to reuse that response for the requests in question."
     pub(crate) fn is_usable(&self, now: SystemTime) -> bool {
         let reuse = self.reuse(&RequestDirectives::default(), false, now);
         !matches!(reuse, Reuse::Validate | Reuse::Never)
@@ -274,8 +274,8 @@ mod tests {
         }
     }
 
-    /// RFC 5861 3: "caches MAY serve the response in which it appears after it becomes stale, up to the indicated
-    /// number of seconds."
+    /// RFC 5861 3: "caches MAY serve the response it appears in after it becomes stale, up to the indicated number of
+    /// seconds."
     #[test]
     fn stale_while_revalidate() {
         let response = "max-age=10, stale-while-revalidate=5";

@@ -30,9 +30,8 @@ pub(crate) fn storable(
     if matches!(status.as_u16(), 100..=199 | 206 | 304) {
         return Err(NotStored::Request);
     }
-    // RFC 9111 5.2.2.3: "caches that implement must-understand SHOULD ignore the no-store directive in responses that
-    // contain both directives and a status code that the cache understands and conforms to any related caching
-    // requirements."
+    // RFC 9111 5.2.2.3: "the cache SHOULD ignore the no-store directive if it understands and implements the status
+    // code's caching requirements."
     let no_store = directives.no_store && !directives.must_understand;
     if must_understand || no_store || directives.private {
         return Err(NotStored::Response);

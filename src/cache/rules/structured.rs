@@ -1,7 +1,8 @@
 //! The part of Structured Fields (RFC 9651) that fields of caches need: dictionaries of bare items, lists of strings.
 //!
-//! RFC 9651 4.2: "When generating or parsing, [...] if parsing fails, either the entire field value MUST be ignored".
-//! So every function returns `None` for a field that is not well-formed anywhere, also in members that no rule needs.
+//! RFC 9651 4.2: "If parsing fails, either the entire field value MUST be ignored (i.e., treated as if the field were
+//! not present in the section), or alternatively the complete HTTP message MUST be treated as malformed." So every
+//! function returns `None` for a field that is not well-formed anywhere, also in members that no rule needs.
 
 use http::{HeaderMap, HeaderName};
 

@@ -11,9 +11,8 @@ use super::{
 /// Replaces the conditions of a client by those of the cache. Without a validator in the stored response, there are
 /// none.
 ///
-/// RFC 9111 4.3.1: "a cache [...] SHOULD send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if
-/// the entity tags were provided in the stored response(s) being validated", and `Last-Modified` as
-/// `If-Modified-Since`.
+/// RFC 9111 4.3.1: a cache "MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if the
+/// entity tags were provided in the stored response(s) being validated", and `Last-Modified` as `If-Modified-Since`.
 pub(crate) fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) {
     let pairs = [
         (header::IF_NONE_MATCH, header::ETAG),
