@@ -126,12 +126,16 @@ async fn pass(
 
 /// Forwards one request, with a short line in the log if there are such lines.
 async fn forward(
-    forwarder: Forwarder,
+    mut forwarder: Forwarder,
     request: Request<Upload<Incoming>>,
     short: bool,
 ) -> Response<Body> {
     let mut line = log_line(&request, short);
-    let response = forwarder.forward(request).await;
+    let response = match &mut forwarder {
+        Forwarder::Cluster(proxy) => infallible(proxy.call(request).await),
+        // Boxed, so that a request to a cluster has no room for it.
+        Forwarder::Routes(_) | Forwarder::Cached(_) => Box::pin(forwarder.forward(request)).await,
+    };
     if let Some(line) = &mut line {
         line.answered(&response);
     }

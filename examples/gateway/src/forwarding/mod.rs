@@ -92,9 +92,8 @@ impl Forwarder {
     pub(crate) async fn forward(mut self, request: Request<Upload<Incoming>>) -> Response<Body> {
         match &mut self {
             Self::Cluster(proxy) => infallible(proxy.call(request).await),
-            // Boxed, so that a request to a cluster has no room for them.
-            Self::Routes(routes) => Box::pin(routes.answer(request)).await,
-            Self::Cached(cached) => Box::pin(cached.answer(request)).await,
+            Self::Routes(routes) => routes.answer(request).await,
+            Self::Cached(cached) => cached.answer(request).await,
         }
     }
 }
