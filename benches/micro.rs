@@ -135,6 +135,34 @@ fn proxied_request(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| runtime.block_on(get(&mut client)));
 }
 
+/// The same, answered by a cache in front of the proxy.
+#[cfg(feature = "cache")]
+#[divan::bench]
+fn cached_request(bencher: Bencher<'_, '_>) {
+    use axum_upstream::cache::CacheLayer;
+    use tower::Layer;
+
+    let runtime = runtime();
+    let fresh = [
+        ("cache-control", "max-age=3600"),
+        ("content-type", "text/plain"),
+    ];
+    let hello = tower::service_fn(move |_| async move {
+        let mut response = Response::new(Body::from("hello"));
+        for (name, value) in fresh {
+            let value = http::HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
+        Ok::<_, Infallible>(response)
+    });
+    let cache = CacheLayer::new(1 << 20);
+    let mut client = runtime.block_on(async { in_memory(cache.layer(hello)) });
+    runtime.block_on(get(&mut client));
+    bencher.bench_local(|| runtime.block_on(get(&mut client)));
+    let counts = cache.handle().counts();
+    assert_eq!(counts.misses, 1, "{counts:?}");
+}
+
 /// The same with metrics that an exporter for Prometheus collects, rather than none.
 #[cfg(feature = "metrics")]
 #[divan::bench]

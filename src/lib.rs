@@ -50,6 +50,7 @@
 //! - [`mirror`]: copies of requests for a second cluster, whose answers are compared or dropped.
 //! - [`split`]: one of several clusters for each request, for canaries, blue and green.
 //! - [`retry`] and [`health`]: what is done about requests and endpoints that fail.
+//! - `cache`, with the feature of that name: a shared cache around any service.
 //! - [`access_log`]: a log with one line per exchange.
 //! - [`rewrite`]: which fields of a request or response head are changed.
 //!
@@ -64,6 +65,7 @@
 //! | `tls-native-roots` | by `tls` | servers are verified against the platform's trust roots |
 //! | `tls-webpki-roots` | no | servers are verified against Mozilla's roots, built in, where the platform has none |
 //! | `adaptive-limit` | no | limits of requests in flight that follow what each endpoint can take |
+//! | `cache` | no | `cache::CacheLayer`: a shared cache, as RFC 9111 has it, around any service |
 //! | `config` | no | `config::Config`: clusters and routes by a file in TOML or as data, with reload |
 //! | `dns` | no | `discover::Dns`: the addresses or SRV records of a name as endpoints; needs Rust 1.88 |
 //! | `etcd` | no | `discover::Etcd`: the keys of a prefix in etcd as endpoints |
@@ -101,6 +103,8 @@
 
 pub mod balance;
 mod body;
+#[cfg(feature = "cache")]
+pub mod cache;
 mod clock;
 pub mod clusters;
 #[cfg(feature = "config")]
@@ -139,6 +143,9 @@ pub use tower;
 /// The pages of `docs/` that users of the crate need.
 #[cfg(any(doc, doctest))]
 pub mod docs {
+    #[cfg(feature = "cache")]
+    #[doc = include_str!("../docs/CACHE.md")]
+    pub mod cache {}
     #[cfg(feature = "config")]
     #[doc = include_str!("../docs/CONFIG.md")]
     pub mod config {}

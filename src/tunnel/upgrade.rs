@@ -56,11 +56,9 @@ impl UpgradeRequest {
                 .iter()
                 .any(|allowed| token.eq_ignore_ascii_case(allowed.as_bytes()))
         };
-        // Absent if the server around the proxy cannot hand its connection over, and in tests without a server.
-        let handed_over = request.extensions().get::<OnUpgrade>().is_some();
         #[cfg(feature = "http2")]
         if let Some(connect) = ExtendedConnect::take(request, allowed)? {
-            return match handed_over {
+            return match is_handed_over(request) {
                 true => Ok(Some(Self {
                     token: HeaderValue::from_static(WEBSOCKET),
                     downstream: on(request),
@@ -69,7 +67,7 @@ impl UpgradeRequest {
                 false => Err(Error::new(ErrorKind::ConnectProtocol)),
             };
         }
-        let token = asked_for(request, seen, allowed).filter(|_| handed_over);
+        let token = asked_for(request, seen, allowed).filter(|_| is_handed_over(request));
         Ok(token.map(|token| Self {
             token,
             downstream: on(request),
@@ -153,6 +151,12 @@ impl UpgradeRequest {
         }
         ours && agreed.next().is_none()
     }
+}
+
+/// Returns whether the server around the proxy hands the client's connection over. Some cannot, and none is there in
+/// tests without a server.
+fn is_handed_over(request: &Request<Body>) -> bool {
+    request.extensions().get::<OnUpgrade>().is_some()
 }
 
 /// Returns the allowed protocol that a request over HTTP/1.1 asks for: the first of several.

@@ -134,7 +134,7 @@ async fn forward(
     let response = match &mut forwarder {
         Forwarder::Cluster(proxy) => infallible(proxy.call(request).await),
         // Boxed, so that a request to a cluster has no room for it.
-        Forwarder::Routes(routes) => Box::pin(routes.answer(request)).await,
+        Forwarder::Routes(_) | Forwarder::Cached(_) => Box::pin(forwarder.forward(request)).await,
     };
     if let Some(line) = &mut line {
         line.answered(&response);

@@ -11,7 +11,7 @@ use crate::{
     check,
     connection::Server,
     entrance::{Entrance, HttpsRedirect},
-    forwarding::Forwarded,
+    forwarding::{Forwarded, cache_layer},
     limits::{AddressPlaces, RequestRate},
     listen::{BoundListener, HttpsRedirectConfig, InheritedSockets, ListenAddress, ListenerConfig},
     log::RequestLog,
@@ -90,8 +90,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         RequestLog::Short | RequestLog::Off => print!("{start}"),
     }
 
+    let cache = options.cache.map(|size| cache_layer(size, &forwarding));
     let gateway = Gateway {
         forwarding,
+        cache,
         server: Server::new(settings::limits(&options)),
         places,
         idle: options.idle_timeout.unwrap_or(settings::IDLE),

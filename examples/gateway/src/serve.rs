@@ -12,7 +12,7 @@
 
 use std::{future::pending, io, sync::Arc, time::Duration};
 
-use axum_upstream::access_log::AccessLogLayer;
+use axum_upstream::{access_log::AccessLogLayer, cache::CacheLayer};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
@@ -23,7 +23,7 @@ use crate::{
     answer::{Answerer, RequestFilters},
     connection::{OpenedConnection, Server, Stage},
     entrance::{EnteredConnection, Entrance, Gate},
-    forwarding::Forwarding,
+    forwarding::{CachedForwarder, Forwarder, Forwarding},
     limits::{AddressKey, RequestRate},
     listen::{AcceptedStream, BoundListener, ListenSocket},
     places::Places,
@@ -41,6 +41,8 @@ const CLOSING: Duration = Duration::from_millis(200);
 pub(crate) struct Gateway {
     /// Where requests go.
     pub(crate) forwarding: Forwarding,
+    /// Answers requests in their place, if there is a cache.
+    pub(crate) cache: Option<CacheLayer>,
     /// Speaks HTTP with the clients.
     pub(crate) server: Server,
     /// The largest number of connections.
@@ -213,7 +215,11 @@ impl Clients {
 impl Gateway {
     /// Returns what answers the requests of a connection.
     fn answerer(&self, entered: &mut EnteredConnection, entrance: &Entrance) -> Answerer {
-        let forwarder = self.forwarding.for_client(entered.address, entered.is_tls);
+        let mut forwarder = self.forwarding.for_client(entered.address, entered.is_tls);
+        if let Some(cache) = &self.cache {
+            let cached = CachedForwarder::new(cache, forwarder, entered.is_tls);
+            forwarder = Forwarder::Cached(Arc::new(cached));
+        }
         let key = entered.address.map(|address| AddressKey::new(address.ip()));
         let rate = self.rate.clone().zip(key);
         let certificate = entered.certificate.take();

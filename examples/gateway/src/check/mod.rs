@@ -63,6 +63,9 @@ pub(crate) fn report<'a>(
             "would allow an address {rate} requests per second, {burst} at once"
         );
     }
+    if let Some(size) = options.cache {
+        let _ = writeln!(lines, "would keep responses in {size} bytes");
+    }
     lines
 }
 

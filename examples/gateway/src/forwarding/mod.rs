@@ -1,7 +1,8 @@
 //! Where requests go: to the one cluster of the command line, or as the routes of a file say.
 //!
-//! `start.rs` makes the cluster, or the routes, at the start of the program.
+//! `start.rs` makes the cluster, or the routes, at the start of the program. `cached.rs` puts a cache in front of them.
 
+mod cached;
 mod start;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
@@ -15,7 +16,10 @@ use http::{Request, Response, uri::Scheme};
 use hyper::body::Incoming;
 use tower::Service;
 
-pub(crate) use self::start::Forwarded;
+pub(crate) use self::{
+    cached::{CachedForwarder, cache_layer},
+    start::Forwarded,
+};
 use crate::connection::Upload;
 
 /// Where the requests of all connections go.
@@ -34,6 +38,8 @@ pub(crate) enum Forwarder {
     Cluster(ReverseProxy<LoadBalance>),
     /// As routes say. Behind a pointer, so that this is no larger than a proxy.
     Routes(Arc<ClientRoutes>),
+    /// To one of the others, unless the cache has the response.
+    Cached(Arc<CachedForwarder>),
 }
 
 /// The routes for the requests of one client.
@@ -77,6 +83,17 @@ impl Forwarding {
         match self {
             Self::Cluster(proxy) => proxy.close_tunnels(grace).await,
             Self::Routes(live) => live.close_tunnels(grace).await,
+        }
+    }
+}
+
+impl Forwarder {
+    /// Forwards one request.
+    pub(crate) async fn forward(mut self, request: Request<Upload<Incoming>>) -> Response<Body> {
+        match &mut self {
+            Self::Cluster(proxy) => infallible(proxy.call(request).await),
+            Self::Routes(routes) => routes.answer(request).await,
+            Self::Cached(cached) => cached.answer(request).await,
         }
     }
 }

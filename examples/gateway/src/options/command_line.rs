@@ -117,6 +117,7 @@ impl Options {
                 }
                 "rate-limit" => rate = Some(value(next, &flag, values::positive_or_off)?),
                 "rate-burst" => burst = Some(value(next, &flag, values::positive)?),
+                "cache" => options.cache = Some(value(next, &flag, values::size)? as u64),
                 "check" => options.check = true,
                 "access-log" => options.access_log = value(next, &flag, values::access_log)?,
                 "help" => return Ok(None),

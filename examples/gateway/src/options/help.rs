@@ -68,6 +68,8 @@ A load-balancing reverse proxy.
   --rate-limit N           most requests per second of one client address, on average; beyond it they
                            get a 429. off: no limit [default: off]
   --rate-burst N           most of them at once, after a pause [default: the same as --rate-limit]
+  --cache SIZE             keep responses in this much memory, like 64MiB, and answer from there as RFC 9111
+                           allows [default: no cache]
   --access-log FORMAT      json or common: a line on standard output when a request has ended, and all
                            else that is logged on standard error; off: no lines per request
                            [default: a short line at the response head]

@@ -59,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) max_per_address: PerAddress,
     /// `None` is no limit.
     pub(crate) rate: Option<RateConfig>,
+    /// The bytes of the cache. `None` is no cache.
+    pub(crate) cache: Option<u64>,
     pub(crate) access_log: RequestLog,
     /// Whether the program only says what it would do.
     pub(crate) check: bool,
@@ -117,6 +119,7 @@ impl Default for Options {
             max_connections: None,
             max_per_address: PerAddress::Half,
             rate: None,
+            cache: None,
             access_log: RequestLog::Short,
             check: false,
         }

@@ -36,6 +36,7 @@ pub(crate) struct GatewayConfig {
     max_connections: Option<NonZeroU32>,
     max_connections_per_address: Option<Switch<NonZeroU32>>,
     rate_limit: Option<Switch<RateConfig>>,
+    cache: Option<Switch<HumanSize>>,
     access_log: Option<Switch<LogFormat>>,
 }
 
@@ -83,6 +84,7 @@ impl GatewayConfig {
             ("idle_timeout", is_zero(self.idle_timeout)),
             ("write_timeout", is_zero(self.write_timeout)),
             ("max_head", self.max_head.is_some_and(|size| size.0 == 0)),
+            ("cache", self.cache_size() == Some(0)),
         ];
         for (name, _) in zeros.into_iter().filter(|(_, is_zero)| *is_zero) {
             file.refuse(&[SECTION, name], "must be more than 0");
@@ -90,6 +92,10 @@ impl GatewayConfig {
         if self.runtime == Some(RuntimeKind::PerCore) && cfg!(not(target_os = "linux")) {
             file.refuse(&[SECTION, "runtime"], "per-core needs Linux");
         }
+    }
+
+    fn cache_size(&self) -> Option<u64> {
+        self.cache.and_then(Switch::on).map(|size| size.0)
     }
 
     /// Puts what the section says in the place of defaults.
@@ -128,6 +134,7 @@ impl GatewayConfig {
             };
         }
         options.rate = self.rate_limit.and_then(Switch::on);
+        options.cache = self.cache_size();
         if let Some(format) = self.access_log {
             options.access_log = match format.on() {
                 Some(LogFormat::Json) => RequestLog::Access(AccessLogFormat::Json),

@@ -168,13 +168,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// Parses a number of bytes that is not zero, or of KiB with the unit `KiB`.
+/// Parses a number of bytes that is not zero, or of one of the units `KiB`, `MiB` and `GiB`.
 pub(super) fn size(text: &str) -> Result<usize, &'static str> {
     let wrong = "must be a number of bytes, like 65536 or 64KiB";
-    let (number, unit) = match text.strip_suffix("KiB") {
-        Some(number) => (number, 1 << 10),
-        None => (text, 1),
-    };
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let with_unit = units
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (number, unit) = with_unit.unwrap_or((text, 1));
     let number: usize = number.parse().map_err(|_| wrong)?;
     let size = number.checked_mul(unit).filter(|size| *size > 0);
     size.ok_or(wrong)
@@ -193,6 +194,7 @@ mod tests {
         assert!(duration("m").is_err());
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(size("1000"), Ok(1000));
+        assert_eq!((size("3MiB"), size("1GiB")), (Ok(3 << 20), Ok(1 << 30)));
         assert!(size("0").is_err());
         assert!(size("64MB").is_err());
         assert_eq!(count("3"), Ok(3));

@@ -36,6 +36,8 @@ fn a_check_says_what_would_be_done_and_does_nothing() {
         "10.0.0.0/8",
         "--rate-limit",
         "5",
+        "--cache",
+        "1MiB",
         "--admin",
         "off",
     ]);
@@ -51,6 +53,7 @@ would listen on https://192.0.2.1:2, TLS 1.3 or later, certificates for a.exampl
 would forward to http://a.example;weight=2
 would allow an address half of all connections, this machine all
 would allow an address 5 requests per second, 5 at once
+would keep responses in 1048576 bytes
 "
     );
     assert_eq!(
@@ -154,6 +157,10 @@ fn what_is_wrong_is_named() {
             "--proxy-protocol a: must be a network",
         ),
         (vec!["--rate-burst", "5"], "--rate-burst needs --rate-limit"),
+        (
+            vec!["--cache", "0"],
+            "--cache 0: must be a number of bytes, like 65536 or 64KiB",
+        ),
         (
             vec!["--rate-limit", "0"],
             "--rate-limit 0: must be 1 or more",

@@ -11,6 +11,7 @@
 #![cfg(target_os = "linux")]
 
 mod authority;
+mod cache;
 mod client_certificates;
 mod config;
 mod discovery;
