@@ -246,3 +246,29 @@ async fn an_update_has_to_vary_by_what_steers() {
     assert_eq!(cache.get_with("/", &evil).await.text, "evil");
     assert_eq!(cache.get("/").await.text, "hello");
 }
+
+/// RFC 9111 5.2.2.4: a field that is stored goes when a 304 says that it is not for everybody.
+#[tokio::test(start_paused = true)]
+async fn a_304_may_hide_a_field_that_is_stored() {
+    let origin = Origin::new(|request, _| {
+        let conditional = request.headers.contains_key("if-none-match");
+        let control = if conditional {
+            "max-age=9, private=\"x\""
+        } else {
+            "max-age=1"
+        };
+        let fields = [("cache-control", control), ("etag", "\"a\""), ("x", "1")];
+        Ok(response(
+            if conditional { 304 } else { 200 },
+            &fields,
+            "hello",
+        ))
+    });
+    let cache = cached(&origin);
+    assert_eq!(cache.get("/").await.field("x"), "1");
+    assert_eq!(cache.get("/").await.field("x"), "1");
+    pass(2).await;
+    cache.get("/").await;
+    let hit = cache.get("/").await;
+    assert_eq!((hit.cache_status(), hit.field("x")), ("hit", ""));
+}
