@@ -138,9 +138,9 @@ async fn one_of_two() {
             let (origin, held) = halting();
             let cache = cached(&origin);
             let what = format!("leads: {leads}, after {polls} polls");
-            let stays = {
+            let stays = || {
                 let cache = cache.clone();
-                async move { tokio::spawn(async move { cache.get("/").await.text }) }
+                tokio::spawn(async move { cache.get("/").await.text })
             };
             let stays = if leads {
                 let mut first = Box::pin({
@@ -149,7 +149,7 @@ async fn one_of_two() {
                 });
                 let mut context = Context::from_waker(Waker::noop());
                 assert!(first.as_mut().poll(&mut context).is_pending());
-                let stays = stays.await;
+                let stays = stays();
                 for _ in 0..polls {
                     tokio::task::yield_now().await;
                     if first.as_mut().poll(&mut context).is_ready() {
@@ -158,7 +158,7 @@ async fn one_of_two() {
                 }
                 stays
             } else {
-                let stays = stays.await;
+                let stays = stays();
                 tokio::task::yield_now().await;
                 leave(&cache, plain(), polls).await;
                 stays
