@@ -79,22 +79,23 @@ impl ClientConditions<'_> {
         with_age(response, age)
     }
 
-    /// Returns the answer by a response that another request has caused, and that is arriving. `None` if its beginning
-    /// is gone.
+    /// Returns the answer by a response that another request has caused, and that is arriving, with its age: it may
+    /// arrive for long. `None` if its beginning is gone.
     pub(super) fn answer_joined<B>(
         &self,
         recording: &Arc<Recording>,
         flight: &Arc<Flight>,
         now: SystemTime,
     ) -> Option<Response<CacheBody<B>>> {
+        let age = recording.policy.age(now).as_secs();
         if is_not_modified(self.headers, recording.status, &recording.headers, now) {
-            return Some(not_modified(&recording.headers));
+            return Some(with_age(not_modified(&recording.headers), age));
         }
         let body = CacheBody::live(recording.read()?, recording.length, flight.clone());
         let mut response = Response::new(body);
         *response.status_mut() = recording.status;
         *response.headers_mut() = recording.headers.clone();
-        Some(response)
+        Some(with_age(response, age))
     }
 
     /// Returns the answer by the response to this request, whose conditions were not forwarded.

@@ -175,8 +175,8 @@ impl<St: Store> Fetch<St> {
             return stored.clone();
         }
         count(&state.counters.validated);
-        let (authorized, settings) = (self.lookup.authorized, &state.settings);
-        let fresh = match freshened(stored, update, sent, authorized, times, settings) {
+        let (lookup, settings) = (&self.lookup, &state.settings);
+        let fresh = match freshened(stored, update, sent, lookup, times, settings) {
             Ok(fresh) => fresh,
             Err(fresh) => {
                 self.share(FlightHead::Alone);

@@ -125,6 +125,11 @@ impl Flight {
         }
     }
 
+    /// Returns whether nothing is shared yet.
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(*self.head.borrow(), FlightHead::Pending)
+    }
+
     /// Waits for what is shared. A flight whose task has ended without a word shares nothing.
     ///
     /// # Cancel safety

@@ -17,7 +17,7 @@ use super::{
     fetch::{Fetch, Fetched},
     flight::{Boarding, Flight, FlightHead},
     lookup::Lookup,
-    rules::{ReusePolicy, has_conditions},
+    rules::{RequestDirectives, ReusePolicy, has_conditions},
     store::Store,
     stored::StoredResponse,
     visit::Visit,
@@ -137,10 +137,16 @@ impl<S, St: Store> Visit<S, St> {
     where
         S: Service<Request<B>, Response = Response<RB>>,
     {
+        // What comes from now on is as new as what the request itself would get, whatever it asks for.
+        let directives = match flight.is_pending() {
+            true => RequestDirectives::default(),
+            false => lookup.directives.clone(),
+        };
         let head = flight.head().await;
         let state = &self.shared.state;
         let settings = &state.settings;
         let now = settings.now();
+        let is_usable = |policy: &ReusePolicy| policy.is_usable(&directives, now);
         let conditions = ClientConditions {
             method: &request.method,
             headers: &request.headers,
@@ -148,13 +154,12 @@ impl<S, St: Store> Visit<S, St> {
         let response = match head {
             FlightHead::Live(recording)
                 if recording.selecting.match_request(&request.headers)
-                    && recording.policy.is_usable(now) =>
+                    && is_usable(&recording.policy) =>
             {
                 conditions.answer_joined(&recording, &flight, now)
             }
             FlightHead::Stored(stored)
-                if lookup.is_selected(&stored, &request)
-                    && stored.policy(settings).is_usable(now) =>
+                if lookup.is_selected(&stored, &request) && is_usable(stored.policy(settings)) =>
             {
                 Some(conditions.answer_stored(&stored, settings, now))
             }

@@ -5,19 +5,20 @@ use std::{sync::Arc, time::SystemTime};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
-    rules::{ExchangeTimes, ResponseDirectives, SelectingFields, freshen, storable},
+    lookup::Lookup,
+    rules::{ExchangeTimes, ResponseDirectives, SelectingFields, all_selected, freshen, storable},
     settings::CacheSettings,
     stored::StoredResponse,
 };
 
 /// Returns a stored response, updated by a 304, or by the 200 to a HEAD. `Err` has one that may not be stored again.
 ///
-/// `sent` are the fields of the request that was answered.
+/// `sent` are the fields of the request that was answered, `lookup` is what it asks of the cache.
 pub(super) fn freshened(
     stored: &StoredResponse,
     update: &HeaderMap,
     sent: &HeaderMap,
-    authorized: bool,
+    lookup: &Lookup,
     times: ExchangeTimes,
     settings: &CacheSettings,
 ) -> Result<Arc<StoredResponse>, Arc<StoredResponse>> {
@@ -35,14 +36,15 @@ pub(super) fn freshened(
     }
     add_date(&mut headers, times.response);
     let directives = ResponseDirectives::read(&headers, targets);
-    let may = storable(authorized, stored.status(), &headers, &directives);
+    let may = storable(lookup.authorized, stored.status(), &headers, &directives);
     let selecting = SelectingFields::read(&headers, sent);
+    let is_steered = !all_selected(&lookup.steering, &selecting);
     let body = stored.body().clone();
     let fresh = StoredResponse::new(stored.status(), headers, body, selecting, times);
     let fresh = Arc::new(fresh);
     match may {
-        Ok(()) => Ok(fresh),
-        Err(_) => Err(fresh),
+        Ok(()) if !is_steered => Ok(fresh),
+        _ => Err(fresh),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, header};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
@@ -31,6 +31,8 @@ impl<St: Store> Fetch<St> {
     ) {
         let (times, since, length) = (recordable.times, recordable.since, recordable.length);
         let (parts, body) = response.into_parts();
+        // HTTP/2 has fields behind a content whose length was announced.
+        let has_trailers = parts.headers.contains_key(header::TRAILER);
         // Its body is dropped at once.
         let is_304 = self.client.as_ref().is_some_and(|client| {
             is_not_modified(client, parts.status, &parts.headers, times.response)
@@ -47,7 +49,9 @@ impl<St: Store> Fetch<St> {
             let _ = first.send(Fetched::Live(parts, cursor, length));
         }
         self.share(FlightHead::Live(recording.clone()));
-        let trailers = self.receive(body, length, &writer, &mut held).await;
+        let trailers = self
+            .receive(body, length, has_trailers, &writer, &mut held)
+            .await;
         let (Some(trailers), Some(chunks)) = (trailers, writer.content()) else {
             return;
         };
@@ -62,10 +66,13 @@ impl<St: Store> Fetch<St> {
     }
 
     /// Reads the content to its end, and completes the recording. Returns the trailers. `None` if it broke.
+    ///
+    /// `has_trailers`: the head has announced them.
     async fn receive<RB: Body<Data = Bytes>>(
         &self,
         body: RB,
         length: Option<u64>,
+        has_trailers: bool,
         writer: &RecordingWriter,
         held: &mut Option<HeldFlight>,
     ) -> Option<Option<HeaderMap>> {
@@ -96,7 +103,8 @@ impl<St: Store> Fetch<St> {
             }
             // A server that has sent the length that was announced asks for no more, so its last chunk has to be known
             // as such: the client may be gone before the end is read.
-            let is_last = body.is_end_stream() || length == Some(received);
+            let is_all = length == Some(received);
+            let is_last = body.is_end_stream() || (is_all && !has_trailers);
             if keeps && received > self.state.settings.max_response {
                 keeps = false;
             }
@@ -107,6 +115,9 @@ impl<St: Store> Fetch<St> {
                 }
                 keeps = false;
             } else if keeps {
+                if is_all {
+                    self.hold_last(held);
+                }
                 keeps = writer.keep(&data);
             }
             if !keeps {

@@ -85,11 +85,13 @@ impl<S, St: Store> Visit<S, St> {
                 request: requested,
                 response: state.settings.now(),
             };
-            let (authorized, settings) = (lookup.authorized, &state.settings);
+            let settings = &state.settings;
             let fresh = confirms
-                .then(|| freshened(&stored, update, &sent, authorized, times, settings).ok())
+                .then(|| freshened(&stored, update, &sent, &lookup, times, settings).ok())
                 .flatten();
             match fresh {
+                // RFC 9111 5.2.1.5: "a cache MUST NOT store any part of either this request or any response to it."
+                _ if confirms && lookup.directives.no_store => {}
                 Some(fresh) => state.put(&lookup.key, fresh, since).await,
                 None => state.remove(&lookup.key).await,
             }

@@ -72,7 +72,9 @@ impl<S, St: Store> Visit<S, St> {
                 let time_to_live = stored.policy(settings).time_to_live(now);
                 CacheStatus::Hit { time_to_live }
                     .add(settings.status_name.as_ref(), response.headers_mut());
-                if reuse == Reuse::WhileRevalidating && is_get {
+                // What the origin answered to a request with `no-store` would not be stored.
+                let may_store = is_get && !lookup.directives.no_store;
+                if reuse == Reuse::WhileRevalidating && may_store {
                     self.revalidate(lookup, stored, request, body);
                 }
                 return Ok(response);

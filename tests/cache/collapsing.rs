@@ -328,11 +328,43 @@ async fn a_response_that_is_stale_before_its_end_is_not_joined() {
     let cache = cached(&origin);
     let _first = cache.open(get("/", &[])).await.unwrap();
     pass(9).await;
-    let _second = cache.open(get("/", &[])).await.unwrap();
+    let second = cache.open(get("/", &[])).await.unwrap();
     assert_eq!(origin.count(), 1);
+    // RFC 9111 4.
+    assert_eq!(second.headers()["age"], "9");
     pass(1).await;
     let _third = cache.open(get("/", &[])).await.unwrap();
     assert_eq!(origin.count(), 2);
+}
+
+/// RFC 9111 5.2.1: what a request asks for holds for a response that came before it, also if that is still arriving.
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_too_old_for_a_request_is_not_joined() {
+    for directive in ["no-cache", "max-age=4", "min-fresh=6"] {
+        let (origin, _senders) = streaming(&[("cache-control", "max-age=10")]);
+        let origin = origin.shut();
+        let cache = cached(&origin);
+        let fields = [("cache-control", directive)];
+        let open = |fields| {
+            let (cache, request) = (cache.clone(), get("/", fields));
+            tokio::spawn(async move { cache.open(request).await.unwrap() })
+        };
+        let first = open(&[]);
+        settle().await;
+        let second = open(&fields);
+        settle().await;
+        origin.open(1);
+        let _bodies = (first.await.unwrap(), second.await.unwrap());
+        assert_eq!(
+            origin.count(),
+            1,
+            "{directive}: it has come after the request"
+        );
+        pass(5).await;
+        origin.open(1);
+        let _third = open(&fields).await.unwrap();
+        assert_eq!(origin.count(), 2, "{directive}");
+    }
 }
 
 /// A client that has the response already is told so, and the response is stored although nobody reads it.

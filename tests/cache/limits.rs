@@ -118,3 +118,58 @@ async fn large_variants_leave_room_for_each_other() {
     };
     assert!(kept("9").await && kept("8").await && !kept("1").await);
 }
+
+/// Random URLs, sizes about the limits, and readers that stand still: what is stored and what is in flight stay within
+/// the bytes of the cache, and nothing is left in flight when the readers have gone.
+#[tokio::test(start_paused = true)]
+async fn all_of_it_stays_within_its_bytes() {
+    use http_body_util::BodyExt;
+
+    const MAX: u64 = 1 << 20;
+    const LARGEST: usize = 100_000;
+    let random = std::sync::Mutex::new(fastrand::Rng::with_seed(1));
+    let origin = Origin::new(move |_, _| {
+        let mut random = random.lock().unwrap();
+        let near = LARGEST - 2 + random.usize(..4);
+        let size = [near, random.usize(..LARGEST), 10][random.usize(..3)];
+        let (sender, body) = crate::support::streamed();
+        let text = "x".repeat(size);
+        let (one, two) = text.split_at(size / 2);
+        for piece in [one, two] {
+            let frame = http_body::Frame::data(bytes::Bytes::copy_from_slice(piece.as_bytes()));
+            sender.send(Ok(frame)).unwrap();
+        }
+        Ok(response(200, &[("cache-control", "max-age=60")], body))
+    });
+    let layer = CacheLayer::in_memory(MAX).max_response_bytes(LARGEST as u64);
+    let cache = cached_with(&origin, layer);
+    let mut random = fastrand::Rng::with_seed(2);
+    let mut standing = std::collections::VecDeque::new();
+    let mut fullest = 0;
+    for n in 0..1500 {
+        let path = format!("/{}?{}", random.u32(..400), "z".repeat(random.usize(..300)));
+        let mut response = cache.open(get(&path, &[])).await.unwrap();
+        if random.bool() {
+            response.body_mut().frame().await.unwrap().unwrap();
+        }
+        standing.push_back(response);
+        if standing.len() > 20 {
+            let left = standing.swap_remove_back(random.usize(..20)).unwrap();
+            if random.bool() {
+                // One that stood still for long may have fallen behind.
+                let _ = read(left).await;
+            }
+        }
+        let counts = cache.handle.counts();
+        let all = counts.bytes + counts.bytes_in_flight as u64;
+        assert!(counts.bytes <= MAX * 3 / 4 && all <= MAX, "{n}: {counts:?}");
+        fullest = fullest.max(all);
+        origin.forget();
+    }
+    assert!(fullest > MAX * 3 / 4, "{fullest}");
+    drop(standing);
+    settle().await;
+    let counts = cache.handle.counts();
+    assert_eq!(counts.bytes_in_flight, 0);
+    assert!(counts.stored > 500, "{counts:?}");
+}

@@ -6,11 +6,13 @@
 
 mod support;
 
+mod cancelling;
 mod collapsing;
 mod cookies;
 mod hits;
 mod invalidation;
 mod limits;
+mod model;
 mod poisoning;
 mod stale;
 mod streaming;

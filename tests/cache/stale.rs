@@ -12,6 +12,22 @@ const WHILE: &[(&str, &str)] = &[
     ("etag", "\"a\""),
 ];
 
+/// RFC 9111 5.2.1.5: the response to a request with `no-store` is not stored, so it is not asked for in the background.
+#[tokio::test(start_paused = true)]
+async fn a_request_with_no_store_validates_nothing_in_the_background() {
+    let origin = Origin::says(WHILE, "hello");
+    let cache = cached(&origin);
+    cache.get("/").await;
+    pass(15).await;
+    let hit = cache.get_with("/", &[("cache-control", "no-store")]).await;
+    assert_eq!(hit.cache_status(), "hit");
+    settle().await;
+    assert_eq!(origin.count(), 1);
+    cache.get("/").await;
+    settle().await;
+    assert_eq!(origin.count(), 2);
+}
+
 /// RFC 5861 3: the response is used at once, and validated in the background, once.
 #[tokio::test(start_paused = true)]
 async fn stale_while_revalidate() {

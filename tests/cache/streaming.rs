@@ -97,6 +97,30 @@ async fn a_client_that_does_not_read_the_end_has_read_everything() {
     assert_eq!(cache.get("/").await.cache_status(), "hit");
 }
 
+/// Trailers that the head has announced come even behind a content whose length it has announced, and are stored.
+#[tokio::test(start_paused = true)]
+async fn trailers_come_behind_a_content_of_known_length() {
+    let fields = &[
+        ("cache-control", "max-age=60"),
+        ("content-length", "3"),
+        ("trailer", "x-sum"),
+    ];
+    let (origin, senders) = streaming(fields);
+    let cache = cached(&origin);
+    let first = cache.open(get("/", &[])).await.unwrap();
+    let sender = senders.lock().unwrap().pop().unwrap();
+    push(&sender, "one");
+    settle().await;
+    let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
+    sender.send(Ok(Frame::trailers(trailers.clone()))).unwrap();
+    let first = first.into_body().collect().await.unwrap();
+    assert_eq!(first.trailers(), Some(&trailers));
+    settle().await;
+    let hit = cache.open(get("/", &[])).await.unwrap().into_body();
+    assert_eq!(hit.collect().await.unwrap().trailers(), Some(&trailers));
+    assert_eq!(origin.count(), 1);
+}
+
 /// A slow client holds nobody up, and gets everything.
 #[tokio::test(start_paused = true)]
 async fn a_slow_client_holds_nobody_up() {

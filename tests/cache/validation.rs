@@ -1,6 +1,8 @@
 //! What is stored is confirmed by the origin, or replaced.
 
-use crate::support::{Origin, YESTERDAY, cached, get, pass, read, response};
+use axum_upstream::Body;
+
+use crate::support::{Origin, YESTERDAY, cached, get, pass, read, request, response};
 
 fn validating() -> Origin {
     Origin::new(|request, _| {
@@ -192,4 +194,81 @@ async fn a_response_that_says_nothing_is_fresh_for_a_while() {
     );
     pass(1).await;
     assert_eq!(cache.get("/").await.cache_status(), "fwd=stale; stored");
+}
+
+/// RFC 9111 5.2.1.5: "a cache MUST NOT store any part of either this request or any response to it."
+#[tokio::test(start_paused = true)]
+async fn a_head_with_no_store_updates_nothing() {
+    let origin = Origin::new(|request, _| {
+        let age = if request.method == "HEAD" {
+            "max-age=60"
+        } else {
+            "max-age=1"
+        };
+        let fields = [("cache-control", age), ("etag", "\"a\"")];
+        Ok(response(200, &fields, Body::empty()))
+    });
+    for (directive, left) in [("no-store", "fwd=stale; stored"), ("", "hit")] {
+        let cache = cached(&origin);
+        cache.get("/").await;
+        pass(2).await;
+        let fields = [("cache-control", directive)];
+        cache
+            .send(request("HEAD", "/", &fields, Body::empty()))
+            .await;
+        assert_eq!(cache.get("/").await.cache_status(), left);
+    }
+}
+
+/// A 304 that no longer says `Vary` for a field by which its request steers the server updates nothing.
+#[tokio::test(start_paused = true)]
+async fn an_update_has_to_vary_by_what_steers() {
+    let origin = Origin::new(|request, _| {
+        let conditional = request.headers.contains_key("if-none-match");
+        let vary = if conditional {
+            "x-a"
+        } else {
+            "x-forwarded-host"
+        };
+        let fields = [
+            ("cache-control", "max-age=1"),
+            ("etag", "\"a\""),
+            ("vary", vary),
+        ];
+        let host = request.headers.get("x-forwarded-host");
+        let text = if host.is_some() { "evil" } else { "hello" };
+        Ok(response(if conditional { 304 } else { 200 }, &fields, text))
+    });
+    let cache = cached(&origin);
+    let evil = [("x-forwarded-host", "evil")];
+    cache.get_with("/", &evil).await;
+    pass(2).await;
+    assert_eq!(cache.get_with("/", &evil).await.text, "evil");
+    assert_eq!(cache.get("/").await.text, "hello");
+}
+
+/// RFC 9111 5.2.2.4: a field that is stored goes when a 304 says that it is not for everybody.
+#[tokio::test(start_paused = true)]
+async fn a_304_may_hide_a_field_that_is_stored() {
+    let origin = Origin::new(|request, _| {
+        let conditional = request.headers.contains_key("if-none-match");
+        let control = if conditional {
+            "max-age=9, private=\"x\""
+        } else {
+            "max-age=1"
+        };
+        let fields = [("cache-control", control), ("etag", "\"a\""), ("x", "1")];
+        Ok(response(
+            if conditional { 304 } else { 200 },
+            &fields,
+            "hello",
+        ))
+    });
+    let cache = cached(&origin);
+    assert_eq!(cache.get("/").await.field("x"), "1");
+    assert_eq!(cache.get("/").await.field("x"), "1");
+    pass(2).await;
+    cache.get("/").await;
+    let hit = cache.get("/").await;
+    assert_eq!((hit.cache_status(), hit.field("x")), ("hit", ""));
 }

@@ -146,13 +146,12 @@ impl ReusePolicy {
         Reuse::Validate
     }
 
-    /// Returns whether a request that asks for nothing in particular may be answered by the response as it is: also if
-    /// it has waited for the response to another one.
+    /// Returns whether a request may be answered by the response as it is, although it is the response to another one.
     ///
     /// RFC 9111 4: "A cache can use a response that is stored or storable to satisfy multiple requests, provided that
     /// it is allowed to reuse that response for the requests in question."
-    pub(crate) fn is_usable(&self, now: SystemTime) -> bool {
-        let reuse = self.reuse(&RequestDirectives::default(), false, now);
+    pub(crate) fn is_usable(&self, request: &RequestDirectives, now: SystemTime) -> bool {
+        let reuse = self.reuse(request, false, now);
         !matches!(reuse, Reuse::Validate | Reuse::Never)
     }
 

@@ -75,6 +75,10 @@ pub(crate) fn freshen(
     let mut fresh = stored.clone();
     // An age is of one response. The new one has been validated just now.
     fresh.remove(header::AGE);
+    // RFC 9111 5.2.2.4: these fields are for the client that has asked, those of an earlier response, too.
+    for name in &directives.hidden {
+        fresh.remove(name);
+    }
     for name in update.keys() {
         let describes_content = matches!(
             name.as_str(),
