@@ -178,8 +178,8 @@ async fn relay(
     let mut upstream = MeteredIo::upstream(upstream, meter);
     tokio::select! {
         ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
+            _ if meter.is_exceeded() => TunnelEnd::ByteLimit,
             Ok(_) => TunnelEnd::Closed,
-            Err(_) if meter.is_exceeded() => TunnelEnd::ByteLimit,
             Err(error) => {
                 tracing::debug!(%error, "tunnel broke");
                 TunnelEnd::Broken
