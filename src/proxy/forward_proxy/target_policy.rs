@@ -139,7 +139,8 @@ impl TargetPolicy {
     ///
     /// # Errors
     ///
-    /// Returns a config error that names what is neither an address nor a network.
+    /// Returns a config error that names what is neither an address nor a network, or an IPv6 network of embedded IPv4
+    /// addresses, `64:ff9b::/96`, which no address is checked against.
     pub fn deny_networks<I>(mut self, networks: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -157,7 +158,7 @@ impl TargetPolicy {
     ///
     /// `10.0.0.0/8` allows that network. `0.0.0.0/0` has no effect, because each built-in network is more specific.
     /// `169.254.0.0/16` allows link-local addresses except for 169.254.169.254, which has to be allowed by itself. So
-    /// do the addresses of this host, apart from loopback.
+    /// has each address of this host, apart from loopback.
     ///
     /// The public internet stays allowed. To deny it, deny `0.0.0.0/0` and `::/0`.
     ///
