@@ -91,12 +91,13 @@ impl TargetPolicy {
     /// a host, and of two equal ones the one that denies. The list may be long: a lookup takes as many steps as the
     /// name has labels.
     ///
-    /// A host that is denied by its name can still be reached by its address, unless that is denied, too.
+    /// An address stands for its IPv4-mapped and NAT64 forms, too. A host that is denied by its name can still be reached
+    /// by its address, unless that is denied, too.
     ///
     /// # Errors
     ///
-    /// Returns a config error that names what is no pattern. A name that is not in ASCII has to be written as it is in
-    /// a URL, `xn--bcher-kva.example`.
+    /// Returns a config error that names what is no pattern, such as `127.1`, a form of an address that no request may
+    /// have. A name that is not in ASCII has to be written as it is in a URL, `xn--bcher-kva.example`.
     pub fn deny_hosts<I>(mut self, patterns: I) -> Result<Self, Error>
     where
         I: IntoIterator,
