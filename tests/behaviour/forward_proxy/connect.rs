@@ -140,8 +140,8 @@ both_versions! {
     }
 }
 
-/// RFC 9110 9.3.6: no `Content-Length` and no `Transfer-Encoding` in the 2xx; and what the client does not wait with
-/// arrives first.
+/// RFC 9110 9.3.6: no `Content-Length` and no `Transfer-Encoding` in the 2xx; and the bytes that the client sends before
+/// it arrive first.
 #[tokio::test]
 async fn early_bytes_arrive_in_order() {
     within(async {
