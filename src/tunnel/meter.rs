@@ -85,8 +85,8 @@ impl TunnelMeter {
 /// Only reads count. Each byte written was read from the other end before, and a write that blocks must not keep the
 /// tunnel alive.
 ///
-/// Once more bytes have arrived than the tunnel may carry, both ends read as if the other side had closed its half. What
-/// has been read before is then still written, however slowly it is taken.
+/// Once more bytes have arrived than the tunnel may carry, both ends read as if their sides had closed. What has been
+/// read before is then still written, however slowly it is taken.
 pub(super) struct MeteredIo<'a, T> {
     io: T,
     meter: &'a TunnelMeter,

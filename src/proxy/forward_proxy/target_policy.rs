@@ -91,8 +91,8 @@ impl TargetPolicy {
     /// a host, and of two equal ones the one that denies. The list may be long: a lookup takes as many steps as the
     /// name has labels.
     ///
-    /// An address stands for its IPv4-mapped and NAT64 forms, too. A host that is denied by its name can still be reached
-    /// by its address, unless that is denied, too.
+    /// An address stands for its IPv4-mapped and NAT64 forms, too. A host that is denied by its name can still be
+    /// reached by its address, unless that is denied as well.
     ///
     /// # Errors
     ///
