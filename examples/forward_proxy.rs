@@ -84,7 +84,7 @@ async fn main() -> Result<(), BoxError> {
         "try: curl -x http://{} https://example.com/",
         listener.local_addr()?
     );
-    // What is sent through a tunnel must not wait for more.
+    // Small messages in a tunnel must not be held back (`TCP_NODELAY`).
     let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));
     // HTTP/1, and HTTP/2 by prior knowledge. The proxy needs the client's address.
     let proxy = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(proxy);
@@ -108,7 +108,7 @@ async fn authenticate(State(users): State<Users>, mut request: Request, next: Ne
             return (
                 StatusCode::PROXY_AUTHENTICATION_REQUIRED,
                 ask,
-                "who are you?\n",
+                "credentials are required\n",
             )
                 .into_response();
         }

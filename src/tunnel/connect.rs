@@ -14,7 +14,7 @@ use crate::{error::Error, record::Record};
 
 /// A client's CONNECT, with the client's end of the future tunnel: its connection over HTTP/1, its stream over HTTP/2.
 ///
-/// What the client sends after the head of its request belongs to the tunnel, even what comes before the response.
+/// All bytes that the client sends after the head of its request belong to the tunnel, even those before the response.
 pub(crate) struct ConnectRequest {
     /// The client's end, which hyper hands over once a 2xx has been sent.
     downstream: OnUpgrade,

@@ -85,7 +85,8 @@ impl TunnelMeter {
 /// Only reads count. Each byte written was read from the other end before, and a write that blocks must not keep the
 /// tunnel alive.
 ///
-/// Once the tunnel carries more than it may, the bytes up to the limit pass, and the next read fails.
+/// Once more bytes have arrived than the tunnel may carry, both ends read as if their sides had closed. What has been
+/// read before is then still written, however slowly it is taken.
 pub(super) struct MeteredIo<'a, T> {
     io: T,
     meter: &'a TunnelMeter,
@@ -122,7 +123,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<'_, T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.meter.is_exceeded() {
-            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
+            return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
@@ -131,10 +132,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<'_, T> {
         let passed = self.meter.count(self.direction, arrived);
         if passed < arrived {
             buf.set_filled(before + passed);
-            // An empty read would be taken for the end of the stream.
-            if passed == 0 {
-                return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
-            }
+            // The other end may wait for bytes, and has to be read once more to end.
+            cx.waker().wake_by_ref();
         }
         Poll::Ready(read)
     }
@@ -160,31 +159,31 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for MeteredIo<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, duplex};
 
     use super::*;
 
-    /// Reads what one end of a tunnel lets pass of `sent`, and whether it ended with an error.
-    async fn passed(meter: &TunnelMeter, sent: &[u8]) -> (Vec<u8>, bool) {
+    /// Reads what one end of a tunnel lets pass of `sent`.
+    async fn passed(meter: &TunnelMeter, sent: &[u8]) -> Vec<u8> {
         let (mut other, own) = duplex(64);
         other.write_all(sent).await.unwrap();
         drop(other);
         let mut read = Vec::new();
         let mut io = MeteredIo::downstream(own, meter);
-        let failed = io.read_to_end(&mut read).await.is_err();
-        (read, failed)
+        io.read_to_end(&mut read).await.unwrap();
+        read
     }
 
     #[tokio::test]
     async fn as_many_bytes_pass_as_may() {
         let meter = TunnelMeter::new(5);
-        assert_eq!(passed(&meter, b"hello").await, (b"hello".to_vec(), false));
+        assert_eq!(passed(&meter, b"hello").await, b"hello");
         assert!(!meter.is_exceeded());
-        assert_eq!(passed(&meter, b"!").await, (Vec::new(), true));
+        assert_eq!(passed(&meter, b"!").await, b"");
         assert!(meter.is_exceeded());
 
         let meter = TunnelMeter::new(5);
-        assert_eq!(passed(&meter, b"hello!").await, (b"hello".to_vec(), true));
+        assert_eq!(passed(&meter, b"hello!").await, b"hello");
         assert_eq!(meter.bytes(), (5, 0));
     }
 
@@ -196,7 +195,35 @@ mod tests {
         other.write_all(b"456").await.unwrap();
         let mut read = Vec::new();
         let mut io = MeteredIo::upstream(own, &meter);
-        assert!(io.read_to_end(&mut read).await.is_err());
+        io.read_to_end(&mut read).await.unwrap();
         assert_eq!((read.as_slice(), meter.bytes()), (&b"45"[..], (3, 2)));
+        assert!(meter.is_exceeded());
+    }
+
+    /// A reader that is slow gets all bytes up to the limit, in either direction, and then the end.
+    #[tokio::test]
+    async fn what_has_passed_is_written_before_the_end() {
+        let meter = TunnelMeter::new(8);
+        let (mut client, downstream) = duplex(1);
+        let (mut server, upstream) = duplex(1);
+        let relayed = async {
+            let mut downstream = MeteredIo::downstream(downstream, &meter);
+            let mut upstream = MeteredIo::upstream(upstream, &meter);
+            copy_bidirectional(&mut downstream, &mut upstream).await
+        };
+        let sides = async {
+            server.write_all(b"down").await.unwrap();
+            client.write_all(b"up up").await.unwrap();
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            server.read_to_end(&mut up).await.unwrap();
+            client.read_to_end(&mut down).await.unwrap();
+            (up, down)
+        };
+        let (relayed, (up, down)) = tokio::join!(relayed, sides);
+        relayed.unwrap();
+        assert_eq!(
+            (up.as_slice(), down.as_slice()),
+            (&b"up u"[..], &b"down"[..])
+        );
     }
 }

@@ -71,7 +71,7 @@ impl OpenTunnels {
     pub(crate) async fn close(&self, grace: Duration) {
         if timeout(grace, self.closing.closed()).await.is_err() {
             self.closing.send_replace(true);
-            // Dropped half way, too: the next tunnel is none of those that were to be closed.
+            // Also when this future is dropped half way: tunnels that are opened later are not to be closed.
             let _reopen = Reopen(&self.closing);
             self.closing.closed().await;
         }

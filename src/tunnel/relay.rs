@@ -34,7 +34,7 @@ use crate::{
     record::{ExchangeGuard, Record},
 };
 
-/// What a tunnel may last and carry. Nothing of it is limited by default.
+/// The limits of a tunnel. There are none by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TunnelLimits {
     /// The longest time in which no bytes arrive from either side, or in which the tunnel is not opened.
@@ -53,7 +53,7 @@ pub(crate) struct Tunnel<B> {
     upstream: Upgrade,
     /// The exchange, whose request body may still be in transfer.
     record: Arc<Record>,
-    /// What it may last and carry.
+    /// How long it may last, and how much it may carry.
     limits: TunnelLimits,
     /// The body of the 101, which is empty: its guard counts the tunnel as load at its endpoint. It stays pending, or
     /// fails when the endpoint has been drained and the tunnel has to end.
@@ -107,7 +107,7 @@ impl<B: Body> Tunnel<B> {
         } = self;
         let meter = TunnelMeter::new(limits.bytes.unwrap_or(u64::MAX));
         let exchange = record.clone();
-        // Of what is declared later, each is dropped before.
+        // Dropped last, because variables are dropped in the reverse order of their declaration.
         let _end = end;
         let mut held = pin!(held);
         let relayed = async {
@@ -178,8 +178,8 @@ async fn relay(
     let mut upstream = MeteredIo::upstream(upstream, meter);
     tokio::select! {
         ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
+            _ if meter.is_exceeded() => TunnelEnd::ByteLimit,
             Ok(_) => TunnelEnd::Closed,
-            Err(_) if meter.is_exceeded() => TunnelEnd::ByteLimit,
             Err(error) => {
                 tracing::debug!(%error, "tunnel broke");
                 TunnelEnd::Broken

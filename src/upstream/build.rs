@@ -90,8 +90,8 @@ impl ClientBuilder {
         self.proxy_protocol.is_some()
     }
 
-    /// Has all clients that are built counted together in the metrics, under this name: where there is no end of
-    /// endpoints, each must not have series of its own.
+    /// Counts all clients that are built together in the metrics, under this name. Where the number of endpoints is
+    /// unbounded, each must not have series of its own.
     pub(crate) fn counted_as(mut self, name: &str) -> Self {
         self.counted_as = Some(name.into());
         self

@@ -28,7 +28,7 @@ use crate::{
     body::{Guard, GuardedBody},
     error::Error,
     forward::Forward,
-    proxy::{future::UnansweredExchange, respond::ErrorResponder},
+    proxy::{future::UnansweredExchange, http10::Http10, respond::ErrorResponder},
     record::{AttemptGuard, Beginning, EndpointId, ExchangeGuard, Info, Record, ResponseClass},
     tunnel::{ConnectRequest, Tunnel, TunnelLimits, Upgraded},
     upstream::Dialer,
@@ -51,6 +51,8 @@ pub(super) struct Connect {
     /// Checks the head, and keeps the tunnel.
     pub(super) forward: Forward<TargetClients>,
     pub(super) responder: ErrorResponder,
+    /// Has the connection of an HTTP/1.0 client close where a response asks for it.
+    pub(super) client: Http10,
     pub(super) facts: TargetFacts,
     pub(super) record: Arc<Record>,
 }
@@ -72,6 +74,7 @@ impl Connect {
         let Self {
             forward,
             responder,
+            client,
             record,
             ..
         } = &self;
@@ -100,6 +103,7 @@ impl Connect {
                 if head.version < Version::HTTP_2 {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
+                    client.settle(&mut response);
                 }
                 response
             }

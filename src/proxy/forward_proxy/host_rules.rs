@@ -1,8 +1,11 @@
 //! Which host names may be asked for.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt, net::IpAddr};
 
-use super::target::{RequestTarget, canonical_name};
+use super::{
+    special_purpose::reached_by,
+    target::{RequestTarget, canonical_name, ends_in_a_number},
+};
 use crate::error::Error;
 
 /// Rules about hosts, the most specific of which decides.
@@ -24,7 +27,7 @@ pub(super) struct HostRules {
 
 impl HostRules {
     /// Adds a rule about a host, `example.com`, `192.0.2.1` or `::1`; about those below a domain, `*.example.com`; or
-    /// about all, `*`.
+    /// about all, `*`. A rule about an address is about each form of it.
     ///
     /// # Errors
     ///
@@ -36,18 +39,23 @@ impl HostRules {
         allows: bool,
     ) -> Result<(), Error> {
         let name = |name: &str| {
-            canonical_name(name).ok_or_else(|| {
+            let canonical = canonical_name(name).filter(|name| !ends_in_a_number(name));
+            canonical.ok_or_else(|| {
                 let hint = "a host is example.com, *.example.com, * or an address, in ASCII: xn--bcher-kva.example";
                 Error::config(setting, format!("{pattern:?} is no host: {hint}"))
             })
         };
-        let ipv6 = pattern.trim_start_matches('[').trim_end_matches(']');
+        let literal = pattern
+            .strip_prefix('[')
+            .and_then(|pattern| pattern.strip_suffix(']'))
+            .unwrap_or(pattern);
+        let address = literal.strip_suffix('.').unwrap_or(literal);
         let (rules, key) = if pattern == "*" {
             (&mut self.below, "".into())
         } else if let Some(domain) = pattern.strip_prefix("*.") {
             (&mut self.below, name(domain)?)
-        } else if let Ok(address) = ipv6.parse::<std::net::Ipv6Addr>() {
-            (&mut self.exact, address.to_string().into())
+        } else if let Ok(address) = address.parse::<IpAddr>() {
+            (&mut self.exact, reached_by(address).to_string().into())
         } else {
             (&mut self.exact, name(pattern)?)
         };
@@ -58,14 +66,17 @@ impl HostRules {
 
     /// Returns whether a target's host may be asked for.
     pub(super) fn allow(&self, target: &RequestTarget) -> bool {
-        let mut rest = target.host();
-        if let Some(allows) = self.exact.get(rest) {
+        let host = match target.ip() {
+            Some(ip @ IpAddr::V6(_)) if !self.exact.is_empty() => {
+                Cow::from(reached_by(ip).to_string())
+            }
+            _ => Cow::from(target.host()),
+        };
+        if let Some(allows) = self.exact.get(&*host) {
             return *allows;
         }
-        // The labels of an address are no domains.
-        if target.ip().is_some() {
-            rest = "";
-        }
+        // An address is below no domain, since no domain ends in a number.
+        let mut rest = target.host();
         while !rest.is_empty() {
             rest = rest.split_once('.').map_or("", |(_, domain)| domain);
             if let Some(allows) = self.below.get(rest) {
@@ -190,10 +201,27 @@ mod tests {
         );
     }
 
-    /// `*.1` is not a network.
+    /// Otherwise a client could choose the form that no rule is about.
     #[test]
-    fn an_address_is_below_no_domain() {
-        check(&rules(&[("*.1", false)]), &[("192.0.2.1", true)]);
+    fn all_forms_of_an_address_are_one_host() {
+        for pattern in [
+            "192.0.2.1",
+            "192.0.2.1.",
+            "::ffff:192.0.2.1",
+            "[64:ff9b::c000:201]",
+        ] {
+            check(
+                &rules(&[(pattern, false)]),
+                &[
+                    ("192.0.2.1", false),
+                    ("192.0.2.1.", false),
+                    ("[::ffff:192.0.2.1]", false),
+                    ("[::ffff:c000:201]", false),
+                    ("[64:ff9b::c000:201]", false),
+                    ("[::ffff:192.0.2.2]", true),
+                ],
+            );
+        }
     }
 
     #[test]
@@ -205,6 +233,12 @@ mod tests {
             "*a.example",
             "http://a.example",
             "a:443",
+            // No target has such a form, so the rule would never match. `*.1` is not a network.
+            "127.1",
+            "010.0.0.1",
+            "2130706433",
+            "*.1",
+            "[192.0.2.1",
             "bücher.example",
             ".a",
         ] {

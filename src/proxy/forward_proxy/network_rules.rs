@@ -1,10 +1,13 @@
 //! Which addresses may be connected to.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
 
 use ipnet::IpNet;
 
-use super::special_purpose::{SPECIAL_PURPOSE, is_assigned, reached_by};
+use super::special_purpose::{SPECIAL_PURPOSE, embeds_ipv4, is_assigned, reached_by};
 use crate::{error::Error, proxy::reverse_proxy::parse_network};
 
 /// Rules about networks, the most specific of which decides about an address.
@@ -28,14 +31,20 @@ impl NetworkRules {
     ///
     /// # Errors
     ///
-    /// Returns a config error that names `setting` and what is neither an address nor a network.
+    /// Returns a config error that names `setting` and what is neither an address nor a network, or a network of IPv6
+    /// addresses that embed IPv4 addresses, which are checked in their place.
     pub(super) fn add(
         &mut self,
         setting: &'static str,
         network: &str,
         allows: bool,
     ) -> Result<(), Error> {
-        let network = parse_network(setting, network)?;
+        let text = network;
+        let network = parse_network(setting, text)?;
+        if embeds_ipv4(network) {
+            let why = "is checked as the IPv4 addresses in it: name those";
+            return Err(Error::config(setting, format!("{text:?} {why}")));
+        }
         self.rules.push(NetworkRule { network, allows });
         Ok(())
     }
@@ -66,11 +75,24 @@ impl NetworkRules {
         // Such an address is as specific as a rule can be. Only loopback may be allowed as a network.
         let is_named =
             own.is_some_and(|own| own.network.prefix_len() == own.network.max_prefix_len());
-        if decided.is_ok() && !is_named && !ip.is_loopback() && is_of_this_host(ip) {
-            return Err("an address of this host");
+        if decided.is_ok() && !is_named && !ip.is_loopback() {
+            return match is_of_this_host(ip, datagram_socket(ip)) {
+                Ok(false) => Ok(()),
+                Ok(true) => Err("an address of this host"),
+                Err(_) => Err("perhaps an address of this host, which takes a socket to tell"),
+            };
         }
         decided
     }
+}
+
+/// Returns a datagram socket of the family of an address, which is not connected yet.
+fn datagram_socket(ip: IpAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match ip {
+        IpAddr::V4(_) => ([0; 4], 0).into(),
+        IpAddr::V6(_) => ([0; 16], 0).into(),
+    };
+    UdpSocket::bind(any)
 }
 
 /// Returns whether an address is one of this host's own, on which services may listen that are not meant for clients of
@@ -78,18 +100,17 @@ impl NetworkRules {
 ///
 /// A packet to an own address is sent from that address. A datagram socket tells from where it would send, and sends
 /// nothing.
-fn is_of_this_host(ip: IpAddr) -> bool {
-    let any: SocketAddr = match ip {
-        IpAddr::V4(_) => ([0; 4], 0).into(),
-        IpAddr::V6(_) => ([0; 16], 0).into(),
-    };
+///
+/// # Errors
+///
+/// There is no socket, so it cannot be told. A process that is out of file descriptors may have one again a moment
+/// later, to connect with.
+fn is_of_this_host(ip: IpAddr, socket: io::Result<UdpSocket>) -> io::Result<bool> {
+    let socket = socket?;
     // Any port but 0 will do.
-    let routed = UdpSocket::bind(any).and_then(|socket| {
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    });
+    let routed = socket.connect((ip, 9)).and_then(|()| socket.local_addr());
     // Without a route, connecting will fail with a better error.
-    routed.is_ok_and(|from| from.ip() == ip)
+    Ok(routed.is_ok_and(|from| from.ip() == ip))
 }
 
 #[cfg(test)]
@@ -236,8 +257,31 @@ mod tests {
 
     #[test]
     fn addresses_of_this_host_are_known() {
-        assert!(is_of_this_host([127, 0, 0, 1].into()));
-        assert!(!is_of_this_host([192, 0, 2, 1].into()));
+        let is_own = |ip: [u8; 4]| is_of_this_host(ip.into(), datagram_socket(ip.into()));
+        assert!(is_own([127, 0, 0, 1]).unwrap());
+        assert!(!is_own([192, 0, 2, 1]).unwrap());
+    }
+
+    #[test]
+    fn without_a_socket_no_address_passes_for_foreign() {
+        let exhausted = || Err(io::Error::other("no file descriptor is left"));
+        assert!(is_of_this_host([8, 8, 8, 8].into(), exhausted()).is_err());
+    }
+
+    /// Such a rule would never match, because the IPv4 address is checked.
+    #[test]
+    fn a_network_of_embedded_addresses_is_no_rule() {
+        for network in [
+            "64:ff9b::/96",
+            "64:ff9b::a00:0/104",
+            "::ffff:10.0.0.1",
+            "::ffff:0:0/96",
+        ] {
+            let error = NetworkRules::default().add("deny_networks", network, false);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(network), "{error}");
+        }
+        assert!(!allows(&rules(&[("::/0", false)]), "2606:4700:4700::1111"));
     }
 
     /// To open the network of this host does not open this host. Without a network there is nothing to be shown.

@@ -104,12 +104,14 @@ impl ForwardProxy {
     ) -> ForwardProxyWay {
         let received = self.proxy.received(&request);
         let responder = self.proxy.responder(&request);
+        let client = Http10::of(&request);
         // What the client sends goes through the tunnel, and not through the body.
         let (head, _) = request.into_parts();
         let connect = Connect {
             settings: self.connect.clone(),
             forward: self.proxy.forwarding().clone(),
             responder,
+            client,
             facts,
             record: self.proxy.forwarding().begin(&head, &received),
         };

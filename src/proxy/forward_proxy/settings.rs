@@ -41,7 +41,7 @@ use crate::{
 ///     let policy = TargetPolicy::new().deny_hosts(["*.ads.example"])?;
 ///     let proxy = ForwardProxy::new(policy);
 ///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3128").await?;
-///     // What is sent through a tunnel must not wait for more.
+///     // Small messages in a tunnel must not be held back (`TCP_NODELAY`).
 ///     let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));
 ///     // The policy, the log and the limit of tunnels need the client's address.
 ///     let proxy = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(proxy);
@@ -130,7 +130,7 @@ impl ForwardProxy {
     /// Sets what answers requests in origin form, which are for this server itself: a page with instructions, a
     /// `proxy.pac`, a health check. Default: a 400.
     ///
-    /// Over HTTP/2 no request is in origin form.
+    /// Over HTTP/2, such a request has no `:authority`.
     ///
     /// ```
     /// # use axum_upstream::{ForwardProxy, proxy::TargetPolicy};

@@ -96,6 +96,17 @@ const GLOBAL_UNICAST: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 
 /// `64:ff9b::/96`, by which a host without IPv4 reaches IPv4 addresses (RFC 6052).
 const NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
+/// `::ffff:0:0/96`, IPv4 addresses in the form of IPv6 (RFC 4291 2.5.5.2).
+const MAPPED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
+
+/// Returns whether all addresses of a network are ones that [`reached_by`] replaces.
+pub(super) fn embeds_ipv4(network: IpNet) -> bool {
+    match network {
+        IpNet::V4(_) => false,
+        IpNet::V6(network) => NAT64.contains(&network) || MAPPED.contains(&network),
+    }
+}
+
 /// Returns the address that packets to `ip` arrive at in the end: the IPv4 address of one that is IPv4-mapped, and of
 /// one that NAT64 translates.
 pub(super) fn reached_by(ip: IpAddr) -> IpAddr {

@@ -219,7 +219,7 @@ pub(super) fn canonical_name(name: &str) -> Option<Box<str>> {
 /// Returns whether some resolvers would take a name for an IPv4 address: its last label is a number.
 ///
 /// That is the "ends in a number checker" of the WHATWG's URL standard. No top-level domain is a number.
-fn ends_in_a_number(name: &str) -> bool {
+pub(super) fn ends_in_a_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let hex = last
         .strip_prefix("0x")

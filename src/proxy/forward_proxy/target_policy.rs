@@ -91,12 +91,13 @@ impl TargetPolicy {
     /// a host, and of two equal ones the one that denies. The list may be long: a lookup takes as many steps as the
     /// name has labels.
     ///
-    /// A host that is denied by its name can still be reached by its address, unless that is denied, too.
+    /// An address stands for its IPv4-mapped and NAT64 forms, too. A host that is denied by its name can still be
+    /// reached by its address, unless that is denied as well.
     ///
     /// # Errors
     ///
-    /// Returns a config error that names what is no pattern. A name that is not in ASCII has to be written as it is in
-    /// a URL, `xn--bcher-kva.example`.
+    /// Returns a config error that names what is no pattern, such as `127.1`, a form of an address that no request may
+    /// have. A name that is not in ASCII has to be written as it is in a URL, `xn--bcher-kva.example`.
     pub fn deny_hosts<I>(mut self, patterns: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -139,7 +140,8 @@ impl TargetPolicy {
     ///
     /// # Errors
     ///
-    /// Returns a config error that names what is neither an address nor a network.
+    /// Returns a config error that names what is neither an address nor a network, or an IPv6 network of embedded IPv4
+    /// addresses, `64:ff9b::/96`, which no address is checked against.
     pub fn deny_networks<I>(mut self, networks: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -157,7 +159,7 @@ impl TargetPolicy {
     ///
     /// `10.0.0.0/8` allows that network. `0.0.0.0/0` has no effect, because each built-in network is more specific.
     /// `169.254.0.0/16` allows link-local addresses except for 169.254.169.254, which has to be allowed by itself. So
-    /// do the addresses of this host, apart from loopback.
+    /// has each address of this host, apart from loopback.
     ///
     /// The public internet stays allowed. To deny it, deny `0.0.0.0/0` and `::/0`.
     ///

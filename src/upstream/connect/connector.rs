@@ -135,7 +135,7 @@ impl Connector {
             Some(_) => Versions::Http1,
         };
         let custom = self.custom(target, versions);
-        // Before anything is opened: without TLS settings a connection would be of no use.
+        // Before anything is opened, because a connection cannot be used without TLS settings.
         #[cfg(feature = "_tls")]
         let tls = match &self.tls {
             _ if target.scheme != Scheme::Https || custom.is_some_and(Custom::speaks_tls) => None,

@@ -111,8 +111,7 @@ impl Io {
     }
 }
 
-/// Hands a call on to whichever stream it is.
-// Forwards a call to the stream within a [`Transport`], or with `tls` within an [`Io`].
+/// Forwards a call to the stream in a [`Transport`], or with `tls` to the one in an [`Io`].
 macro_rules! each {
     ($this:expr, $io:ident => $call:expr) => {
         match $this.get_mut() {

@@ -1,8 +1,8 @@
 //! The PROXY header, which tells an endpoint the address of the client before anything else is sent.
 //!
 //! It is written as <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt> defines it, whose sections are cited
-//! here. This is own code, because it is shorter than what converts addresses to the types of a crate; what such a
-//! crate is good for, reading headers, is nothing that a client does.
+//! here. No crate is used for it: the hard part, which crates exist for, is reading headers, and a client only writes
+//! them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -54,7 +54,7 @@ enum Addresses {
 }
 
 impl Addresses {
-    /// Returns the addresses in one family: IPv4 if both are, else IPv6, in which each IPv4 address has its place.
+    /// Returns the addresses in one family: IPv4 if both are of it, else IPv6, to which an IPv4 address is mapped.
     fn of(source: SocketAddr, server: Option<SocketAddr>) -> Self {
         let from = source.ip().to_canonical();
         let to = server.map(|server| server.ip().to_canonical());
@@ -70,7 +70,7 @@ impl Addresses {
     }
 }
 
-/// Returns an address as one of IPv6.
+/// Returns an IPv6 address: the same one, or the one that an IPv4 address is mapped to.
 fn as_v6(ip: IpAddr) -> Ipv6Addr {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),

@@ -21,7 +21,7 @@ use super::shortage::shortage_now;
 use crate::error::BoxError;
 
 /// The most addresses of a name that are tried if addresses are checked: then names are chosen by clients, and one with
-/// thousands of addresses would have this process connect to all of them.
+/// thousands of addresses would have this process check and connect to all of them.
 const MOST_CHECKED: usize = 16;
 
 /// Returns why an address must not be connected to.
@@ -92,27 +92,34 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// - That of the resolver. If the system's fails because this process has no file descriptors left, that shortage:
-    ///   see [`shortage_now`].
+    /// - That of the resolver. If the system's, or a check, fails because this process has no file descriptors left,
+    ///   that shortage: see [`shortage_now`].
     /// - [`AddressDenied`] if there are addresses, and none of them may be connected to.
     pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
-        let mut addresses = self.look_up(host, port).await?;
-        if let Some(check) = &self.check {
-            let mut denied = None;
-            addresses.retain(|address| match check(address.ip()) {
-                Ok(()) => true,
-                Err(why) => {
-                    let address = address.ip();
-                    denied.get_or_insert(AddressDenied { address, why });
-                    false
-                }
-            });
-            if let (true, Some(denied)) = (addresses.is_empty(), denied) {
-                return Err(denied.into());
+        let addresses = self.look_up(host, port).await?;
+        let Some(check) = &self.check else {
+            return Ok(addresses);
+        };
+        let mut denied = None;
+        let passes = |address: &SocketAddr| match check(address.ip()) {
+            Ok(()) => true,
+            Err(why) => {
+                let address = address.ip();
+                denied.get_or_insert(AddressDenied { address, why });
+                false
             }
-            addresses.truncate(MOST_CHECKED);
+        };
+        // Those beyond the limit are not even checked, since a check may ask the system.
+        let passed = addresses.into_iter().filter(passes);
+        let passed: Vec<_> = passed.take(MOST_CHECKED).collect();
+        match denied {
+            // A check that finds no file descriptor left denies what it cannot judge.
+            Some(denied) if passed.is_empty() => match shortage_now() {
+                Some(shortage) => Err(shortage.into()),
+                None => Err(denied.into()),
+            },
+            _ => Ok(passed),
         }
-        Ok(addresses)
     }
 
     /// Returns all addresses of a host.
@@ -146,7 +153,10 @@ fn is_same(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{
+        io,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     use tower::service_fn;
 
@@ -195,14 +205,19 @@ mod tests {
         }));
         resolver.give("given.test", addresses(&["10.0.0.2:1"]));
         let only = IpAddr::from([192, 0, 2, 1]);
+        let checks = Arc::new(AtomicUsize::new(0));
+        let counted = checks.clone();
         resolver.set_check(Arc::new(move |ip| {
+            counted.fetch_add(1, Relaxed);
             (ip == only).then_some(()).ok_or("private")
         }));
         let found = resolver.resolve("mixed.test", 80).await.unwrap();
         assert_eq!(found, addresses(&["192.0.2.1:80"]));
         assert!(resolver.resolve("none.test", 80).await.unwrap().is_empty());
+        checks.store(0, Relaxed);
         let found = resolver.resolve("many.test", 80).await.unwrap();
         assert_eq!(found.len(), MOST_CHECKED);
+        assert_eq!(checks.load(Relaxed), MOST_CHECKED, "no check without use");
         for (host, denied) in [
             ("bad.test", "10.0.0.1"),
             ("given.test", "10.0.0.2"),

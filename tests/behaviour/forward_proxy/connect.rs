@@ -140,8 +140,8 @@ both_versions! {
     }
 }
 
-/// RFC 9110 9.3.6: no `Content-Length` and no `Transfer-Encoding` in the 2xx; and what the client does not wait with
-/// arrives first.
+/// RFC 9110 9.3.6: no `Content-Length` and no `Transfer-Encoding` in the 2xx; and the bytes that the client sends before
+/// it arrive first.
 #[tokio::test]
 async fn early_bytes_arrive_in_order() {
     within(async {
@@ -291,16 +291,20 @@ async fn a_refused_connect_closes_the_connection() {
         let (target, mut requests) = server::canned(crate::support::proxy::OK).await;
         let policy = local().deny_hosts(["denied.example"]).unwrap();
         let proxy = serve(ForwardProxy::new(policy)).await;
-        let mut client = Conn::connect(proxy.address).await;
         let smuggled = format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", target.address);
-        client
-            .send(format!("{}{smuggled}", connect_head("denied.example:443")))
-            .await;
-        let response = client.response().await.unwrap();
-        assert_eq!(response.status(), 403);
-        assert_eq!(response.text(), "Forbidden: the host is not allowed\n");
-        assert!(client.closed().await);
-        assert!(requests.try_recv().is_err());
+        for head in [
+            connect_head("denied.example:443"),
+            "CONNECT denied.example:443 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".into(),
+        ] {
+            let mut client = Conn::connect(proxy.address).await;
+            client.send(format!("{head}{smuggled}")).await;
+            let response = client.response().await.unwrap();
+            assert_eq!(response.status(), 403);
+            assert_eq!(response.field("connection"), Some("close"), "{head}");
+            assert_eq!(response.text(), "Forbidden: the host is not allowed\n");
+            assert!(client.closed().await, "{head}");
+            assert!(requests.try_recv().is_err(), "{head}");
+        }
     })
     .await;
 }

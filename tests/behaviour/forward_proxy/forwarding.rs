@@ -2,13 +2,13 @@
 
 use axum::{Router, body::Bytes as AxumBytes, extract::Request as AxumRequest, routing::any};
 use axum_upstream::{Body, ForwardProxy, proxy::TargetPolicy, upstream};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{both_versions, local, serve};
+use super::{both_versions, h2_client, local, serve};
 use crate::support::{
     Conn, Http, Message, counted,
     proxy::OK,
@@ -221,6 +221,25 @@ async fn origin_form_is_for_the_server_itself() {
     let request = "GET http://{}/healthz HTTP/1.1\r\nHost: {}\r\n\r\n";
     let (up, down, _) = exchange(|proxy| proxy.origin_form(own()), request).await;
     assert_eq!((down.text().as_str(), up.is_some()), ("ok", true));
+}
+
+/// A request over HTTP/2 without `:authority` names no server, whatever its `Host` says.
+#[tokio::test]
+async fn without_an_authority_a_request_is_for_the_server_itself() {
+    within(async {
+        let own = Router::new().route("/healthz", any(async || "well"));
+        let with = serve(ForwardProxy::new(local()).origin_form(own)).await;
+        let without = serve(ForwardProxy::new(local())).await;
+        for (proxy, status) in [(with, 200), (without, 400)] {
+            let (mut client, _driver) = h2_client(proxy.address).await;
+            let request = Request::get("/healthz").header("host", "other.example");
+            // The h2 crate sends a request of HTTP/2 with its authority only.
+            let request = request.version(Version::HTTP_11).body(()).unwrap();
+            let (response, _) = client.send_request(request, true).unwrap();
+            assert_eq!(response.await.unwrap().status(), status);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

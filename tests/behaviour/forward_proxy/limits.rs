@@ -10,7 +10,7 @@ use super::{Tunnel, both_versions, connect_head, echo, local, serve};
 use crate::support::{Conn, Http, eventually, within};
 
 both_versions! {
-    /// Another tunnel than a client may have is refused, until one of its tunnels has ended.
+    /// A tunnel beyond the limit of its client is refused, until one of the others has ended.
     async fn a_client_has_a_number_of_tunnels(http) {
         let target = echo("").await;
         let proxy = serve(ForwardProxy::new(local()).max_tunnels_per_client(2)).await;

@@ -251,7 +251,7 @@ async fn a_denial_says_why() {
     assert_eq!(cause, "10.0.0.1 is denied: private use (RFC 1918)");
 }
 
-/// A user of a connection's target is no user of another target: the port, the host and the closures are asked about
+/// A connection that another client has opened is no way around the policy: ports, hosts and closures are checked for
 /// each request, and the rules about addresses are the same for all.
 #[tokio::test]
 async fn a_shared_connection_opens_nothing() {
