@@ -473,13 +473,25 @@ async fn a_refused_stream_is_asked_again() {
     );
 }
 
-/// A tunnel holds its connection, and is no reset when both sides have ended it; one that is dropped is.
+/// How a tunnel ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    /// On both sides.
+    Orderly,
+    /// By a reset of the endpoint.
+    Reset,
+    /// By a drop here.
+    Dropped,
+}
+
+/// A tunnel holds its connection. It counts as reset from here if it is dropped, and not if both sides have ended it or
+/// the endpoint has reset it.
 #[tokio::test(start_paused = true)]
 async fn tunnels_hold_their_connection() {
     let idle = Duration::from_secs(1);
     let (client, mut endpoint) = endpoint(UpstreamClient::builder().pool_idle_timeout(idle));
     // More than may be reset on a connection in thirty seconds, see `http2/shared.rs`.
-    for (clean, connections) in [(true, 1), (false, 2)] {
+    for (ends, connections) in [(Ends::Orderly, 1), (Ends::Reset, 1), (Ends::Dropped, 2)] {
         for _ in 0..60 {
             let send = tokio::spawn(client.clone().oneshot(handshake()));
             let mut asked = endpoint.next().await;
@@ -487,14 +499,21 @@ async fn tunnels_hold_their_connection() {
             let mut response = send.await.unwrap().unwrap();
             let mut tunnel = upgrade(&mut response).unwrap().await.unwrap();
             drop(response);
-            if clean {
-                down.send_data("".into(), true).unwrap();
-                tunnel.shutdown().await.unwrap();
-                assert_eq!(tunnel.read(&mut [0]).await.unwrap(), 0);
-                assert_eq!(h2::read(asked.request.body_mut()).await, Ok(0));
+            match ends {
+                Ends::Orderly => {
+                    down.send_data("".into(), true).unwrap();
+                    tunnel.shutdown().await.unwrap();
+                    assert_eq!(tunnel.read(&mut [0]).await.unwrap(), 0);
+                    assert_eq!(h2::read(asked.request.body_mut()).await, Ok(0));
+                }
+                Ends::Reset => {
+                    down.send_reset(::h2::Reason::INTERNAL_ERROR);
+                    assert!(tunnel.read(&mut [0]).await.is_err());
+                }
+                Ends::Dropped => {}
             }
         }
-        assert_eq!(endpoint.made(), connections, "{clean}");
+        assert_eq!(endpoint.made(), connections, "{ends:?}");
     }
     let send = tokio::spawn(client.clone().oneshot(handshake()));
     let mut asked = endpoint.next().await;

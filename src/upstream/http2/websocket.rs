@@ -143,6 +143,15 @@ impl ConnectStream {
             self.held.complete();
         }
     }
+
+    /// Passes on what came of an operation. A stream that has failed was reset by the endpoint, or its connection is
+    /// gone: there is nothing to reset from here.
+    fn noted<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = polled {
+            self.held.complete();
+        }
+        polled
+    }
 }
 
 impl AsyncRead for ConnectStream {
@@ -152,7 +161,8 @@ impl AsyncRead for ConnectStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        ready!(self.noted(polled))?;
         if buf.filled().len() == before && buf.remaining() > 0 {
             self.read_ended = true;
             self.settle();
@@ -167,15 +177,18 @@ impl AsyncWrite for ConnectStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.noted(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        self.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        let polled = Pin::new(&mut self.io).poll_shutdown(cx);
+        ready!(self.noted(polled))?;
         self.write_ended = true;
         self.settle();
         Poll::Ready(Ok(()))
