@@ -63,7 +63,7 @@ impl AnswerObserver {
 }
 
 impl<B: Body<Data = Bytes>> MirrorBody<B> {
-    /// Wraps a body. One that is at its end is told of at once, because nothing polls it.
+    /// Wraps a body. If it is at its end, the answer is told at once, because nothing polls the body then.
     pub(super) fn new(inner: B, observer: Option<AnswerObserver>) -> Self {
         let mut observer = observer.map(Box::new);
         if let Some(observer) = observer.take_if(|_| inner.is_end_stream()) {
@@ -92,7 +92,7 @@ impl<B: Body<Data = Bytes>> Body for MirrorBody<B> {
                     observer.is_whole = is_whole(&*this.inner);
                     observer.reader.frame(frame)
                 });
-                // The last frame is the end: a server need not poll again. Beyond the limit, no more is of interest.
+                // The last frame is the end: a server need not poll again. Beyond the limit, nothing more is compared.
                 !within || frame.is_trailers() || this.inner.is_end_stream()
             }
             // Without an answer that is whole, nothing is told.

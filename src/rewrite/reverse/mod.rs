@@ -1,7 +1,8 @@
 //! Reverse mapping: what an endpoint says of its own address in a response, put into the client's terms.
 //!
-//! The way up changes what a request asks for: the endpoint sees another host, scheme and path than the client. A
-//! redirect, or the path of a cookie, that an unaware application derives from what it sees is of no use to the client.
+//! The way up changes what a request asks for: the endpoint sees another host, scheme and path than the client. An
+//! application that does not know of the proxy derives redirects and the paths of cookies from what it sees, and a
+//! client cannot follow those redirects, nor does it send those cookies back.
 //! [`ReverseMapping`] is the inverse of that change, for the fields that hold URLs or parts of them:
 //!
 //! | field | what is mapped | file |
