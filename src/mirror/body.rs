@@ -118,6 +118,6 @@ impl<B: Body<Data = Bytes>> Body for MirrorBody<B> {
 }
 
 /// Returns whether no data is left of a body whose length is known.
-fn is_whole(body: &impl Body) -> bool {
+pub(super) fn is_whole(body: &impl Body) -> bool {
     body.size_hint().exact() == Some(0)
 }

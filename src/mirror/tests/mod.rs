@@ -4,10 +4,10 @@ mod bounds;
 mod compared;
 
 use std::{
-    future::pending,
+    future::{pending, ready},
     pin::{Pin, pin},
     sync::{Arc, Mutex, mpsc},
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
 };
 
 use bytes::Bytes;
@@ -169,6 +169,29 @@ async fn a_known_length_is_no_end() {
     );
 }
 
+/// Over HTTP/2, `Content-Length: 0` may come in a head that does not end the stream.
+#[tokio::test]
+async fn a_body_of_length_0_need_not_be_read() {
+    let (second, seen) = keeping();
+    let layer = MirrorLayer::new(second);
+    let first = BoxCloneSyncService::new(service_fn(|_| {
+        ready(Answer::Ok(Response::new("first".into())))
+    }));
+    let known = |length| {
+        Body::new(KnownLength(
+            StreamBody::new(stream::pending::<Item>()),
+            length,
+        ))
+    };
+    for length in [0, 1] {
+        let request = Request::post("/").body(known(length)).unwrap();
+        ask(&layer.layer(first.clone()), request).await;
+    }
+    let stats = settle(&layer.handle()).await;
+    assert_eq!((stats.sent, stats.left_out_incomplete), (1, 1));
+    assert_eq!(seen.try_recv().unwrap().length, Some(0));
+}
+
 /// A body that knows its length, and has trailers.
 struct KnownLength<B>(B, u64);
 
@@ -180,7 +203,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for KnownLength<B
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        let frame = task::ready!(Pin::new(&mut self.0).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             self.1 -= frame.data_ref().map_or(0, Bytes::len) as u64;
         }
