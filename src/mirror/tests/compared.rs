@@ -8,7 +8,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tower::{Layer, ServiceExt};
 
-use super::{super::*, *};
+use super::{super::*, lengths::KnownLength, *};
 
 /// Returns a service that answers with these frames.
 fn frames(status: u16, grade: &'static str, parts: &'static [&'static str]) -> First {
