@@ -1,6 +1,6 @@
 //! A single-page application behind the proxy, as while it is developed: the WebSocket by which the development server
 //! announces changes passes through, and what it does not know, such as a path that only the page's own router knows,
-//! is answered with the page. So is every page while the server restarts.
+//! is answered with the page. While the server restarts, every request for a page is.
 //!
 //! Run with
 //!

@@ -19,7 +19,7 @@ use std::{env, net::SocketAddr};
 use axum::{
     Router,
     extract::{Path, State},
-    http::{HeaderName, HeaderValue, StatusCode, header::COOKIE},
+    http::{HeaderName, HeaderValue, StatusCode, header::COOKIE, request::Parts},
     routing::{get, put},
 };
 use axum_upstream::{
@@ -37,7 +37,7 @@ async fn main() -> Result<(), BoxError> {
     let split = Split::new([("blue", 95, blue), ("green", 5, green)])?
         // For testers. Any client can send the field.
         .override_by_header(BRANCH, "green", "green")?
-        .by_key(|head| Some(head.headers.get(COOKIE)?.as_bytes().to_vec()));
+        .by_key(user);
 
     // In production the routes that change something need authentication, or a listener of their own.
     let admin = Router::new()
@@ -71,6 +71,15 @@ async fn main() -> Result<(), BoxError> {
     )
     .await?;
     Ok(())
+}
+
+/// Returns the user of a request: `1` for `Cookie: lang=en; user=1`.
+fn user(head: &Parts) -> Option<Vec<u8>> {
+    let cookies = head.headers.get(COOKIE)?.to_str().ok()?;
+    let user = cookies
+        .split(';')
+        .find_map(|pair| pair.trim().strip_prefix("user="))?;
+    Some(user.into())
 }
 
 /// Lists the branches, with their weights and how many requests they had.

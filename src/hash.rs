@@ -9,7 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// Returns the 128-bit SipHash-1-3 of `bytes`, with the all-zero key.
 ///
-/// It spreads well but is no secret: whoever can choose the bytes can choose the hash. Cookies, which must not be
+/// It spreads well but is no secret: a client that can choose the bytes can choose the hash. Cookies, which must not be
 /// forged, are hashed with a secret key instead; see [`Sticky`](crate::policy::Sticky).
 pub(crate) fn hash(bytes: &[u8]) -> u128 {
     let mut hasher = SipHasher13::new();
@@ -44,7 +44,7 @@ pub(crate) fn mixed(mut bits: u64) -> u64 {
 }
 
 /// Returns the score of a choice for a key, by the logarithmic method of weighted rendezvous hashing (Schindelhauer and
-/// Schomaker 2005): `-w / ln(u)`, where `u` in (0, 1) is drawn from the hashes of the key and of the choice's name. The
+/// Schomaker 2005): `-w / ln(u)`, where `u` in (0, 1] is drawn from the hashes of the key and of the choice's name. The
 /// highest score wins.
 ///
 /// With it, each choice wins a share of the keys that is exactly its share of the weights, and a change of one weight
@@ -52,12 +52,24 @@ pub(crate) fn mixed(mut bits: u64) -> u64 {
 /// off 0, where the logarithm is infinite.
 pub(crate) fn score(key: u64, name: u64, weight: f64) -> f64 {
     let drawn = ((mixed(key ^ name) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    -weight / drawn.ln()
+    // The largest draw is rounded to 1, whose logarithm is 0 and has no sign: it has to win, not to lose.
+    weight / drawn.ln().abs()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// No draw is out of order at either end.
+    #[test]
+    fn a_score_is_above_zero() {
+        // What `mixed` makes 0 and all ones of.
+        let all_ones = 0xcf9a_04af_fa6b_adc0;
+        for bits in [0, all_ones] {
+            assert!(score(bits, 0, 1.0) > 0.0, "{:x}", mixed(bits));
+        }
+        assert_eq!((mixed(0), mixed(all_ones)), (0, u64::MAX));
+    }
 
     #[test]
     fn pieces_do_not_change_the_hash() {

@@ -18,13 +18,22 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it before its end drops the body of the first service. The answers are not compared then.
+    /// Dropping it before its end drops the body of the first service. The answers are compared only if all data of a
+    /// declared length had passed by then.
     #[derive(Debug)]
     pub struct MirrorBody<B> {
         #[pin]
         inner: B,
         // `None` if nothing is compared, or once the answer has been told.
         observer: Option<Box<AnswerObserver>>,
+    }
+
+    impl<B> PinnedDrop for MirrorBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(observer) = this.project().observer.take_if(|observer| observer.is_whole) {
+                observer.tell();
+            }
+        }
     }
 }
 
@@ -33,11 +42,18 @@ pin_project! {
 pub(super) struct AnswerObserver {
     reader: AnswerReader,
     tell: oneshot::Sender<MirrorAnswer>,
+    /// Whether all data of a declared length has passed. Only trailers may follow, and a server need not ask for them:
+    /// then the drop of the body is its end, too.
+    is_whole: bool,
 }
 
 impl AnswerObserver {
     pub(super) fn new(reader: AnswerReader, tell: oneshot::Sender<MirrorAnswer>) -> Self {
-        Self { reader, tell }
+        Self {
+            reader,
+            tell,
+            is_whole: false,
+        }
     }
 
     fn tell(self) {
@@ -47,11 +63,14 @@ impl AnswerObserver {
 }
 
 impl<B: Body<Data = Bytes>> MirrorBody<B> {
-    /// Wraps a body. One that is at its end is told of at once, because nothing polls it.
+    /// Wraps a body. If it is at its end, the answer is told at once, because nothing polls the body then.
     pub(super) fn new(inner: B, observer: Option<AnswerObserver>) -> Self {
         let mut observer = observer.map(Box::new);
         if let Some(observer) = observer.take_if(|_| inner.is_end_stream()) {
             observer.tell();
+        }
+        if let Some(observer) = &mut observer {
+            observer.is_whole = is_whole(&inner);
         }
         Self { inner, observer }
     }
@@ -69,11 +88,11 @@ impl<B: Body<Data = Bytes>> Body for MirrorBody<B> {
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         let is_over = match &frame {
             Some(Ok(frame)) => {
-                let within = this
-                    .observer
-                    .as_mut()
-                    .is_none_or(|observer| observer.reader.frame(frame));
-                // The last frame is the end: a server need not poll again. Beyond the limit, no more is of interest.
+                let within = this.observer.as_mut().is_none_or(|observer| {
+                    observer.is_whole = is_whole(&*this.inner);
+                    observer.reader.frame(frame)
+                });
+                // The last frame is the end: a server need not poll again. Beyond the limit, nothing more is compared.
                 !within || frame.is_trailers() || this.inner.is_end_stream()
             }
             // Without an answer that is whole, nothing is told.
@@ -96,4 +115,9 @@ impl<B: Body<Data = Bytes>> Body for MirrorBody<B> {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// Returns whether no data is left of a body whose length is known.
+pub(super) fn is_whole(body: &impl Body) -> bool {
+    body.size_hint().exact() == Some(0)
 }

@@ -63,7 +63,11 @@ impl<M> RequestMirror<M> {
         B::Error: Into<BoxError>,
     {
         match Handle::try_current() {
-            Ok(runtime) => self.state.spawn(&runtime, self.task.run(body)),
+            Ok(runtime) => {
+                // Here, so that each request is counted, whatever becomes of the task.
+                self.counts().sent.add();
+                self.state.spawn(&runtime, self.task.run(body));
+            }
             Err(_) => self.counts().incomplete.add(),
         }
     }
@@ -81,7 +85,6 @@ where
         let (counts, limit) = (self.permit.counts(), self.settings.timeout);
         let (method, uri) = (self.head.method.clone(), self.head.uri.clone());
         let request = copied(self.head, body, &self.settings);
-        counts.sent.add();
         let second = match timeout(limit, answer(self.service, request, &self.settings)).await {
             Ok(Ok(second)) => {
                 counts.answered.add();

@@ -48,7 +48,8 @@
 //!
 //! Upgrades and CONNECT; bodies over the [limit](MirrorLayer::body_limit); requests that come while as many copies as
 //! [there may be](MirrorLayer::max_in_flight) are under way; and bodies that the first has not read to their end.
-//! Memory is bounded by the product of both limits. [`MirrorStats`] counts each.
+//! The product of both limits bounds the data that is kept for copies; their heads come on top. [`MirrorStats`] counts
+//! each request that is left out.
 
 mod answer;
 mod body;

@@ -28,7 +28,7 @@ pub(super) struct MirrorSettings {
     pub(super) timeout: Duration,
 }
 
-/// What is compared, and what is told of it.
+/// Which fields are compared, and the hook that is called with both answers.
 #[derive(Clone)]
 pub(super) struct CompareHook {
     pub(super) fields: Arc<[HeaderName]>,

@@ -8,10 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tower::Service;
 
-use super::copy::{CopiedBody, RequestMirror};
+use super::{
+    body::is_whole,
+    copy::{CopiedBody, RequestMirror},
+};
 use crate::{
     body::{Body, KeptFrames},
     error::BoxError,
@@ -56,7 +59,7 @@ impl<M> TeeBody<M> {
             mirror,
             send: RequestMirror::start,
             kept: KeptFrames::new(limit),
-            is_whole: false,
+            is_whole: is_whole(&inner),
         };
         Self {
             inner,
@@ -68,7 +71,7 @@ impl<M> TeeBody<M> {
     fn keep(&mut self, frame: &Frame<Bytes>, last: bool) {
         let Some(copy) = &mut self.copy else { return };
         drop(copy.kept.keep(frame, last));
-        copy.is_whole = last || self.inner.size_hint().exact() == Some(0);
+        copy.is_whole = last || is_whole(&self.inner);
         if !copy.kept.is_keeping() {
             copy.mirror.counts().too_large.add();
             self.copy = None;

@@ -84,6 +84,20 @@ async fn tasks_end_with_the_layer_and_its_services() {
     settle(&handle).await;
 }
 
+/// Each request that is chosen is counted, even if its task never gets to the second service.
+#[tokio::test]
+async fn a_copy_whose_task_ends_early_is_counted() {
+    let (second, seen) = keeping();
+    let layer = MirrorLayer::new(second).rewrite_request(|_| panic!("on purpose"));
+    ask(&layer.layer(ok()), get()).await;
+    assert_eq!(settle(&layer.handle()).await.sent, 1);
+    let handle = layer.handle();
+    ask(&layer.layer(ok()), get()).await;
+    drop(layer);
+    assert_eq!(settle(&handle).await.sent, 2);
+    assert!(seen.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn a_share_is_drawn_and_a_closure_chooses() {
     let (second, _seen) = keeping();

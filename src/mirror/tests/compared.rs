@@ -8,7 +8,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tower::{Layer, ServiceExt};
 
-use super::{super::*, *};
+use super::{super::*, lengths::KnownLength, *};
 
 /// Returns a service that answers with these frames.
 fn frames(status: u16, grade: &'static str, parts: &'static [&'static str]) -> First {
@@ -83,6 +83,35 @@ async fn answers_are_compared() {
 async fn empty_answers_are_compared() {
     let empty = || answering(|| Ok(Response::new(Body::empty())));
     assert!(compared(&[], empty(), empty()).await.unwrap().is_equal());
+}
+
+/// A server that has sent all of a declared length does not wait for the end of the stream.
+#[tokio::test]
+async fn an_answer_of_known_length_ends_with_its_data() {
+    for text in ["ab", ""] {
+        let (sender, compared) = mpsc::channel();
+        let layer = MirrorLayer::new(answering(move || Ok(Response::new(text.into()))))
+            .compare([], move |comparison| sender.send(comparison).unwrap());
+        let known = answering(move || {
+            let frames = stream::iter((!text.is_empty()).then(|| data(text)));
+            let body = KnownLength(
+                StreamBody::new(frames.chain(stream::pending())),
+                text.len() as u64,
+            );
+            Ok(Response::new(Body::new(body)))
+        });
+        let response = layer.layer(known).oneshot(get()).await.unwrap();
+        let mut body = response.into_body();
+        if !text.is_empty() {
+            assert_eq!(
+                body.frame().await.unwrap().unwrap().into_data().unwrap(),
+                text
+            );
+        }
+        drop(body);
+        assert_eq!(settle(&layer.handle()).await.compared, 1);
+        assert!(compared.try_recv().unwrap().is_equal());
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,12 @@
 
 mod bounds;
 mod compared;
+mod lengths;
 
 use std::{
     future::pending,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, mpsc},
-    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -138,58 +138,6 @@ async fn the_second_gets_the_head_and_the_whole_body() {
         (empty.body, empty.head.uri),
         ("".into(), "/x?y".parse().unwrap())
     );
-}
-
-/// A body whose length is known may have trailers, and a connection that knows the length may not ask for its end.
-#[tokio::test]
-async fn a_known_length_is_no_end() {
-    let (second, seen) = keeping();
-    let layer = MirrorLayer::new(second);
-    let known = || {
-        let fields = HeaderMap::from_iter([("grade".parse().unwrap(), "7".parse().unwrap())]);
-        let frames = [data("ab"), Ok(Frame::trailers(fields))];
-        let body = KnownLength(StreamBody::new(stream::iter(frames)), 2);
-        Request::post("/").body(Body::new(body)).unwrap()
-    };
-    ask(&layer.layer(ok()), known()).await;
-    settle(&layer.handle()).await;
-    let copy = seen.try_recv().unwrap();
-    assert_eq!((copy.body, copy.trailers.is_some()), ("ab".into(), true));
-
-    let reads_data = service_fn(|request: Request<Body>| async move {
-        request.into_body().frame().await.unwrap()?;
-        Ok(Response::new("first".into()))
-    });
-    ask(&layer.layer(BoxCloneSyncService::new(reads_data)), known()).await;
-    assert_eq!(settle(&layer.handle()).await.left_out_incomplete, 0);
-    let copy = seen.try_recv().unwrap();
-    assert_eq!(
-        (copy.body, copy.trailers, copy.length),
-        ("ab".into(), None, Some(2))
-    );
-}
-
-/// A body that knows its length, and has trailers.
-struct KnownLength<B>(B, u64);
-
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for KnownLength<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            self.1 -= frame.data_ref().map_or(0, Bytes::len) as u64;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.1)
-    }
 }
 
 /// The first is called and polled before the second is called, whichever answers.

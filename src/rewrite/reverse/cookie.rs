@@ -144,6 +144,11 @@ mod tests {
         ] {
             assert_eq!(mapped_to(&asked_for, None, "set-cookie", from), to);
         }
+        for (scheme, to) in [("ws", "a=b"), ("wss", "a=b; Secure"), ("?", "a=b; Secure")] {
+            asked_for.scheme = Some(HeaderValue::from_static(scheme));
+            let mapped = mapped_to(&asked_for, None, "set-cookie", "a=b; Secure");
+            assert_eq!(mapped, to, "{scheme}");
+        }
         // The domain that both have is the client's.
         asked_for.host = Some(HeaderValue::from_static("A:8080"));
         let both = "a=b; Domain=a";

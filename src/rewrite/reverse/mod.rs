@@ -1,7 +1,8 @@
 //! Reverse mapping: what an endpoint says of its own address in a response, put into the client's terms.
 //!
-//! The way up changes what a request asks for: the endpoint sees another host, scheme and path than the client. A
-//! redirect, or the path of a cookie, that an unaware application derives from what it sees is of no use to the client.
+//! The way up changes what a request asks for: the endpoint sees another host, scheme and path than the client. An
+//! application that does not know of the proxy derives redirects and the paths of cookies from what it sees, and a
+//! client cannot follow those redirects, nor does it send those cookies back.
 //! [`ReverseMapping`] is the inverse of that change, for the fields that hold URLs or parts of them:
 //!
 //! | field | what is mapped | file |
@@ -98,10 +99,12 @@ impl<'a> ReverseMapping<'a> {
         // What is lent stays only where there is nothing to replace it by.
         let sent = asked_for.sent.as_ref();
         let sent = first(sent.filter(|host| url.is_none() || !is_lent(host)));
-        let is_https = first(asked_for.scheme.as_ref())
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        // Only what is plain for certain: a proxy in front may say `wss`, and a cookie must not lose `Secure` for that.
+        let is_plain = first(asked_for.scheme.as_ref()).is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws")
+        });
         let prefix = match &asked_for.prefix {
-            Some(prefix) => prefix.to_str().ok().filter(|prefix| is_plain(prefix))?,
+            Some(prefix) => prefix.to_str().ok().filter(|prefix| is_path(prefix))?,
             None => "",
         };
         let client_host = first(asked_for.host.as_ref());
@@ -112,7 +115,7 @@ impl<'a> ReverseMapping<'a> {
                 sent.and_then(|host| Origin::parse(host, scheme)),
             ],
             base: [base, added.unwrap_or("")].concat(),
-            client_scheme: if is_https { "https" } else { "http" },
+            client_scheme: if is_plain { "http" } else { "https" },
             client_host: client_host.filter(|host| Origin::parse(host, "http").is_some()),
             prefix: prefix.trim_end_matches('/'),
         })
@@ -141,9 +144,9 @@ impl<'a> ReverseMapping<'a> {
 
 /// Returns whether a prefix is a path and nothing else: no host, which two slashes or a backslash would make of it; no
 /// attribute of a cookie, which follows a `;`; no end of a quoted or bracketed URL.
-fn is_plain(prefix: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&()*+=:@".contains(&byte);
-    prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(is_plain)
+fn is_path(prefix: &str) -> bool {
+    let in_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&()*+=:@".contains(&byte);
+    prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(in_path)
 }
 
 /// Returns the first member of a forwarding field, which is what the outermost proxy saw.
