@@ -64,7 +64,11 @@ impl ForwardedPolicy {
             // The first member of a list is what the outermost proxy saw.
             Some(said) => {
                 let first = said.split(|byte| *byte == b',').next().unwrap_or_default();
-                first.trim_ascii().eq_ignore_ascii_case(b"https")
+                let said = first.trim_ascii();
+                // Some proxies name the scheme of a WebSocket.
+                [&b"https"[..], b"wss"]
+                    .iter()
+                    .any(|tls| said.eq_ignore_ascii_case(tls))
             }
             None => scheme == "https",
         }
@@ -152,6 +156,8 @@ mod tests {
         };
         assert!(is_tls("10.0.0.1", "https", "http"));
         assert!(is_tls("10.0.0.1", "HTTPS, http", "http"));
+        assert!(is_tls("10.0.0.1", "wss", "http"));
+        assert!(!is_tls("10.0.0.1", "ws", "https"));
         assert!(!is_tls("10.0.0.1", "http, https", "https"));
         assert!(!is_tls("192.0.2.7", "https", "http"));
         assert!(is_tls("192.0.2.7", "http", "https"));
