@@ -40,8 +40,8 @@ use axum_upstream::{
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
-/// What `Proxy-Authorization` has to be for each user, with the user.
-type Users = Arc<HashMap<HeaderValue, ProxyUser>>;
+/// The users, by their Basic credentials.
+type Users = Arc<HashMap<String, ProxyUser>>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -96,7 +96,7 @@ async fn main() -> Result<(), BoxError> {
 async fn authenticate(State(users): State<Users>, mut request: Request, next: Next) -> Response {
     let credentials = request.headers_mut().remove(header::PROXY_AUTHORIZATION);
     // The map compares hashes with a random key first, so the time does not tell how much of a password is right.
-    let user = credentials.and_then(|credentials| users.get(&credentials));
+    let user = credentials.and_then(|credentials| users.get(basic(&credentials)?));
     match user {
         Some(user) => request.extensions_mut().insert(user.clone()),
         None if users.is_empty() => None,
@@ -116,6 +116,14 @@ async fn authenticate(State(users): State<Users>, mut request: Request, next: Ne
     next.run(request).await
 }
 
+/// Returns the user and password of Basic credentials, in Base64.
+fn basic(credentials: &HeaderValue) -> Option<&str> {
+    let (scheme, credentials) = credentials.to_str().ok()?.split_once(' ')?;
+    // RFC 9110 11.1: the scheme is case-insensitive.
+    let is_basic = scheme.eq_ignore_ascii_case("basic");
+    is_basic.then(|| credentials.trim_start())
+}
+
 /// Reads the users from the environment.
 fn users() -> Result<Users, BoxError> {
     use base64::{Engine, prelude::BASE64_STANDARD};
@@ -126,8 +134,7 @@ fn users() -> Result<Users, BoxError> {
             .split_once(':')
             .ok_or("PROXY_USERS: a user is name:password")?;
         // RFC 7617 2: the user-id and the password, with a colon in between, in Base64.
-        let credentials = format!("Basic {}", BASE64_STANDARD.encode(user));
-        Ok((credentials.try_into()?, ProxyUser::new(name)))
+        Ok((BASE64_STANDARD.encode(user), ProxyUser::new(name)))
     });
     Ok(Arc::new(parsed.collect::<Result<_, BoxError>>()?))
 }

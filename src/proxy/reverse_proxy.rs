@@ -283,6 +283,9 @@ impl<S> ReverseProxy<S> {
     ///   to the host that the client has asked, and `Secure` is removed for a client of plain http, unless a browser
     ///   would refuse the cookie without it. A `__Host-` cookie stays as it is.
     ///
+    /// Behind a server that terminates TLS, the scheme is known by [`behind_tls`](Self::behind_tls), or by
+    /// [`trusted_peers`](Self::trusted_peers); without either it is taken for plain http, and `Secure` is removed.
+    ///
     /// Everything else is relayed byte for byte: other hosts, other paths, what is malformed. The client's scheme, host
     /// and prefix are those that `X-Forwarded-*` tells the endpoint. An application that makes URLs of these fields
     /// itself does not need the mapping, and paths would get their prefix twice.

@@ -16,15 +16,15 @@ use super::{end::TunnelReport, relay::Tunnel};
 /// The task does not end with the proxy. A proxy that serves a single request, or that is replaced by one with a new
 /// configuration, leaves its tunnels to their two sides.
 pub(crate) struct OpenTunnels {
-    /// Whether tunnels are being closed. Each tunnel holds a receiver, so the channel counts them and notifies when the
-    /// last one ends.
-    closing: watch::Sender<bool>,
+    /// How many calls are closing tunnels. Each tunnel holds a receiver, so the channel counts them and notifies when
+    /// the last one ends.
+    closing: watch::Sender<usize>,
 }
 
 impl Default for OpenTunnels {
     fn default() -> Self {
         Self {
-            closing: watch::Sender::new(false),
+            closing: watch::Sender::new(0),
         }
     }
 }
@@ -46,7 +46,7 @@ impl OpenTunnels {
         let span = tunnel.span();
         let run = async move {
             let alone = async {
-                if closing.wait_for(|closing| *closing).await.is_err() {
+                if closing.wait_for(|closing| *closing > 0).await.is_err() {
                     // The proxy is gone, and with it the only caller of `close`.
                     std::future::pending::<()>().await;
                 }
@@ -70,20 +70,26 @@ impl OpenTunnels {
     /// Dropping the future before `grace` has passed leaves the tunnels open.
     pub(crate) async fn close(&self, grace: Duration) {
         if timeout(grace, self.closing.closed()).await.is_err() {
-            self.closing.send_replace(true);
-            // Also when this future is dropped half way: tunnels that are opened later are not to be closed.
-            let _reopen = Reopen(&self.closing);
+            let _closing = Closing::begin(&self.closing);
             self.closing.closed().await;
         }
     }
 }
 
-/// Lets new tunnels be opened again.
-struct Reopen<'a>(&'a watch::Sender<bool>);
+/// One call that closes tunnels. Its end lets new ones be opened, unless there is another call; also when it is dropped
+/// half way.
+struct Closing<'a>(&'a watch::Sender<usize>);
 
-impl Drop for Reopen<'_> {
+impl<'a> Closing<'a> {
+    fn begin(calls: &'a watch::Sender<usize>) -> Self {
+        calls.send_modify(|calls| *calls += 1);
+        Self(calls)
+    }
+}
+
+impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.send_replace(false);
+        self.0.send_modify(|calls| *calls -= 1);
     }
 }
 
@@ -92,5 +98,35 @@ impl fmt::Debug for OpenTunnels {
         f.debug_struct("OpenTunnels")
             .field("open", &self.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// A call that is dropped half way must not keep another one from closing the tunnels that it waits for.
+    #[tokio::test(start_paused = true)]
+    async fn each_of_two_calls_closes() {
+        let tunnels = OpenTunnels::default();
+        let mut tunnel = tunnels.closing.subscribe();
+        let mut first = pin!(tunnels.close(Duration::ZERO));
+        {
+            let mut second = pin!(tunnels.close(Duration::ZERO));
+            for _ in 0..2 {
+                assert!(poll!(first.as_mut()).is_pending());
+                assert!(poll!(second.as_mut()).is_pending());
+                advance(Duration::from_millis(1)).await;
+            }
+        }
+        assert!(tunnel.wait_for(|closing| *closing > 0).await.is_ok());
+        drop(tunnel);
+        first.await;
+        assert_eq!(*tunnels.closing.borrow(), 0);
     }
 }
