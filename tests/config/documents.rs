@@ -186,7 +186,6 @@ const BUILDERS: &[Builder] = &[
             ("connector", "a service"),
             ("tls_connector", "a service"),
             ("tls_connector_http1", "a service"),
-            ("build", "builds"),
         ],
     },
     Builder {
