@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{sync::watch, task::AbortHandle};
+use tracing::Instrument;
 
 use super::{
     generations::KeyGenerations, key::CacheKey, recording::Recording, stored::StoredResponse,
@@ -118,9 +119,14 @@ impl Flight {
         Self::new(key, None)
     }
 
-    /// Gives the flight its task.
-    pub(super) fn depart(&self, task: AbortHandle) {
-        if let Err(task) = self.task.set(task) {
+    /// Spawns the task of the flight, which ends with it at the latest.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub(super) fn depart(&self, run: impl Future<Output = ()> + Send + 'static) {
+        let task = tokio::spawn(run.in_current_span());
+        if let Err(task) = self.task.set(task.abort_handle()) {
             task.abort();
         }
     }

@@ -7,7 +7,6 @@ use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tower::Service;
-use tracing::Instrument;
 
 use super::{
     answer::{ClientConditions, own_response},
@@ -79,12 +78,7 @@ impl<S, St: Store> Visit<S, St> {
         };
         let request = fetch.prepare(request, body, is_for_part || is_alone);
         let (first, fetched) = oneshot::channel();
-        let task = tokio::spawn(
-            fetch
-                .run(self.inner, request, first, None)
-                .in_current_span(),
-        );
-        flight.depart(task.abort_handle());
+        flight.depart(fetch.run(self.inner, request, first, None));
         let Ok(fetched) = fetched.await else {
             // The service has panicked, or the runtime is going.
             return Ok(own_response(StatusCode::INTERNAL_SERVER_ERROR));
@@ -216,11 +210,6 @@ impl<S, St: Store> Visit<S, St> {
         };
         let request = fetch.prepare(request, body, false);
         let (first, _) = oneshot::channel();
-        let task = tokio::spawn(
-            fetch
-                .run(self.inner, request, first, Some(held))
-                .in_current_span(),
-        );
-        flight.depart(task.abort_handle());
+        flight.depart(fetch.run(self.inner, request, first, Some(held)));
     }
 }

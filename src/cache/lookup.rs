@@ -44,10 +44,7 @@ impl Lookup {
         if has_body || headers.contains_key(header::UPGRADE) || is_for_origin(headers) {
             return None;
         }
-        let mut key = CacheKey::of(request)?;
-        if let Some(hook) = &settings.key {
-            key = hook(request, key)?;
-        }
+        let key = settings.key_of(request)?;
         if key.is_too_long() {
             return None;
         }

@@ -39,6 +39,15 @@ impl CacheSettings {
     pub(super) fn now(&self) -> SystemTime {
         (self.wall_clock)()
     }
+
+    /// Returns the key of a request, or `None` if it has none.
+    pub(super) fn key_of(&self, request: &Parts) -> Option<CacheKey> {
+        let key = CacheKey::of(request)?;
+        match &self.key {
+            Some(hook) => hook(request, key),
+            None => Some(key),
+        }
+    }
 }
 
 impl Default for CacheSettings {

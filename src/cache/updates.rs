@@ -10,7 +10,6 @@ use super::{
     cache_status::{CacheStatus, ForwardReason},
     counts::count,
     freshened::freshened,
-    key::CacheKey,
     lookup::Lookup,
     rules::{
         ExchangeTimes, head_confirms, invalidated_groups, invalidated_urls, invalidates,
@@ -36,11 +35,7 @@ impl<S, St: Store> Visit<S, St> {
         let state = self.shared.state.clone();
         count(&state.counters.passed);
         let method = request.method.clone();
-        let key = CacheKey::of(&request);
-        let key = match (&state.settings.key, key) {
-            (Some(hook), Some(key)) => hook(&request, key),
-            (_, key) => key,
-        };
+        let key = state.settings.key_of(&request);
         let response = self.pass(request, body, ForwardReason::Method).await?;
         let Some(key) = key.filter(|_| invalidates(&method, response.status())) else {
             return Ok(response);
@@ -49,8 +44,9 @@ impl<S, St: Store> Visit<S, St> {
         for url in invalidated_urls(key.url(), response.headers()) {
             state.invalidate(&key.for_url(&url)).await;
         }
+        let origin = split_origin(key.url()).map(|(origin, _)| origin.to_owned());
         for group in invalidated_groups(response.headers()) {
-            let origin = split_origin(key.url()).map(|(origin, _)| origin.to_owned());
+            let origin = origin.clone();
             // The store's errors are counted. The response is for the client in any case.
             let _ = state.purge(&Purge::Group { origin, group }).await;
         }

@@ -6,14 +6,11 @@
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::ext::Protocol;
 
-use super::websocket::WebSocketKey;
+use super::websocket::{WEBSOCKET, WebSocketKey};
 use crate::{
     body::Body,
     error::{Error, ErrorKind},
 };
-
-/// The one protocol that is translated. Others have no form over HTTP/1.1 that could be made without knowing them.
-pub(super) const WEBSOCKET: &str = "websocket";
 
 /// A client's handshake over HTTP/2, of which an HTTP/1.1 handshake has been made.
 #[derive(Debug)]

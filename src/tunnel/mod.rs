@@ -36,7 +36,7 @@ mod websocket;
 
 pub use self::upgraded::{Upgrade, Upgraded, upgrade};
 #[cfg(feature = "http2")]
-pub(crate) use self::websocket::WebSocketKey;
+pub(crate) use self::websocket::{WEBSOCKET, WebSocketKey};
 pub(crate) use self::{
     connect::ConnectRequest,
     end::TunnelReport,

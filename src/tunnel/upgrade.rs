@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use hyper::upgrade::{OnUpgrade, on};
 
 #[cfg(feature = "http2")]
-use super::extended_connect::{self, ExtendedConnect, WEBSOCKET};
+use super::{
+    extended_connect::{self, ExtendedConnect},
+    websocket::WEBSOCKET,
+};
 use super::{
     relay::{Tunnel, TunnelLimits},
     upgraded::upgrade,
@@ -145,11 +148,14 @@ impl UpgradeRequest {
         let ours = agreed
             .next()
             .is_some_and(|token| token.eq_ignore_ascii_case(self.token.as_bytes()));
+        let agreed = ours && agreed.next().is_none();
         #[cfg(feature = "http2")]
-        if let Some(connect) = &self.connect {
-            return ours && agreed.next().is_none() && connect.is_accepted_by(headers);
-        }
-        ours && agreed.next().is_none()
+        let agreed = agreed
+            && self
+                .connect
+                .as_ref()
+                .is_none_or(|connect| connect.is_accepted_by(headers));
+        agreed
     }
 }
 

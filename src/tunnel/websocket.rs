@@ -8,6 +8,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header};
 use sha1_smol::Sha1;
 
+/// The one protocol that is translated between the versions. The form of another one could not be made without knowing
+/// it.
+pub(crate) const WEBSOCKET: &str = "websocket";
+
 /// The key of a handshake over HTTP/1.1: `Sec-WebSocket-Key`.
 #[derive(Clone, Debug)]
 pub(crate) struct WebSocketKey(HeaderValue);

@@ -56,9 +56,7 @@ impl Sending {
         request: &Request<Body>,
     ) -> Self {
         let seen = Seen::in_head(request.headers());
-        // Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request
-        // that it also is. RFC 9110 7.8: a server may ignore `Upgrade`.
-        let upgrade = seen.any(Fields::UPGRADE) && target.scheme != Scheme::H2c;
+        let upgrade = upgrades_over_http1(seen, &target);
         // Only a WebSocket has a form over HTTP/2, which the endpoint may offer.
         #[cfg(feature = "http2")]
         let upgrade = upgrade && WebSocketRequest::of(request).is_none();
@@ -120,12 +118,6 @@ impl Sending {
         upgrade.then(|| WebSocketRequest::of(request)).flatten()
     }
 
-    /// Returns whether the request is one to upgrade, and the endpoint may speak HTTP/1.1.
-    #[cfg(feature = "http2")]
-    fn needs_http1(&self) -> bool {
-        self.seen.any(Fields::UPGRADE) && self.target.scheme != Scheme::H2c
-    }
-
     /// Returns the connection that the request came from, if it is known.
     fn client(&self) -> Option<ClientConnection> {
         self.begun.record.client().connection()
@@ -176,7 +168,7 @@ impl Sending {
                 Checkout::Http2 { stream, .. } => {
                     let websocket = self.websocket(&request);
                     let websocket = websocket.filter(|_| stream.takes_websockets());
-                    if websocket.is_none() && self.needs_http1() {
+                    if websocket.is_none() && upgrades_over_http1(self.seen, &self.target) {
                         self.versions = Versions::Http1;
                         continue;
                     }
@@ -300,4 +292,12 @@ impl Sending {
             attempt.failed(error);
         }
     }
+}
+
+/// Returns whether a request is one to upgrade, which HTTP/1.1 can carry to its endpoint.
+///
+/// Prior knowledge of HTTP/2 means that HTTP/1 is not available: an upgrade is then sent as the plain request that it
+/// also is. RFC 9110 7.8: a server may ignore `Upgrade`.
+fn upgrades_over_http1(seen: Seen, target: &Target) -> bool {
+    seen.any(Fields::UPGRADE) && target.scheme != Scheme::H2c
 }

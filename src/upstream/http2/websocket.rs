@@ -37,11 +37,8 @@ use super::body::Held;
 use crate::{
     body::Body,
     error::BoxError,
-    tunnel::{Upgraded, WebSocketKey, offer},
+    tunnel::{Upgraded, WEBSOCKET, WebSocketKey, offer},
 };
-
-/// The one protocol that is translated.
-const WEBSOCKET: &str = "websocket";
 
 /// What is kept of a request for a WebSocket while it is sent by extended CONNECT.
 pub(in crate::upstream) struct WebSocketRequest {
